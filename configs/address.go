@@ -13,7 +13,7 @@ import (
 )
 
 // hostPort splits an address that checkAddress has accepted. The host is in canonical form: empty for every interface, "loopback" for this
-// machine only, otherwise the address, or the name in lower case.
+// machine only, otherwise the IP address, or the name in lower case.
 func hostPort(addr string) (host, port string) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -34,7 +34,7 @@ func canonicalHost(host string) string {
 	case ip.IsUnspecified():
 		return ""
 	case ip.IsLoopback():
-		// 127.0.0.1 and 127.0.0.2 are different, but distinguishing them here would only confuse.
+		// 127.0.0.1 and 127.0.0.2 are different addresses, but distinguishing them here would only confuse users.
 		return "loopback"
 	}
 	return ip.String()
@@ -46,7 +46,7 @@ func loopback(addr string) bool {
 	return host == "loopback"
 }
 
-// overlap reports whether two listen addresses cannot both be bound. Port 0 never collides.
+// overlap reports whether two listen addresses conflict, so that only one of them can be bound. Port 0 never conflicts.
 func overlap(a, b string) bool {
 	hostA, portA := hostPort(a)
 	hostB, portB := hostPort(b)
@@ -67,7 +67,8 @@ func checkAddress(s string) string {
 	return checkPort(port, 0)
 }
 
-// addresses refuses listeners that collide, an open admin listener without a token, and an upstream that is one of the listeners.
+// addresses refuses conflicting listeners, an admin listener that other machines can reach without a token, and an upstream that is one of
+// wayside's own listeners.
 func (v *validator) addresses() {
 	c := v.c
 	listeners := []struct{ key, addr string }{{"listen", c.Listen}, {"redirect_http", c.RedirectHTTP}, {"admin.listen", c.Admin.Listen}, {"admin.probes", c.Admin.Probes}}
@@ -83,12 +84,12 @@ func (v *validator) addresses() {
 		}
 	}
 	if v.sound("admin.listen") && c.Admin.Token == "" && v.sound("admin.token", "admin.token_file") && !loopback(c.Admin.Listen) {
-		v.failf("admin.listen", "%s can be reached from other machines, and no token is set: set admin.token_file (WAYSIDE_ADMIN_TOKEN_FILE), or listen on 127.0.0.1; for probes alone there is admin.probes",
+		v.failf("admin.listen", "%s can be reached from other machines, but no token is set: set admin.token_file (WAYSIDE_ADMIN_TOKEN_FILE), or listen on 127.0.0.1; for probes alone there is admin.probes",
 			c.Admin.Listen)
 	}
 }
 
-// loops refuses servers that are the listener of a key.
+// loops refuses upstream servers that are wayside's own listener. key is the key that sets the listener's address.
 func (v *validator) loops(key, listen string) {
 	const format = "%s is an address on which wayside itself listens (%s: %s), so requests would never reach your service: give the service another port and set that here"
 	for i, server := range v.c.Upstream {
@@ -112,10 +113,10 @@ func (v *validator) loops(key, listen string) {
 	}
 }
 
-// defaultPorts of the forms in which servers are written.
+// defaultPorts are the default ports of the URL schemes that servers can have.
 var defaultPorts = map[string]string{"http": "80", "h2c": "80", "https": "443"}
 
-// loops reports whether a server is the listener at an address, under any name.
+// loops reports whether a server URL leads to the listener at an address, under whatever name.
 func (c *Config) loops(server, listen string) bool {
 	u, err := url.Parse(server)
 	if err != nil || defaultPorts[u.Scheme] == "" || u.Hostname() == "" {
@@ -136,17 +137,17 @@ func (c *Config) loops(server, listen string) bool {
 	return false
 }
 
-// addressesOf returns a host from canonicalHost, and its addresses if it is a name.
+// addressesOf returns the host itself, which is in canonical form, and its addresses if it is a name.
 func (c *Config) addressesOf(host string) []string {
 	list := []string{host}
 	if _, err := netip.ParseAddr(host); err == nil || host == "" || host == "loopback" {
 		return list
 	}
 	if own, err := os.Hostname(); err == nil && strings.EqualFold(own, host) {
-		list = append(list, "loopback") // even if /etc/hosts gives it another address, it is this machine
+		list = append(list, "loopback") // it is this machine, even if /etc/hosts gives it another address
 	}
 	if c.lookup != nil {
-		found, _ := c.lookup(host) // a name that cannot be resolved now may be resolvable later
+		found, _ := c.lookup(host) // ignore the error: a name that cannot be resolved now may be resolvable later
 		for _, a := range found {
 			list = append(list, canonicalHost(a))
 		}
@@ -172,10 +173,10 @@ func isOwnAddress(host string) bool {
 	return false
 }
 
-// TrustedPrefixes returns TrustedProxies as networks; a single address is a network of one. It skips values that Validate refuses.
+// TrustedPrefixes returns TrustedProxies as networks; a single address becomes a network of one. It skips values that Validate refuses.
 func (p Proxy) TrustedPrefixes() []netip.Prefix { return prefixes(p.TrustedProxies) }
 
-// ProxyProtocolPrefixes is TrustedPrefixes for ProxyProtocol.
+// ProxyProtocolPrefixes does the same for ProxyProtocol as TrustedPrefixes does for TrustedProxies.
 func (c *Config) ProxyProtocolPrefixes() []netip.Prefix { return prefixes(c.ProxyProtocol) }
 
 func prefixes(networks []string) []netip.Prefix {

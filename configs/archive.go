@@ -11,7 +11,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
-// checkArchiveURL checks the form. validator.archive checks the bucket or directory, once service and instance are inserted.
+// checkArchiveURL checks the form of the URL. validator.archive checks the bucket or directory, after service and instance have been inserted.
 func checkArchiveURL(s string) string {
 	const form = "file:///dir or s3://bucket/prefix"
 	plain := strings.NewReplacer("{service}", "service", "{instance}", "instance").Replace(s)
@@ -23,9 +23,9 @@ func checkArchiveURL(s string) string {
 	case u == nil:
 		return msg
 	case u.User != nil:
-		return "holds credentials, which belong in the AWS environment or in archive.access_key_file and archive.secret_key_file"
+		return "contains credentials, which belong in the AWS environment or in archive.access_key_file and archive.secret_key_file"
 	case strings.Contains(s, "#"):
-		return fmt.Sprintf("%q has a #, behind which nothing is read: write it as %%23", s)
+		return fmt.Sprintf("%q has a #, and everything after it would be ignored: write it as %%23", s)
 	case u.Scheme == "file":
 		if u.Host != "" || !strings.HasPrefix(u.Path, "/") || u.RawQuery != "" || u.ForceQuery {
 			return fmt.Sprintf("%q is not a directory: write file:///dir, with three slashes and the full path", s)
@@ -34,7 +34,7 @@ func checkArchiveURL(s string) string {
 	case u.Scheme != "s3" || u.Host == "":
 		return fmt.Sprintf("%q is not an archive: write %s", s, form)
 	case strings.Contains(u.Host, ":"):
-		return fmt.Sprintf("%q has a port behind the bucket: name the server with ?endpoint=http://host:port", s)
+		return fmt.Sprintf("%q has a port after the bucket: name the server with ?endpoint=http://host:port", s)
 	}
 	if msg := checkPrefix(strings.Trim(u.Path, "/")); msg != "" {
 		return msg
@@ -42,13 +42,13 @@ func checkArchiveURL(s string) string {
 	return checkArchiveQuery(u)
 }
 
-// prefixBytesMax leaves room for the rest of the name of an object. S3 allows 1,024 bytes in total.
+// prefixBytesMax leaves room for the rest of an object's name. S3 allows 1,024 bytes in total.
 const prefixBytesMax = 512
 
-// checkPrefix refuses prefixes that servers and tools interpret differently.
+// checkPrefix refuses prefixes that different servers and tools interpret differently.
 func checkPrefix(prefix string) string {
 	if len(prefix) > prefixBytesMax {
-		return fmt.Sprintf("its prefix has %d bytes: the most is %d", len(prefix), prefixBytesMax)
+		return fmt.Sprintf("its prefix has %d bytes: the maximum is %d", len(prefix), prefixBytesMax)
 	}
 	for segment := range strings.SplitSeq(prefix, "/") {
 		if prefix != "" && (segment == "" || segment == "." || segment == "..") {
@@ -61,7 +61,7 @@ func checkPrefix(prefix string) string {
 func checkArchiveQuery(u *url.URL) string {
 	q, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
-		return fmt.Sprintf("the part behind ? cannot be read: %s", err)
+		return fmt.Sprintf("the part after ? cannot be parsed: %s", err)
 	}
 	for name, values := range q {
 		if !slices.Contains([]string{"endpoint", "region", "path_style"}, name) {
@@ -87,12 +87,12 @@ func checkArchiveQuery(u *url.URL) string {
 	return ""
 }
 
-// s3Keys are the keys that only an archive in a bucket needs.
+// s3Keys are the keys that have an effect only for an archive in a bucket.
 var s3Keys = []string{
 	"archive.endpoint", "archive.region", "archive.path_style", "archive.access_key_file", "archive.secret_key_file", "archive.ca_file",
 }
 
-// archive checks the bucket or directory in archive.url, and that the other keys go with it.
+// archive checks the bucket or directory in archive.url, and that the other keys match it.
 func (v *validator) archive() {
 	a := v.c.Archive
 	if (a.AccessKey == "") != (a.SecretKey == "") && v.sound("archive.access_key_file", "archive.secret_key_file") {
@@ -108,7 +108,7 @@ func (v *validator) archive() {
 	name := strings.NewReplacer("{service}", url.PathEscape(v.c.Service), "{instance}", url.PathEscape(v.c.Instance))
 	u, err := url.Parse(name.Replace(a.URL))
 	if err != nil {
-		v.failf("archive.url", "%q is not a URL once service (%s) and instance (%s) are put in: write them out", a.URL, v.c.Service, v.c.Instance)
+		v.failf("archive.url", "%q is not a URL once service (%s) and instance (%s) are inserted: write the names out", a.URL, v.c.Service, v.c.Instance)
 		return
 	}
 	if u.Scheme == "file" {
@@ -125,8 +125,8 @@ func (v *validator) archive() {
 	}
 }
 
-// localArchive refuses an archive among wayside's own files, and keys for S3 that are set together with a directory: whoever sets them
-// expects a bucket. Keys from a source of lower precedence than that of the URL are ignored, because the URL replaces them.
+// localArchive refuses an archive among wayside's own files. It also refuses S3 keys that are set together with a directory, because whoever
+// sets them expects a bucket. S3 keys from a source with lower precedence than the URL's are ignored, because the URL replaces them.
 func (v *validator) localArchive(dir string) {
 	rank := v.c.origins["archive.url"].source.rank()
 	for _, key := range s3Keys {
@@ -148,11 +148,11 @@ func (v *validator) localArchive(dir string) {
 	}
 	first, _, _ := strings.Cut(filepath.ToSlash(rel), "/")
 	if slices.Contains([]string{".", "spool", "store", "quarantine"}, first) {
-		v.failf("archive.url", "%s is a directory of wayside's own: use %s or one outside the data directory", dir, filepath.Join(data, "archive"))
+		v.failf("archive.url", "%s is a directory that wayside uses itself: use %s or one outside the data directory", dir, filepath.Join(data, "archive"))
 	}
 }
 
-// isSet reports whether a key has a value other than the empty one, which a file may also set explicitly.
+// isSet reports whether a key is set to something other than the empty value. A file may set the empty value explicitly.
 func (v *validator) isSet(path string) bool {
 	for _, k := range table(v.c) {
 		if k.path == path {
@@ -163,7 +163,7 @@ func (v *validator) isSet(path string) bool {
 	return false
 }
 
-// TargetURL returns the URL of the archive, with endpoint, region and path style in its query even if other keys have set them.
+// TargetURL returns the URL of the archive. Its query contains endpoint, region and path style, whether the URL or other keys set them.
 func (a Archive) TargetURL() string {
 	u, err := url.Parse(a.URL)
 	if err != nil || u.Scheme != "s3" {
@@ -182,8 +182,8 @@ func (a Archive) TargetURL() string {
 	return u.String()
 }
 
-// ArchiveURL returns the address of the archive: [Archive.TargetURL] with {service} and {instance} replaced. The names are escaped as in
-// object keys, so that a name cannot change the rest of the path.
+// ArchiveURL returns the URL of the archive: [Archive.TargetURL] with {service} and {instance} replaced. The names are escaped as in object
+// keys, so that a name cannot change the rest of the path.
 func (c *Config) ArchiveURL() string {
 	// Escaped once for the key, and once more for the URL.
 	name := func(s string) string { return strings.ReplaceAll(string(catalogue.AppendName(nil, s)), "%", "%25") }
@@ -200,7 +200,7 @@ func (c *Config) LocalArchive() string {
 	return ""
 }
 
-// ArchiveExpiry returns how long event objects stay in the archive; 0: for ever. wayside only deletes from a directory, never from a bucket.
+// ArchiveExpiry returns how long event objects stay in the archive; 0 means forever. wayside deletes only from a directory, never from a bucket.
 func (c *Config) ArchiveExpiry() time.Duration {
 	if c.LocalArchive() == "" {
 		return 0

@@ -9,24 +9,24 @@ import (
 	"strings"
 )
 
-// Checks of single values of listeners, groups and routes, in the manner of checks.go.
+// Checks of single values, like those in checks.go, for listeners, groups and routes.
 
 var label = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9_])?$`)
 
-// checkLabel accepts the name of a group or a route. It becomes part of metrics, events and URLs.
+// checkLabel accepts the name of a group or a route. The name becomes part of metrics, events and URLs.
 func checkLabel(s string) string {
 	switch {
 	case s == "":
-		return "is not set: choose a name, under which it is recorded"
+		return "is not set: choose a name for statistics and events"
 	case len(s) > labelBytesMax:
-		return fmt.Sprintf("has %d characters: the most is %d", len(s), labelBytesMax)
+		return fmt.Sprintf("has %d characters: the maximum is %d", len(s), labelBytesMax)
 	case !label.MatchString(s):
 		return fmt.Sprintf("%q is not a name: use letters, digits and ._-, and begin and end with a letter or digit", s)
 	}
 	return ""
 }
 
-// checkFileName accepts the name of a file that must be set. Load reads the file.
+// checkFileName accepts any file name but the empty one. Load reads the file.
 func checkFileName(s string) string {
 	if strings.TrimSpace(s) == "" {
 		return "is not set: name a file"
@@ -34,14 +34,14 @@ func checkFileName(s string) string {
 	return ""
 }
 
-// checkDNS accepts host:port, or https://host:port, with a name that has addresses.
+// checkDNS accepts host:port or https://host:port, where host is a name and not an address.
 func checkDNS(s string) string {
 	host, port, err := net.SplitHostPort(strings.TrimPrefix(s, "https://"))
 	if err != nil || host == "" {
 		return fmt.Sprintf("%q is not a name with a port: write host:port or https://host:port, such as api.local:8080", s)
 	}
 	if _, err := netip.ParseAddr(host); err == nil {
-		return fmt.Sprintf("%s is an address, which has nothing to look up: write it as a server, servers: [%s]", host, serverOfDNS(s))
+		return fmt.Sprintf("%s is an address, so there is nothing to look up: write it as a server, servers: [%s]", host, serverOfDNS(s))
 	}
 	if msg := checkHost(host); msg != "" {
 		return msg
@@ -49,7 +49,7 @@ func checkDNS(s string) string {
 	return checkPort(port, 1)
 }
 
-// serverOfDNS returns dns in the form of a server.
+// serverOfDNS returns a value of dns as a server URL.
 func serverOfDNS(s string) string {
 	if strings.HasPrefix(s, "https://") {
 		return s
@@ -64,7 +64,7 @@ func checkCookie(s string) string {
 	return ""
 }
 
-// checkHealthPath accepts a path, with or without a query, as it is sent.
+// checkHealthPath accepts a path, with or without a query, in the form in which it is sent.
 func checkHealthPath(s string) string {
 	switch {
 	case !strings.HasPrefix(s, "/"):
@@ -77,7 +77,7 @@ func checkHealthPath(s string) string {
 	return checkSentText(s)
 }
 
-// checkSentText accepts a text that can be part of a request line: without blanks and without characters outside ASCII.
+// checkSentText accepts a text that can be part of a request line: it has no blanks and no characters outside ASCII.
 func checkSentText(s string) string {
 	if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 		return fmt.Sprintf("%q has a blank or a character outside ASCII: write it escaped, %s", s, (&url.URL{Path: s}).EscapedPath())
@@ -88,7 +88,7 @@ func checkSentText(s string) string {
 	return ""
 }
 
-// checkServerName accepts the name that a certificate has.
+// checkServerName accepts a host name to verify in a certificate.
 func checkServerName(s string) string {
 	if strings.Contains(s, "/") || strings.HasSuffix(s, ":") {
 		return fmt.Sprintf("%q is not a host name: write only the name, such as api.example.org", s)
@@ -104,10 +104,10 @@ func checkEmail(s string) string {
 	return ""
 }
 
-// checkACMEHost accepts a name for which an authority can verify a challenge over HTTP or TLS.
+// checkACMEHost accepts a host name for which an authority can verify a challenge over HTTP or TLS.
 func checkACMEHost(s string) string {
 	if strings.Contains(s, "*") {
-		return fmt.Sprintf("%q: certificates for wildcard names need a challenge over DNS, which wayside does not do: list the names, or use tls.certificates", s)
+		return fmt.Sprintf("%q: certificates for wildcard names need a challenge over DNS, which wayside does not support: list the names, or use tls.certificates", s)
 	}
 	if _, err := netip.ParseAddr(s); err == nil {
 		return fmt.Sprintf("%q is an address: write a host name, or use tls.certificates", s)
@@ -127,14 +127,14 @@ func checkDirectoryURL(s string) string {
 	return checkURLHost(u)
 }
 
-// checkRouteHost accepts a host name, a wildcard with one name below, or an address.
+// checkRouteHost accepts a host name, a wildcard such as *.example.org, or an address.
 func checkRouteHost(s string) string {
 	name := strings.TrimPrefix(s, "*.")
 	switch {
 	case s == "*":
 		return "\"*\" means any host: leave host out"
 	case strings.Contains(name, "*"):
-		return fmt.Sprintf("%q: a * may only stand for the first part, as in *.example.org", s)
+		return fmt.Sprintf("%q: a * may only replace the first part, as in *.example.org", s)
 	case strings.Contains(s, "/"):
 		return fmt.Sprintf("%q is not a host: write only the name, such as www.example.org", s)
 	case s != strings.ToLower(s):
@@ -145,7 +145,7 @@ func checkRouteHost(s string) string {
 	literal, bracketed := strings.CutPrefix(strings.TrimSuffix(name, "]"), "[")
 	if addr, err := netip.ParseAddr(literal); err == nil && bracketed == strings.HasSuffix(name, "]") && (addr.Is6() || !bracketed) {
 		if name != s {
-			return fmt.Sprintf("%q: there are no names below an address: leave out *.", s)
+			return fmt.Sprintf("%q: an address has no subdomains: leave out *.", s)
 		}
 		return ""
 	}
@@ -155,15 +155,15 @@ func checkRouteHost(s string) string {
 	return checkHost(name)
 }
 
-// checkRoutePath accepts an exact path or a prefix that ends with /*, in the form to which the path of a request is brought for matching.
+// checkRoutePath accepts an exact path, or a prefix that ends with /*, in the normalized form that a request's path has when it is matched.
 func checkRoutePath(s string) string {
 	switch path := strings.TrimSuffix(s, "/*"); {
 	case !strings.HasPrefix(s, "/"):
 		return fmt.Sprintf("%q is not a path: begin with /, such as /api/*", s)
 	case strings.ContainsAny(s, "?#"):
-		return fmt.Sprintf("%q has a query or a fragment, which are not looked at: write %s", s, s[:strings.IndexAny(s, "?#")])
+		return fmt.Sprintf("%q has a query or a fragment, which are ignored: write %s", s, s[:strings.IndexAny(s, "?#")])
 	case strings.Contains(path, "*"):
-		return fmt.Sprintf("%q: a * may only stand at the end, after a slash, as in /api/*", s)
+		return fmt.Sprintf("%q: a * is allowed only at the end, after a slash, as in /api/*", s)
 	case strings.Contains(s, "//"):
 		return fmt.Sprintf("%q can never match, because repeated slashes count as one: write one", s)
 	case strings.ContainsAny(s, "\\%;"):
@@ -177,7 +177,7 @@ func checkRoutePath(s string) string {
 	return ""
 }
 
-// checkMethod accepts the name of a method. Methods are case-sensitive (RFC 9110, section 9.1).
+// checkMethod accepts a method's name. Methods are case-sensitive (RFC 9110, section 9.1).
 func checkMethod(s string) string {
 	switch {
 	case s == "" || len(s) > 64 || strings.ContainsFunc(s, func(r rune) bool { return !isTokenRune(r) }):
@@ -211,9 +211,9 @@ func checkStripPrefix(s string) string {
 	case !strings.HasPrefix(s, "/"):
 		return fmt.Sprintf("%q is not a path: begin with /, such as /app", s)
 	case len(s) > 1 && strings.HasSuffix(s, "/"), s == "/":
-		return fmt.Sprintf("%q ends with a slash, which must stay: write it without, such as /app", s)
+		return fmt.Sprintf("%q ends with a slash: write it without the slash, such as /app", s)
 	case strings.HasSuffix(s, "*"):
-		return fmt.Sprintf("%q: it is a prefix already: leave the * out", s)
+		return fmt.Sprintf("%q: it is already a prefix: leave out the *", s)
 	}
 	return checkRoutePath(s)
 }

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// groups checks that the keys of each group go together.
+// groups checks that the keys of each group are consistent.
 func (v *validator) groups() {
 	c := v.c
 	for i := range c.Upstreams {
@@ -25,12 +25,12 @@ func (v *validator) groups() {
 	v.plainServers()
 }
 
-// groupServers checks that a group has servers, and each only once.
+// groupServers checks that a group has servers and lists each of them only once.
 func (v *validator) groupServers(u *Upstream, path string) {
 	switch servers := path + ".servers"; {
 	case !v.sound(servers, path+".dns"):
 	case len(u.Servers) > 0 && u.DNS != "":
-		v.failf(path+".dns", "cannot be together with servers: keep one of the two")
+		v.failf(path+".dns", "cannot be combined with servers: keep one of the two")
 	case len(u.Servers) == 0 && u.DNS == "":
 		v.failf(path, "has neither servers nor dns: write servers: [http://host:port], or dns: host:port")
 	case len(u.Servers) > 0 && !slices.ContainsFunc(u.Servers, func(s Server) bool { return s.Weight != 0 }):
@@ -40,20 +40,20 @@ func (v *validator) groupServers(u *Upstream, path string) {
 	for i, s := range u.Servers {
 		at := elementPath(path+".servers", i)
 		if url := strings.TrimSuffix(s.URL, "/"); seen[url] && v.sound(at) {
-			v.failf(at, "%s is in the group already: give it a higher weight instead", s.URL)
+			v.failf(at, "%s is already in the group: give it a higher weight instead", s.URL)
 		} else {
 			seen[url] = true
 		}
 	}
 }
 
-// plainServers refuses the same server twice in `upstream`.
+// plainServers refuses a server that is listed twice in `upstream`.
 func (v *validator) plainServers() {
 	seen := map[string]bool{}
 	for i, s := range v.c.Upstream {
 		url := strings.TrimSuffix(s, "/")
 		if seen[url] && v.sound(upstreamKey) {
-			v.failElement(upstreamKey, i, "%s is in the list already: remove one; upstreams has weights", s)
+			v.failElement(upstreamKey, i, "%s is already in the list: remove one; upstreams has weights", s)
 		}
 		seen[url] = true
 	}
@@ -74,7 +74,7 @@ func (v *validator) groupHealth(u *Upstream, path string) {
 	}
 }
 
-// isDefault reports whether a key of a group has its default, which config print writes too.
+// isDefault reports whether a key of a group has its default value. It may be set nevertheless, because config print writes defaults, too.
 func (v *validator) isDefault(path string) bool {
 	all, standard := elementKeys(v.c), DefaultUpstream()
 	i := slices.IndexFunc(all, func(k elementKey) bool { return k.path == path })
@@ -115,13 +115,13 @@ func (v *validator) pair(cert, key, certPath, keyPath string) {
 	}
 }
 
-// listenerTLS checks that the keys around TLS to clients go together.
+// listenerTLS checks that the keys for TLS to clients are consistent.
 func (v *validator) listenerTLS() {
 	t := v.c.TLS
 	const certificate = "set tls.cert_file and tls.key_file, tls.certificates or tls.acme.hosts"
 	if !t.Enabled() && v.sound("tls.certificates", "tls.cert_file", "tls.key_file", "tls.acme.hosts") {
 		if v.c.RedirectHTTP != "" {
-			v.failf("redirect_http", "redirects to HTTPS, which listen does not speak without a certificate: %s", certificate)
+			v.failf("redirect_http", "redirects to HTTPS, but the listener has no certificate: %s", certificate)
 		}
 		if t.ClientCAFile != "" {
 			v.failf("tls.client_ca_file", "needs a certificate for the listener: %s", certificate)
@@ -142,7 +142,7 @@ func (v *validator) listenerTLS() {
 	seen := map[Certificate]bool{}
 	for i, c := range t.Certificates {
 		if seen[c] {
-			v.failf(elementPath("tls.certificates", i), "is in the list already: remove one")
+			v.failf(elementPath("tls.certificates", i), "is already in the list: remove one")
 		}
 		seen[c] = true
 	}

@@ -7,15 +7,15 @@ import (
 	"github.com/wayside-proxy/wayside/internal/query"
 )
 
-// routes checks that the keys of each route go together, and all routes with the groups.
+// routes checks that the keys of each route are consistent, and that the routes are consistent with the groups.
 func (v *validator) routes() {
 	c := v.c
 	switch {
 	case len(c.Upstream) > 0 && len(c.Routes)+len(c.Upstreams) > 0:
-		v.failf(upstreamKey, "cannot be together with routes or upstreams, which say where requests go: make it a group, upstreams: {web: %s}, and lead a route to it, or remove them",
+		v.failf(upstreamKey, "cannot be combined with routes or upstreams, which say where requests go: make it a group, upstreams: {web: %s}, and send a route to it, or remove them",
 			c.Upstream[0])
 	case len(c.Upstreams) > 0 && len(c.Routes) == 0 && v.sound(routesKey):
-		v.failf(groupsKey, "has groups, and no route leads to one: add routes: [{name: all, to: %s}]", c.Upstreams[0].Name)
+		v.failf(groupsKey, "has groups, but no route uses them: add routes: [{name: all, to: %s}]", c.Upstreams[0].Name)
 	}
 	names := map[string]int{}
 	for i := range c.Routes {
@@ -37,7 +37,7 @@ func (v *validator) routes() {
 	}
 }
 
-// action checks that a route does one thing, and has no settings without effect.
+// action checks that a route has exactly one action, and no settings without effect.
 func (v *validator) action(r *Route, path string) {
 	var actions []string
 	for name, isSet := range map[string]bool{"to": len(r.To) > 0 || v.bad[path+".to"], "redirect": r.Redirect != "", "respond": r.Respond != nil} {
@@ -51,7 +51,7 @@ func (v *validator) action(r *Route, path string) {
 		v.failf(path, "does nothing: add to: GROUP, redirect: URL or respond: {status: 503}")
 		return
 	case len(actions) > 1:
-		v.failf(path+"."+actions[0], "cannot be together with %s: a route has one action, so keep one of them", strings.Join(actions[1:], " and "))
+		v.failf(path+"."+actions[0], "cannot be combined with %s: a route has one action, so keep one of them", strings.Join(actions[1:], " and "))
 		return
 	case actions[0] == "to":
 		return
@@ -71,7 +71,7 @@ func (v *validator) action(r *Route, path string) {
 	}
 }
 
-// targets checks that the groups exist and that one of them gets requests.
+// targets checks that the groups of a route exist and that at least one of them gets requests.
 func (v *validator) targets(r *Route, path string) {
 	if len(r.To) == 0 || !v.sound(path+".to") {
 		return
@@ -99,7 +99,7 @@ func (v *validator) targets(r *Route, path string) {
 	}
 }
 
-// conditions checks the header fields of a route, and that its prefix can be at the beginning of its paths.
+// conditions checks the header conditions of a route, and that strip_prefix can match the beginning of its paths.
 func (v *validator) conditions(r *Route, path string) {
 	seen := map[string]bool{}
 	for _, name := range headerNames(r.Headers) {
@@ -112,7 +112,7 @@ func (v *validator) conditions(r *Route, path string) {
 		case lower == "host":
 			v.failf(at, "is matched by the key host: write host: there")
 		case seen[lower]:
-			v.failf(at, "is given twice: names of fields are the same in any case; remove one")
+			v.failf(at, "is given twice, because field names are case-insensitive: remove one")
 		case checkField(name+":"+value) != "" || strings.TrimSpace(value) != value:
 			v.failf(at, "%q is not the value of a field: it begins or ends with a blank, or has a control character", value)
 		}
@@ -134,8 +134,8 @@ func (v *validator) respond(r *Respond, path string) {
 	}
 	switch {
 	case r.Body != "" && r.BodyFile != "":
-		v.failf(body, "cannot be together with body_file: keep one of the two")
+		v.failf(body, "cannot be combined with body_file: keep one of the two")
 	case (r.Status == 204 || r.Status == 304) && r.Body+r.BodyFile != "":
-		v.failf(body, "a response with status %d has no body (RFC 9110, section 6.4.1): leave it out", r.Status)
+		v.failf(body, "a response with status %d cannot have a body (RFC 9110, section 6.4.1): leave it out", r.Status)
 	}
 }

@@ -12,10 +12,10 @@ import (
 	"unicode/utf8"
 )
 
-// Checks of single values. Each returns what is wrong and what to do, or an empty string. They only look at the text: they look up no names
-// and open no files.
+// Checks of single values. Each returns a text that says what is wrong and what to do, or an empty string. They look only at the value: they
+// look up no names and open no files.
 
-// Limits that hold for every key of a type, so that no value can overflow a sum or fill the memory.
+// Limits for all keys of a type, so that no value can overflow a sum or fill the memory.
 const (
 	textBytesMax    = 4096
 	listElementsMax = 1000
@@ -41,15 +41,15 @@ func checkType(field any) string {
 		}
 	case *Duration:
 		if *p > durationMax || *p < -durationMax {
-			return fmt.Sprintf("%v is too large: the most is %v", *p, durationMax)
+			return fmt.Sprintf("%v is too large: the maximum is %v", *p, durationMax)
 		}
 	case *int:
 		if *p > numberMax {
-			return fmt.Sprintf("%d is too large: the most is %d", *p, numberMax)
+			return fmt.Sprintf("%d is too large: the maximum is %d", *p, numberMax)
 		}
 	case *Bytes:
 		if *p > sizeMax {
-			return fmt.Sprintf("%v is too large: the most is %v", *p, sizeMax)
+			return fmt.Sprintf("%v is too large: the maximum is %v", *p, sizeMax)
 		}
 	}
 	return ""
@@ -58,7 +58,7 @@ func checkType(field any) string {
 func checkText(s string) string {
 	switch {
 	case len(s) > textBytesMax:
-		return fmt.Sprintf("has %d bytes: the most is %d", len(s), textBytesMax)
+		return fmt.Sprintf("has %d bytes: the maximum is %d", len(s), textBytesMax)
 	case !utf8.ValidString(s):
 		return fmt.Sprintf("%q is not UTF-8 text: write it as UTF-8", s)
 	case strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) && r != '\t' }):
@@ -68,11 +68,11 @@ func checkText(s string) string {
 }
 
 const (
-	tokenBytesMin = 8 // each wrong guess takes half a second, so that guessing 8 characters takes too long
+	tokenBytesMin = 8 // each wrong guess costs half a second, so guessing 8 characters takes too long
 	tokenBytesMax = 1024
 )
 
-// checkSecret accepts a token that fits into an Authorization field and cannot be guessed. Its messages never contain the value.
+// checkSecret accepts a token that can be sent in an Authorization field and is too long to be guessed. Its messages never contain the value.
 func checkSecret(s string) string {
 	const remedy = "make one with: openssl rand -hex 32"
 	switch {
@@ -81,17 +81,17 @@ func checkSecret(s string) string {
 	case strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f }):
 		return "has a space, a line break or a character outside ASCII, which a header field cannot contain: " + remedy
 	case len(s) < tokenBytesMin:
-		return fmt.Sprintf("has %d characters, and needs at least %d, so that it cannot be guessed: %s", len(s), tokenBytesMin, remedy)
+		return fmt.Sprintf("has %d characters, but needs at least %d, so that it cannot be guessed: %s", len(s), tokenBytesMin, remedy)
 	case len(s) > tokenBytesMax:
-		return fmt.Sprintf("has %d characters: the most is %d", len(s), tokenBytesMax)
+		return fmt.Sprintf("has %d characters: the maximum is %d", len(s), tokenBytesMax)
 	}
 	return ""
 }
 
-// nameLengthMax limits the names of service and instance, in characters.
+// nameLengthMax is the largest length of a service's or an instance's name, in characters.
 const nameLengthMax = 128
 
-// checkName accepts names that, once escaped, can be part of the name of a file or an object.
+// checkName accepts names that, when escaped, can be part of a file's or an object's name.
 func checkName(s string) string {
 	switch {
 	case s == "." || s == "..":
@@ -101,14 +101,14 @@ func checkName(s string) string {
 	case strings.ContainsRune(s, '\t'):
 		return fmt.Sprintf("%q has a control character: leave it out", s)
 	case utf8.RuneCountInString(s) > nameLengthMax:
-		return fmt.Sprintf("has %d characters: the most is %d", utf8.RuneCountInString(s), nameLengthMax)
+		return fmt.Sprintf("has %d characters: the maximum is %d", utf8.RuneCountInString(s), nameLengthMax)
 	}
 	return ""
 }
 
 var hostLabel = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$`)
 
-// checkHost accepts an IP address without brackets, or a host name. Underscores are allowed, because names of containers have them.
+// checkHost accepts an IP address without brackets, or a host name. Underscores are allowed, because container names contain them.
 func checkHost(host string) string {
 	if _, err := netip.ParseAddr(host); err == nil {
 		return ""
@@ -120,7 +120,7 @@ func checkHost(host string) string {
 	labels := strings.Split(name, ".")
 	for _, label := range labels {
 		if len(name) > 253 || !hostLabel.MatchString(label) {
-			return fmt.Sprintf("%q is not a host name: use letters, digits, hyphens and dots, no hyphen at either end of a part", host)
+			return fmt.Sprintf("%q is not a host name: use letters, digits, hyphens and dots, with no hyphen at either end of a part", host)
 		}
 	}
 	if last := labels[len(labels)-1]; strings.Trim(last, "0123456789") == "" {
@@ -129,7 +129,7 @@ func checkHost(host string) string {
 	return ""
 }
 
-// checkPort accepts the decimal numbers from least to 65535.
+// checkPort accepts decimal numbers from least to 65535.
 func checkPort(port string, least int) string {
 	n, err := strconv.Atoi(port)
 	if err != nil || n < least || n > 65535 || strings.Trim(port, "0123456789") != "" {
@@ -138,7 +138,7 @@ func checkPort(port string, least int) string {
 	return ""
 }
 
-// parseURL is url.Parse with an error that says what to do. form is the form of a correct URL.
+// parseURL is url.Parse with a message that says what to do. form shows what a correct URL looks like.
 func parseURL(s, form string) (u *url.URL, msg string) {
 	if strings.ContainsFunc(s, unicode.IsSpace) {
 		return nil, fmt.Sprintf("%q has a blank: write %s, and a blank in a path as %%20", s, form)
@@ -173,7 +173,7 @@ func checkURLHost(u *url.URL) string {
 		return msg
 	}
 	if strings.HasSuffix(u.Host, ":") {
-		return fmt.Sprintf("%q has no port behind its colon: write a number from 1 to 65535", u.Host)
+		return fmt.Sprintf("%q has no port after its colon: write a number from 1 to 65535", u.Host)
 	}
 	if port := u.Port(); port != "" {
 		return checkPort(port, 1)
@@ -189,24 +189,24 @@ func checkUpstream(s string) string {
 	}
 	switch {
 	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.Contains(s, "#"):
-		return "has more than an address: write " + form + ", nothing else"
+		return "contains more than an address: write " + form + " and nothing else"
 	case u.Scheme == "unix":
 		if u.Host != "" || !strings.HasPrefix(u.Path, "/") || len(u.Path) < 2 || strings.HasSuffix(u.Path, "/") {
-			return fmt.Sprintf("%q names no socket: write unix:///path, with three slashes", s)
+			return fmt.Sprintf("%q names no socket file: write unix:///path, with three slashes", s)
 		}
 		if len(u.Path) > socketPathMax {
-			return fmt.Sprintf("its path has %d bytes, and that of a socket has at most %d: use a shorter one", len(u.Path), socketPathMax)
+			return fmt.Sprintf("its path has %d bytes, but the path of a socket has at most %d: use a shorter one", len(u.Path), socketPathMax)
 		}
 		return ""
 	case defaultPorts[u.Scheme] == "" || u.Hostname() == "":
 		return fmt.Sprintf("%q is not an upstream: write %s", s, form)
 	case u.Path != "" && u.Path != "/":
-		return fmt.Sprintf("%s has a path: paths are forwarded as they come, write %s://%s", s, u.Scheme, u.Host)
+		return fmt.Sprintf("%s has a path: paths are forwarded unchanged, so write %s://%s", s, u.Scheme, u.Host)
 	}
 	return checkURLHost(u)
 }
 
-// socketPathMax is the longest path of a Unix socket, in bytes.
+// socketPathMax is the maximum length of a Unix socket's path, in bytes.
 const socketPathMax = 107
 
 func checkEndpoint(s string) string {
@@ -216,10 +216,10 @@ func checkEndpoint(s string) string {
 	case u == nil:
 		return msg
 	case u.User != nil:
-		return "holds credentials, which belong in the AWS environment or in archive.access_key_file and archive.secret_key_file"
+		return "contains credentials, which belong in the AWS environment or in archive.access_key_file and archive.secret_key_file"
 	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Path != "" && u.Path != "/" ||
 		u.RawQuery != "" || u.ForceQuery || strings.Contains(s, "#"):
-		return fmt.Sprintf("%q is not an endpoint: write %s, nothing else", s, form)
+		return fmt.Sprintf("%q is not an endpoint: write %s and nothing else", s, form)
 	}
 	return checkURLHost(u)
 }
@@ -235,8 +235,8 @@ func checkRegion(s string) string {
 
 var bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*[a-z0-9]$`)
 
-// checkBucket refuses names that no S3 server allows. It accepts underscores, although S3 does not allow them for new buckets: old buckets
-// in us-east-1 and those of other servers have them.
+// checkBucket refuses names that no S3 server allows. It accepts underscores, although AWS no longer allows them for new buckets: old buckets
+// in us-east-1 and buckets on other servers have them.
 func checkBucket(name string) string {
 	const rules = "write 3 to 63 lower-case letters, digits, hyphens, dots and underscores, with a letter or digit at both ends"
 	_, err := netip.ParseAddr(name)
@@ -244,7 +244,7 @@ func checkBucket(name string) string {
 	case len(name) < 3 || len(name) > 63 || !bucketName.MatchString(name):
 		return fmt.Sprintf("%q is not the name of a bucket: %s", name, rules)
 	case strings.Contains(name, "..") || strings.Contains(name, ".-") || strings.Contains(name, "-."):
-		return fmt.Sprintf("%q is not the name of a bucket: no dot may stand beside a dot or a hyphen", name)
+		return fmt.Sprintf("%q is not the name of a bucket: a dot must not be next to another dot or a hyphen", name)
 	case err == nil || ipv4Like.MatchString(name):
 		return fmt.Sprintf("%q is not the name of a bucket: it looks like an IP address", name)
 	}
@@ -253,14 +253,14 @@ func checkBucket(name string) string {
 
 var ipv4Like = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+$`)
 
-// checkNetwork accepts an address, or a network whose host bits are zero. IPv4 addresses in the notation of IPv6 would never match.
+// checkNetwork accepts an address, or a network whose host bits are zero. It refuses IPv4 addresses in IPv6 notation, which would never match.
 func checkNetwork(s string) string {
 	if addr, err := netip.ParseAddr(s); err == nil {
 		switch {
 		case addr.Is4In6():
-			return fmt.Sprintf("%s is an IPv4 address in IPv6's notation: write %s", s, addr.Unmap())
+			return fmt.Sprintf("%s is an IPv4 address in IPv6 notation: write %s", s, addr.Unmap())
 		case addr.Zone() != "":
-			return fmt.Sprintf("%s has a zone, and client addresses have none: write %s", s, addr.WithZone(""))
+			return fmt.Sprintf("%s has a zone, but client addresses have none: write %s", s, addr.WithZone(""))
 		}
 		return ""
 	}
@@ -272,17 +272,17 @@ func checkNetwork(s string) string {
 		if prefix.Bits() < 96 {
 			return fmt.Sprintf("%s mixes IPv4 and IPv6: write the IPv4 network and the IPv6 network as two elements", s)
 		}
-		return fmt.Sprintf("%s is an IPv4 network in IPv6's notation: write %s", s,
+		return fmt.Sprintf("%s is an IPv4 network in IPv6 notation: write %s", s,
 			netip.PrefixFrom(prefix.Addr().Unmap(), prefix.Bits()-96).Masked())
 	}
 	if masked := prefix.Masked(); masked != prefix {
-		return fmt.Sprintf("%s has host bits beyond its /%d: write %s for the network, or %s for the one address", s, prefix.Bits(), masked, prefix.Addr())
+		return fmt.Sprintf("%s has host bits set beyond its /%d: write %s for the network, or %s for the one address", s, prefix.Bits(), masked, prefix.Addr())
 	}
 	return ""
 }
 
-// checkExcludedPath accepts a path, or a prefix of one, in the form in which clients send it: without query, and escaped. A space and a prefix
-// of a user agent may follow: the name of a product, a slash, and digits of its version.
+// checkExcludedPath accepts a path, or a prefix of one, in the form in which clients send it: escaped and without a query. A space and a prefix
+// of a user agent may follow it: a product's name, a slash, and digits of its version.
 func checkExcludedPath(s string) string {
 	if path, agent, both := strings.Cut(s, " "); both {
 		if name, version, ok := strings.Cut(agent, "/"); ok && name != "" && !strings.ContainsFunc(name, func(r rune) bool { return !isTokenRune(r) }) && strings.Trim(version, ".0123456789") == "" {
@@ -293,14 +293,14 @@ func checkExcludedPath(s string) string {
 	case !strings.HasPrefix(s, "/"):
 		return fmt.Sprintf("%q is not a path: begin with /, such as /healthz or /internal/*", s)
 	case strings.ContainsAny(s, "?#"):
-		return fmt.Sprintf("%q has a query or a fragment, which are not looked at: write %s", s, s[:strings.IndexAny(s, "?#")])
+		return fmt.Sprintf("%q has a query or a fragment, which are ignored: write %s", s, s[:strings.IndexAny(s, "?#")])
 	case strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f }):
 		return fmt.Sprintf("%q can never match: write it as clients send it, %s", s, (&url.URL{Path: s}).EscapedPath())
 	case s == "/*":
 		return "\"/*\" leaves nothing to record: name the paths to leave out"
 	}
 	if i := strings.IndexByte(s, '*'); i >= 0 && i != len(s)-1 {
-		return fmt.Sprintf("%q: a * may only stand at the end", s)
+		return fmt.Sprintf("%q: a * is allowed only at the end", s)
 	}
 	return ""
 }
@@ -310,12 +310,12 @@ func checkExcludedAgent(s string) string {
 		return "an empty prefix leaves nothing to record: name an agent, such as kube-probe/"
 	}
 	if strings.HasSuffix(s, "*") {
-		return fmt.Sprintf("%q: it is a prefix already: leave the * out", s)
+		return fmt.Sprintf("%q: it is already a prefix: leave out the *", s)
 	}
 	return ""
 }
 
-// checkHostName accepts a host name in lower case, without scheme and port, because it is compared with Host in this form.
+// checkHostName accepts a host name in lower case, without scheme and port, because Host is compared with it in this form.
 func checkHostName(s string) string {
 	if s == "" || s != strings.ToLower(s) || strings.ContainsAny(s, "/:@ *") || checkHost(s) != "" {
 		return fmt.Sprintf("%q is not a host name in lower case, without scheme and port: write wayside.example.org", s)
@@ -323,7 +323,7 @@ func checkHostName(s string) string {
 	return ""
 }
 
-// omitFields are the fields of archived events that wayside itself does not need.
+// omitFields are the fields in archived events that wayside itself does not need.
 var omitFields = []string{"url_path", "client_address", "upstream_address", "network_protocol_version"}
 
 func checkOmit(name string) string {
@@ -333,8 +333,8 @@ func checkOmit(name string) string {
 	return fmt.Sprintf("%q cannot be left out: only %s can", name, strings.Join(omitFields, ", "))
 }
 
-// checkTemplate applies the rules of collector/paths, which configs does not import: {name} is one segment, * any characters within a segment,
-// ** any number of segments.
+// checkTemplate applies the rules of collector/paths, which configs does not import: {name} matches one segment, * any characters within a
+// segment, ** any number of segments.
 func checkTemplate(s string) string {
 	const hint = "begin with / and mark what varies, such as /users/{id} or /static/**"
 	if !strings.HasPrefix(s, "/") || strings.ContainsAny(s, "?# ") || len(s) > 256 {

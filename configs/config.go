@@ -1,28 +1,28 @@
 // Package configs holds wayside's configuration: its types, defaults, loading, validation and example files.
 //
-// A value comes from the first of these that sets it: a flag, a WAYSIDE_* environment variable, the file, the default.
-// The table in keys.go has all keys. Loading, the names of environment variables, printing, the commented example full.yaml and the
-// table in docs/CONFIGURATION.md follow from it.
+// A value comes from the first of these sources that sets it: a flag, a WAYSIDE_* environment variable, the file, the default.
+// The table in keys.go contains all keys. Loading, the names of environment variables, printing, the commented example full.yaml and the
+// table in docs/CONFIGURATION.md are all derived from it.
 //
-// Loading is strict. An unknown key, a key that is set twice, a value of the wrong form and an unknown WAYSIDE_* variable are errors.
-// All of them are reported at once, with their place: file, line and column, environment variable, or flag. Nothing in this package
+// Loading is strict. An unknown key, a key that is set twice, a value in the wrong form and an unknown WAYSIDE_* variable are errors.
+// All errors are reported together, each with its position: file, line and column, environment variable, or flag. Nothing in this package
 // opens a socket or writes a file.
 package configs
 
 import "time"
 
-// Config is the whole configuration. keys.go documents each key. The zero Config is not valid, Default is.
+// Config is the whole configuration. keys.go documents each key. The zero Config is not valid; start from Default.
 type Config struct {
 	Listen   string   // address the proxy listens on
-	Upstream []string // URLs of servers that share the load, usually one; empty until set, and with Routes
+	Upstream []string // URLs of servers that share the load, usually one; empty until set, and if Routes is used
 	Service  string   // name of the proxied service, part of every archived event
 	Instance string   // name of this instance, part of every archived event
 
-	RedirectHTTP  string   // second address, in the clear, that redirects to HTTPS; empty = none
+	RedirectHTTP  string   // second address, without TLS, that redirects to HTTPS; empty = none
 	ProxyProtocol []string // networks whose connections begin with a PROXY header
 	TLS           TLS
-	Upstreams     []Upstream // named groups, in the order of the file; empty with Upstream
-	Routes        []Route    // the first that matches is used; empty with Upstream
+	Upstreams     []Upstream // named groups, in the order of the file; empty if Upstream is used
+	Routes        []Route    // the first route that matches is used; empty if Upstream is used
 
 	Data      Data
 	Admin     Admin
@@ -40,18 +40,18 @@ type Config struct {
 	Prune     Prune
 
 	origins  origins
-	expiries map[string]time.Time                // of the certificates that Load has read, by the key that names the file
+	expiries map[string]time.Time                // when the certificates that Load has read expire, by the key that names the file
 	lookup   func(host string) ([]string, error) // see LoadOptions.LookupHost
 }
 
 // Data is the data directory and its limits.
 type Data struct {
 	Dir      string
-	BytesMax Bytes // of spool, store, quarantine and local archive together; 0 = no limit
+	BytesMax Bytes // limit for spool, store, quarantine and local archive together; 0 = no limit
 	FreeMin  Bytes // free space to leave on the filesystem; 0 = no limit
 }
 
-// Admin configures the admin and the probes listener.
+// Admin configures the admin listener and the probes listener.
 type Admin struct {
 	Listen    string
 	Hosts     []string // allowed host names, in addition to addresses and localhost
@@ -70,11 +70,11 @@ type Log struct {
 
 // Shutdown limits the time between SIGTERM and exit.
 type Shutdown struct {
-	Timeout Duration // for everything, Delay included
-	Delay   Duration // unready but still serving
+	Timeout Duration // for everything, including Delay
+	Delay   Duration // how long to be unready but still serve
 }
 
-// Proxy configures the proxy. See proxy.Options for the meaning of each limit.
+// Proxy configures the proxy. See proxy.Options for what each limit means.
 type Proxy struct {
 	Driver                  string // auto, loop, goroutine
 	HeaderTimeout           Duration
@@ -88,15 +88,15 @@ type Proxy struct {
 	TunnelTimeout           Duration // 0 = no limit
 	TunnelHalfClosedTimeout Duration // 0 = only TunnelTimeout
 	UpstreamIdle            Duration
-	UpstreamConnsMax        int // 0 = from memory and descriptors, see DeriveLimits
+	UpstreamConnsMax        int // 0 = derived from memory and descriptors, see DeriveLimits
 	UpstreamWait            Duration
-	UpstreamResolve         Duration // 0 = only when a connection is made
+	UpstreamResolve         Duration // 0 = resolve only when a connection is made
 	HeaderBytesMax          Bytes
 	ResponseHeaderBytesMax  Bytes
 	BodyBytesMax            Bytes // 0 = no limit
 	BodyRateMin             Bytes // per second; 0 = no limit
-	ConnsMax                int   // 0 = from memory and descriptors, see DeriveLimits
-	HeldBytesMax            Bytes // 0 = from memory, see DeriveLimits
+	ConnsMax                int   // 0 = derived from memory and descriptors, see DeriveLimits
+	HeldBytesMax            Bytes // 0 = derived from memory, see DeriveLimits
 	AddressConnsMax         int   // 0 = no limit
 	HTTP2                   bool
 	HTTP2StreamsMax         int
@@ -111,26 +111,26 @@ type Proxy struct {
 	ResponseFields          Fields
 }
 
-// Fields changes header fields. Set and Add hold "Name: value", Remove holds names.
+// Fields changes header fields. Set and Add contain "Name: value" lines, Remove contains names.
 type Fields struct {
 	Set, Add, Remove []string
 }
 
-// Record says what an event contains, and which responses are not recorded.
+// Record configures what an event contains, and which responses are not recorded.
 type Record struct {
 	Exclude       Exclude
 	ClientAddress string // masked, full, off
 	TraceID       bool
-	RequestID     bool // of all responses, not only of wayside's own answers
+	RequestID     bool // record it for all responses, not only for those that wayside itself makes
 }
 
-// Exclude names responses that are only counted as excluded.
+// Exclude selects responses that are not recorded but only counted as excluded.
 type Exclude struct {
 	Paths      []string
 	UserAgents []string
 }
 
-// Spool is the queue between the traffic process and the books process.
+// Spool configures the queue between the traffic process and the books process.
 type Spool struct {
 	Sync           string // interval, request
 	CommitInterval Duration
@@ -140,7 +140,7 @@ type Spool struct {
 	AgeMax         Duration // 0 = no limit
 }
 
-// Collector is the books process.
+// Collector configures the books process.
 type Collector struct {
 	Enabled        bool
 	MemoryBytesMax Bytes
@@ -150,7 +150,7 @@ type Collector struct {
 	Snapshot       Snapshot
 }
 
-// Snapshot says how often the snapshot of hot paths is made, and for which time range.
+// Snapshot configures how often the snapshot of hot paths is made, and its time range.
 type Snapshot struct {
 	Batches  int
 	Interval Duration
@@ -165,12 +165,12 @@ type Paths struct {
 	Raw       string // "on" or "off"
 }
 
-// Metrics limits the series of single paths in /metrics.
+// Metrics limits the number of paths that have their own series in /metrics.
 type Metrics struct {
 	PathsMax int
 }
 
-// Archive says where raw events go, and when.
+// Archive configures where and when raw events are archived.
 type Archive struct {
 	URL           string // file:///dir or s3://bucket/prefix
 	After         Duration
@@ -181,16 +181,16 @@ type Archive struct {
 	PathStyle     bool
 	AccessKeyFile string
 	SecretKeyFile string
-	AccessKey     Secret // read from AccessKeyFile; empty = the usual AWS chain
+	AccessKey     Secret // read from AccessKeyFile; empty = the usual AWS credential chain
 	SecretKey     Secret // read from SecretKeyFile
 	Timeout       Duration
 	CAFile        string
 	CA            string // PEM certificates, read from CAFile
 	Omit          []string
-	Expire        Duration // of event objects in a directory; 0 = never, which is the default of a named archive
+	Expire        Duration // when event objects in a directory expire; 0 = never, which is the default for a named archive
 }
 
-// Retention says when archived events are deleted from local disk.
+// Retention configures when archived events are deleted from local disk.
 type Retention struct {
 	Events   Duration
 	Schedule string
@@ -205,7 +205,7 @@ type Report struct {
 // Prune configures the removal of data that is no longer needed.
 type Prune struct{ Schedule string }
 
-// Default returns the defaults of all keys. Upstream, Service, Instance and Archive.URL are empty; Load fills in the last three.
+// Default returns the default values of all keys. Upstream, Service, Instance and Archive.URL are empty; Load fills in the last three.
 func Default() Config {
 	return Config{
 		Listen:   "127.0.0.1:8090",

@@ -9,11 +9,11 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// Structured keys: lists of mappings and named mappings. The keys of an element are bound by a table, like the keys of the file, so that
-// an element is decoded, checked, printed and documented in the same way. In errors, `routes[0].path` is a key of the first route, and
-// `upstreams.api.dns` one of the group api.
+// Structured keys are lists of mappings and named mappings. A table binds the keys of an element to its fields, like the table of all keys in
+// keys.go, so that elements are decoded, checked, printed and documented in the same way. In errors, `routes[0].path` is a key of the first
+// route, and `upstreams.api.dns` is a key of the group api.
 
-// structured reports whether a field has a structured form, which only the file can contain.
+// structured reports whether a field has a structured form, which can only be written in the file.
 func structured(field any) bool {
 	switch field.(type) {
 	case *[]Certificate, *[]Upstream, *[]Server, *[]Route, *[]Target, *map[string]string, **Respond:
@@ -44,7 +44,7 @@ func (l *loader) structure(file, path string, field any, n *yaml.Node) {
 	}
 }
 
-// deref returns the node that an alias stands for.
+// deref returns the node that an alias refers to.
 func deref(n *yaml.Node) *yaml.Node {
 	if n.Kind == yaml.AliasNode && n.Alias != nil {
 		return n.Alias
@@ -52,7 +52,7 @@ func deref(n *yaml.Node) *yaml.Node {
 	return n
 }
 
-// element sets the keys of one mapping within a structured key. form is an example of the mapping, for errors.
+// element sets the keys of one mapping in a structured key. form is an example of the mapping for error messages.
 func (l *loader) element(file, path string, n *yaml.Node, form string, keys []key) {
 	l.origins[path] = place(file, n)
 	if n = deref(n); n.Kind != yaml.MappingNode {
@@ -76,7 +76,7 @@ func below(path string, keys []key) []key {
 	return full
 }
 
-// elements decodes a list of mappings. Each begins as a copy of standard; bind returns the keys of one.
+// elements decodes a list of mappings. Each element starts as a copy of standard; bind returns the keys of an element.
 func elements[T any](l *loader, file, path string, n *yaml.Node, form string, standard T, bind func(*T) []key) []T {
 	if n.Kind != yaml.SequenceNode {
 		l.failf(place(file, n), path, "must be a list: begin each element with - , such as - %s", form)
@@ -93,7 +93,7 @@ func elements[T any](l *loader, file, path string, n *yaml.Node, form string, st
 	return list
 }
 
-// mayHave limits the number of elements of a structured key.
+// mayHave reports whether a structured key may have count elements, and fails if it may not.
 func (l *loader) mayHave(file, path string, n *yaml.Node, count int) bool {
 	most := listElementsMax
 	switch {
@@ -105,7 +105,7 @@ func (l *loader) mayHave(file, path string, n *yaml.Node, count int) bool {
 		most = headersMax
 	}
 	if count > most {
-		l.failf(place(file, n), path, "has %d elements: the most is %d", count, most)
+		l.failf(place(file, n), path, "has %d elements: the maximum is %d", count, most)
 	}
 	return count <= most
 }
@@ -132,7 +132,7 @@ func (l *loader) servers(file, path string, n *yaml.Node) []Server {
 	return list
 }
 
-// named calls each for the entries of a mapping with names of the operator's choice.
+// named calls each for the entries of a mapping whose names the operator chooses.
 func (l *loader) named(file, path string, n *yaml.Node, form string, each func(name string, k, v *yaml.Node)) {
 	if n.Kind != yaml.MappingNode {
 		l.failf(place(file, n), path, "must be a mapping, such as %s", form)
@@ -150,7 +150,7 @@ func (l *loader) named(file, path string, n *yaml.Node, form string, each func(n
 			continue
 		}
 		if line, twice := seen[name]; twice {
-			l.failf(place(file, n.Content[i]), path+"."+name, "is given twice, first in line %d: remove one, or choose another name", line)
+			l.failf(place(file, n.Content[i]), path+"."+name, "is given twice, first on line %d: remove one, or choose another name", line)
 			continue
 		}
 		seen[name] = n.Content[i].Line
@@ -158,9 +158,9 @@ func (l *loader) named(file, path string, n *yaml.Node, form string, each func(n
 	}
 }
 
-// groups decodes the named groups. A group may be just the URL of its only server.
+// groups decodes the named groups. A group with only one server may be written as that server's URL.
 func (l *loader) groups(file, path string, n *yaml.Node) []Upstream {
-	list := make([]Upstream, 0, len(n.Content)/2) // never grows: the tables have pointers to its elements
+	list := make([]Upstream, 0, len(n.Content)/2) // must not be reallocated: the tables point to its elements
 	const form = "{web: http://10.0.0.5:3000}"
 	l.named(file, path, n, form, func(name string, k, v *yaml.Node) {
 		list = append(list, DefaultUpstream())
@@ -181,7 +181,7 @@ func (l *loader) groups(file, path string, n *yaml.Node) []Upstream {
 	return list
 }
 
-// targets decodes the name of a group, or names with weights.
+// targets decodes the name of a group, or several names with weights.
 func (l *loader) targets(file, path string, n *yaml.Node) (list []Target) {
 	if n.Kind == yaml.ScalarNode {
 		return []Target{{Upstream: n.Value, Weight: 1}}
@@ -200,7 +200,7 @@ func (l *loader) targets(file, path string, n *yaml.Node) (list []Target) {
 	return list
 }
 
-// headersMax limits the header fields that one route looks at.
+// headersMax is the largest number of header conditions of a route.
 const headersMax = 32
 
 // headers decodes the header fields that a route requires.
@@ -220,7 +220,7 @@ func (l *loader) headers(file, path string, n *yaml.Node) map[string]string {
 // headerNames returns the names of a route's header conditions, sorted.
 func headerNames(headers map[string]string) []string { return slices.Sorted(maps.Keys(headers)) }
 
-// inFileOnly is the error for a structured key in the environment or in a flag.
+// inFileOnly returns the error for a structured key that the environment or a flag sets.
 func inFileOnly() error {
-	return fmt.Errorf("has a form that only a file can contain: write it into the file that --config or WAYSIDE_CONFIG names")
+	return fmt.Errorf("can only be set in a file: write it into the file that --config or WAYSIDE_CONFIG names")
 }

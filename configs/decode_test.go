@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// readEdge loads a file without its refusal of keys that this version does not act on, and without reading the files that it names.
+// readEdge loads a configuration file without refusing unsupported keys, and without reading the files that it names.
 func readEdge(text string) (*Config, []*Error) {
 	c := Default()
 	l := newLoader(&c)
@@ -19,7 +19,7 @@ func readEdge(text string) (*Config, []*Error) {
 	return &c, v.errs
 }
 
-// edgeFile has every structured key.
+// edgeFile contains every structured key.
 const edgeFile = `
 listen: :443
 redirect_http: :80
@@ -88,7 +88,7 @@ func TestStructuredKeys(t *testing.T) {
 	}
 }
 
-// TestPrintedElementsReadBack: what config print writes loads to the same configuration.
+// TestPrintedElementsReadBack: the output of config print loads to the same configuration.
 func TestPrintedElementsReadBack(t *testing.T) {
 	c, _ := readEdge(edgeFile)
 	var out strings.Builder
@@ -124,7 +124,7 @@ func TestUpstreamForms(t *testing.T) {
 	}
 }
 
-// TestOneCertificate: --tls-cert and --tls-key are short for a list with one element, and replace one in the file.
+// TestOneCertificate: --tls-cert and --tls-key are short for a list with one element, and replace a list in the file.
 func TestOneCertificate(t *testing.T) {
 	list := "tls: {certificates: [{cert_file: a.crt, key_file: a.key}]}\n"
 	for name, o := range map[string]LoadOptions{
@@ -161,7 +161,7 @@ func TestOneCertificate(t *testing.T) {
 	}
 }
 
-// TestUnsupportedKeysAreRefused: what this version does not do is not ignored.
+// TestUnsupportedKeysAreRefused: keys that this version does not support are refused, not ignored.
 func TestUnsupportedKeysAreRefused(t *testing.T) {
 	for _, k := range append(Keys(), ElementKeys()...) {
 		if !k.Unsupported {
@@ -176,7 +176,8 @@ func TestUnsupportedKeysAreRefused(t *testing.T) {
 	}
 }
 
-// FuzzStructuredKeys: any file gives errors with a place, and one without errors is printed in a form that loads to the same.
+// FuzzStructuredKeys: every error about an arbitrary file has a position, and a file without errors is printed in a form that loads to the same
+// configuration.
 func FuzzStructuredKeys(f *testing.F) {
 	f.Add(edgeFile)
 	f.Add("upstreams: &u {a: *u, b: {servers: &s [*s, {url: *s}]}}\nroutes: &r [*r, {to: *r, respond: *r}]\n")

@@ -2,9 +2,9 @@ package configs
 
 import "slices"
 
-// elementKey is a key of an element of a structured key.
+// elementKey is a key of an element in a structured key.
 type elementKey struct {
-	key            // its path has the number or the name of the element: routes[0].path, upstreams.api.dns
+	key            // the path contains the element's number or name: routes[0].path, upstreams.api.dns
 	pattern string // path in the documentation: routes[].path, upstreams.NAME.dns
 }
 
@@ -17,7 +17,7 @@ func keysOf(path, pattern string, keys []key) []elementKey {
 	return list
 }
 
-// elementKeys returns the keys of all elements that a configuration has.
+// elementKeys returns the keys of all elements in a configuration.
 func elementKeys(c *Config) (list []elementKey) {
 	for i := range c.TLS.Certificates {
 		list = append(list, keysOf(elementPath("tls.certificates", i), "tls.certificates[]", certificateKeys(&c.TLS.Certificates[i]))...)
@@ -40,7 +40,7 @@ func elementKeys(c *Config) (list []elementKey) {
 	return list
 }
 
-// sample is a configuration with one element of each kind, for the documentation of their keys.
+// sample returns a configuration with one element of each kind, from which the keys of elements are documented.
 func sample() *Config {
 	c := Default()
 	c.TLS.Certificates = []Certificate{{}}
@@ -51,8 +51,8 @@ func sample() *Config {
 	return &c
 }
 
-// ElementKeys returns the keys that elements of structured keys can have, in the order in which they are documented. They are only set in
-// the file: Env and Flag are empty.
+// ElementKeys returns the keys that elements of structured keys can have, in the order in which they are documented. They can only be set in
+// the file, so Env and Flag are empty.
 func ElementKeys() []Key {
 	list := elementKeys(sample())
 	keys := make([]Key, 0, len(list))
@@ -65,7 +65,7 @@ func ElementKeys() []Key {
 	return keys
 }
 
-// filled reports whether a field has a value other than the one that means "none".
+// filled reports whether a field has a value other than its empty one.
 func filled(field any) bool {
 	switch f := field.(type) {
 	case *[]Certificate:

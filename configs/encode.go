@@ -2,7 +2,7 @@ package configs
 
 import "go.yaml.in/yaml/v4"
 
-// structuredNode writes a structured field in the form that [loader.structure] reads.
+// structuredNode returns the YAML node of a structured field, in the form that [loader.structure] reads.
 func structuredNode(field any) *yaml.Node {
 	switch f := field.(type) {
 	case *[]Certificate:
@@ -33,7 +33,7 @@ func structuredNode(field any) *yaml.Node {
 	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null"}
 }
 
-// listNode writes a list with one element after the other.
+// listNode returns a list node with one node per element.
 func listNode[T any](list []T, write func(*T) *yaml.Node) *yaml.Node {
 	n := &yaml.Node{Kind: yaml.SequenceNode}
 	for i := range list {
@@ -42,7 +42,7 @@ func listNode[T any](list []T, write func(*T) *yaml.Node) *yaml.Node {
 	return emptyAsFlow(n)
 }
 
-// emptyAsFlow writes an empty collection as [] or {}, because there is no other form.
+// emptyAsFlow makes an empty collection print as [] or {}, the only way to write one.
 func emptyAsFlow(n *yaml.Node) *yaml.Node {
 	if len(n.Content) == 0 {
 		n.Style = yaml.FlowStyle
@@ -50,7 +50,7 @@ func emptyAsFlow(n *yaml.Node) *yaml.Node {
 	return n
 }
 
-// elementNode writes a mapping. It leaves out keys that are not set.
+// elementNode returns a mapping node with the keys that are set.
 func elementNode(keys []key) *yaml.Node {
 	n := &yaml.Node{Kind: yaml.MappingNode}
 	for _, k := range keys {
@@ -61,7 +61,7 @@ func elementNode(keys []key) *yaml.Node {
 	return emptyAsFlow(n)
 }
 
-// serverNode writes a server: its URL, with a mapping around it only if it has a weight.
+// serverNode returns the node of a server: only its URL or, if it has a weight, a mapping.
 func serverNode(s *Server) *yaml.Node {
 	if s.Weight == 1 {
 		return stringNode(s.URL)
@@ -69,7 +69,7 @@ func serverNode(s *Server) *yaml.Node {
 	return elementNode(serverKeys(s))
 }
 
-// targetsNode writes the groups of a route.
+// targetsNode returns the node of a route's groups.
 func targetsNode(list []Target) *yaml.Node {
 	if len(list) == 1 && list[0].Weight == 1 {
 		return stringNode(list[0].Upstream)

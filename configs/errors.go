@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// Source says where a value was written.
+// Source is the kind of place where a value was set.
 type Source string
 
-// The sources, weakest first.
+// The sources, lowest precedence first.
 const (
 	SourceDefault     Source = "default"
 	SourceFile        Source = "file"
@@ -24,18 +24,18 @@ func (s Source) rank() int {
 	return slices.Index([]Source{SourceDefault, SourceFile, SourceEnvironment, SourceFlag}, s)
 }
 
-// Error is one error in the configuration. Load and Validate return one, or several joined with errors.Join.
+// Error is one error in the configuration. Load and Validate return one of these, or several joined with errors.Join.
 type Error struct {
-	File   string // configuration file, when Source is SourceFile
-	Line   int    // from 1; 0 = not known
-	Column int    // from 1; 0 = not known
-	Key    string // path of the key, as in the file; empty: no single key
-	Name   string // environment variable or flag, when Source is one of those
+	File   string // configuration file, if Source is SourceFile
+	Line   int    // from 1; 0 = unknown
+	Column int    // from 1; 0 = unknown
+	Key    string // path of the key, as in the file; empty if the error is not about a single key
+	Name   string // environment variable or flag, if Source is one of these
 	Msg    string // what is wrong and what to do
 	Source Source
 }
 
-// Error returns `file:line:column: key: message`, or the same with the variable or flag in place of the position.
+// Error returns `file:line:column: key: message`, or the same with the variable or the flag instead of the position.
 func (e *Error) Error() string {
 	s := e.position()
 	if e.Key != "" && (e.Source != SourceFlag || e.Name != "--"+e.Key) { // a flag can have the same name as its key
@@ -56,18 +56,18 @@ func (e *Error) position() string {
 	return ""
 }
 
-// origin is where a key's value was written.
+// origin is where a key's value was set.
 type origin struct {
 	source       Source
-	name         string // environment variable or flag; with SourceDefault: a variable with defaultPrefix, or the file of the last run
+	name         string // environment variable or flag; for SourceDefault, a variable with defaultPrefix, or the file of the last run
 	file         string
 	line, column int
 }
 
-// origins holds the origin of every key that is not at its default. Only Load writes it.
+// origins maps every key that is not at its default to its origin. Only Load writes it.
 type origins map[string]origin
 
-// error makes the Error for a key's value. A key of an element that is not set has the place of the element.
+// error returns an Error about a key's value, with its position. If a key of an element is not set, the position is that of the element.
 func (o origins) error(key, msg string) *Error {
 	for path, more := key, true; more; path, more = parentPath(path) {
 		if at, ok := o[path]; ok {
@@ -87,7 +87,7 @@ func (o origin) error(key, msg string) *Error {
 	return &Error{File: o.file, Line: o.line, Column: o.column, Key: key, Name: o.name, Msg: msg, Source: o.source}
 }
 
-// join sorts errors by place, those in the file first, and joins them. It returns nil if there are none.
+// join sorts errors by position, those in the file first, and joins them. It returns nil if there are none.
 func join(list []*Error) error {
 	sortByPlace(list)
 	if len(list) == 1 {
@@ -106,5 +106,5 @@ func sortByPlace(list []*Error) {
 	})
 }
 
-// Refuse returns an error for a key whose value another package refuses. The error has the place of the value. It is never nil.
+// Refuse returns an error for a key whose value another package refuses, with the position of the value. The error is never nil.
 func (c *Config) Refuse(key string, err error) error { return c.origins.error(key, err.Error()) }

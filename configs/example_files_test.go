@@ -113,7 +113,7 @@ func TestCommentedElementsLoad(t *testing.T) {
 	}
 }
 
-// documented returns the description of a key, with its type and the values that it allows in parentheses.
+// documented returns the description of a key, with its type and the allowed values in parentheses.
 func documented(doc, kind, allowed string) string {
 	if kind != "" && allowed != "" {
 		kind += ", "
@@ -185,7 +185,7 @@ func normalize(c *Config) {
 	}
 }
 
-// keyTable renders the table of docs/CONFIGURATION.md.
+// keyTable renders the table of keys in docs/CONFIGURATION.md.
 func keyTable() string {
 	var out strings.Builder
 	out.WriteString("| key | default | environment | what it does | a reload |\n|---|---|---|---|---|\n")
@@ -206,7 +206,7 @@ func keyTable() string {
 	return out.String()
 }
 
-// elementTable renders the table of the keys of elements.
+// elementTable renders the table of the keys that elements can have.
 func elementTable() string {
 	var out strings.Builder
 	out.WriteString("| key | default | what it does |\n|---|---|---|\n")
@@ -225,7 +225,7 @@ func TestConfigurationPageListsEveryKey(t *testing.T) {
 	checkTable(t, "keys of elements", elementTable())
 }
 
-// checkTable compares a table of docs/CONFIGURATION.md, or writes it.
+// checkTable compares a table in docs/CONFIGURATION.md with the expected one, or writes it with -update.
 func checkTable(t *testing.T, name, table string) {
 	t.Helper()
 	begin, end := "<!-- "+name+": written by `go test ./configs -update` -->\n", "<!-- end of "+name+" -->"

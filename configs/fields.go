@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// framingFields delimit or route messages. A rule for one of them could make two servers read different messages from one connection.
+// framingFields delimit or route messages. A rule that changes one of them could make two servers read different messages from the same bytes.
 var framingFields = []string{
 	"connection", "content-length", "expect", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
 }
 
-// checkField accepts "Name: value" with a name that may be changed and a value without control characters.
+// checkField accepts "Name: value" if the field may be changed and the value has no control characters.
 func checkField(line string) string {
 	name, value, ok := strings.Cut(line, ":")
 	if !ok {
@@ -28,10 +28,10 @@ func checkField(line string) string {
 	return ""
 }
 
-// clientName in a field that is set in requests is replaced by the name in the client's certificate.
+// clientName is a placeholder in a field that is set in requests. The name in the client's certificate replaces it.
 const clientName = "${tls_client_name}"
 
-// checkSetRequestField also allows the name of the client's certificate, in any field but Host.
+// checkSetRequestField is checkField, but also allows one clientName placeholder in any field except Host.
 func checkSetRequestField(line string) string {
 	name, value, _ := strings.Cut(line, ":")
 	switch strings.Count(value, clientName) {
@@ -41,12 +41,12 @@ func checkSetRequestField(line string) string {
 			return clientName + " cannot be in Host: set another field"
 		}
 	default:
-		return clientName + " can be in a field once"
+		return clientName + " can be in a field only once"
 	}
 	return checkField(line)
 }
 
-// checkSetResponseField accepts a field without the name of the client's certificate.
+// checkSetResponseField is checkField, but refuses the clientName placeholder.
 func checkSetResponseField(line string) string {
 	if strings.Contains(line, clientName) {
 		return clientName + " is for fields that are set in requests (request_fields.set): leave it out"
@@ -80,10 +80,10 @@ func checkRemovedField(name string) string {
 	return checkFieldName(name)
 }
 
-// writtenFields are the forwarding fields that wayside writes itself.
+// writtenFields are the forwarding fields that wayside itself writes.
 var writtenFields = []string{"x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "forwarded", "x-request-id"}
 
-// checkPassedField accepts the name of a field that wayside does not write itself.
+// checkPassedField accepts the name of a field that wayside itself does not write.
 func checkPassedField(name string) string {
 	if strings.ContainsFunc(name, func(r rune) bool { return r != '-' && !isAlphanumeric(r) }) {
 		return fmt.Sprintf("%q is not a field name: use letters, digits and hyphens", name)

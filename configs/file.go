@@ -14,10 +14,11 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// configFileBytesMax limits the file. It is far larger than any configuration, and protects against an endless device or pipe.
+// configFileBytesMax limits the size of the file. The limit is far above that of any configuration, and protects against an endless device or
+// pipe.
 const configFileBytesMax = 4 << 20
 
-// readFile reads a YAML file into the keys. It decodes into nodes, not into structs, because only nodes have the position of a value.
+// readFile sets the keys from a YAML file. It decodes into nodes, not into structs, because only nodes have the position of a value.
 func (l *loader) readFile(name string) {
 	at := origin{source: SourceFile, file: name}
 	data, err := readAtMost(name, configFileBytesMax)
@@ -44,7 +45,7 @@ func (l *loader) readYAML(name string, data []byte) {
 	}
 	var doc yaml.Node
 	if err := loader.Load(&doc); err != nil {
-		if !errors.Is(err, io.EOF) { // an empty file, or one with only comments, sets nothing
+		if !errors.Is(err, io.EOF) { // EOF: the file is empty or has only comments, and sets nothing
 			l.failYAML(name, err)
 		}
 		return
@@ -57,7 +58,7 @@ func (l *loader) readYAML(name string, data []byte) {
 		return
 	}
 	if root.Kind != yaml.MappingNode {
-		l.failf(place(name, root), "", "the file must hold keys, such as `upstream: http://127.0.0.1:3000`")
+		l.failf(place(name, root), "", "the file must contain keys, such as `upstream: http://127.0.0.1:3000`")
 		return
 	}
 	if isManifest(root) {
@@ -84,7 +85,7 @@ func isManifest(root *yaml.Node) bool {
 	return has["apiVersion"] && has["kind"]
 }
 
-// undecodable finds the first bytes that are not text, because the parser reports no position for them. UTF-16 is left to the parser.
+// undecodable finds the first bytes that are not text, because the parser does not report their position. It leaves UTF-16 to the parser.
 func undecodable(data []byte) (line, column int, what string) {
 	if bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) {
 		return 0, 0, ""
@@ -105,7 +106,7 @@ func undecodable(data []byte) (line, column int, what string) {
 	return 0, 0, ""
 }
 
-// failYAML reports a syntax error at the position from the parser.
+// failYAML reports a syntax error at the position that the parser gives.
 func (l *loader) failYAML(name string, err error) {
 	at := origin{source: SourceFile, file: name}
 	var le *yaml.LoadError
@@ -126,7 +127,7 @@ func place(file string, n *yaml.Node) origin {
 
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
 
-// mapping walks one section. The table limits the depth: an unknown key ends the walk.
+// mapping reads one section. It does not descend below an unknown key, so that the table of keys limits the depth.
 func (l *loader) mapping(file, section string, n *yaml.Node) {
 	seen := map[string]int{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
@@ -136,20 +137,20 @@ func (l *loader) mapping(file, section string, n *yaml.Node) {
 			path = section + "." + k.Value
 		}
 		if line, twice := seen[path]; twice {
-			l.failf(place(file, k), path, "is given twice, first in line %d: remove one", line)
+			l.failf(place(file, k), path, "is given twice, first on line %d: remove one", line)
 			continue
 		}
 		seen[path] = k.Line
 		v = deref(v)
 		_, isKey := l.keys[path]
 		if line, twice := l.setBefore(path, v, k.Line); twice {
-			l.failf(place(file, k), path, "is given twice, first in line %d: remove one", line)
+			l.failf(place(file, k), path, "is given twice, first on line %d: remove one", line)
 			continue
 		}
 		switch {
 		case k.Kind != yaml.ScalarNode || !isKey && !l.isSection(path):
 			l.failf(place(file, k), path, "no such key%s", didYouMean(strings.TrimPrefix(path, l.within), l.known()))
-		case isNull(v): // a section whose keys are all commented out
+		case isNull(v): // for example a section whose keys are all commented out
 		case isKey:
 			l.value(file, path, v)
 		default:
@@ -158,8 +159,8 @@ func (l *loader) mapping(file, section string, n *yaml.Node) {
 	}
 }
 
-// setBefore reports where the file has already set a key. `proxy.via` and `proxy: {via: …}` are the same key, and so are a section's shorthand and its
-// key.
+// setBefore reports on which line the file has already set a key. `proxy.via` and `proxy: {via: …}` are the same key, and so are a section's
+// shorthand and the key that it stands for.
 func (l *loader) setBefore(path string, v *yaml.Node, line int) (before int, twice bool) {
 	if long, short := shorthand[path]; short && v.Kind == yaml.ScalarNode {
 		path = long
@@ -173,7 +174,7 @@ func (l *loader) setBefore(path string, v *yaml.Node, line int) (before int, twi
 	return before, twice
 }
 
-// section walks a section, or sets the key of its shorthand.
+// section reads a section or, if it is written as a plain value, sets the key for which that is short.
 func (l *loader) section(file, path string, v *yaml.Node) {
 	long, short := shorthand[path]
 	switch {
@@ -218,7 +219,7 @@ func (l *loader) value(file, path string, v *yaml.Node) {
 	}
 }
 
-// elementPath returns the key of a list element in origins.
+// elementPath returns the path of a list element, as origins and errors have it.
 func elementPath(path string, i int) string { return fmt.Sprintf("%s[%d]", path, i) }
 
 func (l *loader) isSection(path string) bool {
@@ -230,7 +231,7 @@ func (l *loader) isSection(path string) bool {
 	return false
 }
 
-// exampleKey returns the first key of a section, without the section's name.
+// exampleKey returns the first key in a section, without the section's name.
 func (l *loader) exampleKey(section string) string {
 	for _, k := range l.known() {
 		if rest, ok := strings.CutPrefix(k, strings.TrimPrefix(section, l.within)+"."); ok {
@@ -240,7 +241,7 @@ func (l *loader) exampleKey(section string) string {
 	return "its keys"
 }
 
-// known returns all keys and sections, sorted, without the path of the element that they are in.
+// known returns all keys and sections, sorted, without the path of the element that contains them.
 func (l *loader) known() []string {
 	names := map[string]bool{}
 	for path := range l.keys {

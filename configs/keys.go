@@ -5,21 +5,21 @@ import (
 	"strings"
 )
 
-// The table of all keys. Everything else about keys follows from it, see the package comment. A new key needs a field in Config, a line
-// here, a default in Default, and its effect on a reload in reload.go.
+// This file contains the table of all keys. Everything else about keys is derived from it, see the package comment. A new key needs a field in
+// Config, a line here, a default in Default, and its effect on a reload in reload.go.
 
 // Key describes one configuration key.
 type Key struct {
 	Path    string // as in the file: archive.after
-	Env     string // environment variable: WAYSIDE_ARCHIVE_AFTER; empty: only the file can set it
-	Flag    string // flag of wayside run; empty: none
+	Env     string // environment variable: WAYSIDE_ARCHIVE_AFTER; empty if only the file can set it
+	Flag    string // flag of wayside run; empty if there is none
 	Type    string // text, number, percentage, duration, size, list, secret, "true or false", mapping, list of mappings
-	Allowed string // range of a number, duration or size, such as "1ms to 2s"; empty: no limits, or Doc has them
-	Default string // in the form in which it is written; empty: nothing
+	Allowed string // range of a number, duration or size, such as "1ms to 2s"; empty if there are no limits or Doc describes them
+	Default string // in the form in which it is written; empty if there is none
 	Doc     string // what it does, and what it costs
 	Effect  Effect // when a reload applies a new value
 
-	Unsupported bool // a configuration that sets it is refused, because this version does not act on it
+	Unsupported bool // a configuration that sets the key is refused, because this version would ignore it
 }
 
 // Keys returns all keys in the order in which they are documented.
@@ -41,7 +41,7 @@ func Keys() []Key {
 	return keys
 }
 
-// key ties a key to the field that holds it.
+// key binds a key to the field that contains its value.
 type key struct {
 	path  string
 	field any // pointer into a Config: *string, *Secret, *[]string, *bool, *int, *Duration, *Bytes, or one that [structured] knows
@@ -49,7 +49,7 @@ type key struct {
 	check check
 }
 
-// problem says what is wrong with the key's value and what to do; empty: nothing. Lists are checked by validator.elements.
+// problem says what is wrong with the key's value and what to do; it is empty if the value is right. validator.elements checks lists.
 func (k *key) problem() string {
 	if msg := checkType(k.field); msg != "" || k.check.problem == nil {
 		return msg
@@ -57,8 +57,8 @@ func (k *key) problem() string {
 	return k.check.problem(k.field)
 }
 
-// shorthand maps a section that is written as a plain value to the key that it sets: `data: /data` is `data: {dir: /data}`. The same holds in
-// the environment and in flags. WAYSIDE_TLS_CERT is the variable of --tls-cert.
+// shorthand maps a section that is written as a plain value to the key that it sets: `data: /data` is short for `data: {dir: /data}`. The
+// environment and flags have the same shorthands; WAYSIDE_TLS_CERT, for example, corresponds to --tls-cert.
 var shorthand = map[string]string{
 	"data": "data.dir", "archive": "archive.url", "admin": "admin.listen", "tls.cert": "tls.cert_file", "tls.key": "tls.key_file",
 }
@@ -71,13 +71,13 @@ var flagNames = map[string]string{
 	"log.level": "--log-level", "log.format": "--log-format",
 }
 
-// upstreamKey is the only list that the file can have as a plain value, too.
+// upstreamKey is the only list key whose value in the file may also be a single text.
 const upstreamKey = "upstream"
 
-// envPrefix begins the names of wayside's environment variables.
+// envPrefix is the prefix of wayside's environment variables.
 const envPrefix = "WAYSIDE_"
 
-// envName returns the environment variable of a key, or of a section's shorthand.
+// envName returns the environment variable for a key, or for a section's shorthand.
 func envName(path string) string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(path, ".", "_"))
 }

@@ -11,7 +11,7 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// manifest has the fields that TestKubernetesManifest checks, of all kinds of objects.
+// manifest has the fields of all kinds of objects that TestKubernetesManifest checks.
 type manifest struct {
 	Kind string            `yaml:"kind"`
 	Data map[string]string `yaml:"data"`
@@ -27,7 +27,7 @@ type manifest struct {
 				} `yaml:"resources"`
 			} `yaml:"spec"`
 		} `yaml:"volumeClaimTemplates"`
-		Ports []struct { // of the Service
+		Ports []struct { // ports of the Service
 			Target string `yaml:"targetPort"`
 		} `yaml:"ports"`
 		Ingress []struct {
@@ -113,7 +113,7 @@ func readManifest(t *testing.T, name string) (config string, pod podSpec, kinds 
 	}
 }
 
-// TestKubernetesManifest loads the configuration in the manifests strictly, and checks that it agrees with the rest of each manifest.
+// TestKubernetesManifest loads the configuration in each manifest strictly, and checks that the rest of the manifest agrees with it.
 func TestKubernetesManifest(t *testing.T) {
 	for _, name := range []string{"kubernetes", "kubernetes-volume"} {
 		t.Run(name, func(t *testing.T) { checkManifest(t, name) })
@@ -195,7 +195,7 @@ func checkHygiene(t *testing.T, pod podSpec, kinds map[string]manifest) {
 	if !ok {
 		t.Fatal("no NetworkPolicy")
 	}
-	ports := map[string]string{} // of the sidecar, by number
+	ports := map[string]string{} // ports of the sidecar, by number
 	for _, p := range pod.InitContainers[0].Ports {
 		ports[strconv.Itoa(p.Port)] = p.Name
 	}

@@ -7,20 +7,20 @@ import (
 	"strings"
 )
 
-// lastRunPrefixes are the keys that commands need to read, clean and archive a data directory.
+// lastRunPrefixes select the keys that commands need to read, clean up and archive a data directory.
 var lastRunPrefixes = []string{
 	"archive.", "retention.", "report.", "prune.", "paths.", "record.", "metrics.", "collector.", "spool.", "data.", "service", "instance",
 }
 
-// LastRunKeys returns the keys that a later command on the same data directory needs, if they are not at their default: path to text, for
-// [LoadOptions.LastRun]. They contain no secrets, only the names of files with secrets.
+// LastRunKeys returns the keys that a later command on the same data directory needs, except those at their default. It maps the path of each key to
+// its value as text, for [LoadOptions.LastRun]. The values contain no secrets, only the names of files with secrets.
 func (c *Config) LastRunKeys() map[string]string {
 	keys, standard := map[string]string{}, Default()
 	own := *c
 	own.Archive.URL, own.origins = "", nil
 	fromDataDir(&own)
 	if c.Archive.URL != own.Archive.URL {
-		standard.Archive.Expire = 0 // the default that fromDataDir sets
+		standard.Archive.Expire = 0 // the default that fromDataDir sets for such an archive
 	}
 	from := table(&standard)
 	for i, k := range table(c) {
@@ -41,8 +41,8 @@ func (c *Config) LastRunKeys() map[string]string {
 	return keys
 }
 
-// readLastRun sets the keys of the last run, before all other sources. If another archive is named now, it leaves out the keys of the former
-// one. It ignores keys that this version does not know.
+// readLastRun sets the keys of the last run, before all other sources are read. If the archive is a different one now, it leaves out the keys
+// for the former one. It ignores keys that this version does not know.
 func (l *loader) readLastRun(keys map[string]string, now *Config, name string) {
 	otherArchive := set(now, "archive.url") && now.origins["archive.url"].source != SourceDefault && now.Archive.URL != keys["archive.url"]
 	for path, value := range keys {
@@ -53,7 +53,7 @@ func (l *loader) readLastRun(keys map[string]string, now *Config, name string) {
 	}
 }
 
-// FromEnvironment returns the environment variable that set a key, if one did.
+// FromEnvironment returns the environment variable that set a key. ok is false if none did.
 func (c *Config) FromEnvironment(path string) (name string, ok bool) {
 	at := c.origins[path]
 	return at.name, at.source == SourceEnvironment

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// There are enough descriptors for all connections that the limits allow, and enough memory for their buffers.
+// TestDerivedLimits: there are enough descriptors for all connections that the limits allow, and enough memory for their buffers.
 func TestDerivedLimits(t *testing.T) {
 	type machine struct{ memory, descriptors int64 }
 	for _, r := range []machine{{256 << 20, 4096}, {256 << 20, 1 << 20}, {16 << 30, 4096}, {64 << 30, 1 << 20}, {1 << 30, 1024}, {math.MaxInt64, 1 << 20}, {128 << 20, 1024}} {
@@ -42,7 +42,7 @@ func TestDerivedLimits(t *testing.T) {
 	}
 }
 
-// The queue has at most a quarter of data.bytes_max, whatever spool.bytes_max says. The journal is added to that.
+// TestQueueWithinTheDataDirectory: the queue gets at most a quarter of data.bytes_max, whatever spool.bytes_max says. The journal is added to that.
 func TestQueueWithinTheDataDirectory(t *testing.T) {
 	for _, c := range []struct{ spool, data, want Bytes }{
 		{256 * MiB, 0, 256 * MiB}, {256 * MiB, 10 * GiB, 256 * MiB}, {256 * MiB, 100 * MiB, 25 * MiB}, {256 * MiB, 2 * MiB, MiB},

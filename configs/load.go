@@ -14,29 +14,29 @@ import (
 	"github.com/wayside-proxy/wayside/internal/query"
 )
 
-// LoadOptions says where Load looks.
+// LoadOptions are the sources from which Load reads.
 type LoadOptions struct {
-	// File is the configuration file; empty = the one WAYSIDE_CONFIG names, and without that, none.
+	// File is the configuration file. If it is empty, the file is the one that WAYSIDE_CONFIG names, or else there is none.
 	File string
-	// Environ holds NAME=value, as from os.Environ. Variables with an empty value count as not set.
+	// Environ contains NAME=value entries, as from os.Environ. A variable with an empty value counts as not set.
 	Environ []string
-	// Flags maps the path of a key (or a section's shorthand, such as data) to the value of its flag. It has only flags that were given.
+	// Flags maps the path of a key (or a section's shorthand, such as data) to the value of its flag. It contains only flags that were given.
 	Flags map[string]string
-	// FlagNames maps the path of a key to the flag that was given for it, if that is not the key's own. It is for errors.
+	// FlagNames maps the path of a key to the flag that was given for it, if that has a different name. It is used in errors.
 	FlagNames map[string]string
-	// LastRun is the result of [Config.LastRunKeys] in the last run on the data directory, and LastRunFile the file that contains it.
-	// All other sources take precedence.
+	// LastRun is the result of [Config.LastRunKeys] from the last run on the data directory, and LastRunFile is the file that contains it.
+	// All other sources take precedence over it.
 	LastRun     map[string]string
 	LastRunFile string
-	// LookupHost resolves a host name, so that an upstream that is wayside itself under another name is refused. nil: names are only
-	// compared as text. A name that cannot be resolved is accepted, because it may be resolvable later.
+	// LookupHost resolves a host name, so that an upstream that is wayside itself under another name is refused. If it is nil, names are
+	// only compared as text. A name that cannot be resolved is accepted, because it may be resolvable later.
 	LookupHost func(host string) ([]string, error)
-	// TrafficFiles reads and checks the files that only the traffic process needs: certificates, users, bodies of responses. Commands that
-	// work on the books leave it false, so that an expired certificate does not stop them.
+	// TrafficFiles makes Load read and check the files that only the traffic process needs: certificates, users, bodies of responses. Commands
+	// that work on the books leave it false, so that an expired certificate does not stop them.
 	TrafficFiles bool
 }
 
-// Load reads the configuration, fills in the values that depend on the environment (service, instance, archive.url, archive.expire of a named
+// Load reads the configuration, fills in the values that depend on the environment (service, instance, archive.url, archive.expire for a named
 // archive, data.free_min on a small filesystem, secrets in files) and validates it. It reports all errors, each of type *Error, joined if
 // there are several. A missing upstream is not an error here: see RequireUpstream.
 func Load(o LoadOptions) (*Config, error) {
@@ -52,7 +52,7 @@ func Load(o LoadOptions) (*Config, error) {
 	return load(o, now)
 }
 
-// load is Load. now is the configuration without LastRun; nil: LastRun is not used.
+// load does the work of Load. now is the configuration without LastRun; if it is nil, LastRun is not used.
 func load(o LoadOptions, now *Config) (*Config, error) {
 	c := Default()
 	l := newLoader(&c)
@@ -86,10 +86,10 @@ func load(o LoadOptions, now *Config) (*Config, error) {
 	return &c, nil
 }
 
-// lookupsMax limits the names that one load looks up, because each can take as long as its name server.
+// lookupsMax limits the number of names that one load looks up, because each lookup can take as long as the name server's timeout.
 const lookupsMax = 16
 
-// limitLookups looks up each name once, and a limited number of names.
+// limitLookups returns a lookup function that caches results and looks up at most lookupsMax names.
 func limitLookups(lookup func(string) ([]string, error)) func(string) ([]string, error) {
 	if lookup == nil {
 		return nil
@@ -108,11 +108,11 @@ func limitLookups(lookup func(string) ([]string, error)) func(string) ([]string,
 // loader sets keys and collects errors.
 type loader struct {
 	keys    map[string]key
-	within  string // path of the element that the keys are in, with a dot; empty: they are those of the file
+	within  string // path of the element that contains the keys, with a trailing dot; empty for the keys of the file
 	origins origins
 	bad     map[string]bool // keys whose value could not be parsed, which need no further checks
 	errs    []*Error
-	lines   map[string]int // line of the file that sets a key
+	lines   map[string]int // for each key, the line of the file that sets it
 }
 
 // newLoader returns a loader that sets the keys of c.
@@ -137,7 +137,7 @@ func (l *loader) set(path, value string, at origin) {
 		return
 	}
 	l.origins[path] = at
-	delete(l.bad, path) // this source has replaced a value that could not be parsed; the error of that value stays
+	delete(l.bad, path) // this source replaces a value that could not be parsed; the error about that value stays
 }
 
 func environMap(environ []string) map[string]string {
@@ -150,11 +150,11 @@ func environMap(environ []string) map[string]string {
 	return m
 }
 
-// serviceLink matches the variables that Kubernetes adds for every Service whose name begins with "wayside". They do not belong to the
-// configuration, and must not keep a pod from starting.
+// serviceLink matches the variables that Kubernetes adds for every Service whose name begins with "wayside". They are not part of the
+// configuration and must not prevent a pod from starting.
 var serviceLink = regexp.MustCompile(`^WAYSIDE_(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$`)
 
-// reservedEnv reports whether a variable is not a key and still not an error.
+// reservedEnv reports whether a variable is neither a key nor an error.
 func reservedEnv(name, value string) bool {
 	if name == "WAYSIDE_CONFIG" || strings.HasPrefix(name, "WAYSIDE_FAULT_") || strings.HasPrefix(name, "WAYSIDE_INTERNAL_") {
 		return true
@@ -162,12 +162,12 @@ func reservedEnv(name, value string) bool {
 	if !serviceLink.MatchString(name) {
 		return false
 	}
-	// WAYSIDE_PORT=8090 is probably a mistake of a person; Kubernetes writes tcp://10.0.0.1:8090.
+	// WAYSIDE_PORT=8090 is probably a person's mistake; Kubernetes writes tcp://10.0.0.1:8090.
 	return !strings.HasSuffix(name, "_PORT") || strings.HasSuffix(name, "_SERVICE_PORT") ||
 		strings.Contains(value, "://") || strings.Contains(name, "_PORT_")
 }
 
-// defaultPrefix begins the variables over which the file takes precedence. An image sets them as its own defaults.
+// defaultPrefix begins the names of variables with which a container image sets its own defaults. The file takes precedence over them.
 const defaultPrefix = "WAYSIDE_DEFAULT_"
 
 // readEnviron sets keys from the variables that begin with prefix: defaultPrefix or envPrefix.
@@ -179,7 +179,7 @@ func (l *loader) readEnviron(environ map[string]string, prefix string, source So
 	for section, path := range shorthand {
 		paths[envName(section)] = path
 	}
-	setBy := map[string]string{} // key → name of its variable, because the shorthand of a section is a second one
+	setBy := map[string]string{} // key → variable that set it; a key with a shorthand has two variables
 	for _, name := range slices.Sorted(maps.Keys(environ)) {
 		short, ok := strings.CutPrefix(name, prefix)
 		if !ok || prefix != defaultPrefix && strings.HasPrefix(name, defaultPrefix) {
@@ -190,7 +190,7 @@ func (l *loader) readEnviron(environ map[string]string, prefix string, source So
 		before := setBy[path]
 		switch {
 		case ok && before != "" && environ[before] != value:
-			l.failf(at, path, "%s sets it too, to another value: keep one of the two", before)
+			l.failf(at, path, "%s sets it to another value: keep one of the two", before)
 		case ok:
 			setBy[path] = name
 			l.set(path, value, at)
@@ -219,7 +219,7 @@ func (l *loader) readFlags(flags, names map[string]string) {
 	}
 }
 
-// freeShare: the default of data.free_min is at most 1/freeShare of the filesystem.
+// freeShare limits the default of data.free_min to 1/freeShare of the filesystem.
 const freeShare = 8
 
 // set reports whether a source has set a key.
@@ -254,16 +254,16 @@ func fromDataDir(c *Config) {
 	}
 	if (c.Archive.URL == "" || !set(c, "archive.url")) && c.Data.Dir != "" {
 		dir, err := filepath.Abs(c.Data.Dir)
-		if err != nil { // there is no working directory: use the path as written
+		if err != nil { // the working directory is gone: use the path as written
 			dir = c.Data.Dir
 		}
 		c.Archive.URL = (&url.URL{Scheme: "file", Path: filepath.ToSlash(filepath.Join(dir, "archive"))}).String()
 	} else if !set(c, "archive.expire") {
-		c.Archive.Expire = 0 // nothing is deleted from an archive that the operator has named, unless archive.expire is set
+		c.Archive.Expire = 0 // delete nothing from an archive that the operator has named, unless archive.expire is set
 	}
 }
 
-// didYouMean returns a hint with the most similar candidate, or with the command that lists all.
+// didYouMean returns a hint that contains the most similar candidate or, if none is similar, the command that lists all.
 func didYouMean(name string, candidates []string) string {
 	if best := query.Nearest(name, candidates); best != "" {
 		return ": did you mean " + best + "?"

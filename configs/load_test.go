@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// writeFile writes a configuration into a temporary file.
+// writeFile writes a configuration to a temporary file.
 func writeFile(t *testing.T, text string) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "wayside.yaml")
@@ -49,7 +49,7 @@ func TestPrecedence(t *testing.T) {
 	}
 }
 
-// TestDefaultsOfAnImage: a mounted file takes precedence over the defaults of an image, and a variable of the container over the file.
+// TestDefaultsOfAnImage: a mounted file takes precedence over an image's defaults, and a container's variable takes precedence over the file.
 func TestDefaultsOfAnImage(t *testing.T) {
 	image := []string{"WAYSIDE_DEFAULT_LISTEN=:8090", "WAYSIDE_DEFAULT_DATA=/data", "WAYSIDE_DEFAULT_ADMIN_PROBES=:8092"}
 	file := writeFile(t, "listen: :9000\ndata: /books\n")
@@ -118,17 +118,17 @@ func TestLists(t *testing.T) {
 	}
 }
 
-// TestErrorsNamePlaceAndRemedy checks the position of every error, and that its message says what to do.
+// TestErrorsNamePlaceAndRemedy checks that every error has the right position and that its message says what to do.
 func TestErrorsNamePlaceAndRemedy(t *testing.T) {
 	for name, c := range map[string]struct{ yaml, want string }{
 		"unknown key":       {"listen: :8090\narchive:\n  aftr: 1h\n", "f:3:3: archive.aftr: no such key: did you mean archive.after?"},
 		"unknown section":   {"archve:\n  after: 1h\n", "f:1:1: archve: no such key: did you mean archive"},
 		"unknown, far off":  {"quux: 1\n", "f:1:1: quux: no such key: `wayside config example full` lists them all"},
 		"credential":        {"archive: {access_key: AKIA}\n", "did you mean archive.access_key_file?"},
-		"twice":             {"listen: :1\nlisten: :2\n", "f:2:1: listen: is given twice, first in line 1"},
-		"twice, dotted":     {"proxy.via: true\nproxy: {via: false}\n", "f:2:9: proxy.via: is given twice, first in line 1"},
-		"twice, nested":     {"record: {exclude: {paths: [/a]}}\nrecord.exclude: {paths: [/b]}\n", "f:2:18: record.exclude.paths: is given twice, first in line 1"},
-		"twice, shorthand":  {"admin: 127.0.0.1:1\nadmin.listen: 127.0.0.1:2\n", "f:2:1: admin.listen: is given twice, first in line 1"},
+		"twice":             {"listen: :1\nlisten: :2\n", "f:2:1: listen: is given twice, first on line 1"},
+		"twice, dotted":     {"proxy.via: true\nproxy: {via: false}\n", "f:2:9: proxy.via: is given twice, first on line 1"},
+		"twice, nested":     {"record: {exclude: {paths: [/a]}}\nrecord.exclude: {paths: [/b]}\n", "f:2:18: record.exclude.paths: is given twice, first on line 1"},
+		"twice, shorthand":  {"admin: 127.0.0.1:1\nadmin.listen: 127.0.0.1:2\n", "f:2:1: admin.listen: is given twice, first on line 1"},
 		"agent, two blanks": {"record: {exclude: {paths: [\"/a  probe/\"]}}\n", "record.exclude.paths: \"/a  probe/\" can never match"},
 		"duration":          {"archive:\n  after: soon\n", `f:2:10: archive.after: "soon" is not a duration: write a number with a unit`},
 		"duration, no unit": {"archive: {after: 60}\n", "f:1:18: archive.after: \"60\" is not a duration"},
@@ -143,11 +143,11 @@ func TestErrorsNamePlaceAndRemedy(t *testing.T) {
 		"section is value":  {"log: debug\n", "f:1:6: log: is a section: write its keys below it, indented, such as access"},
 		"syntax":            {"listen: :8090\n  upstream: [\n", "f:2:"},
 		"tab":               {"archive:\n\tafter: 1h\n", "f:2:"},
-		"not a mapping":     {"- listen\n", "f:1:1: the file must hold keys"},
+		"not a mapping":     {"- listen\n", "f:1:1: the file must contain keys"},
 		"second document":   {"listen: :1\n---\nlisten: :2\n", "a second document begins here"},
 		"merge key":         {"<<: {listen: ':1'}\n", "f:1:1: <<: no such key"},
 
-		"zero paths":           {"paths: {max: 0}\n", "f:1:14: paths.max: 0 is too small: the least is 1"},
+		"zero paths":           {"paths: {max: 0}\n", "f:1:14: paths.max: 0 is too small: the minimum is 1"},
 		"negative":             {"archive: {after: -1s}\n", "f:1:18: archive.after: -1s is too small"},
 		"level":                {"log: {level: loud}\n", `"loud" is not one of debug, info, warn, error`},
 		"listen":               {"listen: 8090\n", "f:1:9: listen: \"8090\" is not an address: write host:port"},
@@ -164,21 +164,21 @@ func TestErrorsNamePlaceAndRemedy(t *testing.T) {
 		"archive scheme":       {"archive: gs://b\n", "f:1:10: archive.url: \"gs://b\" is not an archive: write file:///dir or s3://bucket/prefix"},
 		"archive path":         {"archive: file://a/b\n", "with three slashes and the full path"},
 		"archive option":       {"archive: s3://b?regoin=x\n", "regoin is not an option of an archive"},
-		"archive secret":       {"archive: s3://a:b@c\n", "holds credentials"},
-		"archive inside":       {"data: /d\narchive: file:///d/store/x\n", "is a directory of wayside's own: use /d/archive"},
+		"archive secret":       {"archive: s3://a:b@c\n", "contains credentials"},
+		"archive inside":       {"data: /d\narchive: file:///d/store/x\n", "is a directory that wayside uses itself: use /d/archive"},
 		"archive region":       {"archive: {url: 's3://b?region=x', region: y}\n", "archive.region: y contradicts region=x in archive.url"},
 		"endpoint":             {"archive: {endpoint: '127.0.0.1:7070'}\n", "write http://host:port"},
 		"one credential":       {"archive: {access_key_file: /dev/null}\n", "/dev/null is not a regular file"},
 		"schedule":             {"archive: {schedule: hourly}\n", `f:1:21: archive.schedule: "hourly" is not a schedule: write a cron expression`},
 		"segment":              {"spool: {segment_bytes: 100001}\n", "is not a multiple of 4KiB"},
-		"segments":             {"spool: {segments: 65}\n", "65 is too large: the most is 64"},
+		"segments":             {"spool: {segments: 65}\n", "65 is too large: the maximum is 64"},
 		"template":             {"paths: {templates: ['/a**']}\n", "f:1:21: paths.templates: \"/a**\": ** must be a whole segment"},
 		"template name":        {"paths: {templates: ['/a/{}']}\n", "{} must be a whole segment with a name"},
-		"never":                {"archive: {schedule: '0 0 31 2 *'}\n", "never comes due"},
+		"never":                {"archive: {schedule: '0 0 31 2 *'}\n", "never occurs"},
 		"every":                {"retention: {schedule: '@every never'}\n", "is not a schedule"},
 		"network":              {"proxy: {trusted_proxies: [gateway]}\n", "is neither an address"},
-		"excluded path":        {"record: {exclude: {paths: ['/a*b']}}\n", "a * may only stand at the end"},
-		"delay":                {"shutdown: {timeout: 5s, delay: 10s}\n", "f:1:32: shutdown.delay: shutdown.delay (10s) leaves nothing of shutdown.timeout (5s)"},
+		"excluded path":        {"record: {exclude: {paths: ['/a*b']}}\n", "a * is allowed only at the end"},
+		"delay":                {"shutdown: {timeout: 5s, delay: 10s}\n", "f:1:32: shutdown.delay: shutdown.delay (10s) leaves no time within shutdown.timeout (5s)"},
 		"ca missing":           {"archive: {url: 's3://bucket', ca_file: /nowhere}\n", "f:1:40: archive.ca_file: cannot read the file: stat /nowhere: no such file"},
 		"ca is a directory":    {"archive: {url: 's3://bucket', ca_file: /etc}\n", "archive.ca_file: cannot read the file: /etc is a directory"},
 		"ca is a device":       {"archive: {url: 's3://bucket', ca_file: /dev/zero}\n", "/dev/zero is not a regular file"},
@@ -186,7 +186,7 @@ func TestErrorsNamePlaceAndRemedy(t *testing.T) {
 		"bucket, one letter":   {"archive: s3://b\n", "f:1:10: archive.url: \"b\" is not the name of a bucket: write 3 to 63"},
 		"bucket, 64 letters":   {"archive: s3://" + strings.Repeat("b", 64) + "\n", "is not the name of a bucket"},
 		"bucket, capitals":     {"archive: s3://BUCKET\n", "is not the name of a bucket"},
-		"bucket, dots":         {"archive: s3://a..b\n", "no dot may stand beside a dot"},
+		"bucket, dots":         {"archive: s3://a..b\n", "a dot must not be next to another dot"},
 		"bucket, address":      {"archive: s3://192.168.5.4/p\n", "it looks like an IP address"},
 		"bucket, underscore":   {"archive: s3://_bucket\n", "is not the name of a bucket"},
 		"bucket, hyphen first": {"archive: s3://-bucket\n", "is not the name of a bucket"},
@@ -200,7 +200,7 @@ func TestErrorsNamePlaceAndRemedy(t *testing.T) {
 		"endpoint, hyphen":     {"archive: {url: 's3://bucket', endpoint: 'http://-bad-.example:1'}\n", "f:1:41: archive.endpoint: \"-bad-.example\" is not a host name"},
 		"endpoint, port 0":     {"archive: 's3://bucket?endpoint=http://h:0'\n", "endpoint: \"0\" is not a usable port"},
 		"endpoint, port 70000": {"archive: {url: 's3://bucket', endpoint: 'http://h:70000'}\n", "is not a usable port"},
-		"endpoint, userinfo":   {"archive: {url: 's3://bucket', endpoint: 'http://a:b@h'}\n", "holds credentials"},
+		"endpoint, userinfo":   {"archive: {url: 's3://bucket', endpoint: 'http://a:b@h'}\n", "contains credentials"},
 		"endpoint, path":       {"archive: {url: 's3://bucket', endpoint: 'http://h/x'}\n", "is not an endpoint"},
 		"endpoint, blank":      {"archive: {url: 's3://bucket', endpoint: 'http://h h'}\n", "has a blank"},
 		"endpoint, IPv6 bare":  {"archive: {url: 's3://bucket', endpoint: 'http://::1:9000'}\n", "in brackets"},
@@ -209,42 +209,42 @@ func TestErrorsNamePlaceAndRemedy(t *testing.T) {
 		"style without url":    {"archive: {path_style: true}\n", "archive.path_style: is for an archive in S3"},
 		"region with blank":    {"archive: {url: 's3://bucket', region: us east}\n", "f:1:39: archive.region: \"us east\" is not a region"},
 		"region in the url":    {"archive: 's3://bucket?region=us%20east'\n", "region: \"us east\" is not a region"},
-		"exclude with query":   {"record: {exclude: {paths: ['/health?x']}}\n", "f:1:28: record.exclude.paths: \"/health?x\" has a query or a fragment, which are not looked at: write /health"},
+		"exclude with query":   {"record: {exclude: {paths: ['/health?x']}}\n", "f:1:28: record.exclude.paths: \"/health?x\" has a query or a fragment, which are ignored: write /health"},
 		"exclude with blank":   {"record: {exclude: {paths: ['/a b']}}\n", "write it as clients send it, /a%20b"},
 		"exclude all":          {"record: {exclude: {paths: ['/*']}}\n", "leaves nothing to record"},
 		"exclude all agents":   {"record: {exclude: {user_agents: ['']}}\n", "leaves nothing to record"},
 		"data of a byte":       {"data: {bytes_max: 1}\n", "f:1:19: data.bytes_max: 1 is too small"},
-		"data of 16MiB":        {"data: {bytes_max: 16MiB}\n", "the least is 64MiB"},
+		"data of 16MiB":        {"data: {bytes_max: 16MiB}\n", "the minimum is 64MiB"},
 		"data below journal":   {"data: {bytes_max: 100MiB}\nspool: {segments: 64, segment_bytes: 32MiB}\n", "data.bytes_max: 100MiB is too small"},
-		"free beyond disk":     {"data: {free_min: 900TiB}\n", "f:1:18: data.free_min: 900TiB is not less than the whole filesystem"},
+		"free beyond disk":     {"data: {free_min: 900TiB}\n", "f:1:18: data.free_min: 900TiB is at least the size of the whole filesystem"},
 		"data in proc":         {"data: /proc/wayside\n", "f:1:7: data.dir: /proc/wayside is on a virtual filesystem of the kernel"},
 		"archive in sys":       {"archive: file:///sys/kernel/archive\n", "f:1:10: archive.url: /sys/kernel/archive is on a virtual filesystem of the kernel"},
 		"data is a file":       {"data: /etc/passwd\n", "f:1:7: data.dir: /etc/passwd is a file"},
 		"service ..":           {"service: '..'\n", "f:1:10: service: \"..\" is not a name"},
 		"service, control":     {"service: \"a\\x01\"\n", "has a control character"},
-		"instance too long":    {"instance: " + strings.Repeat("i", 129) + "\n", "instance: has 129 characters: the most is 128"},
-		"mapped proxy":         {"proxy: {trusted_proxies: ['::ffff:127.0.0.1']}\n", "f:1:27: proxy.trusted_proxies: ::ffff:127.0.0.1 is an IPv4 address in IPv6's notation: write 127.0.0.1"},
+		"instance too long":    {"instance: " + strings.Repeat("i", 129) + "\n", "instance: has 129 characters: the maximum is 128"},
+		"mapped proxy":         {"proxy: {trusted_proxies: ['::ffff:127.0.0.1']}\n", "f:1:27: proxy.trusted_proxies: ::ffff:127.0.0.1 is an IPv4 address in IPv6 notation: write 127.0.0.1"},
 		"mapped network":       {"proxy: {trusted_proxies: ['::ffff:10.0.0.0/104']}\n", "write 10.0.0.0/8"},
-		"host bits":            {"proxy: {trusted_proxies: [10.0.0.1/8]}\n", "10.0.0.1/8 has host bits beyond its /8: write 10.0.0.0/8 for the network"},
+		"host bits":            {"proxy: {trusted_proxies: [10.0.0.1/8]}\n", "10.0.0.1/8 has host bits set beyond its /8: write 10.0.0.0/8 for the network"},
 		"host bits, IPv6":      {"proxy: {trusted_proxies: ['fd00::1/8']}\n", "write fd00::/8"},
 		"upstream is admin":    {"admin: 127.0.0.1:9\nupstream: http://[::1]:9\n", "f:2:11: upstream: http://[::1]:9 is an address on which wayside itself listens (admin.listen: 127.0.0.1:9)"},
 		"upstream is probes":   {"admin: {probes: ':9'}\nupstream: http://0.0.0.0:9\n", "(admin.probes: :9)"},
 		"upstream by its name": {"listen: :9\nupstream: http://own-name.test:9\n", "(listen: :9)"},
-		"short token":          {"admin: {token: a}\n", "f:1:16: admin.token: has 1 characters, and needs at least 8"},
+		"short token":          {"admin: {token: a}\n", "f:1:16: admin.token: has 1 characters, but needs at least 8"},
 		"token with blank":     {"admin: {token: a long token with blanks}\n", "which a header field cannot contain: make one with: openssl rand -hex 32"},
 		"every nanosecond":     {"archive: {schedule: '@every 1ns'}\n", "write a time from 1s to"},
 		"past year":            {"archive: {schedule: '0 0 1 1 * 2020'}\n", "has 6 fields: write five"},
 		"seconds":              {"archive: {schedule: '* * * * * *'}\n", "has 6 fields: write five"},
 		"size in two ways":     {"data: {bytes_max: 10G}\n", "can be read in two ways: write 10GiB (1024s) or 10GB (1000s)"},
-		"century":              {"proxy: {idle_timeout: 900000h}\n", "is too large: the most is 36500d"},
-		"long text":            {"archive: {omit: [" + strings.Repeat("o", 5000) + "]}\n", "has 5000 bytes: the most is 4096"},
+		"century":              {"proxy: {idle_timeout: 900000h}\n", "is too large: the maximum is 36500d"},
+		"long text":            {"archive: {omit: [" + strings.Repeat("o", 5000) + "]}\n", "has 5000 bytes: the maximum is 4096"},
 		"listen blank":         {"listen: 'a b:80'\n", "is not a host name"},
 		"listen address":       {"listen: 300.1.1.1:80\n", "is not an IP address"},
 		"listen sign":          {"listen: ':+80'\n", "is not a usable port"},
 		"upstream port":        {"upstream: http://a:0\n", "\"0\" is not a usable port"},
 		"upstream IPv6 bare":   {"upstream: http://fe80::1:80\n", "in brackets"},
-		"upstream user":        {"upstream: http://u:secret@a\n", "has more than an address"},
-		"upstream fragment":    {"upstream: 'http://a#'\n", "has more than an address"},
+		"upstream user":        {"upstream: http://u:secret@a\n", "contains more than an address"},
+		"upstream fragment":    {"upstream: 'http://a#'\n", "contains more than an address"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := writeFile(t, c.yaml)
@@ -291,7 +291,7 @@ func TestUnknownVariables(t *testing.T) {
 		"WAYSIDE_ADMIN_PORT=1":     "no such setting",
 		"OTEL_SERVICE_NAME=..":     "environment OTEL_SERVICE_NAME: service: \"..\" is not a name",
 		"WAYSIDE_ARCHIVE_AFTER=1x": "environment WAYSIDE_ARCHIVE_AFTER: archive.after: \"1x\" is not a duration",
-		// Those below are not errors: crash points, and variables of Kubernetes for a Service named wayside.
+		// The following are not errors: crash points, and the variables that Kubernetes sets for a Service named wayside.
 		"WAYSIDE_FAULT_POINT=spool.commit.before":         "",
 		"WAYSIDE_SERVICE_HOST=10.0.0.1":                   "",
 		"WAYSIDE_SERVICE_PORT_HTTP=8090":                  "",
@@ -356,7 +356,7 @@ func FuzzReadYAML(f *testing.F) {
 	})
 }
 
-// Every wrong element has an error with its place, and so have bytes that are not text.
+// TestErrorsOfElementsAndBytesHaveTheirPlace: every wrong element has an error with its position, and so do bytes that are not text.
 func TestErrorsOfElementsAndBytesHaveTheirPlace(t *testing.T) {
 	for text, want := range map[string][]string{
 		"upstream: http://127.0.0.1:3000\npaths:\n  templates:\n    - /users/{id}\n    - users\n    - '/a{b}c'\n": {":5:7: paths.templates: \"users\"", ":6:7: paths.templates: \"/a{b}c\""},
@@ -380,7 +380,7 @@ func TestErrorsOfElementsAndBytesHaveTheirPlace(t *testing.T) {
 	}
 }
 
-// A Kubernetes manifest gives one error that says what the file is.
+// TestManifestIsNoConfiguration: a Kubernetes manifest causes one error, which says what the file is.
 func TestManifestIsNoConfiguration(t *testing.T) {
 	_, err := Load(LoadOptions{File: "kubernetes.yaml"})
 	if err == nil || !strings.Contains(err.Error(), "kubernetes.yaml:9:1: this is a Kubernetes manifest") || strings.Contains(err.Error(), "\n") {

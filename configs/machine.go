@@ -9,15 +9,15 @@ import (
 	"syscall"
 )
 
-// Checks that look at this machine. They refuse only problems that cannot go away without a change of the configuration. A missing or
-// unwritable directory, a name that cannot be resolved and a full disk are left to the processes, which continue and report them.
+// Checks that look at this machine. They refuse only what cannot work without a change of the configuration. Missing or unwritable
+// directories, names that cannot be resolved and a full disk are left to the processes, which continue and report them.
 
 // checkDirectory refuses a path that is a file or leads through one, and paths on which no files can be created.
 func checkDirectory(dir string) string {
 	info, err := os.Stat(dir)
 	switch {
 	case err == nil && !info.IsDir(), errors.Is(err, syscall.ENOTDIR):
-		return fmt.Sprintf("%s is a file, or leads through one: name a directory, which is created if it is missing", dir)
+		return fmt.Sprintf("%s is a file, or leads through one: name a directory; it is created if it is missing", dir)
 	case errors.Is(err, syscall.ENAMETOOLONG):
 		return fmt.Sprintf("%.40s… is too long for a path on this machine: name a shorter one", dir)
 	case errors.Is(err, syscall.ELOOP):
@@ -29,10 +29,10 @@ func checkDirectory(dir string) string {
 	return ""
 }
 
-// kernelFilesystems are the kernel's numbers of filesystems that cannot hold files: proc, sysfs, cgroup, cgroup2.
+// kernelFilesystems are the type numbers of filesystems that cannot hold ordinary files: proc, sysfs, cgroup, cgroup2.
 var kernelFilesystems = []int64{0x9fa0, 0x62656572, 0x27e0eb, 0x63677270}
 
-// filesystem returns the filesystem on which dir is, or would be created. ok is false if it is unknown.
+// filesystem returns the filesystem that contains dir, or would contain it once it is created. ok is false if that is unknown.
 func filesystem(dir string) (fs syscall.Statfs_t, ok bool) {
 	dir, err := filepath.Abs(dir)
 	for err == nil {
@@ -48,13 +48,13 @@ func filesystem(dir string) (fs syscall.Statfs_t, ok bool) {
 	return fs, false
 }
 
-// diskBytes returns the size of the filesystem of dir, or 0 if it is unknown.
+// diskBytes returns the size of the filesystem that contains dir, or 0 if it is unknown.
 func diskBytes(dir string) Bytes {
 	fs, _ := filesystem(dir)
 	return Bytes(fs.Blocks) * Bytes(fs.Frsize)
 }
 
-// The parts of the least data.bytes_max: the store's two memtables (16 MiB), its reserve (4 MiB), and the initial size of queue, marks and
+// The parts of the smallest data.bytes_max: the store's two memtables (16 MiB), its reserve (4 MiB), and the initial size of queue, marks and
 // tables. Up to half of the limit is reserved for growth, so the sum is doubled.
 const (
 	storeBytesMin   = 24 * MiB
@@ -62,7 +62,7 @@ const (
 	segmentsInQueue = 8 // a segment is at most an eighth of the queue
 )
 
-// dataBytesMin returns the least data.bytes_max with which events can move from the spool into the store.
+// dataBytesMin returns the smallest data.bytes_max with which events can move from the spool to the store.
 func (c *Config) dataBytesMin() Bytes {
 	journal := func(limit Bytes) Bytes {
 		return Bytes(c.Spool.Segments) * min(c.Spool.SegmentBytes, c.queueBytesWithin(limit)/segmentsInQueue)
@@ -90,10 +90,10 @@ func (v *validator) data() {
 		return
 	}
 	if least := c.dataBytesMin(); c.Data.BytesMax > 0 && c.Data.BytesMax < least {
-		v.failf("data.bytes_max", "%v is too small: journal (%d segments) and store need %v within the first hour, and the same again is reserved for growth; the least is %v",
+		v.failf("data.bytes_max", "%v is too small: the journal (%d segments) and the store need %v within the first hour, and as much again is reserved for growth; the minimum is %v",
 			c.Data.BytesMax, c.Spool.Segments, least/growthFactor, least)
 	}
 	if disk := diskBytes(c.Data.Dir); disk > 0 && c.Data.FreeMin >= disk {
-		v.failf("data.free_min", "%v is not less than the whole filesystem of %s (%d MiB): nothing would ever be recorded; lower it", c.Data.FreeMin, c.Data.Dir, disk/MiB)
+		v.failf("data.free_min", "%v is at least the size of the whole filesystem of %s (%d MiB), so nothing would ever be recorded: lower it", c.Data.FreeMin, c.Data.Dir, disk/MiB)
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// promtool finds promtool in the path, or where scripts/promtool.sh installs it. Without it the test is skipped.
+// promtool finds promtool in PATH, or where scripts/promtool.sh installs it. If it is missing, the test is skipped.
 func promtool(t *testing.T) string {
 	t.Helper()
 	if path, err := exec.LookPath("promtool"); err == nil {
@@ -38,7 +38,7 @@ func TestAlertRules(t *testing.T) {
 	}
 }
 
-// grafana has the fields of the Grafana dashboard that are checked.
+// grafana has the fields of a Grafana dashboard that the test checks.
 type grafana struct {
 	UID    string
 	Panels []struct {

@@ -12,19 +12,19 @@ import (
 //go:embed sidecar.yaml standalone.yaml snapshot.yaml full.yaml kubernetes.yaml kubernetes-volume.yaml
 var examples embed.FS
 
-// Examples returns the names that Example knows.
+// Examples returns the names of the example files.
 func Examples() []string {
 	return []string{"sidecar", "standalone", "snapshot", "full", "kubernetes", "kubernetes-volume"}
 }
 
-// Example returns the example file of that name, or nil if there is none. The kubernetes ones are manifests, the others are configuration files.
+// Example returns the example file with that name, or nil if there is none. The kubernetes ones are manifests, the others configuration files.
 func Example(kind string) []byte {
 	data, _ := examples.ReadFile(kind + ".yaml") // the only error is that there is no such file
 	return data
 }
 
-// Print writes the configuration as YAML that Load accepts, without secrets. Each value that is not at its default has a comment with the
-// place where it was set.
+// Print writes the configuration as YAML that Load accepts, without secrets. Each value that is not at its default has a comment that says
+// where it was set.
 func Print(w io.Writer, c *Config) error {
 	return write(w, c, func(k key) (head, line string) {
 		if s, ok := k.field.(*Secret); ok && *s != "" {
@@ -41,7 +41,7 @@ func Print(w io.Writer, c *Config) error {
 	})
 }
 
-// write writes c as nested YAML in the order of the table. notes returns the comments above a key and after its value.
+// write writes c as nested YAML in the order of the table of keys. notes returns the comments to put above a key and after its value.
 func write(w io.Writer, c *Config, notes func(key) (head, line string)) error {
 	root := &yaml.Node{Kind: yaml.MappingNode}
 	for _, k := range table(c) {
@@ -66,7 +66,7 @@ func write(w io.Writer, c *Config, notes func(key) (head, line string)) error {
 	return err
 }
 
-// add puts a value below the sections of its path.
+// add inserts a value below the sections that its path names.
 func add(root *yaml.Node, path string, value *yaml.Node) (name, v *yaml.Node) {
 	parts := strings.Split(path, ".")
 	section := root
@@ -78,7 +78,7 @@ func add(root *yaml.Node, path string, value *yaml.Node) (name, v *yaml.Node) {
 	return name, value
 }
 
-// child returns the mapping below a key. It creates it if necessary.
+// child returns the mapping below a key, which it creates if necessary.
 func child(n *yaml.Node, name string) *yaml.Node {
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		if n.Content[i].Value == name {
@@ -109,7 +109,7 @@ func valueNode(field any) *yaml.Node {
 	return stringNode(text(field))
 }
 
-// stringNode returns a node that is quoted only if the plain form would not be read as text.
+// stringNode returns a node that is quoted only if the unquoted form would not be read as text.
 func stringNode(s string) *yaml.Node {
 	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s}
 }

@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// check says which values a key accepts. The zero check accepts all values of the key's type.
+// check defines which values a key accepts. The zero check accepts all values of the key's type.
 type check struct {
 	allowed string                 // the range, for the documentation
-	problem func(field any) string // says what is wrong with the value of a field and what to do; empty: nothing
+	problem func(field any) string // says what is wrong with the value of a field and what to do; empty if nothing is wrong
 }
 
 // number is a type whose values have a range.
@@ -21,7 +21,7 @@ type number interface {
 func atLeast[T number](least T) check {
 	c := check{problem: func(field any) string {
 		if value := *field.(*T); value < least { //nolint:forcetypeassert // TestTableCoversConfig checks each key's default
-			return fmt.Sprintf("%v is too small: the least is %v", value, least)
+			return fmt.Sprintf("%v is too small: the minimum is %v", value, least)
 		}
 		return ""
 	}}
@@ -35,13 +35,13 @@ func atLeast[T number](least T) check {
 func between[T number](least, most T) check {
 	return check{fmt.Sprintf("%v to %v", least, most), func(field any) string {
 		if value := *field.(*T); value > most { //nolint:forcetypeassert // as above
-			return fmt.Sprintf("%v is too large: the most is %v", value, most)
+			return fmt.Sprintf("%v is too large: the maximum is %v", value, most)
 		}
 		return atLeast(least).problem(field)
 	}}
 }
 
-// orZero also accepts the duration 0, which means no limit.
+// orZero returns a check that also accepts the duration 0, which means no limit.
 func orZero(c check) check {
 	return check{"0, or " + c.allowed, func(field any) string {
 		if *field.(*Duration) == 0 { //nolint:forcetypeassert // as above
@@ -51,7 +51,7 @@ func orZero(c check) check {
 	}}
 }
 
-// ifSet checks a field that is nil while nothing sets it.
+// ifSet applies a check to a pointer field, which is nil unless the key is set.
 func ifSet[T Duration | Bytes](c check) check {
 	return check{c.allowed, func(field any) string {
 		value := *field.(**T) //nolint:forcetypeassert // as above
@@ -62,7 +62,7 @@ func ifSet[T Duration | Bytes](c check) check {
 	}}
 }
 
-// segmentSize refuses sizes that cannot be mapped page by page.
+// segmentSize refuses sizes that are not a whole number of memory pages.
 func segmentSize() check {
 	c := between(64*KiB, 32*MiB)
 	return check{c.allowed, func(field any) string {
@@ -73,12 +73,12 @@ func segmentSize() check {
 	}}
 }
 
-// textCheck checks a text, or each element of a list.
+// textCheck returns a check for a text, or for each element of a list.
 func textCheck(f func(string) string) check {
 	return check{problem: func(field any) string { return f(*field.(*string)) }} //nolint:forcetypeassert // as above
 }
 
-// optional checks a text unless it is empty.
+// optional returns a check for a text that also accepts the empty text.
 func optional(f func(string) string) check {
 	return textCheck(func(s string) string {
 		if s == "" {

@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// restartPrefixes are the keys that a running process cannot change: it has opened or built something with them.
+// restartPrefixes select the keys that a running process cannot change, because it has already opened or built something with their values.
 var restartPrefixes = []string{"listen", "redirect_http", "data.dir", "admin.", "log.format", "log.access", "spool.", "proxy.driver", "collector.enabled"}
 
-// trafficPrefixes are the keys that the books process never gets, see [Config.ForBooks]. A change of any other key restarts it. If a key is
-// missing here, its change restarts the books process without need. If the books process needs a key that is listed here, it always has the
-// default of that key.
+// trafficPrefixes select the keys that the books process never gets, see [Config.ForBooks]. A change of any other key restarts that process.
+// If a traffic key is missing here, a change of it restarts the books process needlessly. If a key that the books process needs is listed
+// here, the books process always sees the key's default.
 var trafficPrefixes = []string{"upstream", "routes", "tls.", "proxy_protocol", "shutdown.", "proxy.", "record.exclude.", "record.client_address"}
 
 // Effect says when a running wayside applies a new value of a key.
@@ -19,8 +19,8 @@ type Effect string
 
 // The effects of a reload.
 const (
-	EffectAtOnce  Effect = "at once"                    // for requests that begin from now on
-	EffectBooks   Effect = "the books process restarts" // with the new value; if traffic uses the key too, it uses the new value at once
+	EffectAtOnce  Effect = "at once"                    // applies to requests that begin after the reload
+	EffectBooks   Effect = "the books process restarts" // with the new value; if traffic uses the key, too, it uses the new value at once
 	EffectRestart Effect = "needs a restart"            // the old value stays until wayside run is restarted
 )
 
@@ -34,7 +34,7 @@ func effectOf(path string) Effect {
 	return EffectBooks
 }
 
-// ForBooks returns the configuration for the books process. Keys that only concern traffic have their defaults.
+// ForBooks returns the configuration for the books process. Keys that concern only traffic have their defaults.
 func (c *Config) ForBooks() *Config {
 	books, standard := *c, Default()
 	from := table(&standard)
@@ -43,7 +43,7 @@ func (c *Config) ForBooks() *Config {
 			reflect.ValueOf(k.field).Elem().Set(reflect.ValueOf(from[i].field).Elem())
 		}
 	}
-	books.Admin.Token, books.TLS = "", TLS{} // with contents of files; the books process has no listener
+	books.Admin.Token, books.TLS = "", TLS{} // includes the contents of files; the books process has no listener
 	return &books
 }
 
@@ -54,17 +54,17 @@ type Change struct {
 	Restart []string // in effect when wayside run is restarted
 }
 
-// Reload compares the present configuration with a new one. It returns the configuration to apply: the new one, but with the old values of
-// keys that need a restart.
+// Reload compares the current configuration with a new one. It returns the configuration to apply: the new one, but with the old values of
+// the keys that need a restart.
 func Reload(now, next *Config) (*Config, Change) {
 	var change Change
 	merged := *next
-	if merged.Data.Dir != now.Data.Dir { // the values that depend on it stay too
+	if merged.Data.Dir != now.Data.Dir { // the values that depend on it also keep their old values
 		change.Restart = append(change.Restart, "data.dir")
 		merged.Data.Dir = now.Data.Dir
 		fromDataDir(&merged)
 	}
-	otherListener := merged.TLS.Enabled() != now.TLS.Enabled() // it speaks TLS, or does not, from its start
+	otherListener := merged.TLS.Enabled() != now.TLS.Enabled() // a running listener cannot begin or stop to use TLS
 	before, after := table(now), table(&merged)
 	for i, k := range after {
 		old := reflect.ValueOf(before[i].field).Elem()
@@ -90,7 +90,8 @@ func Reload(now, next *Config) (*Config, Change) {
 	return &merged, change
 }
 
-// contents adds keys whose files have other contents, although their names are the same. The files of groups and routes are parts of these.
+// contents adds the keys whose files have the same names as before but different contents. The comparison of groups and routes already covers
+// their files.
 func (change *Change) contents(now, next *Config) {
 	add := func(list *[]string, path string, changed bool) {
 		if changed && !slices.Contains(*list, path) && !slices.Contains(change.Restart, path) {

@@ -1,6 +1,6 @@
 package configs
 
-// Route says which requests it is for, and what happens with them. The first route of the list that matches is used. A request that no
+// Route describes which requests it matches and what happens to them. The first route in the list that matches is used. A request that no
 // route matches gets 404.
 type Route struct {
 	Name    string
@@ -26,13 +26,13 @@ type Route struct {
 	Auth Secret // lines NAME:BCRYPT, read from AuthFile
 }
 
-// Target is a group that gets a part of a route's requests.
+// Target is a group that gets a share of a route's requests.
 type Target struct {
 	Upstream string // name of the group
 	Weight   int    // share of the requests, relative to the other targets; 0 = none
 }
 
-// Respond is a response that wayside makes itself.
+// Respond is a response that wayside itself makes.
 type Respond struct {
 	Status   int
 	Body     string
@@ -86,6 +86,6 @@ func respondKeys(r *Respond) []key {
 	return []key{
 		{"status", &r.Status, "Status of the response. Required.", between(200, 599)},
 		{"body", &r.Body, "Body of the response.", check{}},
-		{"body_file", &r.BodyFile, "File with the body of the response, at most 1MiB. It is read at the start and at a reload.", check{}},
+		{"body_file", &r.BodyFile, "File with the body of the response, at most 1MiB. It is read at startup and on a reload.", check{}},
 	}
 }

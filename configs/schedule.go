@@ -8,7 +8,8 @@ import (
 	"github.com/adhocore/gronx"
 )
 
-// Limits of @every. More often than once a second would use a core for nothing new; less often than once a year is probably a mistake.
+// Limits of @every. More often than once a second would keep a CPU core busy without anything new to do; less often than once a year is
+// probably a mistake.
 const (
 	everyMin = Second
 	everyMax = 366 * 24 * Hour
@@ -23,7 +24,7 @@ func checkSchedule(s string) string {
 			return fmt.Sprintf("%q is not a schedule: %s", s, hint)
 		}
 		if d < everyMin || d > everyMax {
-			return fmt.Sprintf("%q: write a time from 1s to %v behind @every", s, everyMax)
+			return fmt.Sprintf("%q: write a time from 1s to %v after @every", s, everyMax)
 		}
 		return ""
 	}
@@ -44,7 +45,7 @@ func checkSchedule(s string) string {
 		return fmt.Sprintf("%q is not a schedule: %s", s, hint)
 	}
 	if _, err := gronx.NextTickAfter(cron, time.Now().UTC(), false); err != nil {
-		return fmt.Sprintf("%q never comes due: %s", s, hint)
+		return fmt.Sprintf("%q never occurs: %s", s, hint)
 	}
 	return ""
 }

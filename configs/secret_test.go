@@ -72,7 +72,7 @@ func TestSecretFileErrors(t *testing.T) {
 	}
 }
 
-// TestCertificatesOfABundle: a certificate that Go cannot parse is skipped. A file with only such certificates is refused.
+// TestCertificatesOfABundle: certificates that Go cannot parse are skipped. A file that has only such certificates is refused.
 func TestCertificatesOfABundle(t *testing.T) {
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {

@@ -10,11 +10,11 @@ import (
 	"strings"
 )
 
-// keyFileBytesMax limits a file with a secret or with certificates.
+// keyFileBytesMax limits the size of a file with a secret or with certificates.
 const keyFileBytesMax = 1 << 20
 
-// readSecrets reads the files that the *_file keys name. If the same source sets a token and a token file, that is an error. Otherwise the
-// source with precedence wins.
+// readSecrets reads the files that the *_file keys name. It is an error if the same source sets both a token and a token file. If different
+// sources set them, the one with higher precedence wins.
 func (l *loader) readSecrets(c *Config) {
 	token, file := l.origins["admin.token"], l.origins["admin.token_file"]
 	switch {
@@ -29,7 +29,7 @@ func (l *loader) readSecrets(c *Config) {
 	l.readCertificates(c)
 }
 
-// readSecret reads a secret from a file. check says what is wrong with it.
+// readSecret reads a secret from a file. check says what is wrong with the secret.
 func (l *loader) readSecret(path, file string, into *Secret, check func(string) string) {
 	if file == "" {
 		return
@@ -50,7 +50,7 @@ func (l *loader) readSecret(path, file string, into *Secret, check func(string) 
 	*into = Secret(secret)
 }
 
-// checkAccessKey refuses keys that cannot be in a header field, for example because of a second line.
+// checkAccessKey refuses keys that cannot be sent in a header field, for example because the file has a second line.
 func checkAccessKey(s string) string {
 	if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 		return "has a space, a line break or a character outside ASCII: write only the key into it"
@@ -58,7 +58,7 @@ func checkAccessKey(s string) string {
 	return ""
 }
 
-// readCertificates reads archive.ca_file, so that a reload notices new certificates in it, and both processes trust the same ones.
+// readCertificates reads archive.ca_file here, so that a reload notices new certificates in it and both processes trust the same ones.
 func (l *loader) readCertificates(c *Config) {
 	const path = "archive.ca_file"
 	if c.Archive.CAFile == "" {
@@ -75,8 +75,8 @@ func (l *loader) readCertificates(c *Config) {
 	c.Archive.CA = string(data)
 }
 
-// checkCertificates says what is wrong with a file if it has no usable certificate. It ignores certificates that cannot be parsed if there are
-// others: bundles of many authorities contain some that Go refuses, such as those with a negative serial number.
+// checkCertificates says what is wrong with a file that has no usable certificate. It ignores certificates that cannot be parsed as long as there
+// are others: bundles of many authorities contain some that Go refuses, such as those with a negative serial number.
 func checkCertificates(data []byte) string {
 	good, bad := 0, ""
 	for n := 1; ; {
@@ -104,7 +104,7 @@ func checkCertificates(data []byte) string {
 	return ""
 }
 
-// readKeyFile reads a small file. It reads only regular files: others could block, or have no end.
+// readKeyFile reads a small file. It reads only regular files, because others could block or never end.
 func (l *loader) readKeyFile(path, name string) (data []byte, ok bool) {
 	at := l.origins[path]
 	info, err := os.Stat(name)

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// TestSystemdUnit checks the unit with systemd, although its commands are not installed.
+// TestSystemdUnit lets systemd check the unit, although the commands in it are not installed.
 func TestSystemdUnit(t *testing.T) {
 	tool, err := exec.LookPath("systemd-analyze")
 	if err != nil {

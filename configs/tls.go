@@ -2,25 +2,25 @@ package configs
 
 import "slices"
 
-// TLS configures TLS to clients. The listener speaks TLS if there is a certificate or an ACME host, see [TLS.Enabled].
+// TLS configures TLS for client connections. The listener speaks TLS if there is a certificate or an ACME host, see [TLS.Enabled].
 type TLS struct {
 	Certificates []Certificate // by server name; the first is the default
-	ClientCAFile string        // PEM certificates; then clients must show a certificate that one of them has signed
+	ClientCAFile string        // PEM certificates; if set, clients must present a certificate that one of them has signed
 	ACME         ACME
-	HSTS         Duration // max-age of Strict-Transport-Security; 0 = no such field
+	HSTS         Duration // max-age of Strict-Transport-Security; 0 = the field is not sent
 
 	ClientCA string // read from ClientCAFile
 
 	certFile, keyFile string // short for Certificates with one element, see [loader.oneCertificate]
 }
 
-// Certificate is a certificate with its chain and its key, in PEM files.
+// Certificate names the PEM files with a certificate and its chain, and with its key.
 type Certificate struct{ CertFile, KeyFile string }
 
-// ACME gets certificates from an authority.
+// ACME configures how certificates are obtained from an authority.
 type ACME struct {
 	Email     string
-	Hosts     []string // host names for which certificates are requested; no others
+	Hosts     []string // host names for which certificates are requested, and for no others
 	Directory string   // URL of the authority; empty = Let's Encrypt
 	CAFile    string   // PEM certificates to trust for Directory, in addition to the system's
 
@@ -33,7 +33,7 @@ func (t TLS) Enabled() bool { return len(t.Certificates) > 0 || len(t.ACME.Hosts
 // hstsMax is the longest max-age that is useful. Browsers ask for one year.
 const hstsMax = 10 * 365 * 24 * Hour
 
-// tlsKeys are the keys of the encrypted listener, and of what stands around it.
+// tlsKeys binds the keys for TLS to clients, and those for the redirect to HTTPS and the PROXY protocol.
 func tlsKeys(c *Config) []key {
 	t := &c.TLS
 	return []key{
@@ -59,8 +59,8 @@ func certificateKeys(c *Certificate) []key {
 	}
 }
 
-// oneCertificate makes tls.cert_file and tls.key_file the only element of tls.certificates. A source with precedence replaces a list in
-// the file.
+// oneCertificate makes tls.cert_file and tls.key_file the only element of tls.certificates. If they come from the environment or a flag, they
+// replace a list in the file.
 func (l *loader) oneCertificate(c *Config) {
 	const cert, key, list = "tls.cert_file", "tls.key_file", "tls.certificates"
 	t := &c.TLS

@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// Files that keys of listeners, groups and routes name. They are read and checked when wayside starts and at each reload, so that a bad one
-// is refused with the place of its key.
+// This file reads the files that the keys of listeners, groups and routes name. They are read and checked when wayside starts and on each
+// reload, so that a bad one is refused with the position of its key.
 
-// readTrafficFiles reads all of them. It skips keys that have errors.
+// readTrafficFiles reads all these files. It skips keys that have errors.
 func (l *loader) readTrafficFiles(c *Config) {
 	c.expiries = map[string]time.Time{}
 	for i, pair := range c.TLS.Certificates {
@@ -60,7 +60,8 @@ func (l *loader) readCAs(path, file string, into *string) {
 	*into = string(data)
 }
 
-// readPair reads a certificate and its key and checks that they fit. An error has the place of the key whose file is wrong.
+// readPair reads a certificate and its private key and checks that they belong together. An error has the position of the configuration key
+// whose file is wrong.
 func (l *loader) readPair(c *Config, certPath, keyPath, certFile, keyFile string) (cert, key []byte) {
 	if certFile == "" || keyFile == "" {
 		return nil, nil
@@ -87,7 +88,7 @@ func (l *loader) readPair(c *Config, certPath, keyPath, certFile, keyFile string
 	return cert, key
 }
 
-// checkLeaf says what is wrong with the first certificate of a file, which is the one that is shown.
+// checkLeaf says what is wrong with the first certificate in a file, which is the one to present.
 func checkLeaf(data []byte, now time.Time) (leaf *x509.Certificate, msg string) {
 	if msg := checkCertificates(data); msg != "" {
 		return nil, msg
@@ -101,7 +102,7 @@ func checkLeaf(data []byte, now time.Time) (leaf *x509.Certificate, msg string) 
 		case err != nil:
 			return nil, fmt.Sprintf("begins with a certificate that cannot be parsed (%s): write the file again, the server's certificate first", err)
 		case now.After(leaf.NotAfter):
-			return nil, fmt.Sprintf("has expired on %s: renew it", leaf.NotAfter.UTC().Format(time.DateTime))
+			return nil, fmt.Sprintf("expired on %s: renew it", leaf.NotAfter.UTC().Format(time.DateTime))
 		case now.Before(leaf.NotBefore):
 			return nil, fmt.Sprintf("is not valid before %s: check the clock of this machine, or name another certificate", leaf.NotBefore.UTC().Format(time.DateTime))
 		}
@@ -110,20 +111,20 @@ func checkLeaf(data []byte, now time.Time) (leaf *x509.Certificate, msg string) 
 		}
 		return leaf, ""
 	}
-	return nil, "has no certificate" // checkCertificates has found one
+	return nil, "has no certificate" // cannot happen, because checkCertificates has found one
 }
 
-// rsaBitsMin is the least size of a key that public authorities sign.
+// rsaBitsMin is the smallest key size that public authorities accept.
 const rsaBitsMin = 2048
 
-// checkKeyFile says what is wrong with a file that has no usable key. Its messages have none of the content.
+// checkKeyFile says what is wrong with a file that has no usable key. Its messages do not quote the file.
 func checkKeyFile(data []byte) string {
 	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
 		switch {
 		case !strings.HasSuffix(block.Type, "PRIVATE KEY"):
 			continue
 		case block.Type == "ENCRYPTED PRIVATE KEY" || block.Headers["DEK-Info"] != "":
-			return "has an encrypted key, and there is nobody to ask for its password: decrypt it with openssl pkey"
+			return "has an encrypted key, but wayside cannot ask anybody for its password: decrypt it with openssl pkey"
 		}
 		return ""
 	}
@@ -148,14 +149,14 @@ func (l *loader) readUsers(path, file string, into *Secret) {
 
 var bcryptHash = regexp.MustCompile(`^\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}$`)
 
-// Costs of bcrypt: the least that the algorithm has, and the most that does not make each login take seconds.
+// Limits for the cost of bcrypt hashes: the lowest cost that the algorithm has, and the highest at which a login does not take seconds.
 const (
 	bcryptCostMin = 4
 	bcryptCostMax = 16
 )
 
-// checkUsers accepts lines NAME:HASH with bcrypt hashes, empty lines, and comments that begin with #. Its messages have no hash in them, which
-// might be a password in the clear.
+// checkUsers accepts NAME:HASH lines with bcrypt hashes, empty lines, and comments that begin with #. Its messages do not quote the hash, which
+// might in fact be a password in plain text.
 func checkUsers(text string) string {
 	const remedy = "make the line again with htpasswd -B"
 	seen := map[string]bool{}
@@ -172,7 +173,7 @@ func checkUsers(text string) string {
 		case checkText(user) != "":
 			return fmt.Sprintf(", line %d, has a name that is not text: %s", number, remedy)
 		case seen[user]:
-			return fmt.Sprintf(", line %d, has user %q for the second time: remove one line", number, user)
+			return fmt.Sprintf(", line %d, has user %q a second time: remove one line", number, user)
 		}
 		seen[user] = true
 		if kind := otherHash(hash); kind != "" {
@@ -189,7 +190,7 @@ func checkUsers(text string) string {
 	return ""
 }
 
-// otherHash names the form of a password that is not a bcrypt hash.
+// otherHash describes the form of a password that is not a bcrypt hash.
 func otherHash(hash string) string {
 	switch {
 	case bcryptHash.MatchString(hash):
@@ -201,7 +202,7 @@ func otherHash(hash string) string {
 	case strings.HasPrefix(hash, "{SHA}"), strings.HasPrefix(hash, "{SSHA}"):
 		return "a SHA-1 hash"
 	case strings.HasPrefix(hash, "$"):
-		return "a hash of another kind"
+		return "a different kind of hash"
 	}
-	return "in the clear, or an old crypt hash"
+	return "in plain text, or an old crypt hash"
 }

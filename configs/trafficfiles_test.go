@@ -47,7 +47,7 @@ func ecKey(t *testing.T) *ecdsa.PrivateKey {
 
 const bcryptLine = "bob:$2y$05$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC\n"
 
-// trafficDir is a directory with the files of the tests.
+// trafficDir makes a directory with the files that the tests use.
 func trafficDir(t *testing.T) string {
 	t.Helper()
 	dir, now := t.TempDir(), time.Now()
@@ -56,7 +56,7 @@ func trafficDir(t *testing.T) string {
 	pemFiles(t, dir, "ending", ecKey(t), now.Add(-time.Hour), now.Add(24*time.Hour))
 	pemFiles(t, dir, "expired", ecKey(t), now.Add(-2*time.Hour), now.Add(-time.Hour))
 	pemFiles(t, dir, "early", ecKey(t), now.Add(time.Hour), now.Add(2*time.Hour))
-	t.Setenv("GODEBUG", "rsa1024min=0") // the standard library makes no weak keys otherwise
+	t.Setenv("GODEBUG", "rsa1024min=0") // otherwise the standard library refuses to make weak keys
 	weak, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {
 		t.Fatal(err)
@@ -75,7 +75,7 @@ func trafficDir(t *testing.T) string {
 	return dir
 }
 
-// readWithFiles is readEdge with the files that the configuration names; $ stands for dir in the text and in errors.
+// readWithFiles is readEdge, but also reads the files that the configuration names. In the configuration and in errors, $ stands for dir.
 func readWithFiles(dir, text string) (*Config, []*Error) {
 	c := Default()
 	l := newLoader(&c)
@@ -90,7 +90,7 @@ func readWithFiles(dir, text string) (*Config, []*Error) {
 	return &c, v.errs
 }
 
-// TestFilesOfTraffic: an error in a file has the place of the key that names the file, and nothing of a secret.
+// TestFilesOfTraffic: an error about a file has the position of the key that names the file, and reveals nothing of a secret.
 func TestFilesOfTraffic(t *testing.T) {
 	dir := trafficDir(t)
 	pair := func(cert, key string) string {
@@ -115,7 +115,7 @@ func TestFilesOfTraffic(t *testing.T) {
 		"mismatched":        {pair("$/good.crt", "$/other.key"), "f:1:"},
 		"mismatched, names": {pair("$/good.crt", "$/other.key"), "tls.certificates[0].key_file: $/other.key is not the key of $/good.crt"},
 		"one, mismatched":   {"tls: {cert_file: $/good.crt, key_file: $/other.key}\n", "tls.key_file: $/other.key is not the key of $/good.crt"},
-		"expired":           {pair("$/expired.crt", "$/expired.key"), "cert_file: $/expired.crt has expired on 2"},
+		"expired":           {pair("$/expired.crt", "$/expired.key"), "cert_file: $/expired.crt expired on 2"},
 		"early":             {pair("$/early.crt", "$/early.key"), "cert_file: $/early.crt is not valid before 2"},
 		"weak":              {pair("$/weak.crt", "$/weak.key"), "cert_file: $/weak.crt has an RSA key of 1024 bits"},
 		"client CAs":        {"tls: {cert_file: $/good.crt, key_file: $/good.key, client_ca_file: $/text}\n", "tls.client_ca_file: $/text has no PEM certificate"},
@@ -124,17 +124,17 @@ func TestFilesOfTraffic(t *testing.T) {
 		"upstream CA":           {group("ca_file: $/good.crt, cert_file: $/good.crt, key_file: $/good.key"), ""},
 		"upstream CA, none":     {group("ca_file: $/good.key"), "upstreams.web.tls.ca_file: $/good.key has no PEM certificate"},
 		"upstream key":          {group("cert_file: $/good.crt, key_file: $/other.key"), "upstreams.web.tls.key_file: $/other.key is not the key of"},
-		"upstream cert expired": {group("cert_file: $/expired.crt, key_file: $/expired.key"), "upstreams.web.tls.cert_file: $/expired.crt has expired"},
+		"upstream cert expired": {group("cert_file: $/expired.crt, key_file: $/expired.key"), "upstreams.web.tls.cert_file: $/expired.crt expired"},
 
 		"users":         {auth("$/users"), ""},
 		"users missing": {auth("$/none"), "f:2:"},
 		"md5":           {auth("$/md5"), "routes[0].auth_file: $/md5, line 2: the password of \"eve\" is an MD5 hash, and only bcrypt is accepted: make the line again with htpasswd -B"},
 		"sha1":          {auth("$/sha1"), "$/sha1, line 1: the password of \"eve\" is a SHA-1 hash"},
-		"plain":         {auth("$/plain"), "$/plain, line 1: the password of \"eve\" is in the clear"},
-		"sha512":        {auth("$/sha512"), "a hash of another kind"},
+		"plain":         {auth("$/plain"), "$/plain, line 1: the password of \"eve\" is in plain text"},
+		"sha512":        {auth("$/sha512"), "a different kind of hash"},
 		"damaged":       {auth("$/damaged"), "a damaged bcrypt hash"},
 		"costly":        {auth("$/costly"), "the bcrypt cost of \"bob\" is 31: it must be from 4 to 16"},
-		"user twice":    {auth("$/twice"), "$/twice, line 2, has user \"bob\" for the second time"},
+		"user twice":    {auth("$/twice"), "$/twice, line 2, has user \"bob\" a second time"},
 		"nobody":        {auth("$/nothing"), "$/nothing has no user"},
 		"no colon":      {auth("$/nocolon"), "line 1, has no NAME:HASH"},
 		"no name":       {auth("$/noname"), "line 1, has no NAME:HASH"},
@@ -156,7 +156,7 @@ func TestFilesOfTraffic(t *testing.T) {
 	}
 }
 
-// TestContentsOfFiles: the configuration has what the files contain, and a reload notices when that changes.
+// TestContentsOfFiles: the configuration includes the contents of the files, and a reload notices when they change.
 func TestContentsOfFiles(t *testing.T) {
 	dir := trafficDir(t)
 	const text = `
@@ -202,7 +202,7 @@ routes:
 	}
 }
 
-// TestReloadOfTheListener: TLS can be changed while wayside runs, but neither begun nor ended.
+// TestReloadOfTheListener: while wayside is running, the TLS settings can be changed, but TLS cannot be switched on or off.
 func TestReloadOfTheListener(t *testing.T) {
 	dir := trafficDir(t)
 	read := func(text string) *Config {
@@ -230,7 +230,7 @@ func TestReloadOfTheListener(t *testing.T) {
 	}
 }
 
-// TestWarnings: what is probably a mistake is said with its place, and does not stop anything.
+// TestWarnings: what is probably a mistake is reported with its position, and prevents nothing.
 func TestWarnings(t *testing.T) {
 	dir := trafficDir(t)
 	const groups = "upstreams: {web: http://a, api: http://b}\n"

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestVariablesOfOneKey: the variables of a key and of its shorthand must agree.
+// TestVariablesOfOneKey: the variable for a key and the one for its shorthand must agree.
 func TestVariablesOfOneKey(t *testing.T) {
 	same := LoadOptions{Environ: []string{"WAYSIDE_DATA=/d", "WAYSIDE_DATA_DIR=/d", "WAYSIDE_DEFAULT_DATA=/other"}}
 	if c, err := Load(same); err != nil || c.Data.Dir != "/d" {

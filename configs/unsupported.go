@@ -5,13 +5,13 @@ import (
 	"strings"
 )
 
-// Keys that this version understands but does not act on. A configuration that sets one is refused, because otherwise wayside would run
-// without what it asks for. Whoever builds a part removes its lines.
+// This file lists keys that this version can parse but does not act on. A configuration that sets one is refused, because wayside would
+// otherwise run without what the configuration asks for. Remove a line from the lists when its feature is built.
 
-// unsupportedKeys are prefixes of keys, as [ElementKeys] writes them: routes[].auth_file, upstreams.NAME.dns.
+// unsupportedKeys are prefixes of keys, in the form that [ElementKeys] uses: routes[].auth_file, upstreams.NAME.dns.
 var unsupportedKeys = []string{}
 
-// unsupportedServers are forms of servers, in `upstream` and in groups.
+// unsupportedServers are forms of server URLs, in `upstream` and in groups.
 var unsupportedServers = []struct {
 	what string
 	has  func(servers []string) bool
@@ -27,7 +27,7 @@ func anyScheme(prefix string) func([]string) bool {
 
 func isUnsupported(pattern string) bool { return hasAnyPrefix(pattern, unsupportedKeys) }
 
-// unsupported refuses keys and values that are set and have no effect. Each line of the lists is reported once.
+// unsupported refuses keys and values that are set although this version does not support them. Each line of the lists is reported once.
 func (v *validator) unsupported() {
 	reported := map[string]bool{}
 	refuse := func(k key, pattern string) {

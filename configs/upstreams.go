@@ -1,15 +1,15 @@
 package configs
 
-// Upstream is a group of servers that do the same work. Routes send requests to it by its name.
+// Upstream is a group of interchangeable servers. Routes refer to it by its name.
 type Upstream struct {
 	Name     string
-	Servers  []Server // empty with DNS
-	DNS      string   // host:port or https://host:port; every address of the name is a server. Empty with Servers
+	Servers  []Server // empty if DNS is used
+	DNS      string   // host:port or https://host:port; every address of the name is a server. Empty if Servers is used
 	Balance  string   // round_robin, least
 	Sticky   Sticky
 	Health   Health
 	Eject    Eject
-	Retries  int // most further attempts of one request, each on another server; 0 = none
+	Retries  int // most retries of one request, each on another server; 0 = none
 	ConnsMax int // most connections to each server; 0 = its share of proxy.upstream_conns_max
 	TLS      UpstreamTLS
 }
@@ -20,7 +20,7 @@ type Server struct {
 	Weight int    // share of the requests, relative to the other servers; 0 = none
 }
 
-// Sticky keeps a client on one server.
+// Sticky configures how a client is kept on one server.
 type Sticky struct {
 	Cookie string // name of the cookie; empty = off
 }
@@ -29,18 +29,18 @@ type Sticky struct {
 type Health struct {
 	Path          string // request target of the check; empty = no checks
 	Every         Duration
-	Timeout       Duration // of one check
+	Timeout       Duration // limit for one check
 	Fails, Passes int      // consecutive results that change the state of a server
 }
 
-// Eject configures how long a server gets no requests after consecutive errors.
+// Eject configures when, and for how long, a server gets no requests because of consecutive errors.
 type Eject struct {
 	After  int      // consecutive errors; 0 = never
-	For    Duration // the first time; it grows when a server is ejected again
-	AtMost Percent  // of the group's servers at the same time
+	For    Duration // duration of the first ejection; it grows when a server is ejected again
+	AtMost Percent  // largest part of the group's servers that may be ejected at the same time
 }
 
-// UpstreamTLS configures TLS to the servers of a group. The zero UpstreamTLS verifies against the CAs of the system.
+// UpstreamTLS configures TLS to the servers of a group. The zero UpstreamTLS verifies certificates against the system's CAs.
 type UpstreamTLS struct {
 	CAFile     string // PEM certificates to trust instead of the system's
 	CertFile   string // client certificate, PEM, with its chain
@@ -67,7 +67,7 @@ const (
 	weightMax      = 1000
 	serversMax     = 256
 	groupsMax      = 256
-	checksMax      = 100 // of health.fails and health.passes
+	checksMax      = 100 // largest health.fails and health.passes
 	retriesMax     = 10
 	healthEveryMin = 100 * Millisecond
 	ejectForMin    = Second

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Validate checks every value, and that the values go together. It returns an *Error, several joined, or nil.
+// Validate checks every value, and that the values are consistent. It returns nil, an *Error, or several of them joined.
 func (c *Config) Validate() error {
 	v := validator{c: c, bad: map[string]bool{}}
 	v.run()
@@ -21,7 +21,7 @@ func (c *Config) RequireUpstream() error {
 	return c.origins.error(upstreamKey, "is not set: name the address of your service, such as --upstream http://127.0.0.1:3000 (or WAYSIDE_UPSTREAM, or upstream: in the file)")
 }
 
-// Destinations returns the upstreams, or the names of the groups, or "routes" if every route responds by itself. It is for logs and for people.
+// Destinations returns the upstreams, or the names of the groups, or "routes" if no route forwards requests. It is meant for logs and for people.
 func (c *Config) Destinations() string {
 	names := slices.Clone(c.Upstream)
 	for _, u := range c.Upstreams {
@@ -36,7 +36,7 @@ func (c *Config) Destinations() string {
 // validator collects the errors of a configuration.
 type validator struct {
 	c    *Config
-	bad  map[string]bool // keys that already have an error, which need not be compared with others
+	bad  map[string]bool // keys that already have an error and need not be compared with others
 	errs []*Error
 }
 
@@ -50,7 +50,7 @@ func (v *validator) sound(keys ...string) bool {
 	return !slices.ContainsFunc(keys, func(k string) bool { return v.bad[k] })
 }
 
-// failAt reports values that contradict each other, at the first of the keys that is set.
+// failAt reports values that contradict each other. The error is about the first of the keys that is set.
 func (v *validator) failAt(keys []string, format string, args ...any) {
 	at := slices.IndexFunc(keys, func(k string) bool { return set(v.c, k) })
 	v.failf(keys[max(at, 0)], format, args...)
@@ -74,7 +74,7 @@ func (v *validator) run() {
 	v.routes()
 }
 
-// key checks one value by itself.
+// key checks one value on its own.
 func (v *validator) key(k *key) {
 	if v.bad[k.path] {
 		return
@@ -88,19 +88,19 @@ func (v *validator) key(k *key) {
 	}
 }
 
-// times checks durations against each other.
+// times checks that durations are consistent with each other.
 func (v *validator) times() {
 	c := v.c
 	if v.sound("shutdown.delay", "shutdown.timeout") && c.Shutdown.Delay >= c.Shutdown.Timeout {
-		v.failAt([]string{"shutdown.delay", "shutdown.timeout"}, "shutdown.delay (%v) leaves nothing of shutdown.timeout (%v) to finish requests in: lower the delay or raise the timeout",
+		v.failAt([]string{"shutdown.delay", "shutdown.timeout"}, "shutdown.delay (%v) leaves no time within shutdown.timeout (%v) to finish requests: lower the delay or raise the timeout",
 			c.Shutdown.Delay, c.Shutdown.Timeout)
 	}
 }
 
-// elements checks each element of a list, so that every wrong one is reported with its own place.
+// elements checks each element of a list, so that every wrong one is reported with its own position.
 func (v *validator) elements(k *key, list *[]string) {
 	if len(*list) > listElementsMax {
-		v.failf(k.path, "has %d elements: the most is %d", len(*list), listElementsMax)
+		v.failf(k.path, "has %d elements: the maximum is %d", len(*list), listElementsMax)
 		return
 	}
 	for i := range *list {
@@ -113,7 +113,7 @@ func (v *validator) elements(k *key, list *[]string) {
 	}
 }
 
-// failElement reports what is wrong with an element of a list of plain values.
+// failElement reports what is wrong with an element in a list of plain values.
 func (v *validator) failElement(path string, i int, format string, args ...any) {
 	at := v.c.origins[path]
 	if element, known := v.c.origins[elementPath(path, i)]; known && at.source == SourceFile {

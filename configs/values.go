@@ -26,8 +26,8 @@ const (
 // Std returns d as the standard library's type.
 func (d Duration) Std() time.Duration { return time.Duration(d) }
 
-// OrOff returns a negative duration for 0. In the configuration, 0 means no limit. In the Options of packages, 0 means the default and a
-// negative duration means no limit.
+// OrOff returns d, or a negative duration if d is 0. In the configuration, 0 means no limit. In the Options of packages, 0 means the default and
+// a negative duration means no limit.
 func (d Duration) OrOff() time.Duration {
 	if d == 0 {
 		return -1
@@ -35,7 +35,7 @@ func (d Duration) OrOff() time.Duration {
 	return d.Std()
 }
 
-// String returns the shortest form that ParseDuration accepts: 1h, not 1h0m0s. A week or more in whole days is written as 30d.
+// String returns the shortest form that ParseDuration accepts: 1h, not 1h0m0s. A whole number of days, from a week on, is written as in 30d.
 func (d Duration) String() string {
 	if days := d / (24 * Hour); days >= 7 && d%(24*Hour) == 0 {
 		return fmt.Sprintf("%dd", days)
@@ -50,7 +50,7 @@ func (d Duration) String() string {
 	return s
 }
 
-// ParseDuration parses a number with a unit: ns, us, ms, s, m, h, d (24 hours), w, or a sum of them. A plain 0 needs no unit.
+// ParseDuration parses a number with a unit (ns, us, ms, s, m, h, d for 24 hours, w), or several in a row, such as 1h30m. A plain 0 needs no unit.
 func ParseDuration(s string) (Duration, error) {
 	d, err := timeparse.Duration(s)
 	if err != nil {
@@ -70,7 +70,7 @@ const (
 	TiB
 )
 
-// units are in the order in which String tries them. Parsing accepts all of them, in any case. Kubernetes writes Ki, Mi, Gi and Ti.
+// units are in the order in which String tries them. Parsing accepts all of them, in upper or lower case. Kubernetes writes Ki, Mi, Gi and Ti.
 var units = []struct {
 	name string
 	size Bytes
@@ -93,10 +93,10 @@ var units = []struct {
 // Int64 returns the number of bytes.
 func (b Bytes) Int64() int64 { return int64(b) }
 
-// Int returns the number of bytes, at most the largest int.
+// Int returns the number of bytes as an int, or the largest int if it does not fit.
 func (b Bytes) Int() int { return int(min(int64(b), math.MaxInt)) }
 
-// String returns the size in the largest unit that divides it, binary units first. ParseBytes accepts this form.
+// String returns the size as a whole number of the largest unit possible, binary units first. ParseBytes accepts this form.
 func (b Bytes) String() string {
 	if b == 0 {
 		return "0"
@@ -132,13 +132,13 @@ func ParseBytes(s string) (Bytes, error) {
 	return Bytes(v) * size, nil
 }
 
-// Percent is a part of a hundred, written with or without %.
+// Percent is a whole percentage, written with or without %.
 type Percent int
 
 // String returns the number with %.
 func (p Percent) String() string { return strconv.Itoa(int(p)) + "%" }
 
-// Secret is a value that never appears in log lines, errors or the printed configuration. Convert it to a string to use it.
+// Secret is a text that never appears in log lines, errors or the printed configuration. Convert it to a string to use it.
 type Secret string
 
 // String returns a placeholder, or nothing for an empty secret.
@@ -158,7 +158,7 @@ func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 // MarshalText hides the value from JSON and YAML.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// setText parses one scalar into a field of the table.
+// setText parses a single value into a field of the table.
 func setText(field any, text string) error {
 	switch p := field.(type) {
 	case *string:
@@ -207,7 +207,7 @@ func setText(field any, text string) error {
 	return nil
 }
 
-// setOptional sets a field that is nil while nothing sets it.
+// setOptional parses a value into a pointer field, which is nil unless the key is set.
 func setOptional[T any](field **T, text string) error {
 	v := new(T)
 	if err := setText(v, text); err != nil {
@@ -217,7 +217,7 @@ func setOptional[T any](field **T, text string) error {
 	return nil
 }
 
-// splitList cuts a comma-separated list and drops empty elements.
+// splitList splits a comma-separated list and drops empty elements.
 func splitList(text string) []string {
 	list := strings.Split(text, ",")
 	for i := range list {
@@ -226,7 +226,7 @@ func splitList(text string) []string {
 	return slices.DeleteFunc(list, func(s string) bool { return s == "" })
 }
 
-// text returns the value of a field in the form that setText accepts. A secret gives a placeholder.
+// text returns the value of a field in the form that setText accepts. For a secret, it returns a placeholder.
 func text(field any) string {
 	switch p := field.(type) {
 	case *string:
@@ -257,7 +257,7 @@ func text(field any) string {
 	return ""
 }
 
-// typeName returns the type of a field for the documentation.
+// typeName returns the name of a field's type for the documentation.
 func typeName(field any) string {
 	switch field.(type) {
 	case *[]string:

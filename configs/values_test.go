@@ -58,14 +58,14 @@ func TestDurationIsShort(t *testing.T) {
 	}
 }
 
-// contents are fields that are only read from files, and the name of a group, which is not a key in it.
+// contents are the fields that are read from files, and the name of a group, which is not a key within the group.
 var contents = map[string]bool{
 	".Archive.AccessKey": true, ".Archive.SecretKey": true, ".Archive.CA": true, ".TLS.ClientCA": true, ".TLS.ACME.CA": true,
 	"Upstream.TLS.CA": true, "Upstream.TLS.Cert": true, "Upstream.TLS.Key": true, "Route.Auth": true, "Respond.FileBody": true,
 	"Upstream.Name": true,
 }
 
-// TestTableCoversConfig: every exported field of Config and of its elements has a key, except contents of files.
+// TestTableCoversConfig: every exported field of Config and of its elements has a key, except the fields in contents.
 func TestTableCoversConfig(t *testing.T) {
 	c := sample()
 	bound := map[any]string{}

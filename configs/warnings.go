@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// expiryWarning is how long before its end a certificate is worth a warning.
+// expiryWarning is how long before its expiry a certificate causes a warning.
 const expiryWarning = 14 * 24 * time.Hour
 
-// Warnings returns what is probably a mistake but does no harm: routes that can never match, groups that no route leads to, certificates
-// that are about to expire. Each has the place of its key.
+// Warnings returns what is probably a mistake but does no harm: routes that can never match, groups that no route uses, certificates that are
+// about to expire. Each has the position of its key.
 func (c *Config) Warnings() []*Error {
 	var list []*Error
 	warn := func(key, format string, args ...any) {
@@ -29,7 +29,7 @@ func (c *Config) Warnings() []*Error {
 	}
 	for _, u := range c.Upstreams {
 		if !used[u.Name] {
-			warn(groupPath(u.Name), "no route sends requests to group %s: lead one there, or remove the group", u.Name)
+			warn(groupPath(u.Name), "no route sends requests to group %s: add one that does, or remove the group", u.Name)
 		}
 	}
 	for path, end := range c.expiries {
@@ -41,7 +41,7 @@ func (c *Config) Warnings() []*Error {
 	return list
 }
 
-// covers reports whether every request that a later route matches is also one of r.
+// covers reports whether r matches every request that a later route matches.
 func (r *Route) covers(later *Route) bool {
 	if !coversHost(r.Host, later.Host) || !coversPath(r.Path, later.Path) {
 		return false
@@ -65,7 +65,7 @@ func coversHost(host, later string) bool {
 	return wildcard && strings.HasSuffix(later, below)
 }
 
-// coversPath: only a route without a path also matches the target "*" of OPTIONS.
+// coversPath reports the same for the paths of two routes. Only a route without a path matches the request target "*" of OPTIONS, too.
 func coversPath(path, later string) bool {
 	base, prefix := strings.CutSuffix(path, "/*")
 	return path == "" || path == later || prefix && later != "" && strings.HasPrefix(later+"/", base+"/")

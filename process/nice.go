@@ -11,14 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// priorityZero is the result of getpriority(2) for niceness 0: the system call counts downwards from 20.
+// priorityZero is what the getpriority system call returns for niceness 0: it returns 20 minus the niceness.
 const priorityZero = 20
 
-// SetNiceness sets the niceness of all threads of the process. Linux keeps it per thread, and a new thread inherits it from the thread that
-// creates it. A thread that is already nicer stays so: only root could undo it.
+// SetNiceness sets the niceness of all threads in the process. Linux keeps it per thread, and a new thread inherits it from the thread that
+// creates it. A thread that is already nicer keeps its niceness, because only root may lower it.
 func SetNiceness(niceness int) error {
 	seen := map[string]bool{}
-	for again := true; again; { // until no thread has started in the meantime
+	for again := true; again; { // repeat until no new thread has appeared
 		again = false
 		tasks, err := os.ReadDir("/proc/self/task")
 		if err != nil {
@@ -52,10 +52,10 @@ func setThreadNiceness(name string, niceness int) error {
 	return nil
 }
 
-// SetName sets the name that ps and top show to that of the program: a process that was started from /proc/self/exe is called "exe". Call it
+// SetName makes ps and top show the program's name: a process that was started from /proc/self/exe would otherwise be called "exe". Call it
 // before [Harden], after which only root may write the file.
 func SetName() { _ = os.WriteFile("/proc/self/comm", []byte(filepath.Base(os.Args[0])), 0) }
 
-// IgnoreSIGPIPE keeps the process alive when the reader of its standard output or error goes away. Go's runtime would end it, which is
-// right for a command that prints something, and wrong for a process that serves traffic.
+// IgnoreSIGPIPE keeps the process alive when the reader of its standard output or error goes away. By default, Go's runtime ends the process,
+// which is right for a command that prints something but wrong for one that serves traffic.
 func IgnoreSIGPIPE() { signal.Ignore(syscall.SIGPIPE) }

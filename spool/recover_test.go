@@ -50,7 +50,7 @@ func TestRecoverDamagedBoth(t *testing.T) {
 				delete(want, key)
 			}
 		}
-		if problems := strings.Join(verifyDir(t, o, nil), "\n"); !strings.Contains(problems, ": 1 responses were recorded and are neither") {
+		if problems := strings.Join(verifyDir(t, o, nil), "\n"); !strings.Contains(problems, ": 1 recorded responses were not acknowledged and are in neither") {
 			t.Errorf("record %d: verify: %s", struck, problems)
 		}
 		for range 2 {

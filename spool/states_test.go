@@ -116,7 +116,7 @@ func TestStartStates(t *testing.T) {
 				t.Errorf("%d reports in quarantine, want %d", len(reports), want)
 			}
 			for _, name := range glob(o.QuarantineDir, "*-loss.txt") {
-				if text, err := os.ReadFile(name); err != nil || !strings.Contains(string(text), "because:\nqueue or journal of the dead process were damaged") {
+				if text, err := os.ReadFile(name); err != nil || !strings.Contains(string(text), "because:\nthe queue or journal of the dead process was damaged") {
 					t.Errorf("report of a loss: %v, %s", err, text)
 				}
 			}

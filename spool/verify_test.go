@@ -89,7 +89,7 @@ func TestVerifyWithoutLedger(t *testing.T) {
 	abandon(t, s)
 	remove(t, e.dir, "ledger")
 	problems := strings.Join(verifyDir(t, o, nil), "\n")
-	if !strings.Contains(problems, "the ledger is missing") || !strings.Contains(problems, "40 responses were recorded and are neither") {
+	if !strings.Contains(problems, "the ledger is missing") || !strings.Contains(problems, "40 recorded responses were not acknowledged and are in neither") {
 		t.Errorf("verify: %s", problems)
 	}
 	if l := checkLedgers(t, openSet(t, o))[0]; l.Recorded != 130 || l.Dropped[lostDamaged.String()] != 40 {

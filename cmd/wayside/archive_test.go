@@ -243,7 +243,7 @@ func TestArchiveServeRefusesADamagedStore(t *testing.T) {
 	}
 	before := fileSums(t, into)
 	said := command(t, exitFailure, "archive", "serve", "--data", into, "--admin", "127.0.0.1:0")
-	if !strings.Contains(said, "nothing can be answered from "+into+", and nothing was changed") || !strings.Contains(said, "archive rebuild") {
+	if !strings.Contains(said, "cannot read the store in "+into+", and nothing was changed") || !strings.Contains(said, "archive rebuild") {
 		t.Error(said)
 	}
 	if diff := cmp.Diff(before, fileSums(t, into)); diff != "" {

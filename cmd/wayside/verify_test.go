@@ -75,7 +75,7 @@ func TestVerifyOfAnotherDirectory(t *testing.T) {
 func TestVerifyWithoutAStore(t *testing.T) {
 	never := t.TempDir()
 	leaveSpool(t, never, 40, 0)
-	wantSaid(t, exitOK, never, "skipped: there is none")
+	wantSaid(t, exitOK, never, "skipped: there is no store")
 
 	dir := archived(t, "")
 	wantSaid(t, exitOK, dir)
@@ -151,7 +151,7 @@ func TestVerifyOnAFullDisk(t *testing.T) {
 	for chunk := make([]byte, 4096); err == nil; {
 		_, err = f.Write(chunk)
 	}
-	wantSaid(t, exitFailure, dir, "store", "was not checked, without room", "spool figures", "quarantine")
+	wantSaid(t, exitFailure, dir, "store", "was not checked, because its logs", "spool figures", "quarantine")
 }
 
 // TestVerifyOfADeadVerification: the next verify removes the copy of a killed one, and so does the next start.

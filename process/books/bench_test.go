@@ -17,8 +17,8 @@ import (
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// BenchmarkSecond is everything that the books process does with one second of traffic to 1,000 templates: it applies the events, builds a
-// snapshot, and archives the events to a directory. The metric is CPU time for each event, with the kernel's and the garbage collector's.
+// BenchmarkSecond does everything that the books process does with one second of traffic to 1,000 templates: it applies the events, builds a
+// snapshot, and archives the events to a directory. The metric is CPU time per event, including the kernel's and the garbage collector's.
 func BenchmarkSecond(b *testing.B) {
 	defer debug.SetGCPercent(debug.SetGCPercent(booksGCPercent))
 	for _, rate := range []int{2_000, 10_000, 50_000} {
@@ -32,7 +32,7 @@ func benchSecond(b *testing.B, rate int) {
 		b.Fatal(err)
 	}
 	cfg.Archive.Schedule = "@every 1s"
-	cfg.Collector.Snapshot.Batches = min(cfg.Collector.Snapshot.Batches, (rate+benchBatch-1)/benchBatch) // at least one a second
+	cfg.Collector.Snapshot.Batches = min(cfg.Collector.Snapshot.Batches, (rate+benchBatch-1)/benchBatch) // at least one snapshot a second
 	source := &benchSource{epoch: uuid.Must(uuid.NewV7()), batches: make(chan event.Batch), acked: make(chan uint64, 1)}
 	books, err := open(b.Context(), cfg, source, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -69,7 +69,7 @@ func benchSecond(b *testing.B, rate int) {
 		}
 		used += cpuTime(b) - before
 	}
-	second(100_000) // the first hundred events of a template also change what is known about it
+	second(100_000) // warm up: the first hundred events of a template also change what is known about it
 	used, seconds = 0, 0
 	for b.Loop() {
 		second(rate)
@@ -77,19 +77,19 @@ func benchSecond(b *testing.B, rate int) {
 	b.ReportMetric(float64(used.Nanoseconds())/1e3/float64(seconds*rate), "cpu-µs/event")
 }
 
-// benchSource gives batches to the collector when the benchmark wants it.
+// benchSource gives batches to the collector when the benchmark tells it to.
 type benchSource struct {
 	epoch   uuid.UUID
 	seq     uint64
 	batches chan event.Batch
 	acked   chan uint64
-	record  [event.SizeMax]byte // scratch
+	record  [event.SizeMax]byte // scratch buffer
 }
 
 // benchCheckpoint is the number of seconds between checkpoints, the store's default.
 const benchCheckpoint = 10
 
-// benchBatch is the number of events that the collector waits for at most a second.
+// benchBatch is the number of events for which the collector waits, but no longer than a second.
 const benchBatch = 4096
 
 // second makes the events of one second.

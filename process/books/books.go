@@ -3,13 +3,13 @@
 //
 //   - start.go: the process from start to end, as a child of wayside run or started separately
 //   - books.go: its parts, the loops that drive them, and the order in which they stop
-//   - refill.go: fills a new store from the archive after the old one was damaged
-//   - handler.go: its HTTP interface, for the traffic process and, through it, for everybody
-//   - commands.go: answers to commands
+//   - refill.go: refills a new store from the archive after the old one was damaged
+//   - handler.go: its HTTP interface, for the traffic process and, through that, for everybody
+//   - commands.go: what commands such as wayside archive request from it
 //   - jobs.go, forget.go, verify.go: work on request or on schedule
-//   - offline.go, serve.go: the same on a data directory that no wayside uses
+//   - offline.go, serve.go: the same work on a data directory that no wayside is using
 //
-// Package restore makes data directories from an archive.
+// The subpackage restore makes data directories from an archive.
 package books
 
 import (
@@ -38,28 +38,28 @@ import (
 // books holds the parts of the books process.
 type books struct {
 	cfg       *configs.Config
-	version   string // of the program; empty for a single job
+	version   string // version of the program; empty for a single job
 	log       *slog.Logger
 	store     *store.Store
 	collector *collector.Collector // nil for a single job
 	uploader  *uploader.Uploader
 	targets   *uploader.Targets // of uploader
 
-	refill refill // of a store that replaced a damaged one
+	refill refill // state of the refill of a store that replaced a damaged one
 
-	damaged     chan struct{} // closed when the store was found damaged; nil for a single job and for reading
+	damaged     chan struct{} // closed when the store is found damaged; nil for a single job and for read-only use
 	damagedOnce sync.Once
 
-	verifying sync.Mutex // held during a verification for the traffic process
+	verifying sync.Mutex // held during a verification that the traffic process requested
 
-	capacity atomic.Pointer[collector.Capacity] // the last report; nil before the first
+	capacity atomic.Pointer[collector.Capacity] // the last report; nil before the first one
 
 	loops     sync.WaitGroup // collector and uploader
 	stopLoops context.CancelFunc
 }
 
-// open opens the store and the archive. source may be nil if nothing is to be drained. It starts nothing. [Check] has already refused every
-// configuration that open would refuse, so its errors are about the disk.
+// open opens the store and the archive. source may be nil if nothing has to be drained. open starts nothing. [Check] has already refused every
+// configuration that open would refuse, so an error of open is about the disk.
 func open(ctx context.Context, cfg *configs.Config, source spool.Source, log *slog.Logger) (*books, error) {
 	dir := cfg.Data.Dir
 	s, err := store.Open(store.Options{
@@ -75,7 +75,7 @@ func open(ctx context.Context, cfg *configs.Config, source spool.Source, log *sl
 	return b, nil
 }
 
-// build makes the uploader and, with a source, the collector.
+// build makes the uploader and, if there is a source, the collector.
 func (b *books) build(ctx context.Context, source spool.Source) (err error) {
 	cfg := b.cfg
 	if b.uploader, err = b.newUploader(ctx); err != nil || source == nil {
@@ -120,17 +120,17 @@ func (b *books) newUploader(ctx context.Context) (*uploader.Uploader, error) {
 	})
 }
 
-// OpenTarget opens the archive of the configuration. It contacts no server.
+// OpenTarget opens the archive that the configuration names. It contacts no server.
 func OpenTarget(ctx context.Context, cfg *configs.Config, log *slog.Logger) (uploader.Target, error) {
 	return uploader.OpenTarget(ctx, cfg.ArchiveURL(), TargetOptions(cfg, log))
 }
 
-// TargetOptions are the options of the archive's target, and of the former ones in the catalogue.
+// TargetOptions returns the options for the archive's target, and for former archives in the catalogue.
 func TargetOptions(cfg *configs.Config, log *slog.Logger) uploader.TargetOptions {
 	return uploader.TargetOptions{AccessKey: string(cfg.Archive.AccessKey), SecretKey: string(cfg.Archive.SecretKey), CA: cfg.Archive.CA, DataDir: cfg.Data.Dir, Logger: log}
 }
 
-// Check lets each part check its own options, as its constructor does. So everything that a part would refuse at the start of a process is
+// Check lets each part check its own options, as its constructor would. Everything that a part would refuse when the process starts is thus
 // reported as a wrong configuration, with its position in the file. Check opens nothing.
 func Check(cfg *configs.Config) error {
 	if _, err := OpenTarget(context.Background(), cfg, slog.New(slog.DiscardHandler)); err != nil {
@@ -154,8 +154,8 @@ func Check(cfg *configs.Config) error {
 	return nil
 }
 
-// run does the work of the books process until the traffic process ends, which closes listener, or until ctx is done. In the second case it
-// drains and archives everything first.
+// run does the work of the books process until the traffic process ends, which closes listener, or until ctx is done. In the latter case it
+// drains and archives everything before it returns.
 func (b *books) run(ctx context.Context, listener net.Listener) error {
 	loops, stopLoops := context.WithCancel(ctx)
 	background, stopBackground := context.WithCancel(context.Background())
@@ -163,7 +163,7 @@ func (b *books) run(ctx context.Context, listener net.Listener) error {
 	b.stopLoops, b.damaged = stopLoops, make(chan struct{})
 	b.loops.Go(func() {
 		if err := b.collector.Run(loops); err != nil {
-			// The store must be opened again. A new process does that, which the parent starts after this one has ended.
+			// The store must be opened again. A new process does that; the parent starts it after this one has ended.
 			b.logFailure("the drain loop failed; the books process ends, and the next one opens the store again", err)
 			_ = listener.Close()
 		}
@@ -208,7 +208,7 @@ func (b *books) run(ctx context.Context, listener net.Listener) error {
 	return nil
 }
 
-// logFailure logs an error, unless it only says that the process ends.
+// logFailure logs an error, unless the error only means that the process is ending.
 func (b *books) logFailure(text string, err error) {
 	if err != nil && !errors.Is(err, context.Canceled) {
 		b.log.Error(text, "error", err)

@@ -7,14 +7,14 @@ import (
 	"github.com/wayside-proxy/wayside/configs"
 )
 
-// TestBooksThatCannotBeBuilt: an error after the store was opened is returned, and the store is closed.
+// TestBooksThatCannotBeBuilt: an error that occurs after the store has been opened is returned, and the store is closed.
 func TestBooksThatCannotBeBuilt(t *testing.T) {
 	cfg, err := configs.Load(configs.LoadOptions{Flags: map[string]string{"data.dir": t.TempDir()}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	good := cfg.Archive.URL
-	cfg.Archive.URL = "s3://b" // which Check refuses, of a configuration that was loaded
+	cfg.Archive.URL = "s3://b" // Check refuses this in a configuration that is loaded from a file
 	if Check(cfg) == nil {
 		t.Error("the bucket is accepted")
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
-// TestFormerArchivesAreLogged: a start with an archive that does not have the objects of the catalogue is logged.
+// TestFormerArchivesAreLogged: a start with an archive that does not have the objects in the catalogue is logged.
 func TestFormerArchivesAreLogged(t *testing.T) {
 	dir := t.TempDir()
 	cfg, err := configs.Load(configs.LoadOptions{Flags: map[string]string{"data.dir": dir}})

@@ -19,7 +19,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/datadir"
 )
 
-// DecodePlans reads the answer of [admin.PathCatalogue].
+// DecodePlans reads the response of [admin.PathCatalogue].
 func DecodePlans(r io.Reader) ([]catalogue.Plan, error) {
 	var plans []catalogue.Plan
 	for d := json.NewDecoder(bufio.NewReader(r)); ; {
@@ -28,14 +28,14 @@ func DecodePlans(r io.Reader) ([]catalogue.Plan, error) {
 		case errors.Is(err, io.EOF):
 			return plans, nil
 		case err != nil:
-			return nil, fmt.Errorf("answer of %s: %w", admin.PathCatalogue, err)
+			return nil, fmt.Errorf("read the response of %s: %w", admin.PathCatalogue, err)
 		}
 		plans = append(plans, p)
 	}
 }
 
-// logFormerArchives logs the former archives that have objects of the catalogue. A start with a wrong archive, or without naming the right
-// one, otherwise looks like any other.
+// logFormerArchives logs the former archives that have objects in the catalogue. Otherwise nobody would notice a start with the wrong archive,
+// or one at which the right archive was not named.
 func (b *books) logFormerArchives(ctx context.Context) error {
 	objects := map[string]int{}
 	err := plansOf(ctx, b.store, func(p *catalogue.Plan) error {
@@ -45,39 +45,39 @@ func (b *books) logFormerArchives(ctx context.Context) error {
 		return nil
 	})
 	for _, name := range slices.Sorted(maps.Keys(objects)) {
-		b.log.Warn("objects of the catalogue are in another archive; wayside reads it too, and sends new objects to the current one: if you did not mean that, start with the other as --archive",
+		b.log.Warn("some objects in the catalogue are in another archive; wayside reads that archive, too, but sends new objects to the current one: if this is not intended, start with the other archive as --archive",
 			"objects", objects[name], "other", name, "archive", b.targets.Current().String())
 	}
 	return err
 }
 
-// catalogueTime limits how long a client may take for the catalogue. A million plans take seconds.
+// catalogueTime limits how long a client may take to receive the catalogue. A million plans take seconds.
 const catalogueTime = 2 * time.Minute
 
 // serveCatalogue streams every plan without its blocks, one JSON object per line.
 func (b *books) serveCatalogue(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), catalogueTime) // a slow client must not keep reading the store
+	ctx, cancel := context.WithTimeout(r.Context(), catalogueTime) // a slow client must not keep the store open for reading
 	defer cancel()
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	out := json.NewEncoder(w)
 	err := plansOf(ctx, b.store, func(p *catalogue.Plan) error { return out.Encode(p) })
 	if err != nil {
-		b.log.Warn("cannot send the whole catalogue; the client sees an aborted answer", "error", err)
-		panic(http.ErrAbortHandler) // otherwise the client would take the part for the whole
+		b.log.Warn("cannot send the whole catalogue; the client sees an aborted response", "error", err)
+		panic(http.ErrAbortHandler) // otherwise the client would take what it has received for the whole catalogue
 	}
 }
 
-// keepConfig writes the configuration of the books into the data directory, for commands that run when no wayside does. The caller holds
-// [datadir.CollectLock].
+// keepConfig writes the books process's configuration to the data directory, for commands that run while wayside does not. The caller must
+// hold [datadir.CollectLock].
 func keepConfig(cfg *configs.Config, version string, log *slog.Logger) {
 	if err := datadir.WriteConfig(cfg.Data.Dir, datadir.Config{Version: version, Keys: cfg.LastRunKeys()}); err != nil {
-		log.Warn("cannot write last-config.json; while wayside does not run, commands on this data directory need its configuration as flags or a file", "error", err)
+		log.Warn("cannot write last-config.json; while wayside is not running, commands on this data directory need its configuration as flags or a file", "error", err)
 	}
 }
 
-// serveConfig answers with the configuration for the archive commands.
+// serveConfig sends the configuration that the archive commands need.
 func (b *books) serveConfig(w http.ResponseWriter, _ *http.Request) {
 	kept := b.cfg.LastRunKeys()
-	kept["archive.url"] = b.cfg.ArchiveURL() // also the default, which depends on the directory
+	kept["archive.url"] = b.cfg.ArchiveURL() // even the default, because it depends on the directory
 	reply(w, datadir.Config{Format: datadir.ConfigFormat, Version: b.version, Keys: kept}, nil)
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/query"
 )
 
-// ForgetFunc forgets paths, or counts what it would forget.
+// ForgetFunc forgets paths or, in a dry run, counts what it would forget.
 type ForgetFunc func(context.Context, admin.ForgetOrder) (*admin.ForgetAnswer, error)
 
 // Selection returns the selection of an order. Its Check says whether the order can be carried out.
@@ -25,7 +25,7 @@ func Selection(o *admin.ForgetOrder) *paths.Selection {
 	return &paths.Selection{Path: o.Path, Host: o.Host, Method: o.Method}
 }
 
-// forget removes paths from the books while no job runs, and then has the archive's objects written again.
+// forget removes paths from the books while no job is running, and then has the affected archive objects rewritten.
 func (b *books) forget(ctx context.Context, o admin.ForgetOrder) (*admin.ForgetAnswer, error) {
 	answer := &admin.ForgetAnswer{}
 	err := b.uploader.Alone(ctx, func() error {
@@ -43,10 +43,10 @@ func (b *books) forget(ctx context.Context, o admin.ForgetOrder) (*admin.ForgetA
 		return answer, err
 	}
 	if b.store.RefillDue() {
-		answer.Left = append(answer.Left, "the archive, from which older hours are being refilled and may bring it back: call forget again after the refill")
+		answer.Left = append(answer.Left, "the archive: older hours are being refilled from it, which may bring the paths back: call forget again after the refill")
 	}
 	if entries, _ := os.ReadDir(filepath.Join(b.cfg.Data.Dir, datadir.Quarantine)); len(entries) > 0 {
-		answer.Left = append(answer.Left, fmt.Sprintf("%d entries of the quarantine, which forget does not read: %s", len(entries),
+		answer.Left = append(answer.Left, fmt.Sprintf("%d entries in the quarantine, which forget does not read: %s", len(entries),
 			filepath.Join(b.cfg.Data.Dir, datadir.Quarantine)))
 	}
 	reopened := 0
@@ -57,7 +57,7 @@ func (b *books) forget(ctx context.Context, o admin.ForgetOrder) (*admin.ForgetA
 	}
 	if reopened > 0 {
 		if _, err := b.uploader.ArchiveOnce(ctx, false); err != nil {
-			answer.Left = append(answer.Left, fmt.Sprintf("%d objects of the archive, until the archive job has written them again: %v", reopened, err))
+			answer.Left = append(answer.Left, fmt.Sprintf("%d objects in the archive, until the archive job has rewritten them: %v", reopened, err))
 		}
 	}
 	return answer, nil

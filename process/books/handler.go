@@ -23,7 +23,7 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// handler answers requests that the traffic process relays or makes itself.
+// handler serves requests that the traffic process relays or makes itself.
 func (b *books) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", api.NewHandler(api.Options{
@@ -50,7 +50,7 @@ func (b *books) handler() http.Handler {
 	mux.HandleFunc("POST "+admin.PathFinish, func(w http.ResponseWriter, r *http.Request) {
 		stopped := time.Now()
 		done := b.finish(r.Context())
-		b.logFailure("cannot store when the traffic process has stopped", b.store.EndRun(stopped))
+		b.logFailure("cannot store the time at which the traffic process stopped", b.store.EndRun(stopped))
 		reply(w, done, nil)
 	})
 	mux.HandleFunc("POST "+admin.PathMark, b.serveMark)
@@ -72,7 +72,7 @@ func (b *books) handler() http.Handler {
 	return secure.Handler(mux)
 }
 
-// asks reads the query string of a request strictly.
+// asks returns a handler that parses the query string strictly, so that unknown parameters are refused, and calls fn with it.
 func asks(fn func(http.ResponseWriter, *http.Request, query.Values), known ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		values, err := query.Parse(r.URL.RawQuery, known...)
@@ -91,7 +91,7 @@ func (b *books) storage(ctx context.Context) (collector.Storage, error) {
 	return s, err
 }
 
-// archiveState is the archive's line in /readyz?verbose.
+// archiveState returns the archive's line in /readyz?verbose.
 func (b *books) archiveState() admin.State {
 	s := b.uploader.Status()
 	if job := s.Jobs[uploader.JobArchive]; job.LastError != "" {
@@ -99,7 +99,7 @@ func (b *books) archiveState() admin.State {
 			job.LastError, terminal.Counted(job.ConsecutiveFailures, "time"), job.NextTry.UTC().Format(time.RFC3339))}
 	}
 	if s.Unusable != "" {
-		return admin.State{Detail: "cannot be used: " + s.Unusable + "; events stay in the data directory until it can"}
+		return admin.State{Detail: "cannot be used: " + s.Unusable + "; events stay in the data directory until it can be used again"}
 	}
 	due := terminal.Counted(s.PendingEvents, "event") + " due"
 	totals, err := b.store.Totals()
@@ -131,5 +131,5 @@ func replyStatus(w http.ResponseWriter, status int, v any) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_, _ = w.Write(append(body, '\n')) // fails only if the client has gone
+	_, _ = w.Write(append(body, '\n')) // fails only if the client has gone away
 }

@@ -20,10 +20,10 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// JobNames are the jobs in the order in which they are shown.
+// JobNames are the names of the jobs in the order in which they are shown.
 var JobNames = []string{uploader.JobArchive, uploader.JobClean, "report", "prune"}
 
-// furtherJobs are the jobs that the uploader runs besides its own.
+// furtherJobs returns the jobs that the uploader runs in addition to its own.
 func (b *books) furtherJobs() []uploader.Job {
 	return []uploader.Job{
 		{Name: "report", Schedule: b.cfg.Report.Schedule, Run: func(ctx context.Context, _ *uploader.Result) error {
@@ -49,7 +49,7 @@ func (b *books) report(ctx context.Context) (*collector.Capacity, error) {
 		b.log.Info("capacity", args...)
 		return c, nil
 	}
-	b.log.Warn("the data directory will soon be full; then responses are not recorded, and counted as dropped: raise "+c.Limit+
+	b.log.Warn("the data directory will soon be full; responses will then be counted as dropped instead of recorded: raise "+c.Limit+
 		", lower retention.events, or give it more disk", append(args, "days_left", fmt.Sprintf("%.1f", *c.DaysLeft), "limit", c.Limit)...)
 	return c, nil
 }
@@ -58,7 +58,7 @@ func (b *books) report(ctx context.Context) (*collector.Capacity, error) {
 func (b *books) metrics() prometheus.Gatherer {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "wayside_data_full_in_seconds", Help: "Seconds until the data directory reaches a limit, at the growth that the last report found; +Inf while none is known.",
+		Name: "wayside_data_full_in_seconds", Help: "Seconds until the data directory reaches a limit, at the growth rate in the last report; +Inf if it is not growing or not known.",
 	}, func() float64 {
 		if c := b.capacity.Load(); c != nil && c.DaysLeft != nil {
 			return *c.DaysLeft * 24 * time.Hour.Seconds()
@@ -72,8 +72,8 @@ func (b *books) metrics() prometheus.Gatherer {
 // staleAfter is the age at which a temporary file is certainly not in use.
 const staleAfter = 24 * time.Hour
 
-// prune removes things that are no longer needed: capacity samples that no report uses, and temporary files that a crash left in a
-// directory archive under a key that is never written again.
+// prune removes things that are no longer needed: capacity samples that no report uses any more, and temporary files that a crash left in a
+// directory archive and that no later write replaces.
 func (b *books) prune(ctx context.Context, r *uploader.Result) error {
 	n, err := collector.PruneCapacity(b.store, time.Now())
 	if err != nil {
@@ -86,7 +86,7 @@ func (b *books) prune(ctx context.Context, r *uploader.Result) error {
 	}
 	root, err := os.OpenRoot(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // nothing archived yet
+		return nil // nothing has been archived yet
 	}
 	if err != nil {
 		return err
@@ -97,11 +97,11 @@ func (b *books) prune(ctx context.Context, r *uploader.Result) error {
 			return ctx.Err()
 		}
 		if d.IsDir() && !catalogue.IsArchiveFolder(path) {
-			return fs.SkipDir // not of wayside
+			return fs.SkipDir // does not belong to wayside
 		}
 		info, err := d.Info()
 		if err != nil || !strings.HasSuffix(path, ".tmp") || !catalogue.IsArchiveFile(path) || time.Since(info.ModTime()) < staleAfter {
-			return nil //nolint:nilerr // removed in the meantime
+			return nil //nolint:nilerr // the file has been removed in the meantime
 		}
 		r.Objects++
 		r.Bytes += uint64(info.Size())
@@ -109,21 +109,22 @@ func (b *books) prune(ctx context.Context, r *uploader.Result) error {
 	})
 }
 
-// JobDone is what a job did.
+// JobDone is the result of a job.
 type JobDone struct {
 	Job     string `json:"job"`
-	Objects int    `json:"objects"` // archived, or whose local events were deleted
+	Objects int    `json:"objects"` // number of objects that were archived, or whose local events were deleted
 	Rows    uint64 `json:"rows"`
 	Bytes   uint64 `json:"bytes"`
-	Expired int    `json:"expired,omitempty"` // objects removed from the archive
-	// Spooled are responses that are still in the spool, so not applied and not archived. It is known only if no wayside runs.
+	Expired int    `json:"expired,omitempty"` // number of objects removed from the archive
+	// Spooled is the number of responses still in the spool, which are neither applied nor archived. It is known only if no wayside is
+	// running.
 	Spooled uint64 `json:"spooled,omitempty"`
 
-	// Young are events that are not archived because they were applied less than After ago, which is archive.after.
+	// Young is the number of events that are not archived because they were applied less than After (archive.after) ago.
 	Young uint64 `json:"young,omitempty"`
 	After string `json:"archive_after,omitempty"`
 
-	Capacity *collector.Capacity `json:"capacity,omitempty"` // of report
+	Capacity *collector.Capacity `json:"capacity,omitempty"` // result of the report job
 }
 
 // job runs one scheduled job now.
@@ -152,7 +153,7 @@ func (b *books) job(ctx context.Context, name string, all bool) (JobDone, error)
 	return done, err
 }
 
-// jobInfo is one job in the answer of GET /api/v1/jobs.
+// jobInfo is one job in the response to GET /api/v1/jobs.
 type jobInfo struct {
 	Name     string    `json:"name"`
 	Schedule string    `json:"schedule"`
@@ -160,8 +161,8 @@ type jobInfo struct {
 	Next     time.Time `json:"next,omitzero"`
 	Failing  int       `json:"failing"` // failures since the last success
 	Error    string    `json:"error,omitempty"`
-	Served   time.Time `json:"served,omitzero"` // everything that was due until then is done
-	Runs     uint64    `json:"runs"`            // since the store was made
+	Served   time.Time `json:"served,omitzero"` // everything that was due until this time is done
+	Runs     uint64    `json:"runs"`            // number of runs since the store was made
 	Failures uint64    `json:"failures"`
 	Recent   []jobRun  `json:"recent,omitempty"` // newest first
 }
@@ -184,7 +185,7 @@ func recentRuns(state *catalogue.JobState) []jobRun {
 	return out
 }
 
-// jobs answers GET /api/v1/jobs: the schedules, and the results of the last runs.
+// jobs serves GET /api/v1/jobs: the schedules, and the results of the last runs.
 func (b *books) jobs(w http.ResponseWriter, _ *http.Request) {
 	status := b.uploader.Status()
 	schedules := schedulesOf(b.cfg)

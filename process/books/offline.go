@@ -16,7 +16,7 @@ import (
 )
 
 // OpenCopy opens a copy of the store for reading, because opening the store itself would change it. done closes and removes the copy. The
-// error wraps [datadir.ErrInUse] if a books process uses the directory, and [store.ErrDamaged].
+// error wraps [datadir.ErrInUse] if a books process is using the directory, and [store.ErrDamaged] if the store is damaged.
 func OpenCopy(dir string, log *slog.Logger) (s *store.Store, done func() error, err error) {
 	at, held, err := copyStore(dir)
 	remove := func() error { return errors.Join(os.RemoveAll(at), held.Close()) }
@@ -31,7 +31,7 @@ func OpenCopy(dir string, log *slog.Logger) (s *store.Store, done func() error, 
 		RefuseDamaged: true,
 	})
 	if errors.Is(err, store.ErrDamaged) {
-		err = fmt.Errorf("nothing can be answered from %s, and nothing was changed: %w; "+
+		err = fmt.Errorf("cannot read the store in %s, and nothing was changed: %w; "+
 			"start wayside on it, which sets the store aside and fills a new one from the archive, or make it again: wayside archive rebuild", dir, err)
 	}
 	if err != nil {
@@ -40,15 +40,15 @@ func OpenCopy(dir string, log *slog.Logger) (s *store.Store, done func() error, 
 	return s, func() error { return errors.Join(s.Close(), remove()) }, nil
 }
 
-// copyStore clones the store into the data directory while nobody uses it. In the data directory, tables can be linked, and wayside writes
-// nowhere else. If held is not nil, also with an error, at is the copy, which belongs to this process until held is closed.
+// copyStore makes a copy of the store within the data directory while nobody is using the store. There, tables can be hard-linked, and wayside
+// writes nowhere else. If held is not nil, even together with an error, at is the copy, which belongs to this process until held is closed.
 func copyStore(dir string) (at string, held *os.File, err error) {
 	if err := datadir.Exists(dir); err != nil {
 		return "", nil, err
 	}
 	from := filepath.Join(dir, datadir.StoreDir)
 	if _, err := os.Stat(from); err != nil {
-		return "", nil, fmt.Errorf("no store to answer from: %w; name a data directory with --data", err)
+		return "", nil, fmt.Errorf("there is no store: %w; name a data directory with --data", err)
 	}
 	lock, err := datadir.Acquire(dir, datadir.CollectLock)
 	if err != nil && !errors.Is(err, os.ErrPermission) {
@@ -58,12 +58,12 @@ func copyStore(dir string) (at string, held *os.File, err error) {
 		defer func() { _ = lock.Release() }()
 	}
 	if at, held, err = datadir.ServeCopy(dir); err != nil {
-		return "", nil, fmt.Errorf("copy the store to answer from the copy: %w; make %s writable, or copy it to a place that is", err, dir)
+		return "", nil, fmt.Errorf("copy the store, in order to read the copy: %w; make %s writable, or copy it to a place that is", err, dir)
 	}
 	return at, held, store.Clone(filepath.Join(at, datadir.StoreDir), from)
 }
 
-// RunJob opens the books for one job. It never makes a data directory: a mistyped --data must not look like an empty one.
+// RunJob opens the books and runs one job. It never creates a data directory: a mistyped --data must not look like an empty one.
 func RunJob(ctx context.Context, cfg *configs.Config, log *slog.Logger, name string, all bool) (JobDone, error) {
 	if err := datadir.Exists(cfg.Data.Dir); err != nil {
 		return JobDone{}, err
@@ -87,7 +87,8 @@ func RunJob(ctx context.Context, cfg *configs.Config, log *slog.Logger, name str
 	return done, errors.Join(err, b.close())
 }
 
-// OpenForget opens the books of a data directory that nobody uses, and applies the rest of its spools. done closes them.
+// OpenForget opens the books in a data directory that nobody is using, and applies the events that are left in its spools. done closes the
+// books.
 func OpenForget(ctx context.Context, cfg *configs.Config, log *slog.Logger) (do ForgetFunc, done func() error, err error) {
 	if err := datadir.Exists(cfg.Data.Dir); err != nil {
 		return nil, nil, err
@@ -132,11 +133,11 @@ func OpenForget(ctx context.Context, cfg *configs.Config, log *slog.Logger) (do 
 	return b.forget, done, b.collector.Drain(ctx)
 }
 
-// ErrNoCatalogue says that there is an archive but no catalogue.
-var ErrNoCatalogue = errors.New("no catalogue: no wayside runs there, and there is no store in the data directory")
+// ErrNoCatalogue means that there is an archive but no catalogue.
+var ErrNoCatalogue = errors.New("no catalogue: wayside is not running, and there is no store in the data directory")
 
-// Plans reads the archive's catalogue, without blocks, from a copy of the store in a data directory that no wayside uses. The error wraps
-// [ErrNoCatalogue] if there is no store, or those of [OpenCopy].
+// Plans reads the archive's catalogue, without blocks, from a copy of the store in a data directory that no wayside is using. The error wraps
+// [ErrNoCatalogue] if there is no store, or an error of [OpenCopy].
 func Plans(ctx context.Context, dir string) (plans []catalogue.Plan, err error) {
 	if _, err := os.Stat(filepath.Join(dir, datadir.StoreDir)); errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("%w %s", ErrNoCatalogue, dir)
@@ -150,7 +151,7 @@ func Plans(ctx context.Context, dir string) (plans []catalogue.Plan, err error) 
 	return plans, err
 }
 
-// plansOf calls fn for each plan of the catalogue, without its blocks, which are local and most of a plan's size.
+// plansOf calls fn for each plan in the catalogue. It leaves out a plan's blocks, which only matter locally and make up most of its size.
 func plansOf(ctx context.Context, s *store.Store, fn func(*catalogue.Plan) error) error {
 	return s.Plans(ctx, func(p *catalogue.Plan) error {
 		c := *p

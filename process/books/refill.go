@@ -19,11 +19,11 @@ import (
 	"github.com/wayside-proxy/wayside/uploader/reader"
 )
 
-// After a store was damaged, a new one starts empty, and the archive fills it again while everything else continues: newest hours
-// first, one object at a time, from the statistics objects. [store.Store.Refill] ensures that nothing is counted twice, whenever
-// the process ends. docs/adr/0085-refill.md has the reasons.
+// After a store has been damaged, a new one starts empty and is refilled from the archive's statistics objects while everything else continues:
+// newest hours first, one object at a time. [store.Store.Refill] ensures that nothing is counted twice, whenever the process ends.
+// docs/adr/0085-refill.md has the reasons.
 
-// The pauses of a refill that cannot continue, and the most time for one object.
+// How long a refill that cannot continue waits between attempts, and how long one object may take.
 const (
 	refillPauseMin = time.Second
 	refillPauseMax = time.Minute
@@ -34,8 +34,8 @@ const (
 type refill struct {
 	mu       sync.Mutex
 	status   collector.RefillStatus // guarded by mu
-	objects  uint64                 // guarded by mu: that this process has read
-	failures uint64                 // guarded by mu: attempts that failed
+	objects  uint64                 // guarded by mu: number of objects that this process has read
+	failures uint64                 // guarded by mu: number of attempts that failed
 }
 
 func (r *refill) set(fn func(*refill)) {
@@ -44,7 +44,7 @@ func (r *refill) set(fn func(*refill)) {
 	fn(r)
 }
 
-// refillStatus returns the state of the refill; nil if none is due and this process did none.
+// refillStatus returns the state of the refill, or nil if none is due and this process has done none.
 func (b *books) refillStatus() *collector.RefillStatus {
 	b.refill.mu.Lock()
 	defer b.refill.mu.Unlock()
@@ -55,7 +55,7 @@ func (b *books) refillStatus() *collector.RefillStatus {
 	return &s
 }
 
-// keepFilled refills the store whenever that is due, until ctx is done.
+// keepFilled refills the store whenever a refill is due, until ctx is done.
 func (b *books) keepFilled(ctx context.Context) error {
 	for {
 		if err := b.fillAgain(ctx); err != nil {
@@ -69,7 +69,7 @@ func (b *books) keepFilled(ctx context.Context) error {
 	}
 }
 
-// fillAgain refills the store, if that is due, until everything possible is refilled or ctx is done.
+// fillAgain refills the store, if a refill is due, until everything possible has been refilled or ctx is done.
 func (b *books) fillAgain(ctx context.Context) error {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = refillPauseMin, refillPauseMax
@@ -86,7 +86,7 @@ func (b *books) fillAgain(ctx context.Context) error {
 			b.refill.set(func(r *refill) { r.failures++ })
 			if err.Error() != said {
 				said = err.Error()
-				b.log.Warn("cannot refill older hours from the archive; trying again", "error", err)
+				b.log.Warn("cannot refill older hours from the archive; wayside will try again", "error", err)
 			}
 		}
 		select {
@@ -98,13 +98,13 @@ func (b *books) fillAgain(ctx context.Context) error {
 	return nil
 }
 
-// errNotReady says that the drain loop has not applied enough yet.
+// errNotReady means that the drain loop has not yet begun to apply the events in the spool.
 var errNotReady = errors.New("waiting until the events in the spool begin to be applied")
 
-// errEmpty says that the archive is empty. It is no longer empty after this store has archived something.
-var errEmpty = errors.New("the archive is empty: nothing was archived yet, or it is not mounted")
+// errEmpty means that the archive is empty. Once this store has archived something, the error can no longer occur.
+var errEmpty = errors.New("the archive is empty: nothing has been archived yet, or it is not mounted")
 
-// refillOnce refills until nothing is left or an error occurs, and returns the number of objects that are done.
+// refillOnce refills until nothing is left or an error occurs. It returns the number of objects that are done.
 func (b *books) refillOnce(ctx context.Context) (done int, err error) {
 	if !b.collector.ReadyToRefill() {
 		return 0, errNotReady
@@ -124,7 +124,7 @@ func (b *books) refillOnce(ctx context.Context) (done int, err error) {
 		r.status = collector.RefillStatus{Objects: missing.Len(), Responses: r.status.Responses}
 	})
 	if missing.Len() > 0 {
-		b.log.Info("backfilling older hours from the archive", "objects", missing.Len())
+		b.log.Info("refilling older hours from the archive", "objects", missing.Len())
 	}
 	for i := range missing.Len() {
 		if i > 0 && !missing.Object(i).Hour.Equal(missing.Object(i-1).Hour) {
@@ -142,37 +142,37 @@ func (b *books) refillOnce(ctx context.Context) (done int, err error) {
 	return missing.Len(), b.endRefill()
 }
 
-// endRefill records that everything possible is refilled.
+// endRefill records that everything possible has been refilled.
 func (b *books) endRefill() error {
 	if err := b.store.EndRefill(); err != nil {
 		return err
 	}
 	s := b.refillStatus()
 	if s == nil {
-		b.log.Info("the archive has no objects of the lost store; nothing to refill")
+		b.log.Info("the archive has no objects from the lost store; there is nothing to refill")
 		return nil
 	}
-	b.log.Info("older hours are refilled from the archive", "objects", s.ObjectsDone, "responses", s.Responses, "problems", s.Problems)
+	b.log.Info("older hours have been refilled from the archive", "objects", s.ObjectsDone, "responses", s.Responses, "problems", s.Problems)
 	return nil
 }
 
 // filling is one attempt at a refill.
 type filling struct {
 	*books
-	entries map[string]reader.Entry // of the catalogue, by key
+	entries map[string]reader.Entry // the catalogue's entries, by key
 	last    uint64                  // the largest ID in the catalogue
 	known   *collector.KnownRows
-	fresh   bool // known has rows that the path table has not learnt yet
+	fresh   bool // known has rows that the path table has not learned yet
 }
 
-// enter adds an entry of the catalogue.
+// enter adds a plan from the catalogue to f.entries.
 func (f *filling) enter(p *catalogue.Plan) error {
 	f.entries[p.Key] = reader.EntryOf(p)
 	f.last = max(f.last, p.ID)
 	return nil
 }
 
-// one refills from one object. A fault of the object is logged, and the next one follows.
+// one refills from one object. A fault in the object is logged and does not stop the refill.
 func (f *filling) one(ctx context.Context, missing *reader.Missing, i int) error {
 	if state := f.collector.Status().State; strings.HasPrefix(state, "paused") {
 		return errors.New("applying is " + state)
@@ -206,7 +206,7 @@ func (f *filling) one(ctx context.Context, missing *reader.Missing, i int) error
 	return nil
 }
 
-// count adds the object's rows to the store, while no job changes the catalogue.
+// count adds an object's rows to the store while no job is changing the catalogue.
 func (f *filling) count(ctx context.Context, c *reader.Contribution, last uint64) error {
 	for _, p := range c.Problems {
 		f.log.Warn("refilled from an archive object that has a fault", "key", p.Key, "error", p.What)
@@ -232,7 +232,7 @@ func (f *filling) count(ctx context.Context, c *reader.Contribution, last uint64
 	return nil
 }
 
-// endHour lets the path table learn the rows of an hour, if any has a name that no later hour had.
+// endHour lets the path table learn the rows of an hour if any of them has a name that did not occur in later hours.
 func (f *filling) endHour(ctx context.Context) error {
 	if !f.fresh {
 		return nil
@@ -241,12 +241,12 @@ func (f *filling) endHour(ctx context.Context) error {
 	return f.collector.Relearn(ctx, f.known)
 }
 
-// refillState is the refill's line in /readyz?verbose.
+// refillState returns the refill's line in /readyz?verbose.
 func (b *books) refillState() admin.State {
 	s := b.refillStatus()
 	switch {
 	case s == nil:
-		return admin.State{OK: true, Detail: "none is due"}
+		return admin.State{OK: true, Detail: "no refill is due"}
 	case s.Due && s.Waiting != "":
 		return admin.State{Detail: "the store was damaged and set aside, and older hours cannot be refilled from the archive now: " + s.Waiting}
 	case s.Due:
@@ -271,7 +271,7 @@ func (b *books) refillMetrics(registry *prometheus.Registry) {
 		}
 		registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, read))
 	}
-	add("due", "1 while the archive has not completely refilled a store that replaced a damaged one.", func(due bool, _ *refill) int {
+	add("due", "1 while a store that replaced a damaged one has not been completely refilled from the archive.", func(due bool, _ *refill) int {
 		if due {
 			return 1
 		}
@@ -281,5 +281,5 @@ func (b *books) refillMetrics(registry *prometheus.Registry) {
 	add("problems", "Archive objects that could not be refilled.", func(_ bool, r *refill) int { return r.status.Problems })
 	add("objects_total", "Archive objects that the refill has read in this process.", func(_ bool, r *refill) int { return int(r.objects) })
 	add("responses_total", "Responses that the refill has counted in this process.", func(_ bool, r *refill) int { return int(r.status.Responses) })
-	add("failures_total", "Attempts at a refill that failed and were repeated.", func(_ bool, r *refill) int { return int(r.failures) })
+	add("failures_total", "Failed attempts at a refill; each is followed by another attempt.", func(_ bool, r *refill) int { return int(r.failures) })
 }

@@ -27,19 +27,19 @@ import (
 	"github.com/wayside-proxy/wayside/uploader/reader"
 )
 
-// life is one run of wayside on a data directory, in one process: a spool and its books.
+// life is one run of wayside on a data directory, with a spool and its books in the same process.
 type life struct {
 	*books
 	spool *spool.Set
 	dir   string
 }
 
-// refillRig makes data directories with the traffic of several lives.
+// refillRig makes data directories that contain the traffic of several lives.
 type refillRig struct {
 	t        *testing.T
 	r        *rand.Rand
-	recorded uint64    // responses, in all lives
-	now      time.Time // of the next response
+	recorded uint64    // number of responses in all lives
+	now      time.Time // time of the next response
 }
 
 func newRefillRig(t *testing.T, seed uint64) *refillRig {
@@ -68,13 +68,13 @@ func (g *refillRig) open(dir string) *life {
 	return &life{books: b, spool: set, dir: dir}
 }
 
-// end ends a life in order.
+// end ends a life with an orderly shutdown.
 func (g *refillRig) end(l *life) {
 	g.t.Helper()
 	g.must(l.close(), l.spool.Close())
 }
 
-// killed copies the data directory as a kill would leave it now.
+// killed copies the data directory in the state in which a kill would leave it now.
 func (g *refillRig) killed(l *life) (dir string) {
 	g.t.Helper()
 	dir = filepath.Join(g.t.TempDir(), "data")
@@ -82,7 +82,7 @@ func (g *refillRig) killed(l *life) (dir string) {
 	return dir
 }
 
-// request records some responses, some minutes apart from each other.
+// request records some responses, a few minutes apart from each other.
 func (g *refillRig) request(l *life, n int) {
 	g.t.Helper()
 	for range n {
@@ -113,8 +113,8 @@ func (g *refillRig) archive(l *life) {
 	g.must(err)
 }
 
-// history makes a directory with some finished lives and a current one. Some of the events are archived, some archived and deleted
-// locally, some neither; some are applied, or even archived, and not acknowledged.
+// history makes a directory with some finished lives and a current one. Some events are archived, some are archived and deleted locally,
+// some are neither. Some are applied, or even archived, but not acknowledged.
 func (g *refillRig) history() (dir string) {
 	g.t.Helper()
 	dir = filepath.Join(g.t.TempDir(), "data")
@@ -140,8 +140,8 @@ func (g *refillRig) history() (dir string) {
 	return dir
 }
 
-// unacknowledged returns the directory as of a kill after the last events were applied and before they were acknowledged. In half
-// of the cases they were also archived.
+// unacknowledged returns the directory as a kill would leave it after the last events have been applied and before they have been acknowledged.
+// In half of the cases they have even been archived.
 func (g *refillRig) unacknowledged(l *life) string {
 	g.t.Helper()
 	g.request(l, 120)
@@ -157,7 +157,7 @@ func (g *refillRig) unacknowledged(l *life) string {
 	return dir
 }
 
-// damage damages a store so that it must be set aside.
+// damage damages a store so badly that it must be set aside.
 func (g *refillRig) damage(dir string) {
 	g.t.Helper()
 	at := filepath.Join(dir, datadir.StoreDir)
@@ -183,7 +183,7 @@ func (g *refillRig) damage(dir string) {
 	}
 }
 
-// rows are all rows of the store, encoded.
+// rows returns all rows of the store, encoded.
 func (g *refillRig) rows(l *life) map[stats.Key]string {
 	g.t.Helper()
 	out := map[stats.Key]string{}
@@ -195,7 +195,7 @@ func (g *refillRig) rows(l *life) map[stats.Key]string {
 	return out
 }
 
-// promises checks the promises that hold at any time, and returns the figures.
+// promises checks the promises that must hold at any time, and returns the figures.
 func (g *refillRig) promises(l *life) accounting.Accounting {
 	g.t.Helper()
 	view, err := l.collector.View(g.t.Context())
@@ -224,8 +224,8 @@ func (g *refillRig) promises(l *life) accounting.Accounting {
 	return a
 }
 
-// complete archives the rest and checks that the rows have every response of the archive once, and no other, and that all others
-// are quarantined, to the unit.
+// complete archives the rest. It checks that the rows contain every response in the archive exactly once and no others, and that exactly the
+// remaining responses count as quarantined.
 func (g *refillRig) complete(l *life) {
 	g.t.Helper()
 	g.drain(l)
@@ -259,7 +259,7 @@ func (g *refillRig) complete(l *life) {
 	}
 }
 
-// trials is the number of stores to damage. WAYSIDE_REFILL_TRIALS changes it.
+// trials returns the number of stores to damage. WAYSIDE_REFILL_TRIALS changes it.
 func trials(t *testing.T) uint64 {
 	t.Helper()
 	text := os.Getenv("WAYSIDE_REFILL_TRIALS")
@@ -273,8 +273,8 @@ func trials(t *testing.T) uint64 {
 	return n
 }
 
-// TestRefill damages stores at random. The next store starts empty, takes the events in the spool, and is filled from the archive
-// until it has everything in it: without traffic, killed after any object, or while traffic is applied and archived.
+// TestRefill damages stores at random. The next store starts empty, takes the events from the spool, and is refilled from the archive until it
+// has everything that the archive has: without traffic, killed after any object, or while traffic is being applied and archived.
 func TestRefill(t *testing.T) {
 	for seed := range trials(t) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -288,7 +288,7 @@ func TestRefill(t *testing.T) {
 			switch seed % 3 {
 			case 0:
 				g.drain(l)
-				if seed%2 == 0 { // which imports objects of the lost store, for events that are pending here
+				if seed%2 == 0 { // archiving imports objects of the lost store that contain events which are pending here
 					g.archive(l)
 				}
 			case 1:
@@ -309,7 +309,7 @@ func TestRefill(t *testing.T) {
 	}
 }
 
-// refillKilled refills one object after the other, each in its own life.
+// refillKilled refills one object after another, each in its own life.
 func (g *refillRig) refillKilled(l *life) *life {
 	g.t.Helper()
 	for range 4 {
@@ -336,7 +336,7 @@ func (g *refillRig) refillKilled(l *life) *life {
 	return l
 }
 
-// refillUnderTraffic refills while responses are recorded, applied and archived.
+// refillUnderTraffic refills while responses are being recorded, applied and archived.
 func (g *refillRig) refillUnderTraffic(l *life) {
 	g.t.Helper()
 	ctx, cancel := context.WithCancel(g.t.Context())
@@ -356,7 +356,7 @@ func (g *refillRig) refillUnderTraffic(l *life) {
 	loops.Wait()
 }
 
-// away is an archive that cannot be reached.
+// away is an unreachable archive.
 type away struct{ uploader.Target }
 
 var errAway = errors.New("the archive is away")
@@ -366,7 +366,8 @@ func (away) Get(context.Context, string) (io.ReadCloser, map[string]string, erro
 	return nil, nil, errAway
 }
 
-// TestRefillWaitsForTheArchive: while the archive is away, the refill says so and counts nothing. Then it continues by itself.
+// TestRefillWaitsForTheArchive: while the archive cannot be reached, the refill reports that and counts nothing. Afterwards it continues by
+// itself.
 func TestRefillWaitsForTheArchive(t *testing.T) {
 	g := newRefillRig(t, 3)
 	dir := g.history()

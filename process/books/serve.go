@@ -25,15 +25,15 @@ import (
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// Serve answers queries and the dashboard on a data directory that no wayside uses, from a copy of its store, until ctx is done. It writes
-// the address to out.
+// Serve serves the API and the dashboard for a data directory that no wayside is using, from a copy of its store, until ctx is done. It writes
+// its address to out.
 func Serve(ctx context.Context, cfg *configs.Config, log *slog.Logger, out io.Writer) (err error) {
 	b, done, err := openReadOnly(ctx, cfg, log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, done()) }()
-	if err := b.collector.Drain(ctx); err != nil { // drains nothing, and makes the snapshot
+	if err := b.collector.Drain(ctx); err != nil { // there is nothing to drain, but this makes the snapshot
 		return err
 	}
 	dialer, end, err := answerReads(b)
@@ -60,12 +60,12 @@ func Serve(ctx context.Context, cfg *configs.Config, log *slog.Logger, out io.Wr
 	return server.Serve(ctx, ln, time.Second)
 }
 
-// openReadOnly opens the books of a copied store, without a source. Nothing is started. done closes them.
+// openReadOnly opens the books on a copy of the store, without a source. It starts nothing. done closes the books.
 func openReadOnly(ctx context.Context, cfg *configs.Config, log *slog.Logger) (b *books, done func() error, err error) {
 	quiet := slog.New(slog.DiscardHandler)
 	s, done, err := OpenCopy(cfg.Data.Dir, log)
 	if errors.Is(err, datadir.ErrInUse) {
-		err = fmt.Errorf("%w; its own dashboard answers", err)
+		err = fmt.Errorf("%w; use its own dashboard", err)
 	}
 	if err != nil {
 		return nil, nil, err
@@ -88,7 +88,7 @@ func openReadOnly(ctx context.Context, cfg *configs.Config, log *slog.Logger) (b
 	return b, done, nil
 }
 
-// answerReads serves the books' handler, for reading only, to the dialer that it returns, within this process.
+// answerReads serves the books' handler, read-only, within this process. Requests reach it through the dialer that it returns.
 func answerReads(b *books) (dialer *link.Dialer, end func(), err error) {
 	near, far, err := link.Pair("books")
 	if err != nil {

@@ -23,14 +23,14 @@ import (
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// LoggedError is an error that was already logged.
+// LoggedError is an error that has already been logged.
 type LoggedError struct{ error }
 
-// Unwrap returns the error that was logged.
+// Unwrap returns the error that has been logged.
 func (e *LoggedError) Unwrap() error { return e.error }
 
-// RunInherited is the books process as a child of wayside run. It ignores terminal signals: the parent gets them too, and closes
-// the channels when the books process must stop.
+// RunInherited runs the books process as a child of wayside run. It ignores signals from the terminal, because the parent gets them, too, and
+// closes the channels when the books process must stop.
 func RunInherited(ctx context.Context, version string, logTo io.Writer) error {
 	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	handover := os.NewFile(supervise.ConfigFD, "config")
@@ -59,16 +59,16 @@ func RunInherited(ctx context.Context, version string, logTo io.Writer) error {
 	return nil
 }
 
-// RunBeside is a separately started books process. It connects through the data directory, again and again while wayside run does not run,
-// until ctx is done.
+// RunBeside runs a separately started books process until ctx is done. It connects to wayside run through the data directory, and keeps trying
+// while wayside run is not running.
 func RunBeside(ctx context.Context, cfg *configs.Config, version string, logTo io.Writer) error {
 	log, _, sink := logsink.Open(logTo, cfg.Log.Level, cfg.Log.Format, "collect")
 	defer sink.Close(logsink.CloseWait)
-	// wayside run makes the directory: a mistyped --data must not look like an unused one.
+	// Only wayside run creates the directory: a mistyped --data must not look like an unused one.
 	if err := datadir.Exists(cfg.Data.Dir); err != nil {
 		return err
 	}
-	var taken time.Time // since when another books process has the directory
+	var taken time.Time // since when another books process has had the directory locked
 	for said := ""; ; {
 		err := keepBooksBeside(ctx, cfg, version, log)
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
@@ -83,7 +83,7 @@ func RunBeside(ctx context.Context, cfg *configs.Config, version string, logTo i
 		} else if taken.IsZero() {
 			taken = time.Now()
 		} else if time.Since(taken) > takenMax {
-			return fmt.Errorf("%w; wayside run has a books process of its own unless it is started with --no-collector", owner)
+			return fmt.Errorf("%w; wayside run starts its own books process unless it is started with --no-collector", owner)
 		}
 		if err != nil && err.Error() != said {
 			log.Warn("waiting for wayside run", "error", err)
@@ -97,10 +97,10 @@ func RunBeside(ctx context.Context, cfg *configs.Config, version string, logTo i
 	}
 }
 
-// takenMax is how long another books process may have the directory before this one returns an error: it may be closing its store.
+// takenMax is how long another books process may have the directory locked before this one gives up: the other one may be closing its store.
 const takenMax = 3 * time.Second
 
-// booksElsewhere is an error that wraps [datadir.ErrInUse] if another books process has the data directory.
+// booksElsewhere returns an error that wraps [datadir.ErrInUse] if another books process has the data directory locked.
 func booksElsewhere(dir string) error {
 	lock, err := datadir.Acquire(dir, datadir.CollectLock)
 	if errors.Is(err, datadir.ErrInUse) {
@@ -110,8 +110,8 @@ func booksElsewhere(dir string) error {
 	return nil
 }
 
-// keepBooksBeside connects to wayside run and keeps the books. wayside run uses the newest connection to its relay, so this process
-// connects to the relay only after it has locked the directory.
+// keepBooksBeside connects to wayside run and keeps the books. wayside run relays requests through the newest connection, so this process makes
+// that connection only after it has locked the directory.
 func keepBooksBeside(ctx context.Context, cfg *configs.Config, version string, log *slog.Logger) error {
 	spoolConn, err := link.Connect(cfg.Data.Dir, link.Spool)
 	if err != nil {
@@ -130,15 +130,15 @@ func keepBooksBeside(ctx context.Context, cfg *configs.Config, version string, l
 	return keepBooks(ctx, cfg, version, log, spoolConn, relayConn)
 }
 
-// lockWait is how long a books process waits for another one that may be closing its store.
+// lockWait is how long a books process waits for another one, which may be closing its store.
 const lockWait = 15 * time.Second
 
-// booksGCPercent keeps the garbage small beside the live heap, most of which is Badger's tables in memory. Half the default saves 7 MiB at
-// full speed, for 1 % more CPU time (measured with test/bench).
+// booksGCPercent keeps garbage small in proportion to the live heap, most of which is Badger's in-memory tables. Half the default saves 7 MiB
+// at full speed, for 1 % more CPU time (measured with test/bench).
 const booksGCPercent = 50
 
-// keepBooks runs the books until the traffic process ends or ctx is done. In the second case it drains and archives first. It owns both
-// connections; the caller holds the lock.
+// keepBooks runs the books until the traffic process ends or ctx is done. In the latter case it drains and archives everything first. It owns
+// both connections; the caller holds the lock.
 func keepBooks(ctx context.Context, cfg *configs.Config, version string, log *slog.Logger, spoolConn, relayConn net.Conn) error {
 	defer func() { _ = spoolConn.Close() }()
 	listener, err := link.NewListener(relayConn)
@@ -148,7 +148,7 @@ func keepBooks(ctx context.Context, cfg *configs.Config, version string, log *sl
 	}
 	defer func() { _ = listener.Close() }()
 	if err := process.SetNiceness(cfg.Collector.Nice); err != nil {
-		log.Warn("cannot lower the priority of the books process; it competes with traffic for the processor", "error", err)
+		log.Warn("cannot lower the priority of the books process; it competes with traffic for the CPU", "error", err)
 	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(booksGCPercent)
@@ -178,7 +178,7 @@ func waitForLock(ctx context.Context, dir string, log *slog.Logger) (*datadir.Lo
 			return lock, err
 		}
 		if !said {
-			log.Info("waiting for another books process to end, because it uses the data directory", "reason", err, "at_most", lockWait.String())
+			log.Info("waiting for another books process to end, because it is using the data directory", "reason", err, "at_most", lockWait.String())
 		}
 		select {
 		case <-ctx.Done():

@@ -21,8 +21,8 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// Verify checks the files of a data directory that nobody uses. It checks the store in a copy with linked tables, because opening a store
-// replays and truncates the logs of a killed process.
+// Verify checks the files in a data directory that nobody is using. It checks a copy of the store with hard-linked tables, because opening a
+// store replays and truncates the logs that a killed process left.
 func Verify(ctx context.Context, cfg *configs.Config, log *slog.Logger, local bool) (*verify.Report, error) {
 	dir := cfg.Data.Dir
 	if err := datadir.Known(dir); err != nil {
@@ -46,7 +46,7 @@ func Verify(ctx context.Context, cfg *configs.Config, log *slog.Logger, local bo
 	return report, err
 }
 
-// verifyStore returns the store's watermarks: none if there is no store, nil if they are unknown.
+// verifyStore checks the store. It returns the store's watermarks: an empty map if there is no store, nil if they are unknown.
 func verifyStore(ctx context.Context, cfg *configs.Config, log *slog.Logger, report *verify.Report, local bool) map[uuid.UUID]uint64 {
 	c := &verify.Check{Name: "store", Of: "stores"}
 	defer func() { report.Add(c) }()
@@ -57,13 +57,13 @@ func verifyStore(ctx context.Context, cfg *configs.Config, log *slog.Logger, rep
 	c.Checked = 1
 	at, err := datadir.VerifyCopy(cfg.Data.Dir)
 	if err != nil {
-		c.CannotMake("was not checked, without room for a copy of its logs: %v", err)
+		c.CannotMake("was not checked, because its logs could not be copied: %v", err)
 		return nil
 	}
 	defer func() { _ = os.RemoveAll(at) }()
 	copied := filepath.Join(at, datadir.StoreDir)
 	if err := store.Clone(copied, from); err != nil {
-		c.CannotMake("was not checked, without room for a copy of its logs: %v", err)
+		c.CannotMake("was not checked, because its logs could not be copied: %v", err)
 		return nil
 	}
 	s, err := store.Open(store.Options{
@@ -94,12 +94,12 @@ func verifyStore(ctx context.Context, cfg *configs.Config, log *slog.Logger, rep
 	return through
 }
 
-// noStore reports why there is no store, and returns the watermarks for the spools.
+// noStore reports that there is no store, and returns the watermarks against which to check the spools.
 func noStore(from string, c *verify.Check) map[uuid.UUID]uint64 {
 	if store.Begun(from) {
 		c.Problem("%s is gone: the next start counts the events that it acknowledged as quarantined", from)
 	} else {
-		c.Skipped = "there is none"
+		c.Skipped = "there is no store"
 	}
 	return map[uuid.UUID]uint64{}
 }
@@ -125,10 +125,10 @@ func (b *books) verify(ctx context.Context, local bool) ([]*verify.Check, error)
 	return append(checks, archive), err
 }
 
-// serveVerify verifies for the traffic process. If the store is damaged, the process stops: the next one, which starts at once, sets the
-// store aside.
+// serveVerify handles a verification request from the traffic process. If the store is damaged, the books process stops: the next one, which
+// starts at once, sets the store aside.
 func (b *books) serveVerify(w http.ResponseWriter, r *http.Request) {
-	b.verifying.Lock() // a verification whose client has gone may still run
+	b.verifying.Lock() // a verification whose client has gone away may still be running
 	defer b.verifying.Unlock()
 	checks, err := b.verify(r.Context(), r.URL.Query().Get("local") == "true")
 	reply(w, checks, err)

@@ -12,8 +12,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/datadir"
 )
 
-// TestVerifyCondemns: a store that can be opened and is found damaged while nobody uses it is set aside by the next start. A good
-// one is not.
+// TestVerifyCondemns: if an offline verification finds that a store is damaged although it can be opened, the next start sets the store aside.
+// An undamaged store stays.
 func TestVerifyCondemns(t *testing.T) {
 	g := newRefillRig(t, 1)
 	dir := filepath.Join(t.TempDir(), "data")
@@ -43,7 +43,7 @@ func TestVerifyCondemns(t *testing.T) {
 	}
 }
 
-// spoilBlock changes one byte of an event block without breaking a checksum of Badger's.
+// spoilBlock changes one byte of an event block without breaking any of Badger's checksums.
 func spoilBlock(t *testing.T, dir string) {
 	t.Helper()
 	db, err := badger.Open(badger.DefaultOptions(dir).WithLogger(nil))

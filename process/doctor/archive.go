@@ -12,7 +12,7 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// archive writes, reads, lists and deletes an object.
+// archive checks the archive by writing, reading, listing and deleting an object.
 func (d *doctor) archive(ctx context.Context) {
 	const check = "archive"
 	target, err := books.OpenTarget(ctx, d.cfg, d.log)
@@ -25,7 +25,7 @@ func (d *doctor) archive(ctx context.Context) {
 			d.skip(check, "it is in the data directory, which does not exist yet")
 			return
 		}
-		d.warn(check, "name another place with archive.url", "%s is in the data directory: whoever loses this disk loses both", target)
+		d.warn(check, "name another place with archive.url", "%s is in the data directory: if this disk is lost, both are lost", target)
 	}
 	ctx, cancel := context.WithTimeout(ctx, networkTimeout)
 	defer cancel()
@@ -35,12 +35,12 @@ func (d *doctor) archive(ctx context.Context) {
 		return
 	}
 	if stays != nil {
-		d.warn(check, "no right to delete is needed; delete the probe object yourself if it is in the way", "%s: an object was written and read, but not deleted: %v", target, stays)
+		d.warn(check, "wayside does not need the right to delete; delete the test object yourself if it is in the way", "%s: an object was written and read, but could not be deleted: %v", target, stays)
 	}
 	enough := errors.New("one is enough")
 	if err := target.List(ctx, "v1/", func(uploader.ObjectInfo) error { return enough }); err != nil && !errors.Is(err, enough) {
-		d.warn(check, "give the right to list the bucket: wayside archive ls, verify and rebuild need it",
-			"%s: objects can be written and read, but not listed: %v", target, err)
+		d.warn(check, "grant the right to list the bucket: wayside archive ls, verify and rebuild need it",
+			"%s: objects can be written and read but not listed: %v", target, err)
 		return
 	}
 	d.ok(check, "%s: an object was written, read and listed", target)
@@ -54,7 +54,7 @@ func adviceForArchive(err error) string {
 		{"bucket", "create the bucket, or correct archive.url; check the keys and what they may do"},
 		{"InvalidAccessKeyId", "correct the access key"},
 		{"SignatureDoesNotMatch", "correct the secret key"},
-		{"AccessDenied", "give these keys the rights to put and get objects under the prefix"},
+		{"AccessDenied", "grant these keys the rights to put and get objects under the prefix"},
 		{"certificate", "set archive.ca_file to the certificate of your authority"},
 		{"connection refused", "start the server, or correct the endpoint"},
 		{"no such host", "correct the endpoint, or the region"},

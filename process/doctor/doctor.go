@@ -1,7 +1,7 @@
 // Package doctor examines a machine and a configuration before or while wayside runs, and says what is wrong and what to do.
 //
-// doctor.go runs the checks. Each of the other files has the checks of one subject. They try what wayside will do: listen, connect, write,
-// sync, archive an object. Whatever they make, they remove again.
+// doctor.go runs the checks. Each of the other files has the checks for one subject. They try what wayside will do: listen, connect, write,
+// sync, archive an object. They remove everything that they create.
 package doctor
 
 import (
@@ -20,8 +20,8 @@ type State string
 // The states of a check. Only Failed makes the command exit with 1.
 const (
 	OK      State = "ok"
-	Warning State = "warning" // wayside works, but not as it could, or not for long
-	Failed  State = "failed"  // wayside does not start, does not forward, or keeps no books
+	Warning State = "warning" // wayside works, but not as well as it could, or not for long
+	Failed  State = "failed"  // wayside does not start, does not forward, or cannot keep the books
 	Skipped State = "skipped" // the check does not apply, or could not be made; Found says why
 )
 
@@ -33,13 +33,13 @@ type Finding struct {
 	Advice string `json:"advice,omitempty"` // what to do; empty if there is nothing to do
 }
 
-// Options are what the checks need to know.
+// Options are the inputs of the checks.
 type Options struct {
 	// Config is a configuration that has passed its own checks.
 	Config *configs.Config
-	// Running is the wayside that uses the data directory. Nil if there is none.
+	// Running is a client of the wayside that is using the data directory. It is nil if none is running.
 	Running *client.Client
-	// Version is that of this binary.
+	// Version is the version of this binary.
 	Version string
 }
 
@@ -49,11 +49,11 @@ const networkTimeout = 10 * time.Second
 type doctor struct {
 	Options
 	cfg      *configs.Config
-	log      *slog.Logger // discards
+	log      *slog.Logger // discards everything
 	findings []Finding
 }
 
-// Examine makes all checks. It takes at most about half a minute, or until ctx is done.
+// Examine makes all checks. It takes at most about half a minute, and returns earlier when ctx is done.
 func Examine(ctx context.Context, o Options) []Finding {
 	d := &doctor{Options: o, cfg: o.Config, log: slog.New(slog.DiscardHandler)}
 	for _, w := range d.cfg.Warnings() {
@@ -72,7 +72,7 @@ func Examine(ctx context.Context, o Options) []Finding {
 	return d.findings
 }
 
-// Refused turns the errors of a configuration that cannot be used into findings. No other check can be made then.
+// Refused turns the errors in an invalid configuration into findings. No other check can be made with such a configuration.
 func Refused(err error) (findings []Finding) {
 	for _, err := range each(err) {
 		findings = append(findings, Finding{"configuration", Failed, err.Error(), "correct it, then run wayside doctor again: the other checks need a valid configuration"})
@@ -80,7 +80,7 @@ func Refused(err error) (findings []Finding) {
 	return findings
 }
 
-// each returns the errors that were joined.
+// each splits a joined error into its parts.
 func each(err error) []error {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // only an error that is itself a list
 		return joined.Unwrap()

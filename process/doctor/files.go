@@ -15,7 +15,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/disk"
 )
 
-// dataDir checks whether this user can use the data directory, and whether its filesystem suits it.
+// dataDir checks whether this user can use the data directory, and whether the filesystem is suitable for it.
 func (d *doctor) dataDir() {
 	const check = "data directory"
 	dir := d.cfg.Data.Dir
@@ -29,7 +29,7 @@ func (d *doctor) dataDir() {
 		d.filesystem(parent)
 		return
 	}
-	if err := errors.Join(datadir.Create(dir), datadir.CheckUser(dir)); err != nil { // it exists: nothing is created
+	if err := errors.Join(datadir.Create(dir), datadir.CheckUser(dir)); err != nil { // creates nothing, because dir exists
 		d.fail(check, "", "%v", err)
 		return
 	}
@@ -42,14 +42,14 @@ func (d *doctor) dataDir() {
 		d.fail(check, "make it writable for uid "+user()+", or set data.dir to another one", "%v", err)
 		return
 	case took > slowSync:
-		d.warn(check, "use a faster disk, above all with spool.sync: request", "%s: a write of 4 KiB takes %v until it is on disk", dir, took.Round(time.Millisecond))
+		d.warn(check, "use a faster disk, especially with spool.sync: request", "%s: a write of 4 KiB takes %v to reach the disk", dir, took.Round(time.Millisecond))
 	default:
-		d.ok(check, "%s is writable; a write of 4 KiB is on disk after %v", dir, took.Round(10*time.Microsecond))
+		d.ok(check, "%s is writable; a write of 4 KiB takes %v to reach the disk", dir, took.Round(10*time.Microsecond))
 	}
 	d.filesystem(dir)
 }
 
-// slowSync is the time of an fsync above which wayside warns: a commit waits for one.
+// slowSync is the duration of an fsync from which on the check warns: every commit waits for an fsync.
 const slowSync = 50 * time.Millisecond
 
 // syncTime writes and syncs a small file several times, and returns the median time.
@@ -68,14 +68,14 @@ func syncTime(dir string) (time.Duration, error) {
 	return median(times), nil
 }
 
-// unsuitable are filesystems by their number in statfs(2), and why they do not suit a data directory.
+// unsuitable maps the type numbers of filesystems, as in statfs(2), to the reason why they do not suit a data directory.
 var unsuitable = map[int64]struct{ name, why, advice string }{
-	unix.TMPFS_MAGIC:           {"tmpfs", "its files are gone after a restart of the machine", "set data.dir to a disk, or archive to S3 at short intervals"},
-	unix.OVERLAYFS_SUPER_MAGIC: {"overlay", "this looks like the layer of a container, whose files are gone with the container", "mount a volume at data.dir"},
-	unix.NFS_SUPER_MAGIC:       {"NFS", "locks and memory-mapped files are not dependable there", "set data.dir to a local disk"},
-	unix.SMB_SUPER_MAGIC:       {"SMB", "locks and memory-mapped files are not dependable there", "set data.dir to a local disk"},
-	unix.CIFS_SUPER_MAGIC:      {"CIFS", "locks and memory-mapped files are not dependable there", "set data.dir to a local disk"},
-	unix.FUSE_SUPER_MAGIC:      {"FUSE", "memory-mapped files may not be dependable there", "set data.dir to a local disk if you can"},
+	unix.TMPFS_MAGIC:           {"tmpfs", "its files are lost when the machine restarts", "set data.dir to a disk, or archive to S3 at short intervals"},
+	unix.OVERLAYFS_SUPER_MAGIC: {"overlay", "this looks like a container's own layer, whose files are lost with the container", "mount a volume at data.dir"},
+	unix.NFS_SUPER_MAGIC:       {"NFS", "locks and memory-mapped files are not reliable there", "set data.dir to a local disk"},
+	unix.SMB_SUPER_MAGIC:       {"SMB", "locks and memory-mapped files are not reliable there", "set data.dir to a local disk"},
+	unix.CIFS_SUPER_MAGIC:      {"CIFS", "locks and memory-mapped files are not reliable there", "set data.dir to a local disk"},
+	unix.FUSE_SUPER_MAGIC:      {"FUSE", "memory-mapped files may not be reliable there", "set data.dir to a local disk if you can"},
 }
 
 func (d *doctor) filesystem(dir string) {
@@ -95,10 +95,10 @@ func (d *doctor) filesystem(dir string) {
 	}
 }
 
-// filesFreeMin is how many more files a filesystem must be able to hold: those of the store and the spool.
+// filesFreeMin is the number of free inodes that the files of store and spool need.
 const filesFreeMin = 256
 
-// disk compares the free space with what the configuration wants.
+// disk compares the free space with the limits in the configuration.
 func (d *doctor) disk() {
 	const check = "free space"
 	dir := existingParent(d.cfg.Data.Dir)
@@ -115,20 +115,20 @@ func (d *doctor) disk() {
 			"%s has %v free, less than data.free_min (%v): nothing is recorded", dir, inMiB(free), d.cfg.Data.FreeMin)
 	case most > 0 && free+used < most+d.cfg.Data.FreeMin:
 		d.warn(check, "lower data.bytes_max, so that wayside makes room before the disk is full",
-			"%s has %v free; data.bytes_max (%v) and data.free_min (%v) together are more than wayside can get", dir, inMiB(free), most, d.cfg.Data.FreeMin)
+			"%s has %v free, which is too little for data.bytes_max (%v) and data.free_min (%v) together", dir, inMiB(free), most, d.cfg.Data.FreeMin)
 	default:
 		d.ok(check, "%s has %v free", dir, inMiB(free))
 	}
 }
 
-// damage looks for what earlier runs left behind.
+// damage looks for damaged files and crash reports that earlier runs left behind.
 func (d *doctor) damage() {
 	const check = "earlier runs"
 	dir := d.cfg.Data.Dir
 	found := false
 	if entries, _ := os.ReadDir(filepath.Join(dir, datadir.Quarantine)); len(entries) > 0 {
 		found = true
-		d.warn(check, "read the .txt files there; wayside verify lists them", "%s holds %d entries: damaged files that were set aside", filepath.Join(dir, datadir.Quarantine), len(entries))
+		d.warn(check, "read the .txt files there; wayside verify lists them", "%s contains %d entries: damaged files that were set aside", filepath.Join(dir, datadir.Quarantine), len(entries))
 	}
 	if info, err := os.Stat(filepath.Join(dir, datadir.CrashFile)); err == nil && info.Size() > 0 {
 		found = true
@@ -136,11 +136,11 @@ func (d *doctor) damage() {
 			info.ModTime().UTC().Format(time.RFC3339), filepath.Join(dir, datadir.CrashFile))
 	}
 	if !found {
-		d.ok(check, "nothing was set aside, and the books process has not crashed")
+		d.ok(check, "no files have been set aside, and the books process has not crashed")
 	}
 }
 
-// size returns the bytes of the files in dir, as far as they can be read.
+// size returns the total size of the files in dir that can be read.
 func size(dir string) (n configs.Bytes) {
 	_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
@@ -154,7 +154,7 @@ func size(dir string) (n configs.Bytes) {
 	return n
 }
 
-// inMiB rounds down, so that the number is short.
+// inMiB rounds down to whole MiB, so that the number is short.
 func inMiB(b configs.Bytes) configs.Bytes { return b / configs.MiB * configs.MiB }
 
 // existingParent returns dir, or the nearest folder above it that exists.

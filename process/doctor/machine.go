@@ -14,36 +14,36 @@ import (
 	"github.com/wayside-proxy/wayside/process"
 )
 
-// earliest is a moment before which no clock can be right: this code is younger.
+// earliest is a time before this code was written: a clock that shows an earlier time is wrong.
 var earliest = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
 
-// clock checks whether the time is plausible, and whether something keeps it right.
+// clock checks whether the time is plausible, and whether the clock is synchronised.
 func (d *doctor) clock() {
 	const check = "clock"
 	now := time.Now()
 	if now.Before(earliest) {
-		d.fail(check, "set the clock; events are filed by hour, and S3 refuses requests from a wrong time", "the clock says %s", now.UTC().Format(time.RFC3339))
+		d.fail(check, "set the clock; events are filed by hour, and S3 refuses requests with a wrong time", "the clock says %s", now.UTC().Format(time.RFC3339))
 		return
 	}
 	var t unix.Timex
 	state, err := unix.Adjtimex(&t)
 	switch {
 	case err != nil:
-		d.skip(check, "the kernel does not say whether the clock is synchronised: %v", err)
+		d.skip(check, "the kernel does not report whether the clock is synchronised: %v", err)
 	case state == unix.TIME_ERROR || t.Status&unix.STA_UNSYNC != 0:
-		d.warn(check, "run chrony, systemd-timesyncd or another NTP client on the host", "%s; the kernel says that nothing synchronises the clock", now.UTC().Format(time.RFC3339))
+		d.warn(check, "run chrony, systemd-timesyncd or another NTP client on the host", "%s; the kernel reports that nothing synchronises the clock", now.UTC().Format(time.RFC3339))
 	default:
 		d.ok(check, "%s, synchronised", now.UTC().Format(time.RFC3339))
 	}
 }
 
-// What wayside should have. With less it works, for fewer clients.
+// Resources that wayside should have. With less it still works, but for fewer clients.
 const (
 	descriptorsMin = 4096
 	memoryMin      = 192 * configs.MiB
 )
 
-// limits says what memory and descriptors allow.
+// limits reports how many connections the memory and the descriptors allow.
 func (d *doctor) limits() {
 	memory, descriptors := process.Resources()
 	conns := d.cfg.Proxy.ConnsMax
@@ -63,7 +63,7 @@ func (d *doctor) limits() {
 	}
 }
 
-// settings are kernel settings by file, and the least value that does not limit wayside.
+// settings are kernel settings with their files, and the range of values that does not limit wayside.
 var settings = []struct {
 	name, file  string
 	least, most int64
@@ -74,7 +74,7 @@ var settings = []struct {
 	{"net.ipv4.tcp_max_syn_backlog", "/proc/sys/net/ipv4/tcp_max_syn_backlog", 256, math.MaxInt64, "bursts of new connections are delayed", "sysctl -w net.ipv4.tcp_max_syn_backlog=1024"},
 }
 
-// kernel checks its version and settings.
+// kernel checks the kernel's version and settings.
 func (d *doctor) kernel() {
 	const check = "kernel"
 	var name unix.Utsname
@@ -90,7 +90,7 @@ func (d *doctor) kernel() {
 		text, err := os.ReadFile(s.file)
 		n, bad := strconv.ParseInt(string(bytes.TrimSpace(text)), 10, 64)
 		if err != nil || bad != nil {
-			continue // not in this network namespace
+			continue // the setting does not exist in this network namespace
 		}
 		if n < s.least || n > s.most {
 			d.warn(check, s.advice, "%s is %d: %s", s.name, n, s.why)
@@ -98,7 +98,7 @@ func (d *doctor) kernel() {
 	}
 }
 
-// versionOf reads the first two numbers of a kernel's release.
+// versionOf returns the first two numbers of a kernel release.
 func versionOf(release string) (major, minor int) {
 	number := func() (n int) {
 		for len(release) > 0 && release[0] >= '0' && release[0] <= '9' {

@@ -16,15 +16,15 @@ import (
 	"github.com/wayside-proxy/wayside/process/traffic"
 )
 
-// running asks the wayside that uses the data directory what it knows about itself.
+// running reports the state of the wayside that is using the data directory.
 func (d *doctor) running(ctx context.Context) {
 	const check = "running"
 	if d.Running == nil {
-		d.ok(check, "no wayside uses %s", d.cfg.Data.Dir)
+		d.ok(check, "no wayside is using %s", d.cfg.Data.Dir)
 		return
 	}
 	if info, err := datadir.ReadInfo(d.cfg.Data.Dir); err == nil && info.Version != d.Version {
-		d.warn(check, "restart it to use the version on disk, if that is meant", "the wayside that runs (process %d) is version %q, this binary is %q", info.PID, info.Version, d.Version)
+		d.warn(check, "restart it if it should use the version on disk", "the running wayside (process %d) is version %q, but this binary is version %q", info.PID, info.Version, d.Version)
 	}
 	ctx, cancel := context.WithTimeout(ctx, networkTimeout)
 	defer cancel()
@@ -45,11 +45,11 @@ func (d *doctor) running(ctx context.Context) {
 	}
 }
 
-// addresses tries to listen, unless a running wayside has the addresses.
+// addresses tries to listen on all addresses, unless a running wayside already does.
 func (d *doctor) addresses() {
 	const check = "addresses"
 	if d.Running != nil {
-		d.skip(check, "the running wayside has them")
+		d.skip(check, "the running wayside is listening on them")
 		return
 	}
 	err := traffic.TryListen(d.cfg)
@@ -61,7 +61,7 @@ func (d *doctor) addresses() {
 	}
 }
 
-// upstreams connects to each server, and over TLS checks its certificate.
+// upstreams connects to each server. If the server uses TLS, it also checks the certificate.
 func (d *doctor) upstreams(ctx context.Context) {
 	if len(d.cfg.Upstream) == 0 && len(d.cfg.Routes) == 0 {
 		d.fail("upstream", "set upstream, WAYSIDE_UPSTREAM or --upstream", "no upstream is configured")
@@ -113,7 +113,7 @@ func (d *doctor) upstream(ctx context.Context, address string, with *configs.Ups
 	d.ok(check, "%s accepts connections", address)
 }
 
-// clientTLS is the configuration of TLS to a server of a group. Its files have been checked.
+// clientTLS returns the configuration for TLS to a server in a group. The files that it names have been checked.
 func clientTLS(host string, o *configs.UpstreamTLS) *tls.Config {
 	c := &tls.Config{ServerName: cmp.Or(o.ServerName, host), InsecureSkipVerify: o.Insecure} //nolint:gosec // if the configuration says so
 	if o.CA != "" {
@@ -132,11 +132,11 @@ func adviceForDial(err error) string {
 	case errors.As(err, &name):
 		return "check the spelling of the name and the name servers of this machine"
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return "start the service, or correct the port; until then wayside answers with 502"
+		return "start the service, or correct the port; until then clients get 502"
 	case errors.Is(err, syscall.ENOENT):
 		return "start the service, or correct the path of its socket"
 	case errors.Is(err, syscall.EACCES):
-		return "give this user the right to write to the socket"
+		return "grant this user the right to write to the socket"
 	case errors.Is(err, context.DeadlineExceeded):
 		return "a firewall may drop the packets"
 	}

@@ -15,18 +15,18 @@ import (
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// audit answers for the figures of both processes. It gets those of the store from the books process.
+// audit reports and verifies the figures of both processes. It requests those of the store from the books process.
 type audit struct {
 	spool      *spool.Set
 	proxy      *proxy.Proxy
 	admin      *admin.Server
-	quarantine string // folder
+	quarantine string // path of the quarantine folder
 	accounts   accounting.Joiner
 
-	balanced atomic.Pointer[bool] // whether the figures added up when they were last checked; nil if that is not known
+	balanced atomic.Pointer[bool] // whether the figures added up when they were last checked; nil if that is unknown
 }
 
-// verify answers POST /api/v1/verify: this process checks its spools, the books process its store and the archive.
+// verify serves POST /api/v1/verify: this process checks its spools, and the books process checks its store and the archive.
 func (a *audit) verify(ctx context.Context, local bool) (any, error) {
 	report := &verify.Report{Mode: "online"}
 	spools, err := a.spool.Verify(ctx)
@@ -41,7 +41,7 @@ func (a *audit) verify(ctx context.Context, local bool) (any, error) {
 	}
 	if err != nil {
 		c := &verify.Check{Name: "books process", Of: "processes"}
-		c.CannotMake("cannot be asked: %v", err)
+		c.CannotMake("cannot be reached: %v", err)
 		checks = append(checks, c)
 	}
 	report.Add(checks...)
@@ -66,10 +66,10 @@ func (a *audit) verifyIdentities(ctx context.Context) *verify.Check {
 	return c
 }
 
-// balanceInterval is the time between two checks of the figures for the metrics.
+// balanceInterval is the time between two checks, for the metrics, of whether the figures add up.
 const balanceInterval = time.Minute
 
-// balance checks at intervals whether the figures add up; first as soon as the books process has given its own.
+// balance checks at intervals whether the figures add up. The first check is made as soon as the books process has reported its figures.
 func (a *audit) balance(ctx context.Context) {
 	for {
 		answer, err := a.answer(ctx)
@@ -88,7 +88,7 @@ func (a *audit) balance(ctx context.Context) {
 	}
 }
 
-// answer is the body of GET /api/v1/accounting.
+// answer returns the body of the response to GET /api/v1/accounting.
 func (a *audit) answer(ctx context.Context) (*accounting.Answer, error) {
 	answer, err := a.accounts.Answer(ctx)
 	if err == nil {

@@ -21,7 +21,7 @@ import (
 // acceptPause is the first pause between two attempts to accept on the collect socket. It doubles up to retryInterval.
 const acceptPause = 5 * time.Millisecond
 
-// collectSocket is the socket in the data directory through which a books process connects that was started by hand.
+// collectSocket is the socket in the data directory through which a books process that was started by hand connects.
 type collectSocket struct {
 	dir    string
 	log    *slog.Logger
@@ -31,7 +31,7 @@ type collectSocket struct {
 	warned string // the last error that was logged
 }
 
-// serve serves the socket until ctx is done. An error, such as a full disk or too many open files, does not end traffic: it tries again.
+// serve serves the socket until ctx is done. After an error, such as a full disk or too many open files, it tries again; traffic is not affected.
 func (c *collectSocket) serve(ctx context.Context) {
 	var conns sync.WaitGroup
 	defer conns.Wait()
@@ -49,12 +49,12 @@ func (c *collectSocket) serve(ctx context.Context) {
 func (c *collectSocket) warn(ctx context.Context, err error) {
 	if ctx.Err() == nil && err.Error() != c.warned {
 		c.warned = err.Error()
-		c.log.Warn("the collect socket cannot be served; wayside tries again", "error", err)
+		c.log.Warn("cannot serve the collect socket; wayside will try again", "error", err)
 	}
 }
 
-// accept serves connections from ln, and closes ln when no further connection can come from it. A lack of descriptors or memory is no such
-// reason: closing ln would reset the connections that wait in its queue.
+// accept serves connections from ln, and closes ln when no more connections can come from it. It does not close ln because of a lack of
+// descriptors or memory, which would reset the connections waiting in its queue.
 func (c *collectSocket) accept(ctx context.Context, ln net.Listener, conns *sync.WaitGroup) error {
 	defer func() { _ = ln.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = ln.Close() })()
@@ -74,13 +74,13 @@ func (c *collectSocket) accept(ctx context.Context, ln net.Listener, conns *sync
 	}
 }
 
-// isScarcity reports whether accepting failed for lack of a resource that may be free again soon.
+// isScarcity reports whether accepting failed for lack of a resource that may soon be available again.
 func isScarcity(err error) bool {
 	return slices.ContainsFunc([]syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM},
 		func(e syscall.Errno) bool { return errors.Is(err, e) })
 }
 
-// reachable reports whether the socket still has its name, without which no process can connect to it.
+// reachable reports whether the socket's file still exists. Without it no process can connect.
 func (c *collectSocket) reachable() bool {
 	_, err := os.Lstat(filepath.Join(c.dir, link.SocketName))
 	return !errors.Is(err, fs.ErrNotExist)
@@ -110,6 +110,6 @@ func (c *collectSocket) serveConn(ctx context.Context, conn net.Conn) {
 		return
 	}
 	c.peers.connected(0, dialer)
-	_, _ = io.Copy(io.Discard, conn) // the books process sends nothing here: the copy ends when the process ends
+	_, _ = io.Copy(io.Discard, conn) // the books process sends nothing, so this returns when that process ends
 	c.peers.disconnected(dialer)
 }

@@ -17,22 +17,22 @@ import (
 // retryInterval is the time between two attempts to lock the data directory.
 const retryInterval = time.Second
 
-// dataDir is the data directory, as far as this process can use it. Traffic comes before the books: a directory that cannot be written
-// does not stop the process. It tries again, and counts every response that it cannot record.
+// dataDir is the data directory, whether or not this process can currently use it. Traffic comes before the books: a directory that cannot be
+// written does not stop the process. It tries again, and counts every response that it cannot record.
 type dataDir struct {
 	path     string
 	log      *slog.Logger
-	describe func() datadir.Info // the content of run.json
-	hadStore bool                // it has, or may have, a store of earlier runs
-	fresh    bool                // it held nothing of earlier runs when this process started
+	describe func() datadir.Info // returns the content of run.json
+	hadStore bool                // the directory has, or may have, a store from earlier runs
+	fresh    bool                // the directory had nothing from earlier runs when this process started
 
-	mu     sync.Mutex    // held while the lock is taken and run.json is written
+	mu     sync.Mutex    // held while locking the directory and writing run.json
 	lock   *datadir.Lock // guarded by mu; nil until the directory can be locked
 	locked chan struct{} // closed once lock is held
 }
 
-// openDataDir locks the data directory. It fails only if another process has locked it, if it is not safe to use, or if the path names a
-// file: waiting does not help then.
+// openDataDir locks the data directory. It fails only for reasons that do not go away by waiting: another process has locked the directory, it
+// is not safe to use, or the path names a file.
 func openDataDir(path string, log *slog.Logger) (*dataDir, error) {
 	d := &dataDir{path: path, log: log, hadStore: hasStore(path), locked: make(chan struct{})}
 	foreign := datadir.Foreign(path)
@@ -41,18 +41,18 @@ func openDataDir(path string, log *slog.Logger) (*dataDir, error) {
 		return nil, err
 	}
 	if err != nil {
-		log.Error("the books cannot be kept; traffic is served and each unrecorded response is counted as dropped", "error", err)
+		log.Error("cannot keep the books; traffic is served, and each unrecorded response is counted as dropped", "error", err)
 		return d, nil
 	}
 	d.fresh = !d.hadStore && !hasSpools(path)
 	if foreign != "" {
-		log.Warn("the data directory is not empty, and not made by wayside: wayside adds its files to it; to use another one, set --data",
+		log.Warn("the data directory is not empty and was not made by wayside: wayside adds its files to it; to use another one, set --data",
 			"data", path, "holds", foreign)
 	}
 	return d, nil
 }
 
-// acquireLocked takes the lock, unless it is held. The caller holds mu, or is the only one that knows d.
+// acquireLocked locks the directory, unless that is already done. The caller holds mu, or is the only one with access to d.
 func (d *dataDir) acquireLocked() error {
 	if d.lock != nil {
 		return nil
@@ -69,7 +69,7 @@ func (d *dataDir) acquireLocked() error {
 	return nil
 }
 
-// publish locks the directory, unless it is locked, and writes run.json, with which other commands find this process.
+// publish locks the directory, unless that is already done, and writes run.json, through which other commands find this process.
 func (d *dataDir) publish() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -79,7 +79,7 @@ func (d *dataDir) publish() error {
 	return datadir.WriteInfo(d.path, d.describe())
 }
 
-// update writes run.json again if the directory is locked: other commands read the archive that it names.
+// update writes run.json again if the directory is locked, because other commands read the archive's URL from it.
 func (d *dataDir) update() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -89,7 +89,7 @@ func (d *dataDir) update() error {
 	return datadir.WriteInfo(d.path, d.describe())
 }
 
-// retry calls publish until it succeeds or ctx is done: a disk that was full or read-only at the start need not stay so.
+// retry calls publish until it succeeds or ctx is done: a disk that was full or read-only at the start may become usable.
 func (d *dataDir) retry(ctx context.Context) {
 	tick := time.NewTicker(retryInterval)
 	defer tick.Stop()
@@ -101,17 +101,17 @@ func (d *dataDir) retry(ctx context.Context) {
 		}
 		err := d.publish()
 		if err == nil {
-			d.log.Info("other commands can find this process by its data directory now", "data", d.path)
+			d.log.Info("other commands can now find this process by its data directory", "data", d.path)
 			return
 		}
 		if errors.Is(err, datadir.ErrInUse) && !inUse {
 			inUse = true
-			d.log.Error("data directory is writable again, but another process has locked it; wayside tries again", "error", err)
+			d.log.Error("data directory is writable again, but another process has locked it; wayside will try again", "error", err)
 		}
 	}
 }
 
-// await waits until the directory is locked; before, no books process can open it either. It reports false if ctx is done first.
+// await waits until the directory is locked. Until then no books process can open it, either. It returns false if ctx is done first.
 func (d *dataDir) await(ctx context.Context) bool {
 	select {
 	case <-d.locked:
@@ -121,7 +121,7 @@ func (d *dataDir) await(ctx context.Context) bool {
 	}
 }
 
-// inPlace reports false if another directory, or none, has taken the place of the one that is locked.
+// inPlace reports whether the path still leads to the directory that is locked.
 func (d *dataDir) inPlace() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -136,25 +136,25 @@ func (d *dataDir) close() {
 	}
 	datadir.RemoveInfo(d.path)
 	if err := d.lock.Release(); err != nil {
-		d.log.Warn("release data directory", "error", err)
+		d.log.Warn("cannot release the data directory", "error", err)
 	}
 }
 
-// logFresh logs that the books begin here. A volume that is not mounted, or was wiped, looks like a new directory. archive is the local
-// archive, "" if there is none.
+// logFresh logs that the books begin here, because a volume that is not mounted, or was wiped, looks like a new directory. archive is the path
+// of the local archive, or empty if there is none.
 func (d *dataDir) logFresh(archive string) {
 	if !d.fresh {
 		return
 	}
 	if objects, _ := filepath.Glob(filepath.Join(datadir.GlobEscape(archive), "v1", "dt=*")); archive != "" && len(objects) > 0 {
-		d.log.Warn("the data directory is new or was emptied, but its archive holds objects: the books begin here; wayside archive rebuild adds up what was archived before",
+		d.log.Warn("the data directory is new or was emptied, but its archive contains objects: the books begin here; wayside archive rebuild adds up what was archived before",
 			"data", d.path, "archive", archive)
 		return
 	}
 	d.log.Info("the data directory is new or was emptied: the books begin here", "data", d.path)
 }
 
-// hasStore reports whether the data directory has, or may have, a store of earlier runs.
+// hasStore reports whether the data directory has, or may have, a store from earlier runs.
 func hasStore(dir string) bool {
 	entries, err := os.ReadDir(filepath.Join(dir, datadir.StoreDir))
 	return len(entries) > 0 || err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR)

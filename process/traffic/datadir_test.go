@@ -16,8 +16,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/link"
 )
 
-// TestLockedLater: a data directory that cannot be locked at the start is locked once it can be, and the collect socket is served from then
-// on. The race detector checks the access to the lock.
+// TestLockedLater: a data directory that cannot be locked at the start is locked as soon as possible, and the collect socket is served from
+// then on. The race detector checks the access to the lock.
 func TestLockedLater(t *testing.T) {
 	upstream := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(upstream.Close)
@@ -50,7 +50,7 @@ func TestLockedLater(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	// The socket is served as soon as the directory is locked, a moment before run.json is written.
+	// The socket is served as soon as the directory is locked, which is shortly before run.json is written.
 	eventually(t, func() error {
 		conn, err := link.Connect(dir, link.Relay)
 		if err == nil {
@@ -78,7 +78,7 @@ func eventually(t *testing.T, ok func() error) {
 	}
 }
 
-// TestReachable: the address can be connected to, whatever wayside listens on.
+// TestReachable: reachable returns an address to which clients can connect, whatever wayside listens on.
 func TestReachable(t *testing.T) {
 	for listen, want := range map[string]string{"[::]:8091": "127.0.0.1:8091", "0.0.0.0:8091": "127.0.0.1:8091", "127.0.0.2:1": "127.0.0.2:1", "[::1]:1": "[::1]:1"} {
 		addr, err := net.ResolveTCPAddr("tcp", listen)

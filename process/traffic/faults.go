@@ -16,11 +16,11 @@ import (
 	"github.com/wayside-proxy/wayside/proxy"
 )
 
-// syncEnv is the variable with the path of a file. Each time a test creates this file, the next fsync of the queue fails, and the file is
-// removed.
+// syncEnv is the environment variable that names a trigger file. Each time a test creates this file, the next fsync of the queue fails, and the
+// file is removed.
 const syncEnv = "WAYSIDE_FAULT_SYNC"
 
-// spoolFiles returns a function that opens the spool's files and can make their fsync fail; nil without the variable.
+// spoolFiles returns a function that opens the spool's files and can make their fsync fail, or nil if syncEnv is not set.
 func spoolFiles() func(name string, flag int, perm os.FileMode) (*os.File, error) {
 	trigger := os.Getenv(syncEnv)
 	if trigger == "" {
@@ -33,7 +33,7 @@ func spoolFiles() func(name string, flag int, perm os.FileMode) (*os.File, error
 
 type failingSync struct {
 	mu   sync.Mutex // guards last
-	last *os.File   // the queue file that was opened last
+	last *os.File   // the most recently opened queue file
 }
 
 func (d *failingSync) open(name string, flag int, perm os.FileMode) (*os.File, error) {
@@ -46,7 +46,7 @@ func (d *failingSync) open(name string, flag int, perm os.FileMode) (*os.File, e
 	return f, err
 }
 
-// watch replaces the queue file by /dev/null, which accepts every write and fails every fsync.
+// watch replaces the queue file with /dev/null, which accepts every write and fails every fsync, when the trigger file appears.
 func (d *failingSync) watch(trigger string) {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
@@ -65,8 +65,8 @@ func (d *failingSync) watch(trigger string) {
 	}
 }
 
-// loseEnv is the variable with the number of an event, from 1, that is lost between proxy and spool, so that a test can see whether the figures
-// show it.
+// loseEnv is the environment variable with the number of an event, counted from 1, that is lost between proxy and spool, so that a test can
+// check whether the figures show the loss.
 const loseEnv = "WAYSIDE_FAULT_LOSE"
 
 func recorderFor(r proxy.Recorder) proxy.Recorder {

@@ -19,16 +19,16 @@ type eraser struct {
 	admin     *admin.Server
 	log       *slog.Logger
 	current   func() *configs.Config
-	accessLog bool // this process writes one
+	accessLog bool // whether this process writes an access log
 }
 
-// scrubWait bounds how long the spool's files may take to be drained and replaced.
+// scrubWait limits how long draining and replacing the spool's files may take.
 const scrubWait = 20 * time.Second
 
-// forget answers POST /-/forget: the books process forgets, then this process scrubs its spool.
+// forget serves POST /-/forget: the books process forgets the paths, then this process scrubs its spool.
 func (e *eraser) forget(ctx context.Context, body []byte) (any, error) {
 	var order admin.ForgetOrder
-	if err := query.DecodeBody(body, &order); err != nil { // strict: with a misspelt dry_run, nothing may be deleted
+	if err := query.DecodeBody(body, &order); err != nil { // strict, so that a misspelt dry_run deletes nothing
 		return nil, &admin.BooksError{Status: http.StatusBadRequest, Reason: err.Error()}
 	}
 	reply, err := e.admin.PostBooks(ctx, admin.PathForget, body)
@@ -45,17 +45,17 @@ func (e *eraser) forget(ctx context.Context, body []byte) (any, error) {
 	ctx, cancel := context.WithTimeout(ctx, scrubWait)
 	defer cancel()
 	if err := e.spool.Scrub(ctx); err != nil {
-		e.log.Warn("paths were forgotten, but files of the spool still hold them; they are overwritten with use, or when forget is called again", "error", err)
-		answer.Left = append(answer.Left, "the files of the spool, until they are used again: call forget again in a moment ("+err.Error()+")")
+		e.log.Warn("paths were forgotten, but files of the spool still contain them; they will be overwritten by new events, or when forget is called again", "error", err)
+		answer.Left = append(answer.Left, "the files of the spool, until they are reused: call forget again in a moment ("+err.Error()+")")
 	}
 	if e.accessLog {
-		answer.Left = append(answer.Left, "the access log, which wayside writes and does not keep")
+		answer.Left = append(answer.Left, "the access log, which wayside writes but does not store")
 	}
 	return answer, nil
 }
 
-// With paths.raw: off, the spool may hold paths only until the books process has found their template. It is scrubbed every scrubInterval,
-// for at most scrubTime, and at the end.
+// With paths.raw: off, the spool may contain paths only until the books process has found their templates. It is scrubbed every scrubInterval,
+// for at most scrubTime, and once more at the end.
 const (
 	scrubInterval = 10 * time.Minute
 	scrubTime     = 3 * time.Second
@@ -82,6 +82,6 @@ func (e *eraser) scrub(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, scrubTime)
 	defer cancel()
 	if err := e.spool.Scrub(ctx); err != nil {
-		e.log.Info("files of the spool could not be scrubbed, and still hold paths; wayside tries again", "error", err)
+		e.log.Info("cannot scrub files of the spool, which still contain paths; wayside will try again", "error", err)
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/wayside-proxy/wayside/proxy"
 )
 
-// proxyGroups translates the groups of servers: those with names, or the one without a name that `upstream` lists.
+// proxyGroups converts the groups of servers for the proxy: the named ones, or the unnamed group of the servers that `upstream` lists.
 func proxyGroups(cfg *configs.Config) []proxy.Group {
 	if len(cfg.Upstream) > 0 {
 		u := configs.DefaultUpstream()
@@ -49,7 +49,7 @@ func proxyGroup(u *configs.Upstream) proxy.Group {
 	return g
 }
 
-// orNone translates a number of which 0 means none: for the proxy, that is a negative one.
+// orNone converts a number for which 0 means none: the proxy expects a negative number instead.
 func orNone(n int) int {
 	if n == 0 {
 		return -1
@@ -57,11 +57,12 @@ func orNone(n int) int {
 	return n
 }
 
-// stickyKeyBytes is the size of the key of cookies.
+// stickyKeyBytes is the size of the key that signs cookies.
 const stickyKeyBytes = 32
 
-// stickyKey returns the key that signs the cookies of sticky groups. It is kept in the data directory, so that clients keep their servers
-// when wayside starts again. If it cannot be kept there, it returns nil: then the proxy makes a key that ends with the process.
+// stickyKey returns the key that signs the cookies of sticky groups. The key is kept in the data directory, so that clients keep their servers
+// when wayside starts again. If it cannot be kept there, stickyKey returns nil, and the proxy makes a key that lasts only as long as the
+// process.
 func stickyKey(cfg *configs.Config, log *slog.Logger) []byte {
 	needed := false
 	for _, u := range cfg.Upstreams {
@@ -76,13 +77,13 @@ func stickyKey(cfg *configs.Config, log *slog.Logger) []byte {
 		return key
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		log.Warn("the key of sticky cookies cannot be read; clients may change their servers when wayside starts again", "file", path, "error", err)
+		log.Warn("cannot read the key for sticky cookies; clients may be moved to other servers when wayside starts again", "file", path, "error", err)
 		return nil
 	}
 	key = make([]byte, stickyKeyBytes)
 	_, _ = rand.Read(key) // never fails
 	if err := disk.WriteFile(path, path+".new", bytes.NewReader(key), 0o600); err != nil {
-		log.Warn("the key of sticky cookies cannot be kept; clients may change their servers when wayside starts again", "file", path, "error", err)
+		log.Warn("cannot store the key for sticky cookies; clients may be moved to other servers when wayside starts again", "file", path, "error", err)
 	}
 	return key
 }

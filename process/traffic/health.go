@@ -14,7 +14,7 @@ import (
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// health describes the state of both processes, for readiness and log.
+// health describes the state of both processes, for readiness checks and the log.
 type health struct {
 	dataDir string
 	spool   *spool.Set
@@ -24,7 +24,7 @@ type health struct {
 	files   *fileWatch
 }
 
-// checks are the lines of /readyz?verbose.
+// checks returns the lines of /readyz?verbose.
 func (h *health) checks() []admin.Check {
 	return []admin.Check{
 		{Name: "proxy", State: func() (bool, string) {
@@ -66,7 +66,7 @@ func (h *health) spoolState() (bool, string) {
 	return true, state
 }
 
-// meanwhile describes what happens to responses while no books process takes them.
+// meanwhile describes what happens to responses while no books process is taking them.
 func (h *health) meanwhile() string {
 	text := "recorded responses wait in the spool"
 	if reason := h.spool.Status().Degraded; reason != "" {
@@ -78,7 +78,8 @@ func (h *health) meanwhile() string {
 	return text
 }
 
-// diskFull says that the disk is too full for a books process, which cannot open its store then, or crashes; "" if it is not.
+// diskFull describes a disk that is too full for a books process to open its store without failing or crashing. It returns "" if the disk is
+// not that full.
 func (h *health) diskFull() string {
 	free, err := disk.Free(h.dataDir)
 	if err != nil || free >= disk.StoreFreeMin {
@@ -87,17 +88,17 @@ func (h *health) diskFull() string {
 	return fmt.Sprintf("the disk is full: %d bytes free in %s, and the books process needs at least %d: make room there", free, h.dataDir, disk.StoreFreeMin)
 }
 
-// booksState returns the state of a line of /readyz?verbose that the books process knows.
+// booksState returns a check for a line of /readyz?verbose whose state only the books process knows.
 func (h *health) booksState(path string) func() (ok bool, detail string) {
 	return func() (bool, string) {
 		if _, silent := h.admin.BooksSilent(); silent {
-			return false, "not known while the books process does not answer"
+			return false, "unknown while the books process does not respond"
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
 		defer cancel()
 		body, err := h.admin.AskBooks(ctx, http.MethodGet, path)
 		if err != nil {
-			return false, "not known while the books process is away"
+			return false, "unknown while the books process is not running"
 		}
 		var s admin.State
 		if err := json.Unmarshal(body, &s); err != nil {

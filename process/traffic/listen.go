@@ -20,7 +20,7 @@ type listeners struct {
 	probes         net.Listener // nil without admin.probes
 }
 
-// listen tries all addresses, and returns an error for each that cannot be used.
+// listen listens on all addresses. Its error contains one error for each address that cannot be used.
 func listen(cfg *configs.Config) (l listeners, err error) {
 	var errs [4]error
 	l.traffic, errs[0] = listenTCP(cfg, "listen", cfg.Listen, "--listen")
@@ -34,8 +34,8 @@ func listen(cfg *configs.Config) (l listeners, err error) {
 	return l, errors.Join(errs[:]...)
 }
 
-// TryListen listens on the addresses of the configuration and closes the listeners again. The error is that of the start of a traffic
-// process.
+// TryListen listens on the addresses in the configuration and closes the listeners again. It returns the error with which the start of a traffic
+// process would fail.
 func TryListen(cfg *configs.Config) error {
 	l, err := listen(cfg)
 	for _, ln := range []net.Listener{l.traffic, l.redirect, l.admin, l.probes} {
@@ -46,9 +46,9 @@ func TryListen(cfg *configs.Config) error {
 	return err
 }
 
-// listenTCP listens on the address of a key. None of its errors counts as a wrong configuration, after which systemd would not start
-// wayside again. The process that has the address may end. An address that this machine does not have may be added: an IPv6 address is
-// unusable while the kernel checks it for duplicates, and a floating address moves between machines.
+// listenTCP listens on the address that a key sets. None of its errors counts as a wrong configuration, because systemd would then not start
+// wayside again, and each of them may go away: the process that has the address may end, and an address that this machine does not have may
+// be added. For example, an IPv6 address is unusable while the kernel checks it for duplicates, and a floating address moves between machines.
 func listenTCP(cfg *configs.Config, key, addr, flag string) (net.Listener, error) {
 	what := map[string]string{"listen": "traffic", "redirect_http": "redirects", "admin.listen": "admin", "admin.probes": "probes"}[key]
 	ln, err := proxy.Listen(context.Background(), addr)
@@ -77,7 +77,7 @@ func portOf(addr net.Addr) int {
 	return 0
 }
 
-// reachable returns the address at which a process on this machine reaches a listener: nothing can connect to "all addresses".
+// reachable returns the address at which a process on this machine reaches a listener: it cannot connect to "all addresses".
 func reachable(addr net.Addr) string {
 	tcp, ok := addr.(*net.TCPAddr)
 	if !ok || !tcp.IP.IsUnspecified() {

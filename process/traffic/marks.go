@@ -11,27 +11,27 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
-// marker sends marks that this process makes to the books process, which stores them. While the books process is away they wait here.
+// marker sends the marks that this process makes to the books process, which stores them. While the books process is not running, they wait here.
 type marker struct {
 	admin *admin.Server
 	log   *slog.Logger
-	wake  chan struct{} // holds one value while marks may be waiting
+	wake  chan struct{} // contains a value while marks may be waiting
 
 	mu      sync.Mutex
 	waiting []catalogue.Mark // guarded by mu; the oldest first
 }
 
 const (
-	marksWaitingMax = 16              // beyond it the oldest is dropped
+	marksWaitingMax = 16              // if there are more, the oldest is dropped
 	markRetry       = 2 * time.Second // between attempts
 )
 
-// add makes a mark of the present moment. It does not wait.
+// add makes a mark for the current time. It does not wait.
 func (m *marker) add(kind, text string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(m.waiting) >= marksWaitingMax {
-		m.log.Warn("a mark is lost, because the books process has been away for many marks", "time", m.waiting[0].Time, "text", m.waiting[0].Text)
+		m.log.Warn("a mark is lost, because too many are waiting for the books process", "time", m.waiting[0].Time, "text", m.waiting[0].Text)
 		m.waiting = m.waiting[1:]
 	}
 	m.waiting = append(m.waiting, catalogue.Mark{Time: time.Now().UTC().Truncate(time.Microsecond), Kind: kind, Text: text})
@@ -41,7 +41,7 @@ func (m *marker) add(kind, text string) {
 	}
 }
 
-// run sends marks until ctx is done. After an error it tries again, for as long as it takes.
+// run sends marks until ctx is done. After an error it tries again, as often as necessary.
 func (m *marker) run(ctx context.Context) {
 	for {
 		select {

@@ -7,8 +7,8 @@ import (
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// metrics returns the traffic process's registry. The figures are read when they are asked for, so that traffic pays only for counting.
-// Those of proxy and spool are defined there.
+// metrics returns the traffic process's registry. The figures are read at each scrape, so that traffic pays only for counting. The metrics of
+// proxy and spool are defined in those packages.
 func (t *traffic) metrics() prometheus.Gatherer {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
@@ -24,23 +24,23 @@ var (
 
 	descReloads    = prometheus.NewDesc("wayside_config_reloads_total", "Reloads of the configuration, by result.", []string{"result"}, nil)
 	descReloadedAt = prometheus.NewDesc("wayside_config_last_reload_timestamp_seconds", "When the configuration was last reloaded, 0 if never.", nil, nil)
-	descLogLost    = prometheus.NewDesc("wayside_log_dropped_total", "Lines of the log that were lost because its reader did not keep up, or left.", nil, nil)
-	descLinesLost  = prometheus.NewDesc("wayside_access_log_dropped_total", "Lines of the access log that were lost because its reader did not keep up, or left.", nil, nil)
+	descLogLost    = prometheus.NewDesc("wayside_log_dropped_total", "Log lines that were lost because their reader was too slow or went away.", nil, nil)
+	descLinesLost  = prometheus.NewDesc("wayside_access_log_dropped_total", "Access log lines that were lost because their reader was too slow or went away.", nil, nil)
 
-	descWrongTokens = prometheus.NewDesc("wayside_admin_wrong_tokens_total", "Requests to the admin and the probes listener that had a wrong token.", nil, nil)
+	descWrongTokens = prometheus.NewDesc("wayside_admin_wrong_tokens_total", "Requests to the admin listener and the probes listener that had a wrong token.", nil, nil)
 
-	descBooksUp       = prometheus.NewDesc("wayside_books_process_up", "1 while a books process is connected and answers.", nil, nil)
-	descBalanced      = prometheus.NewDesc("wayside_accounting_balanced", "1 if the figures of GET /api/v1/accounting added up when they were last looked at, every minute; absent before, and while the books process is away.", nil, nil)
-	descBooksRestarts = prometheus.NewDesc("wayside_books_process_restarts_total", "Times the books process was started again.", nil, nil)
+	descBooksUp       = prometheus.NewDesc("wayside_books_process_up", "1 while a books process is connected and responds.", nil, nil)
+	descBalanced      = prometheus.NewDesc("wayside_accounting_balanced", "1 if the figures of GET /api/v1/accounting added up at the last check, which is made every minute; absent before the first check and while the books process is not running.", nil, nil)
+	descBooksRestarts = prometheus.NewDesc("wayside_books_process_restarts_total", "Restarts of the books process.", nil, nil)
 )
 
-// trafficMetrics collects from the parts of the traffic process.
+// trafficMetrics collects the figures of the traffic process's parts.
 type trafficMetrics struct{ *traffic }
 
-// Describe sends nothing: which label values exist is known only when collecting.
+// Describe sends nothing, which makes this an unchecked collector.
 func (trafficMetrics) Describe(chan<- *prometheus.Desc) {}
 
-// Collect sends the present figures.
+// Collect sends the current figures.
 func (t trafficMetrics) Collect(out chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)

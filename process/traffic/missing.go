@@ -14,23 +14,24 @@ import (
 	"github.com/wayside-proxy/wayside/internal/datadir"
 )
 
-// fileWatch notices when somebody removes files that wayside uses. Most of them are open, so that wayside would continue as if nothing
-// were wrong until it ends, and lose everything then.
+// fileWatch notices when somebody removes files that wayside is using. Because most of them are open, wayside would otherwise continue as if
+// nothing were wrong, and lose everything when it ends.
 type fileWatch struct {
 	dir     *dataDir
-	epoch   string // of this process's spool
+	epoch   string // the epoch of this process's spool
 	admin   *admin.Server
-	archive func() string // the local archive now; "" if there is none
+	archive func() string // returns the current local archive; "" if there is none
 	log     *slog.Logger
 
-	removed atomic.Pointer[string] // the parts that miss files; nil or empty if there are none
+	removed atomic.Pointer[string] // names of the parts whose files are missing; nil or empty if none are
 }
 
-// watchInterval is the time between two looks at the files. A file must be missing at two looks in a row: store and queue replace files.
+// watchInterval is the time between two looks at the files. Only a file that is missing in two consecutive looks counts, because store and queue
+// replace files.
 const watchInterval = 5 * time.Second
 
-// watched returns, for each part of wayside, patterns of files that exist as long as wayside runs, once they have existed. The store is not
-// among the parts while no books process answers: it is closed then, and has no log.
+// watched returns, for each part of wayside, patterns of files that, once they exist, exist as long as wayside is running. The store is not
+// among the parts while no books process responds, because it may be closed, and then has no log.
 func (w *fileWatch) watched(ctx context.Context) map[string][]string {
 	in := func(parent string, names ...string) (out []string) {
 		for _, name := range names {
@@ -53,9 +54,9 @@ func (w *fileWatch) watched(ctx context.Context) map[string][]string {
 	return watched
 }
 
-// missing compares one look at the watched files with those before.
+// missing compares each look at the watched files with the previous ones.
 type missing struct {
-	looks map[string]map[string]int // part → pattern that had a file → looks in a row since then at which it had none
+	looks map[string]map[string]int // part → pattern that has had a file → number of consecutive looks without one
 	lost  map[string]bool           // the result of the last look at a part
 }
 
@@ -63,8 +64,8 @@ func newMissing() missing {
 	return missing{looks: map[string]map[string]int{}, lost: map[string]bool{}}
 }
 
-// look returns, in a fixed order, the parts of which a file was missing at two looks in a row. A part that is not in watched keeps its last
-// result. A pattern that is no longer watched, such as that of a table that was replaced, is forgotten.
+// look returns, in a fixed order, the parts of which a file was missing in two consecutive looks. A part that is not in watched keeps its last
+// result. A pattern that is no longer watched, for example because its table was replaced, is forgotten.
 func (m *missing) look(watched map[string][]string) (parts []string) {
 	for _, part := range []string{"data directory", "spool", "store", "archive"} {
 		if patterns, known := watched[part]; known {
@@ -87,7 +88,7 @@ func (m *missing) look(watched map[string][]string) (parts []string) {
 	return parts
 }
 
-// run looks at the files at intervals until ctx is done, and reports removed ones in log and readiness.
+// run looks at the files at intervals until ctx is done, and reports removed files in the log and in /readyz.
 func (w *fileWatch) run(ctx context.Context) {
 	m := newMissing()
 	tick := time.NewTicker(watchInterval)
@@ -103,7 +104,7 @@ func (w *fileWatch) run(ctx context.Context) {
 			if now == "" {
 				w.log.Info("the files that were missing are back")
 			} else {
-				w.log.Error("files were removed while wayside uses them: their content is lost, and new data may be lost too; restore them from a backup, or start wayside again, which creates new ones",
+				w.log.Error("files were removed while wayside is using them: their content is lost, and new data may be lost, too; restore them from a backup, or start wayside again, which creates new ones",
 					"of", now, "data", w.dir.path)
 			}
 		}
@@ -115,7 +116,7 @@ func (w *fileWatch) run(ctx context.Context) {
 	}
 }
 
-// state is a line of /readyz?verbose.
+// state returns a line of /readyz?verbose.
 func (w *fileWatch) state() (bool, string) {
 	select {
 	case <-w.dir.locked:
@@ -123,7 +124,7 @@ func (w *fileWatch) state() (bool, string) {
 		return false, "none: the data directory cannot be used"
 	}
 	if parts := w.removed.Load(); parts != nil && *parts != "" {
-		return false, "removed while wayside uses them: " + *parts
+		return false, "removed while wayside is using them: " + *parts
 	}
 	return true, "in place"
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// A part is reported at the second look after one of its files was removed, and never before the file has been seen.
+// TestMissingFiles: a part is reported at the second look after one of its files was removed, and never if the file has not been seen before.
 func TestMissingFiles(t *testing.T) {
 	dir := t.TempDir()
 	watched := map[string][]string{
@@ -64,7 +64,7 @@ func TestMissingFiles(t *testing.T) {
 	want("put back", "spool")
 }
 
-// Without a books process that answers, the store is not judged: closing it removes its log.
+// TestMissingStoreWithoutBooks: without a responding books process, the store is not checked, because closing it removes its log.
 func TestMissingStoreWithoutBooks(t *testing.T) {
 	dir := t.TempDir()
 	log := filepath.Join(dir, "store", "00001.mem")
@@ -101,7 +101,7 @@ func TestMissingStoreWithoutBooks(t *testing.T) {
 	look("the books process has gone, and the store is not back", without, "store")
 }
 
-// TestFullDiskIsNamed: the description of a books process that is away names the full disk, which nobody would suspect.
+// TestFullDiskIsNamed: if no books process is running because the disk is full, the description says so, because nobody would suspect it.
 func TestFullDiskIsNamed(t *testing.T) {
 	dir, full := t.TempDir(), t.TempDir()
 	if err := syscall.Mount("tmpfs", full, "tmpfs", 0, "size=4m"); err != nil {
@@ -121,7 +121,7 @@ func TestFullDiskIsNamed(t *testing.T) {
 	}
 }
 
-// Files of the store are only named while a books process answers.
+// TestStoreIsNotWatchedWithoutBooks: files of the store are watched only while a books process responds.
 func TestStoreIsNotWatchedWithoutBooks(t *testing.T) {
 	dir := t.TempDir()
 	set, err := spool.Open(spool.Options{Dir: filepath.Join(dir, "spool"), QuarantineDir: filepath.Join(dir, "quarantine")})

@@ -9,7 +9,7 @@ import (
 	"github.com/wayside-proxy/wayside/proxy"
 )
 
-// proxyOptions translates the configuration for the proxy.
+// proxyOptions converts the configuration into the proxy's options.
 func proxyOptions(cfg *configs.Config, tls *proxy.TLSOptions, recorder proxy.Recorder, log *slog.Logger) proxy.Options {
 	return proxy.Options{
 		TLS:    tls,
@@ -37,15 +37,15 @@ func proxyOptions(cfg *configs.Config, tls *proxy.TLSOptions, recorder proxy.Rec
 	}
 }
 
-// logWarnings logs what is probably a mistake in a configuration.
+// logWarnings logs the probable mistakes in a configuration.
 func logWarnings(log *slog.Logger, cfg *configs.Config) {
 	for _, w := range cfg.Warnings() {
 		log.Warn("the configuration has a probable mistake", "place", w.Error())
 	}
 }
 
-// makeRoom gives the Go runtime processors in addition to those that event loops keep, and returns the number of loops: one for each
-// processor that this process may use.
+// makeRoom raises GOMAXPROCS, because each event loop permanently occupies one of the Go runtime's processors. It returns the number of loops:
+// one for each CPU that this process may use.
 func makeRoom(cfg *configs.Config) (loops int) {
 	loops = runtime.GOMAXPROCS(0)
 	if cfg.Proxy.Driver != string(proxy.DriverGoroutine) {
@@ -54,7 +54,7 @@ func makeRoom(cfg *configs.Config) (loops int) {
 	return loops
 }
 
-// adminGrace is how long running requests of the admin listeners may take at the end. It is part of shutdown.timeout.
+// adminGrace returns how long requests to the admin listeners may still take during a shutdown. It is part of shutdown.timeout.
 func adminGrace(cfg *configs.Config) time.Duration {
 	return min(time.Second, cfg.Shutdown.Timeout.Std()/10)
 }

@@ -11,14 +11,14 @@ import (
 	"github.com/wayside-proxy/wayside/configs"
 )
 
-// otherValues are valid values, different from the default, of keys for which the type alone does not say what is valid.
+// otherValues are valid non-default values for keys whose type alone does not determine what is valid.
 var otherValues = map[string]string{
 	"upstream": "http://127.0.0.1:2", "proxy_protocol": "10.0.0.0/8", "proxy.trusted_proxies": "10.0.0.0/8", "proxy.pass_fields": "CF-Connecting-IP",
 	"proxy.request_fields.remove": "X-A", "proxy.response_fields.remove": "X-A",
 	"record.exclude.paths": "/healthz", "record.exclude.user_agents": "kube-probe/", "record.client_address": "full",
 }
 
-// other returns a valid value of the key that is not its default.
+// other returns a valid value for a key that is not its default.
 func other(k configs.Key) string {
 	if v := otherValues[k.Path]; v != "" {
 		return v
@@ -36,8 +36,8 @@ func other(k configs.Key) string {
 	return "77"
 }
 
-// TestKeysThatTakeEffectAtOnceReachTheProxy: a reload reports these keys as in effect and gives the proxy new options, so each key must
-// change the options. The proxy has tests for what it does with them.
+// TestKeysThatTakeEffectAtOnceReachTheProxy: a reload reports these keys as in effect and gives the proxy new options, so each of these keys
+// must change the options. The proxy's own tests check what it does with them.
 func TestKeysThatTakeEffectAtOnceReachTheProxy(t *testing.T) {
 	load := func(environ ...string) *configs.Config {
 		cfg, err := configs.Load(configs.LoadOptions{Environ: append([]string{"WAYSIDE_UPSTREAM=http://127.0.0.1:1"}, environ...)})
@@ -57,8 +57,8 @@ func TestKeysThatTakeEffectAtOnceReachTheProxy(t *testing.T) {
 	}
 }
 
-// TestKeysReadAtTheStartNeedARestart: no reload can change a key that the traffic process reads from the configuration at the start (t.cfg)
-// and not from the one in effect (t.config), so a reload must not report it as changed.
+// TestKeysReadAtTheStartNeedARestart: a reload cannot change a key that the traffic process reads from the configuration at the start (t.cfg)
+// instead of the one in effect (t.config), so it must not report such a key as changed.
 func TestKeysReadAtTheStartNeedARestart(t *testing.T) {
 	effects := map[string]configs.Effect{}
 	for _, k := range configs.Keys() {
@@ -78,7 +78,7 @@ func TestKeysReadAtTheStartNeedARestart(t *testing.T) {
 		for _, match := range read.FindAllStringSubmatch(string(text), -1) {
 			effect, known := effects[strings.ToLower(match[1])]
 			if !known {
-				continue // a method, or a section
+				continue // it is a method or a section
 			}
 			found++
 			if effect != configs.EffectRestart {

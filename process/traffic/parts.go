@@ -26,10 +26,10 @@ import (
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// traffic holds the parts of the traffic process. Those that own state or have loops of their own are types of this package.
+// traffic contains the parts of the traffic process. Parts that own state or have their own loops are types of this package.
 type traffic struct {
 	opt      Options
-	cfg      *configs.Config // as at the start; for the one in effect see config
+	cfg      *configs.Config // the configuration at the start; for the one in effect see config
 	started  time.Time
 	log      *slog.Logger
 	level    *slog.LevelVar
@@ -39,7 +39,7 @@ type traffic struct {
 	dir       *dataDir
 	listeners listeners
 	spool     *spool.Set
-	server    *spool.Server // answers the books process's requests to the spool
+	server    *spool.Server // serves the books process's requests to the spool
 	recorder  proxy.Recorder
 	access    *accesslog.Log // nil without log.access
 	proxy     *proxy.Proxy
@@ -57,9 +57,9 @@ type traffic struct {
 	marker  marker
 	collect collectSocket // used with --no-collector
 
-	failed chan error // the first part that cannot continue
+	failed chan error // receives the error of the first part that cannot continue
 	parts  sync.WaitGroup
-	stop   context.CancelFunc // ends the parts, after shutdown
+	stop   context.CancelFunc // ends the parts after shutdown
 }
 
 // build creates all parts and starts none.
@@ -99,7 +99,7 @@ func (t *traffic) build() (err error) {
 	return err
 }
 
-// connect gives the parts of this package the others that they use; all but the admin server, which needs them itself.
+// connect gives the parts of this package access to the other parts that they use. The admin server is set up later, because it needs them all.
 func (t *traffic) connect() {
 	t.dir.describe = t.describe
 	t.marker = marker{log: t.log, wake: make(chan struct{}, 1)}
@@ -139,8 +139,8 @@ func (t *traffic) openSpool() (*spool.Set, error) {
 	})
 }
 
-// booksTimerSlack is how late the books process's timed waits may end. Badger alone checks forty times a second whether there is something
-// to compact; in common with other waits, that is four wake-ups a second (ADR 86).
+// booksTimerSlack is how late the books process's timed waits may end. Badger alone checks forty times a second whether there is something to
+// compact. With this slack, the kernel combines these and other waits into four wake-ups a second (ADR 86).
 const booksTimerSlack = 250 * time.Millisecond
 
 func (t *traffic) newChild() (*supervise.Supervisor, error) {
@@ -156,14 +156,14 @@ func (t *traffic) newChild() (*supervise.Supervisor, error) {
 	}), nil
 }
 
-// start starts all parts. They end through t.stop, or when forced is done; the context that it returns is theirs.
+// start starts all parts. It returns the context of the parts, which ends when t.stop is called or forced is done.
 func (t *traffic) start(forced context.Context) context.Context {
 	ctx, cancel := context.WithCancel(forced)
 	t.stop = cancel
 	loop := func(name string, run func(context.Context)) { t.part(name, func() error { run(ctx); return nil }) }
 	t.part("spool", func() error { return t.spool.Run(ctx) })
 	if t.access != nil {
-		loop("access log", func(ctx context.Context) { _ = t.access.Run(ctx) }) // a reader that went away is no reason to stop
+		loop("access log", func(ctx context.Context) { _ = t.access.Run(ctx) }) // that the reader has gone away is no reason to stop
 	}
 	loop("scrub", t.eraser.run)
 	loop("marks", t.marker.run)
@@ -174,7 +174,7 @@ func (t *traffic) start(forced context.Context) context.Context {
 	t.tls.serve(ctx, t)
 	loop("first connection to the upstream", func(ctx context.Context) {
 		if err := t.proxy.Reach(ctx); err != nil && ctx.Err() == nil {
-			t.log.Warn("the upstream cannot be reached; wayside answers for it until it can", "upstream", t.config.current().Destinations(), "error", err)
+			t.log.Warn("cannot reach the upstream; until it can be reached, clients get error responses", "upstream", t.config.current().Destinations(), "error", err)
 		}
 	})
 	t.part("admin", func() error { return t.admin.Serve(ctx, t.listeners.admin, adminGrace(t.cfg)) })
@@ -195,7 +195,7 @@ func (t *traffic) start(forced context.Context) context.Context {
 	return ctx
 }
 
-// part runs one part in the background. One that ends with an error ends the process.
+// part runs one part in the background. If the part returns an error, the process ends.
 func (t *traffic) part(name string, run func() error) {
 	t.parts.Go(func() {
 		if err := run(); err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, net.ErrClosed) {
@@ -204,16 +204,16 @@ func (t *traffic) part(name string, run func() error) {
 	})
 }
 
-// wait ends the remaining parts and closes the spool. The books process ends because its channels close.
+// wait ends the remaining parts and closes the spool. The books process ends because its channels are closed.
 func (t *traffic) wait() {
 	t.stop()
 	t.parts.Wait()
 	if err := t.spool.Close(); err != nil {
-		t.log.Warn("close spool", "error", err)
+		t.log.Warn("cannot close the spool", "error", err)
 	}
 }
 
-// published receives the data that the books process leaves with the traffic process.
+// published receives the data that the books process publishes to the traffic process.
 func (t *traffic) published(topic string, body []byte) error {
 	if topic != snapshot.Topic {
 		return fmt.Errorf("unknown topic %q", topic)
@@ -226,7 +226,7 @@ func (t *traffic) published(topic string, body []byte) error {
 	return nil
 }
 
-// limitMemory keeps the process near the memory that it aims for, unless the operator has set a limit.
+// limitMemory keeps the process close to its target for memory, unless the operator has set a limit.
 func (t *traffic) limitMemory(ctx context.Context) {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		memory, _ := process.Resources()
@@ -234,7 +234,7 @@ func (t *traffic) limitMemory(ctx context.Context) {
 	}
 }
 
-// describe is the content of run.json under the configuration in effect.
+// describe returns the content of run.json for the configuration in effect.
 func (t *traffic) describe() datadir.Info {
 	cfg := t.config.current()
 	return datadir.Info{
@@ -244,7 +244,7 @@ func (t *traffic) describe() datadir.Info {
 	}
 }
 
-// announce writes the first log lines and run.json. If run.json cannot be written, it is tried again until running is done.
+// announce writes the first log lines and run.json. If run.json cannot be written, announce keeps trying in the background until running is done.
 func (t *traffic) announce(running context.Context) datadir.Info {
 	info := t.describe()
 	t.log.Info("listening", "listen", info.Listen, "upstream", info.Upstream)

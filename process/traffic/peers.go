@@ -11,16 +11,16 @@ import (
 	"github.com/wayside-proxy/wayside/internal/link"
 )
 
-// peers knows which books process is connected, and whether it answers.
+// peers keeps track of which books process is connected, and whether it responds.
 type peers struct {
 	log       *slog.Logger
-	admin     *admin.Server                   // relays requests to the one that is connected
-	refresh   func(ctx context.Context) error // reads the store's figures, which are needed when it cannot be asked
-	meanwhile func() string                   // describes what happens to responses while none answers
-	arrived   chan struct{}                   // capacity 1: another one has connected
+	admin     *admin.Server                   // relays requests to the connected books process
+	refresh   func(ctx context.Context) error // fetches the store's figures, which are needed when the books process cannot be reached
+	meanwhile func() string                   // describes what happens to responses while no books process responds
+	arrived   chan struct{}                   // capacity 1; receives a value when a books process has connected
 
 	mu     sync.Mutex
-	dialer *link.Dialer // guarded by mu: of the one that connected last; nil while none is connected
+	dialer *link.Dialer // guarded by mu: leads to the books process that connected last; nil while none is connected
 }
 
 func (p *peers) away() bool {
@@ -29,7 +29,7 @@ func (p *peers) away() bool {
 	return p.dialer == nil
 }
 
-// connected makes the books process of dialer the one that is asked.
+// connected makes the books process behind dialer the one to which requests go.
 func (p *peers) connected(pid int, dialer *link.Dialer) {
 	p.log.Info("books process started", "pid", pid)
 	p.mu.Lock()
@@ -42,8 +42,8 @@ func (p *peers) connected(pid int, dialer *link.Dialer) {
 	}
 }
 
-// disconnected is called when the books process of dialer has ended; nil means the one that is connected. If another one has connected
-// since, that one stays.
+// disconnected is called when the books process behind dialer has ended; nil means the one that is connected. If another one has connected
+// since, that one stays connected.
 func (p *peers) disconnected(dialer *link.Dialer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -57,24 +57,24 @@ func (p *peers) disconnected(dialer *link.Dialer) {
 // pingInterval is the time between two pings of the books process.
 const pingInterval = 2 * time.Second
 
-// ping asks the books process at intervals whether it answers, so that nobody who needs to know that must wait for it. One that answers is
-// also asked for the figures of its store, if there are new ones.
+// ping checks at intervals whether the books process responds, so that nobody who needs to know has to wait for a response. If it responds, ping
+// also fetches its store's figures if they have changed.
 func (p *peers) ping(ctx context.Context) {
 	tick := time.NewTicker(pingInterval)
 	defer tick.Stop()
 	for silent := false; ; {
 		err := p.admin.PingBooks(ctx)
 		switch {
-		case err == nil && silent: // other errors do not show that it answers
+		case err == nil && silent: // only a successful ping shows that it responds again
 			silent = false
-			p.log.Info("the books process answers again")
+			p.log.Info("the books process responds again")
 		case errors.Is(err, admin.ErrBooksSilent) && !silent && ctx.Err() == nil:
 			silent = true
-			p.log.Warn("the books process does not answer; traffic is served", "meanwhile", p.meanwhile())
+			p.log.Warn("the books process does not respond; traffic is served", "meanwhile", p.meanwhile())
 		}
 		if err == nil {
 			if err := p.refresh(ctx); err != nil {
-				p.log.Debug("ask for the store's figures", "error", err)
+				p.log.Debug("cannot fetch the store's figures", "error", err)
 			}
 		}
 		select {

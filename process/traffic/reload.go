@@ -17,9 +17,9 @@ import (
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// reloader puts another configuration into effect while requests continue.
+// reloader puts a new configuration into effect while requests continue.
 type reloader struct {
-	load     func() (*configs.Config, error) // reads it again; nil if that is not possible
+	load     func() (*configs.Config, error) // reads the configuration again; nil if that is not possible
 	log      *slog.Logger
 	level    *slog.LevelVar
 	proxy    *proxy.Proxy
@@ -33,31 +33,31 @@ type reloader struct {
 	inEffect atomic.Pointer[configs.Config]
 
 	mu         sync.Mutex // held during a reload
-	queueLimit int64      // guarded by mu: of the spool, in bytes
+	queueLimit int64      // guarded by mu: limit of the spool's queue, in bytes
 
-	ok, failed atomic.Uint64 // reloads by result, for the metrics
-	last       atomic.Int64  // Unix time of the last successful one
+	ok, failed atomic.Uint64 // number of reloads by result, for the metrics
+	last       atomic.Int64  // Unix time of the last successful reload
 }
 
-// current is the configuration in effect.
+// current returns the configuration in effect.
 func (r *reloader) current() *configs.Config { return r.inEffect.Load() }
 
-// Reloaded is the answer to POST /-/reload: the keys that changed, by what happens with their new values.
+// Reloaded is the response to POST /-/reload: the keys that have changed, by what happens with their new values.
 type Reloaded struct {
-	Traffic []string `json:"in_effect"`        // apply to requests that begin from now on
-	Books   []string `json:"books_restarting"` // the books process starts again with them
-	// Restart are keys that keep their old values until wayside run is started again. If wayside collect is started separately
-	// (collector.enabled: false), they include those for which that must be started again.
+	Traffic []string `json:"in_effect"`        // keys whose new values apply to requests that begin from now on
+	Books   []string `json:"books_restarting"` // keys with whose new values the books process restarts
+	// Restart are the keys that keep their old values until wayside run is restarted. If wayside collect is started separately
+	// (collector.enabled: false), they include the keys for which that must be restarted.
 	Restart []string `json:"needs_restart"`
 }
 
-// reloadWait bounds how long a reload waits for the spool, which a slow disk may hold up.
+// reloadWait limits how long a reload waits for the spool, which a slow disk may delay.
 const reloadWait = 5 * time.Second
 
 var errNoReload = errors.New("this process has no configuration of its own to read again")
 
-// reload reads the configuration from the same place as at the start, checks all of it, and puts it into effect. After an error nothing
-// has changed.
+// reload reads the configuration from the same place as at the start, checks all of it, and puts it into effect. If it returns an error,
+// nothing has changed.
 func (r *reloader) reload() (any, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -67,7 +67,7 @@ func (r *reloader) reload() (any, error) {
 		r.log.Error("reload failed; the configuration stays as it was", "error", err)
 		return nil, err
 	}
-	if r.child == nil { // a books process that was started by hand has a configuration of its own
+	if r.child == nil { // a books process that was started by hand has its own configuration
 		change.Restart, change.Books = append(change.Restart, change.Books...), nil
 	}
 	r.ok.Add(1)
@@ -92,7 +92,7 @@ func (r *reloader) apply() (change configs.Change, err error) {
 		return change, err
 	}
 	merged, change := configs.Reload(r.current(), next)
-	if err := merged.Validate(); err != nil { // old values may not fit together with new ones
+	if err := merged.Validate(); err != nil { // old values may contradict new ones
 		return change, fmt.Errorf("together with the keys that only a restart can change: %w", err)
 	}
 	handover, err := merged.Handover()
@@ -107,10 +107,10 @@ func (r *reloader) apply() (change configs.Change, err error) {
 		return change, err
 	}
 	useCertificates()
-	_ = r.level.UnmarshalText([]byte(merged.Log.Level)) // validated
+	_ = r.level.UnmarshalText([]byte(merged.Log.Level)) // cannot fail: the level has been validated
 	r.inEffect.Store(merged)
 	if err := r.dir.update(); err != nil {
-		r.log.Warn("run.json could not be written, and still names the former upstream and archive", "error", err)
+		r.log.Warn("cannot write run.json, which still names the former upstream and archive", "error", err)
 	}
 	if limit := merged.QueueBytesMax(); limit != r.queueLimit {
 		r.limitQueue(limit)
@@ -125,9 +125,9 @@ func (r *reloader) limitQueue(limit int64) {
 	ctx, cancel := context.WithTimeout(context.Background(), reloadWait)
 	defer cancel()
 	if err := r.spool.LimitQueue(ctx, limit); err != nil {
-		r.log.Warn("the spool keeps its limit until wayside is started again", "bytes", r.queueLimit, "error", err)
+		r.log.Warn("cannot change the spool's limit; it keeps the old one until wayside is restarted", "bytes", r.queueLimit, "error", err)
 		return
 	}
-	r.log.Info("the spool's limit follows data.bytes_max", "bytes", limit, "before", r.queueLimit)
+	r.log.Info("the spool's limit was adjusted to data.bytes_max", "bytes", limit, "before", r.queueLimit)
 	r.queueLimit = limit
 }

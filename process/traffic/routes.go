@@ -12,7 +12,7 @@ import (
 	"github.com/wayside-proxy/wayside/proxy"
 )
 
-// proxyRoutes translates the routes of the configuration for the proxy. Files that they name have been read with the configuration.
+// proxyRoutes converts the routes in the configuration for the proxy. The files that they name were read together with the configuration.
 func proxyRoutes(cfg *configs.Config) []proxy.Route {
 	routes := make([]proxy.Route, 0, len(cfg.Routes))
 	for i := range cfg.Routes {
@@ -39,7 +39,7 @@ func proxyRoutes(cfg *configs.Config) []proxy.Route {
 	return routes
 }
 
-// noUsers makes the proxy refuse a route whose file of users has not been read. Without it, the route would be open.
+// noUsers makes the proxy refuse a route whose file of users has not been read. Without it, the route would be open to everyone.
 const noUsers = "# not read"
 
 func routeConditions(r *configs.Route) proxy.RouteConditions {
@@ -51,7 +51,7 @@ func routeConditions(r *configs.Route) proxy.RouteConditions {
 	return c
 }
 
-// routeNetworks parses addresses and networks. The configuration has been checked.
+// routeNetworks parses addresses and networks, which have already been validated.
 func routeNetworks(list []string) (networks []netip.Prefix) {
 	for _, s := range list {
 		if prefix, err := netip.ParsePrefix(s); err == nil {
@@ -63,7 +63,7 @@ func routeNetworks(list []string) (networks []netip.Prefix) {
 	return networks
 }
 
-// plainText is the type of a body in the configuration, and of a file whose name does not say what it is.
+// plainText is the media type of a body in the configuration, and of a file whose name does not reveal its type.
 const plainText = "text/plain; charset=utf-8"
 
 func routeResponse(r *configs.Respond) *proxy.RouteResponse {
@@ -78,7 +78,7 @@ func routeResponse(r *configs.Respond) *proxy.RouteResponse {
 	default:
 		response.ContentType = cmp.Or(mime.TypeByExtension(filepath.Ext(r.BodyFile)), plainText)
 	}
-	if len(response.Body) == 0 && r.Status >= http.StatusBadRequest { // a page says more than an empty one
+	if len(response.Body) == 0 && r.Status >= http.StatusBadRequest { // an error page is more helpful than an empty body
 		response.Body, response.ContentType = []byte(http.StatusText(r.Status)+"\n"), plainText
 	}
 	return response

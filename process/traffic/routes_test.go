@@ -122,7 +122,7 @@ func (s *site) get(path string, fields ...string) reply {
 	return reply{resp.StatusCode, string(body), resp.Header.Get("Location"), resp.Header.Get("Content-Type")}
 }
 
-// TestRoutesFromFileToResponse: what the configuration says is what clients get; a reload reads all files again.
+// TestRoutesFromFileToResponse: clients get the responses that the configuration describes, and a reload reads all files again.
 func TestRoutesFromFileToResponse(t *testing.T) {
 	t.Cleanup(http.DefaultTransport.(*http.Transport).CloseIdleConnections)
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -182,7 +182,7 @@ func TestRoutesFromFileToResponse(t *testing.T) {
 	}
 }
 
-// TestUnreadUsers: a route never loses its protection because the file of users has not been read.
+// TestUnreadUsers: a route does not lose its protection because its file of users has not been read.
 func TestUnreadUsers(t *testing.T) {
 	cfg := configs.Default()
 	cfg.Routes = []configs.Route{{Name: "admin", AuthFile: "users", Respond: &configs.Respond{Status: 200}}}
@@ -192,7 +192,7 @@ func TestUnreadUsers(t *testing.T) {
 	}
 }
 
-// TestWarningsAgreeWithMatching: `config check` warns of a route that can never match exactly if package route says so.
+// TestWarningsAgreeWithMatching: `config check` warns that a route can never match if, and only if, package route finds the same.
 func TestWarningsAgreeWithMatching(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 0))
 	some := func(from ...string) string { return from[r.IntN(len(from))] }
@@ -234,7 +234,7 @@ func TestWarningsAgreeWithMatching(t *testing.T) {
 	}
 }
 
-// TestAcceptedRoutesStart: whatever `config check` accepts in a route, the proxy can start with.
+// TestAcceptedRoutesStart: the proxy can start with every route that `config check` accepts.
 func TestAcceptedRoutesStart(t *testing.T) {
 	r := rand.New(rand.NewPCG(2, 0))
 	text := func(first string, parts ...string) string {

@@ -1,14 +1,14 @@
-// Package traffic is the traffic process. It forwards requests, records them in the spool, and answers the admin and the probes listener. It
-// starts the books process and asks it, over the channels of package link. It connects proxy, spool and admin under one configuration, and
-// never imports the store: nothing that the books do can fail, delay or crash a request.
+// Package traffic is the traffic process. It forwards requests, records them in the spool, and serves the admin listener and the probes
+// listener. It starts the books process and communicates with it through the channels of package link. It connects proxy, spool and admin
+// under one configuration. It never imports the store: nothing that the books process does can fail, delay or crash a request.
 //
 //   - run.go, shutdown.go: the process from start to end
 //   - parts.go: its parts, how they are created, connected and started; options.go: the options of the proxy
 //   - datadir.go: the data directory, whose problems do not stop traffic; missing.go: files that somebody removes from it
 //   - listen.go: the addresses; tls.go: certificates
 //   - peers.go: the books process as seen from here; collectsocket.go: how one that was started by hand connects
-//   - reload.go: another configuration while requests continue
-//   - accounting.go, forget.go: answers for which both processes are needed
+//   - reload.go: putting a new configuration into effect while requests continue
+//   - accounting.go, forget.go: API requests that involve both processes
 //   - marks.go: marks for the books
 //   - health.go, metrics.go: the state of the process while it runs
 package traffic
@@ -33,9 +33,9 @@ type Options struct {
 	Reload func() (*configs.Config, error)
 	// LogTo receives the log, AccessTo the access log (log.access). The process does not wait for their readers.
 	LogTo, AccessTo io.Writer
-	// Signals: SIGHUP reloads, any other signal stops the process, and a second one ends it without waiting for anything.
+	// Signals delivers signals: SIGHUP reloads, any other signal stops the process, and a second one ends it without waiting for anything.
 	Signals <-chan os.Signal
-	// Version and Commit are those of the program.
+	// Version and Commit identify the program.
 	Version, Commit string
 	// Unhardened is the error of [process.Harden].
 	Unhardened error
@@ -43,14 +43,14 @@ type Options struct {
 	Started func(datadir.Info)
 }
 
-// Run is the traffic process from start to exit. It stops when ctx is done or a signal arrives. The error wraps [datadir.ErrInUse] or
-// [datadir.ErrUnsafe], or is that of an address or of a part that failed.
+// Run runs the traffic process from start to exit. It stops when ctx is done or a signal arrives. The error wraps [datadir.ErrInUse] or
+// [datadir.ErrUnsafe], or is about an address that cannot be used or a part that failed.
 func Run(ctx context.Context, o Options) error {
 	cfg := o.Config
 	log, level, sink := logsink.Open(o.LogTo, cfg.Log.Level, cfg.Log.Format, "run")
 	defer sink.Close(logsink.CloseWait)
 	if !cfg.Admin.PProf {
-		runtime.MemProfileRate = 0 // without pprof nobody can read the heap profile, so no allocation needs to be sampled
+		runtime.MemProfileRate = 0 // do not sample allocations: without pprof, nobody can read the heap profile
 	}
 	t := &traffic{opt: o, cfg: cfg, started: time.Now().UTC(), log: log, level: level, logTo: sink}
 	if cfg.Log.Access {
@@ -89,7 +89,7 @@ func Run(ctx context.Context, o Options) error {
 	return nil
 }
 
-// untilStopped returns when the process must stop, and reloads until then. The error is that of a part that failed.
+// untilStopped handles signals until the process must stop. Its error is that of a part that failed.
 func (t *traffic) untilStopped(ctx context.Context) error {
 	for {
 		select {
@@ -98,7 +98,7 @@ func (t *traffic) untilStopped(ctx context.Context) error {
 			return nil
 		case s := <-t.opt.Signals:
 			if s == syscall.SIGHUP {
-				_, _ = t.config.reload() // logged
+				_, _ = t.config.reload() // reload logs its error
 				continue
 			}
 			t.log.Info("stopping", "signal", s.String(), "timeout", t.config.current().Shutdown.Timeout.String())

@@ -14,14 +14,15 @@ import (
 
 var errForced = errors.New("second signal")
 
-// sameSignal is the time in which a second signal counts as the first one. timeout(1), for one, signals a process and then its group.
+// sameSignal is the time within which a second signal counts as a repetition of the first. timeout(1), for example, signals a process and then
+// its group.
 const sameSignal = 20 * time.Millisecond
 
 // forceOnSecondSignal ends the shutdown at once when a second signal arrives.
 func (t *traffic) forceOnSecondSignal(force context.CancelCauseFunc) {
 	first := time.Now()
 	for s := range t.opt.Signals {
-		if s == syscall.SIGHUP || time.Since(first) < sameSignal { // too late for another configuration
+		if s == syscall.SIGHUP || time.Since(first) < sameSignal { // it is too late to reload
 			continue
 		}
 		t.log.Warn("second signal: ending at once; everything that is not archived stays in the data directory", "signal", s.String())
@@ -33,9 +34,9 @@ func (t *traffic) forceOnSecondSignal(force context.CancelCauseFunc) {
 	}
 }
 
-// shutdown stops in the order that loses nothing: no new traffic, then the last responses, then their events through queue, store and
-// archive. It ends when forced is done, or so long before shutdown.timeout is over that the books process can close its store. A books
-// process that has not ended after three quarters of that time is killed.
+// shutdown stops the process in an order that loses nothing: it refuses new traffic, waits for the last responses, and then for their events to
+// pass through queue, store and archive. It ends when forced is done, or early enough before the end of shutdown.timeout for the books process
+// to close its store. A books process that has not ended after three quarters of that time is killed.
 func (t *traffic) shutdown(forced context.Context) {
 	cfg := t.config.current()
 	timeout := cfg.Shutdown.Timeout.Std()
@@ -50,15 +51,15 @@ func (t *traffic) shutdown(forced context.Context) {
 	sleep(ctx, cfg.Shutdown.Delay.Std())
 	t.endTraffic(ctx, reserve)
 	if err := t.spool.Flush(ctx); err != nil {
-		t.log.Warn("flush spool", "error", err)
+		t.log.Warn("cannot flush the spool", "error", err)
 	}
 	rest := t.finishBooks(ctx)
 	t.eraser.scrub(ctx)
 	t.log.Info("stopped", append([]any{slog.String("took", time.Since(began).Round(time.Millisecond).String())}, rest...)...)
 }
 
-// endTraffic waits for the requests in flight. It leaves a third of the time, at most ten seconds, for the books, because recorded responses
-// must be drained and archived too. reserve is the part of this third that lies after ctx's deadline.
+// endTraffic waits for the requests in progress. It leaves a third of the time, at most ten seconds, for the books, because recorded responses
+// must still be drained and archived. reserve is the part of this third that lies after ctx's deadline.
 func (t *traffic) endTraffic(ctx context.Context, reserve time.Duration) {
 	if deadline, ok := ctx.Deadline(); ok {
 		books := max(0, min((time.Until(deadline)+reserve)/3, 10*time.Second)-reserve)
@@ -67,11 +68,11 @@ func (t *traffic) endTraffic(ctx context.Context, reserve time.Duration) {
 		defer cancel()
 	}
 	if err := t.proxy.Shutdown(ctx); err != nil {
-		t.log.Warn("requests were still running and have been cut", "error", err)
+		t.log.Warn("requests were still in progress and have been cut off", "error", err)
 	}
 }
 
-// finishBooks has the books process drain the spool and archive everything, and returns what is left, for the log.
+// finishBooks makes the books process drain the spool and archive everything. It returns log attributes that describe what is left.
 func (t *traffic) finishBooks(ctx context.Context) []any {
 	body, err := t.admin.AskBooks(ctx, http.MethodPost, admin.PathFinish)
 	left := []any{"left_in_spool", t.spool.Status().PendingEvents}
@@ -83,7 +84,7 @@ func (t *traffic) finishBooks(ctx context.Context) []any {
 		return []any{"books", err.Error()}
 	}
 	if t.child == nil {
-		return left // a books process that was started by hand may have finished before, and its own log has the figures
+		return left // a books process that was started by hand may already have ended; its own log has the figures
 	}
 	return append(left, done.Attrs()...)
 }

@@ -15,15 +15,16 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/certs"
 )
 
-// encryption is what TLS to clients needs beside the proxy. Its Store lives as long as the process, so that sessions survive reloads.
+// encryption has what TLS to clients needs in addition to the proxy. Its Store lives as long as the process, so that TLS sessions survive
+// reloads.
 type encryption struct {
-	store *certs.Store // nil: the listener speaks in the clear
+	store *certs.Store // nil if the listener does not use TLS
 	acme  *acme.Manager
 	log   *slog.Logger
-	port  int // to which redirect_http sends clients
+	port  int // port to which redirect_http sends clients
 }
 
-// loadCertificates reads the certificates of a configuration. The error names the key and its place.
+// loadCertificates reads the certificates that a configuration names. The error has the configuration key and its position.
 func loadCertificates(cfg *configs.Config) (*certs.Loaded, error) {
 	o := certs.Options{ClientCAFile: cfg.TLS.ClientCAFile, HTTP2: cfg.Proxy.HTTP2}
 	for _, c := range cfg.TLS.Certificates {
@@ -56,7 +57,7 @@ func (e *encryption) start(t *traffic) error {
 	return nil
 }
 
-// acmeOptions are those of the certificates that an authority issues. They are kept in the data directory.
+// acmeOptions returns the options for certificates that an authority issues. These certificates are kept in the data directory.
 func (e *encryption) acmeOptions(cfg *configs.Config) acme.Options {
 	o := acme.Options{
 		Dir: filepath.Join(cfg.Data.Dir, datadir.ACME), Hosts: cfg.TLS.ACME.Hosts, Directory: cfg.TLS.ACME.Directory, Email: cfg.TLS.ACME.Email,
@@ -66,12 +67,12 @@ func (e *encryption) acmeOptions(cfg *configs.Config) acme.Options {
 		if o.CAs, _ = x509.SystemCertPool(); o.CAs == nil {
 			o.CAs = x509.NewCertPool()
 		}
-		o.CAs.AppendCertsFromPEM([]byte(cfg.TLS.ACME.CA)) // validated
+		o.CAs.AppendCertsFromPEM([]byte(cfg.TLS.ACME.CA)) // cannot fail: the certificates have been validated
 	}
 	return o
 }
 
-// options are those of the proxy; nil: no TLS.
+// options returns the proxy's TLS options, or nil if TLS is off.
 func (e *encryption) options(cfg *configs.Config) *proxy.TLSOptions {
 	if e.store == nil {
 		return nil
@@ -79,7 +80,7 @@ func (e *encryption) options(cfg *configs.Config) *proxy.TLSOptions {
 	return &proxy.TLSOptions{Config: e.store.Config, Expiries: e.expiries, HTTPChallenge: e.acme.HTTPChallenge, HSTS: cfg.TLS.HSTS.Std(), Port: e.port}
 }
 
-// expiries are those of all certificates.
+// expiries returns when the certificates expire.
 func (e *encryption) expiries() []certs.Expiry {
 	list := e.store.Expiries()
 	for host, at := range e.acme.Expiries() {
@@ -88,7 +89,7 @@ func (e *encryption) expiries() []certs.Expiry {
 	return list
 }
 
-// reload reads the certificates of another configuration. The function that it returns puts them into effect.
+// reload reads the certificates that a new configuration names. The function that it returns puts them into effect.
 func (e *encryption) reload(cfg *configs.Config) (use func(), err error) {
 	if cfg.TLS.Enabled() != (e.store != nil) {
 		return nil, errors.New("a reload cannot switch TLS on or off: restart wayside")
@@ -106,7 +107,7 @@ func (e *encryption) reload(cfg *configs.Config) (use func(), err error) {
 	}, nil
 }
 
-// serve serves the listeners of traffic, each as a part of its own.
+// serve serves the listeners for traffic, each as a separate part.
 func (e *encryption) serve(ctx context.Context, t *traffic) {
 	if e.store == nil {
 		t.part("proxy", func() error { return t.proxy.Serve(t.listeners.traffic) })

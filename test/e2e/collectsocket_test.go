@@ -59,7 +59,7 @@ func TestCollectSocketWithoutDescriptors(t *testing.T) {
 	}
 	defer func() { _ = conn.Close() }()
 	eventually(t, "wayside run cannot accept", func() bool {
-		return strings.Contains(log.String(), "the collect socket cannot be served") && strings.Contains(log.String(), "too many open files")
+		return strings.Contains(log.String(), "cannot serve the collect socket") && strings.Contains(log.String(), "too many open files")
 	})
 	request("meanwhile")
 	lift()

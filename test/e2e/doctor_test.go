@@ -113,7 +113,7 @@ func TestDoctor(t *testing.T) {
 		"an archive beside the books": {func(t *testing.T, p *patient) {
 			delete(p.flags, "archive")
 			write(t, filepath.Join(p.flags["data"], "lock"), "")
-		}, "archive", doctor.Warning, "loses both"},
+		}, "archive", doctor.Warning, "both are lost"},
 		"an archive below a plain file": {func(t *testing.T, p *patient) {
 			write(t, filepath.Join(p.dir, "file"), "")
 			p.flags["archive"] = "file://" + p.dir + "/file/archive"

@@ -25,7 +25,7 @@ func TestNewcomer(t *testing.T) {
 		t.Errorf("exit %d\n%s%s", code, out, errs)
 	}
 	code, _, errs = archiveCommand(t, w, nil, "archive", "rebuild", "--data", w.DataDir)
-	if code != 75 || !strings.Contains(errs, "wayside runs on "+w.DataDir+" with pid "+strconv.Itoa(w.PID())) {
+	if code != 75 || !strings.Contains(errs, "wayside is using "+w.DataDir+" (pid "+strconv.Itoa(w.PID())) {
 		t.Errorf("exit %d\n%s", code, errs)
 	}
 	code, out, errs = archiveCommand(t, w, nil, "job", "archive", "--all", "--data", w.DataDir)
@@ -56,6 +56,6 @@ func TestUpstreamAway(t *testing.T) {
 	eventually(t, "the log and /readyz?verbose report it", func() bool {
 		ready, err := w.Ask(t.Context(), http.MethodGet, "/readyz?verbose")
 		return err == nil && strings.Contains(string(ready), "[!] upstream: ") && strings.Contains(string(ready), "connection refused; no success since ") &&
-			strings.HasSuffix(string(ready), "ok\n") && strings.Contains(log.String(), "the upstream cannot be reached")
+			strings.HasSuffix(string(ready), "ok\n") && strings.Contains(log.String(), "cannot reach the upstream")
 	})
 }

@@ -67,7 +67,7 @@ func TestNoPermissionToCreateTheDataDirectory(t *testing.T) {
 // first. wayside's own files cause no warning.
 func TestDirectoryWithOtherFiles(t *testing.T) {
 	t.Parallel()
-	const warning = "not empty, and not made by wayside"
+	const warning = "not empty and was not made by wayside"
 	for name, foreign := range map[string]bool{"photo.jpg": true, "archive": false, "lost+found": false} {
 		w, log := newWayside(t, origin(t))
 		if err := os.MkdirAll(filepath.Join(w.DataDir, name), 0o750); err != nil {

@@ -42,7 +42,7 @@ func TestRemovedFiles(t *testing.T) {
 			remove(t, w.DataDir, name)
 			eventually(t, "wayside reports the missing files", func() bool {
 				ready, err := w.Ask(t.Context(), http.MethodGet, "/readyz?verbose")
-				return err == nil && strings.Contains(string(ready), "[!] files: removed while wayside uses them: "+part+"\n") && strings.Contains(log.String(), "files were removed while wayside uses them")
+				return err == nil && strings.Contains(string(ready), "[!] files: removed while wayside is using them: "+part+"\n") && strings.Contains(log.String(), "files were removed while wayside is using them")
 			})
 			if name != "." {
 				return

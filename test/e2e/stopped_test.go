@@ -67,9 +67,9 @@ func TestStoppedBooks(t *testing.T) {
 		return err == nil && strings.Contains(string(body), "[!] books: the books process is connected and has not answered since")
 	})
 	signalBooks(t, w, syscall.SIGCONT)
-	eventually(t, "the books process answers again", func() bool {
+	eventually(t, "the books process responds again", func() bool {
 		body, err := w.Ask(t.Context(), http.MethodGet, "/readyz?verbose")
-		return err == nil && strings.Contains(string(body), "[+] books: connected") && strings.Contains(log.String(), "the books process answers again")
+		return err == nil && strings.Contains(string(body), "[+] books: connected") && strings.Contains(log.String(), "the books process responds again")
 	})
 	eventually(t, "the contents of the store are known while the books process is stopped", func() bool {
 		time.Sleep(time.Second) // the books process runs for this time

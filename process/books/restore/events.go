@@ -1,9 +1,9 @@
 // Package restore makes data directories from an archive: [Events] restores events with their statistics, for queries; [Statistics]
-// adds up the statistics alone, for a wayside that continues after its disk was lost. [Compare] compares an archive with a store,
+// adds up only the statistics, for a wayside that continues after its disk was lost. [Compare] compares an archive with a store
 // and changes nothing.
 //
-// A new store is made in a separate folder and moved into the directory when it is complete (newdir.go), so that an incomplete one is never
-// used.
+// A new store is made in a separate folder and moved into the data directory when it is complete (newdir.go), so that an incomplete one is
+// never used.
 package restore
 
 import (
@@ -24,8 +24,8 @@ import (
 	"github.com/wayside-proxy/wayside/uploader/reader"
 )
 
-// Events makes a data directory in dir, which must not have a store, with the events of an archive, their statistics, and a
-// verified copy of their objects below archive/. The catalogue says that all of them are archived.
+// Events makes a data directory in dir, which must not contain a store. It contains the events from an archive, their statistics, and a
+// verified copy of their objects below archive/. In its catalogue, all of the objects are archived.
 func Events(ctx context.Context, from uploader.Target, dir string, o reader.CopyOptions) (*reader.Copied, error) {
 	to, err := uploader.OpenTarget(ctx, filepath.Join(dir, "archive"), uploader.TargetOptions{DataDir: dir})
 	if err != nil {
@@ -54,27 +54,27 @@ func Events(ctx context.Context, from uploader.Target, dir string, o reader.Copy
 	return copied, err
 }
 
-// inOrder returns epochs in the order in which they began, which their IDs contain. The store shows events in the order in which it
-// got their epochs.
+// inOrder returns epochs in the order in which they began, which is the order of their IDs. The store shows events in the order in which it
+// received their epochs.
 func inOrder[T any](epochs map[uuid.UUID]T) []uuid.UUID {
 	return slices.SortedFunc(maps.Keys(epochs), func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) })
 }
 
-// restorer applies the events of one epoch to a store. A batch never has events of two objects of one hour, so that each block
-// belongs to one object and the catalogue can name it.
+// restorer applies the events of one epoch to a store. A batch never has events from two objects of the same hour, so that each block
+// belongs to one object, which the catalogue can name.
 type restorer struct {
 	s       *store.Store
 	target  uploader.Target
 	epoch   uuid.UUID
 	batch   store.Batch
-	last    map[time.Time]string        // by hour: the object of the event that was added last
-	owners  []owner                     // the changes of last, in the order of sequence numbers
+	last    map[time.Time]string        // by hour: the object that contains the event added last
+	owners  []owner                     // every change of last, in the order of sequence numbers
 	objects map[string]*uploader.Object // by key
 	rows    uint64
 	dropped map[string]uint64
 }
 
-// owner says which object has the events of an hour from a sequence number on.
+// owner states which object has the events of an hour from a given sequence number on.
 type owner struct {
 	hour int64
 	from uint64
@@ -131,7 +131,7 @@ func (r *restorer) add(l *uploader.Line) {
 	if e.IsResponse() {
 		r.rows++
 	} else {
-		r.dropped[l.ErrorType] = l.Dropped // lines are in the order of seq, and the last number counts
+		r.dropped[l.ErrorType] = l.Dropped // lines are in order of seq, so the last figure wins
 	}
 	r.batch.Items = append(r.batch.Items, store.Item{Seq: l.Seq, Host: name.Host, Method: name.Method, Label: name.Label, Event: e})
 	r.batch.LastSeq = l.Seq
@@ -146,7 +146,7 @@ func (r *restorer) flush() error {
 	return err
 }
 
-// catalogue enters the epoch's objects as verified, so that nothing is archived a second time.
+// catalogue adds the epoch's objects to the store's catalogue as verified, so that nothing is archived a second time.
 func (r *restorer) catalogue(ctx context.Context) error {
 	for {
 		pending, err := r.s.Pending(ctx, time.Now().Add(24*time.Hour))

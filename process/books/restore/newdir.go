@@ -13,12 +13,12 @@ import (
 
 const (
 	ledgersFile = datadir.StoreDir + ".ledgers"
-	buildingDir = datadir.StoreDir + ".building" // within the data directory: rename does not work between volumes
+	buildingDir = datadir.StoreDir + ".building" // within the data directory, because rename does not work across volumes
 )
 
 // newDataDir makes a store in a separate folder and moves it into the data directory after fill has succeeded, so that an
-// incomplete store is never used. The directory may have other contents, such as an archive or a spool, but no store. The lock
-// keeps a books process from making one in the meantime.
+// incomplete store is never used. The directory may have other contents, such as an archive or a spool, but no store. A lock
+// prevents a books process from creating one in the meantime.
 func newDataDir(dir string, fill func(*store.Store) error) (err error) {
 	if err := datadir.Create(dir); err != nil {
 		return err
@@ -32,7 +32,7 @@ func newDataDir(dir string, fill func(*store.Store) error) (err error) {
 	}
 	defer func() { _ = lock.Release() }()
 	if _, err := os.Lstat(filepath.Join(dir, datadir.StoreDir)); err == nil {
-		return fmt.Errorf("%s holds a store already: name another directory", dir)
+		return fmt.Errorf("%s already contains a store: name another directory", dir)
 	}
 	building := filepath.Join(dir, buildingDir)
 	if err := os.RemoveAll(building); err != nil {
@@ -52,8 +52,8 @@ func newDataDir(dir string, fill func(*store.Store) error) (err error) {
 	return moveIn(dir, building)
 }
 
-// moveIn moves a new store and its other files into a data directory without one. It moves the store last: if it fails before, the
-// next attempt begins again.
+// moveIn moves a new store and the files that belong to it into a data directory without a store. It moves the store last: if it fails before
+// that, the next attempt starts from the beginning.
 func moveIn(dir, building string) error {
 	entries, err := os.ReadDir(building)
 	if err != nil {
@@ -62,13 +62,13 @@ func moveIn(dir, building string) error {
 	for _, e := range entries {
 		to := filepath.Join(dir, e.Name())
 		if _, err := os.Lstat(to); err == nil || e.Name() == datadir.StoreDir || e.Name() == ledgersFile {
-			continue // the directory's own lock or quarantine, or a name that is moved below
+			continue // the new folder's own lock or quarantine, or a file that is moved below
 		}
 		if err := os.Rename(filepath.Join(building, e.Name()), to); err != nil {
 			return err
 		}
 	}
-	// Ledgers of an earlier store in this directory do not belong to the new one. Replace or remove them.
+	// Ledgers from an earlier store in this directory do not belong to the new one. Replace or remove them.
 	err = os.Rename(filepath.Join(building, ledgersFile), filepath.Join(dir, ledgersFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		err = os.RemoveAll(filepath.Join(dir, ledgersFile))

@@ -22,7 +22,7 @@ import (
 
 const responses = 300
 
-// archive makes a data directory with responses of one epoch in two hours, and archives them all.
+// archive makes a data directory with the responses of one epoch in two different hours, and archives all of them.
 func archive(t *testing.T) (dir string, target uploader.Target) {
 	t.Helper()
 	dir = t.TempDir()
@@ -64,7 +64,7 @@ func openStore(t *testing.T, dir string) *store.Store {
 	return s
 }
 
-// wantCounted wants all responses in the rows of the store in dir, and every plan of its catalogue in this state.
+// wantCounted checks that all responses are in the rows of the store in dir, and that every plan in its catalogue has the given state.
 func wantCounted(t *testing.T, dir string, state catalogue.State) {
 	t.Helper()
 	s := openStore(t, dir)
@@ -89,7 +89,7 @@ func wantCounted(t *testing.T, dir string, state catalogue.State) {
 	}
 }
 
-// TestBothWaysBack: statistics and events from the archive equal those of the store. A directory with a store is refused.
+// TestBothWaysBack: statistics and events restored from the archive equal those in the store. A directory with a store is refused.
 func TestBothWaysBack(t *testing.T) {
 	dir, target := archive(t)
 	cfg := configs.Default()
@@ -108,12 +108,12 @@ func TestBothWaysBack(t *testing.T) {
 		t.Fatalf("%+v, %v", copied, err)
 	}
 	wantCounted(t, restored, catalogue.Verified)
-	if _, err := Statistics(t.Context(), target, rebuilt, &cfg, reader.RebuildOptions{}); err == nil || !strings.Contains(err.Error(), "holds a store already") {
+	if _, err := Statistics(t.Context(), target, rebuilt, &cfg, reader.RebuildOptions{}); err == nil || !strings.Contains(err.Error(), "already contains a store") {
 		t.Error(err)
 	}
 }
 
-// TestCompareSeesWhatTheStoreLacks: a row that only the archive has.
+// TestCompareSeesWhatTheStoreLacks: Compare finds a row that is only in the archive.
 func TestCompareSeesWhatTheStoreLacks(t *testing.T) {
 	_, target := archive(t)
 	cfg, late := configs.Default(), filepath.Join(t.TempDir(), "late")
@@ -122,12 +122,12 @@ func TestCompareSeesWhatTheStoreLacks(t *testing.T) {
 		t.Fatal(err)
 	}
 	found, err := Compare(t.Context(), target, late, reader.RebuildOptions{})
-	if err != nil || found.Local.Equal != 1 || found.Local.Missing != 1 || !strings.Contains(found.Local.Examples[0], "in the archive only") {
+	if err != nil || found.Local.Equal != 1 || found.Local.Missing != 1 || !strings.Contains(found.Local.Examples[0], "only in the archive") {
 		t.Errorf("%+v, %v", found.Local, err)
 	}
 }
 
-// TestCompareSeesADifference: a row that only the store has, and a directory in use.
+// TestCompareSeesADifference: Compare finds a row that is only in the store, and refuses a directory in use.
 func TestCompareSeesADifference(t *testing.T) {
 	dir, target := archive(t)
 	s := openStore(t, dir)
@@ -151,7 +151,7 @@ func TestCompareSeesADifference(t *testing.T) {
 	}
 }
 
-// TestBrokenOff: after an error, the directory has no store and can be made again.
+// TestBrokenOff: after an error, the directory contains no store, and another attempt succeeds.
 func TestBrokenOff(t *testing.T) {
 	into := filepath.Join(t.TempDir(), "into")
 	failed := errors.New("broken off")

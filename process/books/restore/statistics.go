@@ -30,13 +30,13 @@ type Rebuilt struct {
 // Comparison compares the rows of an archive with those of a store.
 type Comparison struct {
 	Equal     int      `json:"equal"`     // rows that are the same in every count and every bin
-	Different int      `json:"different"` // rows that are in both and differ
+	Different int      `json:"different"` // rows that are on both sides but differ
 	Missing   int      `json:"missing"`   // rows of these hours that are on one side only
 	Examples  []string `json:"examples,omitempty"`
 }
 
-// Statistics makes a data directory in dir, which must not have a store, with the hourly statistics of an archive, its catalogue,
-// and the path table that cfg asks for. wayside run can continue with it.
+// Statistics makes a data directory in dir, which must not contain a store, with the hourly statistics of an archive, its catalogue, and the
+// path table that cfg asks for. wayside run can continue with that directory.
 func Statistics(ctx context.Context, from uploader.Target, dir string, cfg *configs.Config, o reader.RebuildOptions) (done Rebuilt, err error) {
 	err = newDataDir(dir, func(s *store.Store) error {
 		known := collector.NewKnownRows()
@@ -69,7 +69,7 @@ func Statistics(ctx context.Context, from uploader.Target, dir string, cfg *conf
 	return done, err
 }
 
-// relearn computes the path table again from the rows.
+// relearn recomputes the path table from the rows.
 func relearn(ctx context.Context, s *store.Store, cfg *configs.Config, known *collector.KnownRows) error {
 	labeler, err := books.NewLabeler(cfg)
 	if err != nil {
@@ -78,8 +78,8 @@ func relearn(ctx context.Context, s *store.Store, cfg *configs.Config, known *co
 	return s.SetPathState(ctx, known.Relearn(labeler))
 }
 
-// Compare adds up the statistics of an archive and compares them with a copy of the store in dir, if there is one. The error wraps
-// [datadir.ErrInUse] if a wayside uses the directory.
+// Compare adds up the statistics in an archive and compares them with a copy of the store in dir, if there is one. The error wraps
+// [datadir.ErrInUse] if a wayside is using the directory.
 func Compare(ctx context.Context, from uploader.Target, dir string, o reader.RebuildOptions) (done Rebuilt, err error) {
 	var s *store.Store
 	if _, err := os.Stat(filepath.Join(dir, datadir.StoreDir)); err == nil {
@@ -87,7 +87,7 @@ func Compare(ctx context.Context, from uploader.Target, dir string, o reader.Reb
 		s, end, err = books.OpenCopy(dir, slog.New(slog.DiscardHandler))
 		if errors.Is(err, datadir.ErrInUse) {
 			if info, runs := datadir.ReadInfo(dir); runs == nil {
-				return done, fmt.Errorf("%w: wayside runs on %s with pid %d; stop it, or give --into", datadir.ErrInUse, dir, info.PID)
+				return done, fmt.Errorf("%w: wayside is using %s (pid %d); stop it, or give --into", datadir.ErrInUse, dir, info.PID)
 			}
 			return done, fmt.Errorf("%w; stop it, or give --into", err)
 		}
@@ -106,7 +106,7 @@ func Compare(ctx context.Context, from uploader.Target, dir string, o reader.Reb
 	return done, nil
 }
 
-// examplesMax limits the differences that are described.
+// examplesMax limits the number of differences that are described.
 const examplesMax = 10
 
 // hour compares the rows of one hour.
@@ -125,7 +125,7 @@ func (c *Comparison) hour(ctx context.Context, s *store.Store, keys []stats.Key,
 		row := archived[k]
 		delete(archived, k)
 		if row == nil {
-			differ(&c.Missing, k, "%d responses in the store only", local.Count)
+			differ(&c.Missing, k, "%d responses only in the store", local.Count)
 			return nil
 		}
 		x, _ := row.AppendBinary(nil) // its error is always nil
@@ -138,7 +138,7 @@ func (c *Comparison) hour(ctx context.Context, s *store.Store, keys []stats.Key,
 		return nil
 	})
 	for k, row := range archived {
-		differ(&c.Missing, k, "%d responses in the archive only", row.Count)
+		differ(&c.Missing, k, "%d responses only in the archive", row.Count)
 	}
 	return err
 }

@@ -24,14 +24,15 @@ export GORACE="${GORACE:-} atexit_sleep_ms=20"
 # The slowest packages come first, so the others run next to them.
 all=$((!$#))
 ((all)) && set -- ./test/e2e/... ./uploader/... ./cmd/wayside ./collector/store ./...
-# A test that hangs must not hide the reports of the others, so the limit is below the time of a CI job.
-CGO_ENABLED=1 go test -race -timeout 12m "$@"
+# A test that hangs must not hide the reports of the others, so the limit is below the time of a CI job. On a quiet machine the slowest
+# package takes five minutes.
+CGO_ENABLED=1 go test -race -timeout 30m "$@"
 status=$?
 if ((all)); then
 	# The tests above use event loops. What a response looks like, and what is recorded, must not depend on the driver.
-	CGO_ENABLED=1 go test -race -timeout 12m ./proxy ./proxy/difftest -args -driver goroutine || status=1
+	CGO_ENABLED=1 go test -race -timeout 30m ./proxy ./proxy/difftest -args -driver goroutine || status=1
 	# Nor on TLS.
-	CGO_ENABLED=1 go test -race -timeout 12m ./proxy -args -tls || status=1
+	CGO_ENABLED=1 go test -race -timeout 30m ./proxy -args -tls || status=1
 fi
 took=$((SECONDS - begin))
 echo

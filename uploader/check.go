@@ -42,10 +42,13 @@ func CheckCatalogue(ctx context.Context, plans []*catalogue.Plan, ts *Targets) (
 	return c, nil
 }
 
-// checkObject compares one object with the catalogue and records the result. Zero fields of want are unknown.
+// checkObject compares one object with the catalogue and records the result. Zero fields of want are unknown. Only what the archive itself
+// says is a problem: a broken connection, or a caller that has left, proves nothing about the object.
 func checkObject(ctx context.Context, c *verify.Check, t Target, p *catalogue.Plan, key string, want built) {
-	body, meta, err := t.Get(ctx, key)
+	err := compareObject(ctx, t, p, key, want)
 	switch {
+	case err == nil:
+		c.Checked++
 	case errors.Is(err, ErrNotFound):
 		c.Checked++
 		hint := ""
@@ -53,35 +56,38 @@ func checkObject(ctx context.Context, c *verify.Check, t Target, p *catalogue.Pl
 			hint = "; if the archive has moved, name it with --archive"
 		}
 		c.Problem("%s: not found in %s%s", key, t, hint)
-		return
-	case err != nil && !errors.Is(err, ErrDamaged):
-		c.CannotMake("%s: the archive could not be read: %v", key, err)
-		return
-	}
-	c.Checked++
-	if err == nil {
-		var raw hash.Hash
-		if want.rawSHA256 == "" {
-			raw = sha256.New()
-		}
-		var found *built
-		found, err = digest(body, cmp.Or(want.rawBytes, rawBytesMax), raw)
-		if err = errors.Join(err, body.Close()); err == nil {
-			err = want.differs(found, p, meta, t.MetaBytesMax())
-		}
-	}
-	if err != nil {
+	case errors.Is(err, ErrDamaged):
+		c.Checked++
 		c.Problem("%s: %v", key, err)
+	default:
+		c.CannotMake("%s: the archive could not be read: %v", key, err)
 	}
 }
 
-// differs returns an error if an object or its metadata is not what the catalogue says.
+// compareObject returns an error that wraps ErrNotFound, ErrDamaged if the object is not what the catalogue says, or an error of the target.
+func compareObject(ctx context.Context, t Target, p *catalogue.Plan, key string, want built) error {
+	body, meta, err := t.Get(ctx, key)
+	if err != nil {
+		return err
+	}
+	var raw hash.Hash
+	if want.rawSHA256 == "" {
+		raw = sha256.New()
+	}
+	found, err := digest(body, cmp.Or(want.rawBytes, rawBytesMax), raw)
+	if err = errors.Join(err, body.Close()); err != nil {
+		return err
+	}
+	return want.differs(found, p, meta, t.MetaBytesMax())
+}
+
+// differs returns an error that wraps ErrDamaged if an object or its metadata is not what the catalogue says.
 func (want built) differs(found *built, p *catalogue.Plan, meta map[string]string, metaMax int) error {
 	want.rawBytes = cmp.Or(want.rawBytes, found.rawBytes)
 	want.rawSHA256 = cmp.Or(want.rawSHA256, found.rawSHA256)
 	want.objectSHA256 = cmp.Or(want.objectSHA256, found.objectSHA256)
 	if found.objectBytes != want.objectBytes || found.objectSHA256 != want.objectSHA256 || found.lines != want.lines || found.rawBytes != want.rawBytes {
-		return fmt.Errorf("%d lines in %d bytes with hash %s; the catalogue says %d lines in %d bytes with hash %s",
+		return Damagedf("%d lines in %d bytes with hash %s; the catalogue says %d lines in %d bytes with hash %s",
 			found.lines, found.objectBytes, found.objectSHA256, want.lines, want.objectBytes, want.objectSHA256)
 	}
 	expected := planMeta(p, &want, metaMax)
@@ -90,7 +96,7 @@ func (want built) differs(found *built, p *catalogue.Plan, meta map[string]strin
 		delete(expected, MetaRuns)
 	}
 	if d := metaDiffers(expected, meta); d != "" {
-		return fmt.Errorf("metadata: %s", d)
+		return Damagedf("metadata: %s", d)
 	}
 	return nil
 }

@@ -78,9 +78,9 @@ func verifyStore(ctx context.Context, cfg *configs.Config, log *slog.Logger, rep
 		return nil
 	}
 	b := &books{cfg: cfg, log: log, store: s}
-	checks, err := b.verify(ctx, local)
+	checks, damage, err := b.verify(ctx, local)
 	report.Add(checks...)
-	if damage := store.Damage(checks); damage != "" && datadir.CheckUser(cfg.Data.Dir) == nil {
+	if damage != "" && datadir.CheckUser(cfg.Data.Dir) == nil {
 		if err := store.Condemn(from, damage); err != nil {
 			c.CannotMake("is damaged, and cannot be marked for the next start to set it aside: %v", err)
 		} else {
@@ -104,25 +104,30 @@ func noStore(from string, c *verify.Check) map[uuid.UUID]uint64 {
 	return map[uuid.UUID]uint64{}
 }
 
-// verify checks the store and, unless local is set, the archive.
-func (b *books) verify(ctx context.Context, local bool) ([]*verify.Check, error) {
-	checks, err := b.store.Verify(ctx)
-	if err != nil || local {
-		return checks, err
+// verify checks the store and, unless local is set, the archive. If the store is unfit for use, damage says why. Whatever is wrong in the
+// archive must not condemn the store: the next store would be filled again from that archive.
+func (b *books) verify(ctx context.Context, local bool) (checks []*verify.Check, damage string, err error) {
+	checks, err = b.store.Verify(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	damage = store.Damage(checks)
+	if local {
+		return checks, damage, nil
 	}
 	var plans []*catalogue.Plan
 	err = plansOf(ctx, b.store, func(p *catalogue.Plan) error { plans = append(plans, p); return nil })
 	if err != nil {
-		return checks, err
+		return checks, damage, err
 	}
 	target, err := OpenTarget(ctx, b.cfg, b.log)
 	if err != nil {
 		c := &verify.Check{Name: "archive", Of: "archives"}
 		c.CannotMake("cannot be opened, and was not checked: %v", err)
-		return append(checks, c), nil
+		return append(checks, c), damage, nil
 	}
 	archive, err := uploader.CheckCatalogue(ctx, plans, uploader.NewTargets(target, TargetOptions(b.cfg, b.log)))
-	return append(checks, archive), err
+	return append(checks, archive), damage, err
 }
 
 // serveVerify handles a verification request from the traffic process. If the store is damaged, the books process stops: the next one, which
@@ -130,9 +135,8 @@ func (b *books) verify(ctx context.Context, local bool) ([]*verify.Check, error)
 func (b *books) serveVerify(w http.ResponseWriter, r *http.Request) {
 	b.verifying.Lock() // a verification whose client has gone away may still be running
 	defer b.verifying.Unlock()
-	checks, err := b.verify(r.Context(), r.URL.Query().Get("local") == "true")
+	checks, damage, err := b.verify(r.Context(), r.URL.Query().Get("local") == "true")
 	reply(w, checks, err)
-	damage := store.Damage(checks)
 	if damage == "" || b.damaged == nil {
 		return
 	}

@@ -119,12 +119,13 @@ func (o options) do(ctx context.Context) error {
 	return o.all(ctx, dir, runs)
 }
 
-const rowHead = `# Attacks
+const rowHead = `# Evidence: attacks
 
-` + "`make hostile`" + ` appends a row for each attack; the comments of test/hostile explain the attacks and the measurements. The
-memory limit is 256 MiB for both processes, and each has 4,096 descriptors. The attacker, the client and the origin
-share the two cores. "a → b" is the baseline and the figure under attack. Version 1 of cgroups counts the buffers of
-sockets separately, here without a limit; version 2 counts them towards the limit.
+` + "`make hostile`" + ` attacks the real binary and appends a row for each attack; the comments in test/hostile explain the
+attacks and the measurements. Both processes together have 256 MiB of memory, and each has 4,096 descriptors. The
+attacker, the client and the origin share the two cores. "a → b" means that a figure was a without the attack and b
+under attack. Version 1 of cgroups counts socket buffers separately, here without a limit; version 2 counts them towards
+the limit.
 
 | date | commit | attack | seconds | connections held, opened | healthy requests, failed | p50 ms | p99 ms (ratio) | slowest /livez | other reads answered | MiB traffic, books, cgroup, sockets | descriptors | CPU % traffic, books, attacker | idle CPU % traffic, books | verdict |
 |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|

@@ -65,7 +65,8 @@ func TestBufferReadsBackAtEverySize(t *testing.T) {
 	}
 }
 
-// TestBufferIsTrimmed: after trim, the buffer keeps the pages that were written since the last one. The others are given back, and are zero.
+// TestBufferIsTrimmed: after trim, the buffer keeps the pages that were written since the last one. The others are
+// given back, and are zero.
 func TestBufferIsTrimmed(t *testing.T) {
 	smallBuffer(t)
 	page := os.Getpagesize()

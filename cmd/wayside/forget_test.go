@@ -8,7 +8,7 @@ import (
 // TestForgetSaysWhatItFound: forget says if nothing matched, and if archive objects could be rewritten.
 func TestForgetSaysWhatItFound(t *testing.T) {
 	dir := archived(t, "")
-	const again = "--archive writes objects again whose events are all still in the store"
+	const again = "--archive rewrites those objects whose events are all still in the store"
 	if said := command(t, exitOK, "forget", "/nope", "--yes", "--data", dir); !strings.Contains(said, "nothing matched; forgotten: 0 rows") || strings.Contains(said, again) {
 		t.Error(said)
 	}

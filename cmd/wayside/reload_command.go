@@ -51,7 +51,7 @@ func reload(cmd *cobra.Command, c *client.Client) (done traffic.Reloaded, err er
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return done, fmt.Errorf("read the answer of the wayside at %s: %w", c.Base, err)
+		return done, fmt.Errorf("read the response of the wayside at %s: %w", c.Base, err)
 	}
 	switch err := c.Refusal(resp, body); {
 	case resp.StatusCode == http.StatusUnprocessableEntity:

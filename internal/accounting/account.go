@@ -1,6 +1,6 @@
 // Package accounting combines the figures of the spools with those of the store, which are in two processes, for GET
-// /api/v1/accounting. account.go adds them up and checks the identities. join.go reads both sides so that they match, and uses the
-// store's last figures while the books process does not run.
+// /api/v1/accounting. account.go adds them up and checks the identities. join.go reads both sides so that they match,
+// and uses the store's last figures while the books process is not running.
 package accounting
 
 import (
@@ -9,8 +9,8 @@ import (
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// Accounting are the figures that must add up, as whole numbers since the data directory was made. Settled, Balanced and DroppedTotal are
-// derived from the others.
+// Accounting holds the figures that must add up, as whole numbers since the data directory was created. Settled,
+// Balanced and DroppedTotal are derived from the others.
 type Accounting struct {
 	Responses   uint64            `json:"responses"`
 	Recorded    uint64            `json:"recorded"`
@@ -18,27 +18,28 @@ type Accounting struct {
 	Excluded    uint64            `json:"excluded"`
 	Spooled     uint64            `json:"spooled"`
 	Applied     uint64            `json:"applied"`
-	Aggregated  uint64            `json:"aggregated"` // summed from the rows
+	Aggregated  uint64            `json:"aggregated"` // summed over the rows
 	Quarantined uint64            `json:"quarantined"`
 	Archived    uint64            `json:"archived"`
 	Deleted     uint64            `json:"deleted"`
-	// Settled: every identity holds and nothing is in flight.
+	// Settled says that every identity holds and nothing is in flight.
 	Settled bool `json:"settled"`
 
 	DroppedTotal uint64     `json:"dropped_total"`
-	Balanced     bool       `json:"balanced"` // every identity holds
+	Balanced     bool       `json:"balanced"` // whether every identity holds
 	Identities   []Identity `json:"identities"`
 }
 
-// Identity is an equation that must always hold. While requests are answered, figures that are read one after the other can differ by a few
-// responses. An identity that fails without traffic is a defect.
+// Identity is an equation that must always hold. While requests are being answered, figures that are read one after the
+// other can differ by a few responses. An identity that fails without traffic is a bug.
 type Identity struct {
 	Name  string `json:"name"`
 	Holds bool   `json:"holds"`
 }
 
-// Account adds the figures up. active are the ledgers of the existing spools, and the rest is from the store. An epoch can be in
-// both, after a crash between the two steps of retiring it: then the spool's figures count.
+// Account adds up the figures. active are the ledgers of the existing spools; everything else comes from the store.
+// After a crash between the two steps of retiring an epoch, the epoch is in both; in that case the spool's figures
+// count.
 func Account(active []spool.Ledger, stored *View) Accounting {
 	a := Accounting{
 		Dropped: map[string]uint64{},
@@ -70,9 +71,9 @@ func (a *Accounting) add(responses, recorded, excluded uint64, dropped map[strin
 	}
 }
 
-// Acknowledge counts responses as applied that were recorded and are in no spool and not in the store's figures, and returns their
-// number. It is for figures of the store that are older than those of the spools: a spool deletes a response only when it is in the
-// store.
+// Acknowledge counts responses as applied that were recorded but are neither in a spool nor in the store's figures, and
+// returns their number. It is used when the figures of the store are older than those of the spools: a spool deletes a
+// response only once it is in the store, so these responses must be there.
 func (a *Accounting) Acknowledge() uint64 {
 	known := a.Spooled + a.Applied + a.Quarantined
 	if a.Recorded <= known {
@@ -104,13 +105,13 @@ type View struct {
 	Applied    map[uuid.UUID]uint64 `json:"applied"` // watermarks: epoch → last sequence number in the store
 	Totals     Totals               `json:"totals"`
 	Aggregated uint64               `json:"aggregated"` // summed over the rows
-	Ledgers    []spool.Ledger       `json:"ledgers"`    // final ones, of retired epochs; that of the zero epoch is the sum of the oldest
+	Ledgers    []spool.Ledger       `json:"ledgers"`    // final ledgers of retired epochs; that of the zero epoch is the sum of the oldest
 }
 
-// Totals are the store's counts of responses since it was made.
+// Totals are the store's counts of responses since it was created.
 type Totals struct {
-	Applied     uint64 `json:"applied"`     // in the rows
-	Quarantined uint64 `json:"quarantined"` // set aside, because they could not be applied
-	Archived    uint64 `json:"archived"`    // applied, and verified in the archive
-	Deleted     uint64 `json:"deleted"`     // archived, and removed from the store
+	Applied     uint64 `json:"applied"`     // counted in the rows
+	Quarantined uint64 `json:"quarantined"` // quarantined, because they could not be applied
+	Archived    uint64 `json:"archived"`    // applied and verified in the archive
+	Deleted     uint64 `json:"deleted"`     // archived and deleted from the store
 }

@@ -14,21 +14,22 @@ import (
 // Answer is the response of GET /api/v1/accounting.
 type Answer struct {
 	Accounting
-	// Books is "connected", or why the figures of the store are older ones.
+	// Books is "connected", or why the figures of the store are not current.
 	Books string `json:"books"`
-	// AcknowledgedSince are responses that the books process has acknowledged, and so has in its store, since it last sent its figures.
-	// They count as applied and aggregated while it does not run. It is 0 while it is connected.
+	// AcknowledgedSince is the number of responses that the books process has acknowledged since it last sent its
+	// figures, and which its store therefore has. They count as applied and aggregated while it is not running. The
+	// number is 0 while it is connected.
 	AcknowledgedSince uint64 `json:"acknowledged_since,omitempty"`
 }
 
 const (
-	// retryTime is how long figures are read again if an epoch was retired, or a response recorded, between two readings. retryPause is
-	// the time between two attempts. The time in which the books process answers does not count, because it can be seconds while it
-	// opens its store; askTimeMax limits it.
+	// retryTime is how long figures are read again if, between two readings, an epoch was retired or a response was
+	// recorded. retryPause is the time between two attempts. Time spent waiting for the books process does not count,
+	// because it can take seconds while it opens its store; askTimeMax limits it.
 	retryTime  = 2 * time.Second
 	retryPause = 5 * time.Millisecond
 	askTimeMax = 15 * time.Second
-	// answerTime limits one response of the books process.
+	// answerTime limits how long the books process may take for one response.
 	answerTime = 5 * time.Second
 )
 
@@ -36,21 +37,22 @@ const (
 type Joiner struct {
 	// Spools are those of this process.
 	Spools *spool.Set
-	// Ask asks the books process for its [View], as JSON.
+	// Ask requests the [View] of the books process, as JSON.
 	Ask func(ctx context.Context) ([]byte, error)
-	// HadStore says that the data directory had a store when this process started. Then the store's figures are unknown until the books
-	// process has sent them.
+	// HadStore says that the data directory had a store when this process started. In that case, the store's figures
+	// are unknown until the books process has sent them.
 	HadStore bool
 
 	last atomic.Pointer[lastView] // nil until the books process has answered once
 }
 
-// Answer reads both sides until they match. While the books process does not run, it uses the last figures of the store, and adds
-// the responses that the books process has acknowledged since, which are in the store and no longer in the spools.
+// Answer reads both sides until they match. While the books process is not running, it uses the last figures of the
+// store, and adds the responses that the books process has acknowledged since then: these are in the store and no
+// longer in the spools.
 func (j *Joiner) Answer(ctx context.Context) (*Answer, error) {
 	var figures Accounting
 	var viewErr error
-	var known bool // figures contain everything that was ever counted
+	var known bool // whether the figures contain everything that was ever counted
 	began, asking := time.Now(), time.Duration(0)
 	for ; ; time.Sleep(retryPause) {
 		before, err := j.spoolsNow(ctx)
@@ -68,8 +70,8 @@ func (j *Joiner) Answer(ctx context.Context) (*Answer, error) {
 		view := last.view
 		known = last.known && complete(last.before.ledgers, ledgers, view.Ledgers)
 		figures = Account(ledgers, view)
-		// An epoch that was retired between the two readings is in neither. During traffic, a response may be in one figure and not
-		// yet in the next. A moment later, both are resolved.
+		// An epoch that was retired between the two readings is in neither. During traffic, a response may be in one
+		// figure but not yet in the next. Both resolve themselves a moment later.
 		if figures.Balanced && complete(before.ledgers, ledgers, view.Ledgers) || viewErr != nil || ctx.Err() != nil ||
 			time.Since(began)-asking > retryTime || asking > askTimeMax {
 			break
@@ -79,17 +81,17 @@ func (j *Joiner) Answer(ctx context.Context) (*Answer, error) {
 	if viewErr != nil {
 		a.Books = viewErr.Error()
 		a.AcknowledgedSince = a.Acknowledge()
-		// If nothing was recorded, as in a data directory that cannot be used, nothing is in flight.
+		// In a data directory that cannot be used, nothing was recorded, so nothing is in flight.
 		a.Settled = a.Settled && a.Recorded == 0 && known
 		if !known {
-			a.Books += "; not all figures of its store are known yet, and the unknown ones are missing here"
+			a.Books += "; some figures of its store are not known yet and are missing here"
 		}
 	}
 	return a, nil
 }
 
-// ledgersBeside returns the spools' ledgers relative to a view, and those of epochs that were retired after the view was requested.
-// Epochs that were retired earlier are in the view, or were lost with their store.
+// ledgersBeside returns the spools' ledgers relative to a view, and the ledgers of epochs that were retired after the
+// view was requested. Epochs that were retired earlier are in the view, or were lost with their store.
 func (j *Joiner) ledgersBeside(ctx context.Context, last *lastView) ([]spool.Ledger, error) {
 	ledgers, err := j.Spools.Ledgers(ctx, last.view.Applied)
 	if err != nil {
@@ -103,7 +105,7 @@ func (j *Joiner) ledgersBeside(ctx context.Context, last *lastView) ([]spool.Led
 	return ledgers, nil
 }
 
-// spoolsBefore is the state of the spools before a view was requested.
+// spoolsBefore is the state of the spools just before a view was requested.
 type spoolsBefore struct {
 	retired int // number of epochs retired since the start; read first
 	ledgers []spool.Ledger
@@ -117,15 +119,15 @@ func (j *Joiner) spoolsNow(ctx context.Context) (now spoolsBefore, err error) {
 	return now, err
 }
 
-// lastView is a view of the books process, and the spools before it.
+// lastView is a view of the books process, and the spools just before it.
 type lastView struct {
 	view   *View
 	before spoolsBefore
-	known  bool // view is everything in the store
+	known  bool // whether view contains everything in the store
 }
 
-// askView returns the current view of the books process, or its last one with an error. Until it has sent one, askView returns an
-// empty view. before is the state of the spools, read just before.
+// askView returns the current view of the books process, or, with an error, its last one. If it has never sent one, the
+// view is empty. before is the state of the spools just before.
 func (j *Joiner) askView(ctx context.Context, before spoolsBefore) (*lastView, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
@@ -143,7 +145,7 @@ func (j *Joiner) askView(ctx context.Context, before spoolsBefore) (*lastView, e
 	return &lastView{view: &View{}, known: !j.HadStore}, err
 }
 
-// complete reports whether every epoch of before is in one of the two lists.
+// complete reports whether every epoch in before is in one of the other two lists.
 func complete(before, active, stored []spool.Ledger) bool {
 	for _, b := range before {
 		same := func(l spool.Ledger) bool { return l.Epoch == b.Epoch }
@@ -154,8 +156,8 @@ func complete(before, active, stored []spool.Ledger) bool {
 	return true
 }
 
-// Refresh asks for the store's figures if there are none yet, or if an epoch was retired since, because its figures are then in the
-// store and no longer in the spools.
+// Refresh requests the store's figures if there are none yet, or if an epoch was retired since, whose figures are now
+// in the store and no longer in the spools.
 func (j *Joiner) Refresh(ctx context.Context) error {
 	before, err := j.spoolsNow(ctx)
 	if err != nil {

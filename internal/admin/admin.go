@@ -29,30 +29,33 @@ const InternalPrefix = "/internal/"
 
 // Options configures a Server.
 type Options struct {
-	// Token, if not empty, is required as "Authorization: Bearer TOKEN", or as the password of Basic. Without it a client gets
-	// only /livez and /readyz, and the responses of the probes listener without details.
+	// Token, if not empty, is required as "Authorization: Bearer TOKEN", or as the password of Basic authentication.
+	// Without the token, a client gets only /livez, /readyz, and the responses of the probes listener without details.
 	Token string
-	// Hosts lists names that the Host of a request may have, in addition to addresses and "localhost"; see hostAllowed.
+	// Hosts lists names that the Host header of a request may have, in addition to addresses and "localhost" (see
+	// hostAllowed).
 	Hosts []string
 	// Accounting returns the figures of GET /api/v1/accounting, which are sent as JSON.
 	Accounting func(ctx context.Context) (any, error)
 	// Upstreams returns the groups of servers for GET /api/v1/upstreams, which are sent as JSON.
 	Upstreams func() any
-	// Verify answers POST /api/v1/verify: it checks the promises of the data directory in use, one request at a time. local leaves
-	// the archive out. nil: the path is relayed.
+	// Verify answers POST /api/v1/verify: it checks the promises for the data directory in use, one request at a time.
+	// local leaves out the archive. If it is nil, the path is relayed.
 	Verify func(ctx context.Context, local bool) (any, error)
-	// Snapshots answers GET /snapshot, /snapshot/{version} and /snapshots from memory, given the values of two fields of the
-	// request. It must not block, and its slices must never change.
+	// Snapshots answers GET /snapshot, /snapshot/{version} and /snapshots from memory. It is given the values of two
+	// header fields of the request. It must not block, and its slices must never change.
 	Snapshots func(path, ifNoneMatch, acceptEncoding string) (status int, fields [][2]string, body []byte)
 	// Gatherer holds the traffic process's own metrics.
 	Gatherer prometheus.Gatherer
 	// Checks are listed by /readyz?verbose.
 	Checks []Check
-	// Meanwhile says what happens to responses while no books process is connected, for the reason of a 503; nil: left out.
+	// Meanwhile says what happens to responses while no books process is connected. Its text becomes part of the reason
+	// of a 503; it may be nil.
 	Meanwhile func() string
-	// Reload answers POST /-/reload. Its result is sent as JSON, its error with 422.
+	// Reload answers POST /-/reload. Its result is sent as JSON, its error with status 422.
 	Reload func() (any, error)
-	// Forget answers POST /-/forget: the body says which paths, the result is sent as JSON. nil: the path is relayed.
+	// Forget answers POST /-/forget: the body says which paths to forget, and the result is sent as JSON. If it is nil,
+	// the path is relayed.
 	Forget func(ctx context.Context, body []byte) (any, error)
 	// Profiles serves /debug/pprof/.
 	Profiles bool
@@ -62,7 +65,7 @@ type Options struct {
 // Check is one line of /readyz?verbose.
 type Check struct {
 	Name string
-	// State reports whether all is well, with a short text. It must return within a second.
+	// State reports whether all is well, with a short explanation. It must return within a second.
 	State func() (ok bool, detail string)
 }
 
@@ -79,7 +82,7 @@ type Server struct {
 	tokens    wrongTokens
 }
 
-// New returns a Server. It listens only after Serve or ServeProbes.
+// New returns a Server. It does not listen until Serve or ServeProbes is called.
 func New(o Options) *Server {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -99,12 +102,14 @@ func (s *Server) SetReady(ready bool) { s.ready.Store(ready) }
 // WrongTokens returns how many requests had a wrong token.
 func (s *Server) WrongTokens() uint64 { return s.tokens.count.Load() }
 
-// Serve answers all paths on ln until ctx is done, then lets running requests finish, for at most grace. limits.go has the limits.
+// Serve answers requests for all paths on ln until ctx is done. Then it lets running requests finish, for at most
+// grace. The limits are in limits.go.
 func (s *Server) Serve(ctx context.Context, ln net.Listener, grace time.Duration) error {
 	return s.serve(ctx, ln, grace, adminLimits)
 }
 
-// ServeProbes answers /livez, /readyz and /metrics on ln to everyone. Clients without the token get no details.
+// ServeProbes answers requests from everyone for /livez, /readyz and /metrics on ln. Clients without the token get no
+// details.
 func (s *Server) ServeProbes(ctx context.Context, ln net.Listener, grace time.Duration) error {
 	return s.serve(ctx, ln, grace, probesLimits)
 }
@@ -131,7 +136,7 @@ func (s *Server) serve(ctx context.Context, ln net.Listener, grace time.Duration
 	return <-done
 }
 
-// httpServer returns a server for one listener. When running ends, so do the requests whose connection was taken over.
+// httpServer returns a server for one listener. When running ends, requests whose connection was taken over end too.
 func (s *Server) httpServer(running context.Context, l limits) *fasthttp.Server {
 	return &fasthttp.Server{
 		Handler: func(ctx *fasthttp.RequestCtx) {
@@ -140,7 +145,8 @@ func (s *Server) httpServer(running context.Context, l limits) *fasthttp.Server 
 		},
 		ErrorHandler: refuseMalformed,
 		Logger:       quietLogger{s.opt.Logger},
-		// More than connections, so that it never refuses one: a worker may live longer than its connection.
+		// This is more than the number of connections, so that fasthttp never refuses one: a worker may outlive its
+		// connection.
 		Concurrency:    2 * l.connsMax,
 		ReadBufferSize: l.headerBytesMax, WriteBufferSize: 32 << 10,
 		MaxRequestBodySize: l.bodyBytesMax,
@@ -150,7 +156,7 @@ func (s *Server) httpServer(running context.Context, l limits) *fasthttp.Server 
 	}
 }
 
-// quietLogger logs the messages of fasthttp at level debug: they are about faults of clients.
+// quietLogger logs the messages of fasthttp at level debug, because they report mistakes of clients.
 type quietLogger struct{ log *slog.Logger }
 
 func (q quietLogger) Printf(format string, args ...any) {

@@ -22,7 +22,7 @@ func protect(resp *fasthttp.Response) {
 func answerJSON(resp *fasthttp.Response, status int, v any) {
 	body, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
-		status, body = fasthttp.StatusInternalServerError, []byte(`{"error":"cannot encode the answer"}`)
+		status, body = fasthttp.StatusInternalServerError, []byte(`{"error":"cannot encode the response"}`)
 	}
 	sendJSON(resp, status, body)
 }
@@ -36,11 +36,11 @@ func sendJSON(resp *fasthttp.Response, status int, body []byte) {
 
 // refuse answers with an error, in the same form as the books process: JSON on one line.
 func refuse(resp *fasthttp.Response, status int, reason string) {
-	body, _ := json.Marshal(map[string]string{"error": reason}) // cannot fail: a string
+	body, _ := json.Marshal(map[string]string{"error": reason}) // cannot fail for a string
 	sendJSON(resp, status, body)
 }
 
-// answerText answers with text that clients must not cache.
+// answerText responds with text that clients must not cache.
 func answerText(resp *fasthttp.Response, status int, text string) {
 	resp.SetStatusCode(status)
 	resp.Header.SetContentType(textPlain)

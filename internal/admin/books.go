@@ -17,7 +17,7 @@ import (
 )
 
 // ErrBooksAway is returned while no books process is connected.
-var ErrBooksAway = errors.New("the books process is away; traffic is served")
+var ErrBooksAway = errors.New("the books process is away; traffic is still served")
 
 // away returns ErrBooksAway, with the text of Options.Meanwhile.
 func (s *Server) away() error {
@@ -27,8 +27,8 @@ func (s *Server) away() error {
 	return fmt.Errorf("%w, and %s", ErrBooksAway, s.opt.Meanwhile())
 }
 
-// ErrBooksSilent is returned if a books process is connected and does not answer even a ping.
-var ErrBooksSilent = errors.New("the books process does not answer: it hangs, was stopped, or is still opening its store")
+// ErrBooksSilent is returned if a books process is connected but does not answer even a ping.
+var ErrBooksSilent = errors.New("the books process does not answer: it is hanging, was stopped, or is still opening its store")
 
 // PathPing is requested to find out whether the books process answers at all. Any response will do.
 const PathPing = InternalPrefix + "ping"
@@ -36,10 +36,10 @@ const PathPing = InternalPrefix + "ping"
 const (
 	// pingWait is how long the response to a ping may take.
 	pingWait = 5 * time.Second
-	// answerWait is how long the first byte of a relayed response may take. The kernel accepts connections even for a books process
-	// that hangs or is stopped. A query over a year takes less than a second.
+	// answerWait is how long the first byte of a relayed response may take. The kernel accepts connections even if the
+	// books process hangs or is stopped. Even a query over a year takes less than a second.
 	answerWait = time.Minute
-	// questionsMax is the number of connections for this process's own requests; further requests wait.
+	// questionsMax is the number of connections for this process's own requests. Further requests wait.
 	questionsMax = link.ConnsMax - relaysMax
 )
 
@@ -55,7 +55,7 @@ type peer struct {
 	client *http.Transport // for this process's own requests
 	wait   time.Duration   // how long the response to a ping may take
 
-	silent atomic.Pointer[time.Time] // when the first unanswered ping was sent; nil: the last one was answered, or there was none
+	silent atomic.Pointer[time.Time] // when the first unanswered ping was sent; nil if the last one was answered, or if there was none
 
 	mu      sync.Mutex
 	pinging *ping // the ping in progress; guarded by mu
@@ -91,7 +91,7 @@ func (p *peer) startPing() *ping {
 	return p.pinging
 }
 
-// run sends a ping and updates silent. The error is ErrBooksSilent if there is no response.
+// run sends a ping and updates silent. If there is no response, the error is ErrBooksSilent.
 func (p *peer) run(c *ping) {
 	asked := time.Now()
 	c.err = p.sendPing()
@@ -108,7 +108,7 @@ func (p *peer) run(c *ping) {
 	close(c.done)
 }
 
-// sendPing sends a ping over a new connection, because those of the client may all be in use.
+// sendPing sends a ping over a new connection, because the client's connections may all be in use.
 func (p *peer) sendPing() error {
 	end := time.Now().Add(p.wait)
 	ctx, cancel := context.WithDeadline(context.Background(), end)
@@ -136,8 +136,8 @@ func (p *peer) answers(ctx context.Context) error {
 	}
 }
 
-// PingBooks pings the books process and waits at most five seconds. BooksSilent returns the result later. The error is ErrBooksAway if
-// no books process is connected, and ErrBooksSilent if it does not answer.
+// PingBooks pings the books process and waits for at most five seconds. Later calls of BooksSilent return the result.
+// The error is ErrBooksAway if no books process is connected, and ErrBooksSilent if it does not answer.
 func (s *Server) PingBooks(ctx context.Context) error {
 	p := s.books.peer.Load()
 	if p == nil {
@@ -146,8 +146,8 @@ func (s *Server) PingBooks(ctx context.Context) error {
 	return p.answers(ctx)
 }
 
-// BooksSilent returns since when the connected books process has not answered pings. ok is false if it answered the last one, or if none
-// is connected. It sends no ping itself.
+// BooksSilent returns since when the connected books process has not answered pings. ok is false if it answered the
+// last one, or if no books process is connected. BooksSilent itself sends no ping.
 func (s *Server) BooksSilent() (since time.Time, ok bool) {
 	if p := s.books.peer.Load(); p != nil {
 		if at := p.silent.Load(); at != nil {
@@ -157,8 +157,9 @@ func (s *Server) BooksSilent() (since time.Time, ok bool) {
 	return time.Time{}, false
 }
 
-// AskBooks sends a request to the books process and returns the body of a 2xx answer. The error wraps ErrBooksAway while no books process
-// is connected. If ctx has no deadline, it sends a ping first, and the error is ErrBooksSilent if that is not answered.
+// AskBooks sends a request to the books process and returns the body of a 2xx response. While no books process is
+// connected, the error wraps ErrBooksAway. If ctx has no deadline, AskBooks first sends a ping; if that is not
+// answered, the error is ErrBooksSilent.
 func (s *Server) AskBooks(ctx context.Context, method, path string) ([]byte, error) {
 	return s.askBooks(ctx, method, path, http.NoBody)
 }
@@ -205,13 +206,13 @@ const answerBytesMax = 4 << 20
 
 // BooksError is a response other than 2xx, usually from the books process.
 type BooksError struct {
-	Status int    // HTTP
+	Status int    // HTTP status
 	Reason string // the error in the response, without the JSON around it
 }
 
 func (e *BooksError) Error() string { return e.Reason }
 
-// reasonOf returns the error in a response, or its status.
+// reasonOf returns the error in a response, or its status if there is none.
 func reasonOf(status string, body []byte) string {
 	var refusal struct{ Error string }
 	if json.Unmarshal(body, &refusal) == nil && refusal.Error != "" {

@@ -25,14 +25,14 @@ func (s *Server) check() []checked {
 
 func (q *request) livez() { answerText(&q.ctx.Response, fasthttp.StatusOK, "ok\n") }
 
-// readyz answers 200 while wayside accepts traffic. With ?verbose it also lists the checks, which never change the status. Everyone sees
-// their states; details are only for clients that may see them.
+// readyz responds with 200 while wayside accepts traffic. With ?verbose it also lists the checks, which never affect
+// the status. Everyone can see their states, but details are only for clients that may see them.
 func (q *request) readyz() {
 	var out strings.Builder
 	if q.verbose() {
 		list, ok := q.s.checks.get(q.gone())
 		if !ok {
-			out.WriteString("[!] checks: too many requests for them at this moment\n")
+			out.WriteString("[!] checks: too many requests for them at the moment\n")
 		}
 		for _, c := range list {
 			sign, detail := '+', "ok"

@@ -7,20 +7,21 @@ import (
 	"github.com/wayside-proxy/wayside/internal/connlimit"
 )
 
-// Limits for the clients of both listeners. They use at most connections times buffers of memory, plus metricsBytesMax.
+// Limits for the clients of both listeners. Together, the clients use at most connections times buffers of memory, plus
+// metricsBytesMax.
 const (
 	// readTimeout limits a request, from its first byte or the start of its connection to its end.
 	readTimeout = 5 * time.Second
-	// writeTimeout limits the time to send a response; for a relayed response, the time for each part of it.
+	// writeTimeout limits the time for sending a response. For a relayed response, it limits the time for each part.
 	writeTimeout = 10 * time.Second
-	// relaysMax limits the connections that are relayed to the books process, streams included. It is less than link.ConnsMax, so
-	// that this process can always send its own requests.
+	// relaysMax limits the connections that are relayed to the books process, including streams. It is less than
+	// link.ConnsMax, so that this process can always send its own requests.
 	relaysMax = 96
-	// workMax limits the requests for accounting, verify, reload and forget that run at the same time.
+	// workMax limits how many requests for accounting, verify, reload and forget run at the same time.
 	workMax = 16
-	// waitersMax limits the requests that wait for metrics or checks.
+	// waitersMax limits how many requests wait for metrics or checks.
 	waitersMax = 16
-	// metricsBytesMax limits the bytes of metrics that are being sent. It can be exceeded by one text.
+	// metricsBytesMax limits the bytes of metrics that are being sent. A single text may exceed it.
 	metricsBytesMax = 4 << 20
 	// wrongTokenDelay delays the response to a wrong token.
 	wrongTokenDelay = 500 * time.Millisecond
@@ -30,12 +31,12 @@ const (
 type limits struct {
 	name           string
 	probes         bool
-	connsMax       int // less if the process may have few descriptors
+	connsMax       int // less if the process is allowed only few descriptors
 	perAddress     int
 	headerBytesMax int
 	bodyBytesMax   int
 	idleTimeout    time.Duration
-	bufferBytes    int // kernel send buffer; smaller ones stall if packets are large, as on loopback
+	bufferBytes    int // kernel send buffer; with a smaller one, large packets stall, as on loopback
 }
 
 var (
@@ -50,7 +51,7 @@ var (
 	}
 )
 
-// connsMin is the least limit of connections, however few descriptors there are.
+// connsMin is the minimum limit of connections, however few descriptors there are.
 const connsMin = 16
 
 func (l *limits) connections(log *slog.Logger) connlimit.Options {

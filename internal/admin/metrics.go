@@ -11,26 +11,26 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// metrics gathers metrics once for all requests that arrive meanwhile, and sends them from the same memory.
+// metrics gathers metrics once for all requests that arrive in the meantime, and sends them from the same memory.
 type metrics struct {
 	gathering shared[*gathered]
 
 	mu      sync.Mutex
 	sending int       // bytes of all texts that are being sent; guarded by mu
-	newest  *gathered // the newest text that is being sent; nil: none; guarded by mu
+	newest  *gathered // the newest text that is being sent; nil if there is none; guarded by mu
 }
 
 // gathered is the text of all metrics at one time.
 type gathered struct {
-	all, public []byte // public: series that differ only in a path are added up
+	all, public []byte // in public, series that differ only in a path are added up
 	senders     int    // guarded by the metrics' mu
 }
 
-// booksMetricsWait limits how long the metrics of the books process may take.
+// booksMetricsWait limits how long gathering the metrics of the books process may take.
 const booksMetricsWait = 2 * time.Second
 
-// gather returns the metrics of the traffic process, followed by those of the books process, which have other names. While the books
-// process is away or silent, its metrics are absent, so that an absence alert fires.
+// gather returns the metrics of the traffic process, followed by those of the books process, whose names differ. While
+// the books process is away or does not answer, its metrics are absent, so that an absence alert fires.
 func (s *Server) gather() *gathered {
 	var out bytes.Buffer
 	families, err := s.opt.Gatherer.Gather()
@@ -53,8 +53,8 @@ func (s *Server) gather() *gathered {
 	return &gathered{all: out.Bytes(), public: addUpPaths(out.Bytes())}
 }
 
-// take returns metrics to send. The caller must call release after it has sent them. While metricsBytesMax or more are unread by
-// clients, all requests get the last text instead of a new one.
+// take returns metrics to send. The caller must call release once they have been sent. As long as clients have not read
+// metricsBytesMax or more, all requests get the last text instead of a new one.
 func (m *metrics) take(gone <-chan struct{}) (g *gathered, release func()) {
 	m.mu.Lock()
 	if m.sending < metricsBytesMax || m.newest == nil {
@@ -90,7 +90,7 @@ func (q *request) metrics() {
 	g, release := q.s.metrics.take(q.gone())
 	if g == nil {
 		resp.Header.Set("Retry-After", "1")
-		refuse(resp, fasthttp.StatusServiceUnavailable, "too many requests for the metrics at this moment")
+		refuse(resp, fasthttp.StatusServiceUnavailable, "too many requests for the metrics at the moment")
 		return
 	}
 	text := g.all
@@ -102,7 +102,7 @@ func (q *request) metrics() {
 	resp.SetBodyStream(&lent{bytes.NewReader(text), release}, len(text))
 }
 
-// lent is a body that several answers share.
+// lent is a body that several responses share.
 type lent struct {
 	*bytes.Reader
 	release func()

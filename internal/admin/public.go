@@ -5,18 +5,18 @@ import (
 	"strconv"
 )
 
-// pathLabels are the labels whose values are paths, as they begin in the text of metrics. No value can contain one of them, because
-// quotes in values are escaped.
+// pathLabels are the beginnings, in the text of metrics, of those labels whose values are paths. They cannot occur
+// inside a value, because quotes in values are escaped.
 var pathLabels = [][]byte{[]byte(`http_route="`), []byte(`url_template="`), []byte(`url_path="`), []byte(`path="`), []byte(`route="`)}
 
 // anyPath is the value of these labels in the public metrics.
 const anyPath = "(all)"
 
-// addUpPaths replaces series that differ only in a path with their sum. All metrics with paths are counters or histograms, for which a sum
-// is correct.
+// addUpPaths replaces series that differ only in a path with their sum. This is correct because all metrics with paths
+// are counters or histograms.
 func addUpPaths(text []byte) []byte {
 	out := make([]byte, 0, len(text))
-	sums := map[string]float64{} // of consecutive series; those of a family are consecutive
+	sums := map[string]float64{} // sums of consecutive series; the series of a family are consecutive
 	var order []string
 	flush := func() {
 		for _, series := range order {
@@ -45,7 +45,8 @@ func addUpPaths(text []byte) []byte {
 	return out
 }
 
-// withoutPath returns the series of a line, with anyPath for its path, and its value. ok is false if the line has no path.
+// withoutPath returns the series of a line, with its path replaced by anyPath, and its value. ok is false if the line
+// has no path.
 func withoutPath(line []byte) (series string, value float64, ok bool) {
 	if line[0] == '#' {
 		return "", 0, false

@@ -7,16 +7,16 @@ const (
 	PathView    = InternalPrefix + "view"    // GET: accounting.View
 	PathArchive = InternalPrefix + "archive" // GET: State
 	PathRefill  = InternalPrefix + "refill"  // GET: State
-	PathVerify  = InternalPrefix + "verify"  // GET, ?local=true leaves the archive out: []*verify.Check
+	PathVerify  = InternalPrefix + "verify"  // GET, ?local=true leaves out the archive: []*verify.Check
 	PathForget  = InternalPrefix + "forget"  // POST ForgetOrder: ForgetAnswer
-	PathFiles   = InternalPrefix + "files"   // GET: patterns of the present files of the store, as []string
+	PathFiles   = InternalPrefix + "files"   // GET: patterns that match the store's current files, as []string
 	PathFinish  = InternalPrefix + "finish"  // POST: Finished
 	PathMark    = InternalPrefix + "mark"    // POST catalogue.Mark: the mark, as it was stored
 )
 
 // Paths for requests from commands to the books process, through the admin listener.
 const (
-	PathJob       = "/-/job/"         // followed by the name of a job, POST: books.JobDone; ?all=true: the job archive archives everything
+	PathJob       = "/-/job/"         // followed by the name of a job, POST: books.JobDone; with ?all=true, the job archive archives everything
 	PathCatalogue = "/-/catalogue"    // GET: one catalogue.Plan per line
 	PathConfig    = "/-/books-config" // GET: datadir.Config, the configuration of the books
 )
@@ -36,20 +36,21 @@ type ForgetOrder struct {
 	Count   bool   `json:"dry_run,omitempty"`
 }
 
-// ForgetAnswer says what was forgotten, or would be.
+// ForgetAnswer says what was forgotten, or what would be.
 type ForgetAnswer struct {
 	catalogue.Forgotten
-	Left []string `json:"left,omitempty"` // places where the path may still be, in words
+	Left []string `json:"left,omitempty"` // places where the path may still be, in readable form
 }
 
 // Finished is the result of the last drain and archiving at a shutdown.
 type Finished struct {
 	Archived   uint64  `json:"archived"`             // rows archived by the last run
-	Unarchived *uint64 `json:"unarchived,omitempty"` // responses applied and not archived; nil: unknown
+	Unarchived *uint64 `json:"unarchived,omitempty"` // responses that were applied but not archived; nil if unknown
 	Problems   string  `json:"problems,omitempty"`
 }
 
-// Attrs returns the figures for a log line. An unknown figure is left out, because 0 would say that everything is archived.
+// Attrs returns the figures for a log line. It leaves out an unknown figure, because 0 would mean that everything was
+// archived.
 func (f *Finished) Attrs() []any {
 	out := []any{"archived", f.Archived}
 	if f.Unarchived != nil {

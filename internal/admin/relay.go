@@ -15,8 +15,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/link"
 )
 
-// relayedFields are the fields of a request that the books process uses. No other field is passed on: not the token, which is already
-// checked, and no field that affects where a request ends.
+// relayedFields are the header fields that the books process uses. No other field is passed on: the token has already
+// been checked, and no field may affect where a request ends.
 var relayedFields = []string{
 	"Accept", "Accept-Encoding", "Accept-Language", "Content-Type", "If-Modified-Since", "If-None-Match", "If-Range", "Last-Event-ID", "Range", "User-Agent",
 }
@@ -25,7 +25,7 @@ var relayedFields = []string{
 // A request that changes something may take long, so the books process must first answer a ping.
 func (q *request) relay() {
 	resp := &q.ctx.Response
-	if c := q.ctx; !q.reads() && !c.IsPost() && !c.IsPut() && !c.IsPatch() && !c.IsDelete() { // the books process refuses these, with the methods of the path
+	if c := q.ctx; !q.reads() && !c.IsPost() && !c.IsPut() && !c.IsPatch() && !c.IsDelete() { // the books process rejects other methods itself, and names those of the path
 		resp.Header.Set("Allow", "GET, HEAD, POST")
 		refuse(resp, fasthttp.StatusMethodNotAllowed, "the admin endpoint answers GET, HEAD and POST only")
 		return
@@ -86,7 +86,7 @@ type relayed struct {
 	peer    *peer
 	request []byte
 	head    bool          // the method is HEAD
-	asks    bool          // GET or HEAD: the response begins within wait
+	asks    bool          // the method is GET or HEAD, so the response must begin within wait
 	wait    time.Duration // see answerWait
 }
 
@@ -100,7 +100,7 @@ func (r *relayed) run(ctx context.Context, client net.Conn) {
 	}
 }
 
-// exchange passes on the request and the response. began reports whether a byte was sent to the client.
+// exchange passes on the request and the response. began reports whether any byte was sent to the client.
 func (r *relayed) exchange(ctx context.Context, client net.Conn) (began bool, err error) {
 	if !r.asks {
 		if err := r.peer.answers(r.running); err != nil {
@@ -123,8 +123,8 @@ func (r *relayed) exchange(ctx context.Context, client net.Conn) (began bool, er
 	return copyAnswer(client, books)
 }
 
-// passEnd tells the books process that the client has disconnected. If the client only half-closed, a response that
-// comes soon is still sent.
+// passEnd tells the books process that the client has disconnected. If the client has only closed its sending side, a
+// response that comes soon is still sent.
 func passEnd(ctx context.Context, books *link.Conn) {
 	if errors.Is(context.Cause(ctx), errClientDone) {
 		_ = books.SetReadDeadline(time.Now().Add(pingWait))

@@ -22,7 +22,7 @@ type request struct {
 	s       *Server
 	ctx     *fasthttp.RequestCtx
 	running context.Context // ends with the listener
-	probes  bool            // came in on the probes listener
+	probes  bool            // whether the request came in on the probes listener
 
 	host  string
 	path  string // decoded
@@ -33,12 +33,12 @@ type request struct {
 // route holds the handlers of a path: for GET and HEAD, and for POST.
 type route struct {
 	get, post  func(*request)
-	parameters []string // accepted in the query; nil: any, because probes may add some
+	parameters []string // parameters accepted in the query; nil accepts any, because probes may add some
 }
 
 var none = []string{}
 
-// routes are the paths that this process answers itself.
+// routes are the paths that this process serves itself.
 var routes = map[string]route{
 	"/livez":             {get: (*request).livez},
 	"/readyz":            {get: (*request).readyz},
@@ -52,14 +52,14 @@ var routes = map[string]route{
 	"/-/forget":          {post: (*request).forget, parameters: none},
 }
 
-// handle answers a request. After a panic it answers 500; without the recover, the process would end.
+// handle answers a request. If that panics, it responds with 500 and recovers, because the process would end otherwise.
 func (q *request) handle() {
 	defer func() {
 		if fault := recover(); fault != nil {
 			q.s.opt.Logger.Error("panic while answering a request to the admin listener", "panic", fault)
 			q.ctx.Response.Reset()
 			protect(&q.ctx.Response)
-			refuse(&q.ctx.Response, fasthttp.StatusInternalServerError, "the answer failed; the log says why")
+			refuse(&q.ctx.Response, fasthttp.StatusInternalServerError, "the request failed; the log says why")
 		}
 	}()
 	protect(&q.ctx.Response)
@@ -68,7 +68,7 @@ func (q *request) handle() {
 	}
 }
 
-// parse reads the target of the request as net/http does. It must agree with net/http, because the books process uses that.
+// parse parses the target of the request as net/http does. Both must agree, because the books process uses net/http.
 func (q *request) parse() bool {
 	target := q.ctx.Request.Header.RequestURI()
 	q.host = string(q.ctx.Request.Header.Host())
@@ -89,26 +89,26 @@ func (q *request) parse() bool {
 	return true
 }
 
-// welcome refuses requests that a browser sent for another website.
+// welcome rejects requests that a browser sent on behalf of another website.
 func (q *request) welcome() bool {
 	resp := &q.ctx.Response
 	if q.probes {
 		return true // everyone may see its responses, under any host name
 	}
 	if !hostAllowed(q.host, q.s.opt.Hosts) {
-		refuse(resp, fasthttp.StatusMisdirectedRequest, "this listener does not answer to host "+q.host+
+		refuse(resp, fasthttp.StatusMisdirectedRequest, "this listener does not serve the host name "+q.host+
 			"; use its address or add the name to admin.hosts")
 		return false
 	}
 	reads := q.reads() || q.ctx.IsOptions()
 	if (!reads || q.under("/api/") || q.under("/debug/")) && q.foreign() {
-		refuse(resp, fasthttp.StatusForbidden, "a browser sent this request from another website, which is refused")
+		refuse(resp, fasthttp.StatusForbidden, "refused, because a browser sent this request for another website")
 		return false
 	}
 	return true
 }
 
-// foreign reports whether a page of another origin sent the request, according to the fields that browsers add.
+// foreign reports whether the request comes from a page of another origin, according to the fields that browsers add.
 func (q *request) foreign() bool {
 	switch site := q.ctx.Request.Header.Peek("Sec-Fetch-Site"); string(site) {
 	case "":
@@ -139,8 +139,8 @@ func (q *request) gone() <-chan struct{} {
 
 func (q *request) reads() bool { return q.ctx.IsGet() || q.ctx.IsHead() }
 
-// hostAllowed prevents DNS rebinding. A web page can have its own name resolve to a loopback address, but then the browser sends that
-// name as Host. So only addresses, "localhost" and configured names are allowed.
+// hostAllowed prevents DNS rebinding. A website can make its own name resolve to a loopback address, but then the
+// browser sends that name as Host. So only addresses, "localhost" and configured names are allowed.
 func hostAllowed(host string, names []string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
@@ -159,7 +159,7 @@ func (q *request) answer() {
 	r, known := q.route()
 	switch {
 	case !known && q.probes:
-		refuse(resp, fasthttp.StatusNotFound, "this address answers GET /livez, /readyz and /metrics only; the rest is on admin.listen")
+		refuse(resp, fasthttp.StatusNotFound, "this address only serves GET /livez, /readyz and /metrics; everything else is on admin.listen")
 	case q.under(InternalPrefix):
 		refuse(resp, fasthttp.StatusNotFound, "no such page")
 	case !known:
@@ -176,7 +176,7 @@ func (q *request) answer() {
 	}
 }
 
-// understood refuses parameters that the path does not accept. Ignoring them would answer another question.
+// understood rejects parameters that the path does not accept. Ignoring them would mean answering a different question.
 func (q *request) understood(parameters []string) bool {
 	if parameters == nil || q.query == "" {
 		return true
@@ -190,7 +190,7 @@ func (q *request) understood(parameters []string) bool {
 
 func (q *request) refuseMethod(allowed string) {
 	q.ctx.Response.Header.Set("Allow", allowed)
-	refuse(&q.ctx.Response, fasthttp.StatusMethodNotAllowed, "this path answers "+allowed+" only")
+	refuse(&q.ctx.Response, fasthttp.StatusMethodNotAllowed, "this path only accepts "+allowed)
 }
 
 // route returns the handlers that this process has for a path.

@@ -5,14 +5,15 @@ import (
 	"time"
 )
 
-// shared makes a value once for all callers that ask meanwhile. The value is valid for ten times as long as it took to make, at most
-// a second. So making it uses at most a tenth of a processor, however many callers there are.
+// shared computes a value once for all callers that ask for it in the meantime. The value stays valid for ten times as
+// long as it took to compute, but at most a second. So computing it takes at most a tenth of a CPU, however many
+// callers there are.
 type shared[T any] struct {
-	make func() T // must return even if no caller waits any longer
+	make func() T // must return even if no caller is waiting any more
 
 	mu   sync.Mutex
 	call *call[T]  // in progress, or the last one; guarded by mu
-	good time.Time // end of the validity of call; zero while it is in progress; guarded by mu
+	good time.Time // until when call is valid; zero while it is in progress; guarded by mu
 }
 
 // call is one call of make. value is set once done is closed.
@@ -22,7 +23,8 @@ type call[T any] struct {
 	value   T
 }
 
-// get returns a valid value, or waits for one. ok is false if too many callers wait already, or if gone is closed.
+// get returns a valid value, or waits for one. ok is false if too many callers are already waiting, or if gone is
+// closed.
 func (s *shared[T]) get(gone <-chan struct{}) (value T, ok bool) {
 	s.mu.Lock()
 	if s.call == nil || !s.good.IsZero() && !time.Now().Before(s.good) {

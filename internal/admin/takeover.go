@@ -14,11 +14,12 @@ import (
 	"github.com/wayside-proxy/wayside/internal/query"
 )
 
-// errBusy answers a request if too many are already in progress.
+// errBusy is the response to a request if too many are already in progress.
 var errBusy = errors.New("too many such requests are in progress; try again")
 
-// takeOver lets work answer the request on its connection, which is closed afterwards. ctx ends when the client disconnects or the listener
-// ends. slots limits how many requests do so at a time; if all are taken, the response is 503.
+// takeOver lets work answer the request on its connection, which is closed afterwards. ctx ends when the client
+// disconnects or the listener is closed. slots limits how many requests do so at a time; if all slots are taken, the
+// response is 503.
 func (q *request) takeOver(slots chan struct{}, work func(ctx context.Context, conn net.Conn)) {
 	if c, ok := q.ctx.Conn().(*connlimit.Conn); ok {
 		c.Hold()
@@ -48,13 +49,13 @@ func (q *request) takeOver(slots chan struct{}, work func(ctx context.Context, c
 	})
 }
 
-// Causes for which the context of a request ends before its response.
+// Causes for which the context of a request ends before its response is complete.
 var (
-	errClientLeft = errors.New("the client left")
-	errClientDone = errors.New("the client closed its end, and may have left") // a half-close and a close look the same
+	errClientLeft = errors.New("the client disconnected")
+	errClientDone = errors.New("the client closed its end, and may have disconnected") // closing one direction looks the same as closing both
 )
 
-// watchBytesMax is how many bytes a client may send during its response. Beyond it, no more are read.
+// watchBytesMax is how many bytes are read from a client during its response. More are not read.
 const watchBytesMax = 64 << 10
 
 // watch calls left when the client closes its connection. end stops watching.
@@ -92,11 +93,11 @@ func send(conn net.Conn, head bool, fill func(*fasthttp.Response)) {
 	_ = conn.SetWriteDeadline(time.Now().Add(writeTimeout))
 	out := bufio.NewWriterSize(conn, 4<<10)
 	if resp.Write(out) == nil {
-		_ = out.Flush() // it only fails if the client has disconnected
+		_ = out.Flush() // only fails if the client has disconnected
 	}
 }
 
-// inTime answers with the result of find, which may take time. Its ctx ends when the client disconnects.
+// inTime responds with the result of find, which may take time. The ctx of find ends when the client disconnects.
 func (q *request) inTime(find func(ctx context.Context) (any, error)) {
 	head := q.ctx.IsHead()
 	q.takeOver(q.s.work, func(ctx context.Context, conn net.Conn) {
@@ -119,7 +120,7 @@ func (q *request) upstreams() { answerJSON(&q.ctx.Response, fasthttp.StatusOK, q
 
 func (q *request) accounting() { q.inTime(q.s.opt.Accounting) }
 
-// errVerifying answers a request for a verification while another one is running.
+// errVerifying is the response to a request for a verification while another one is running.
 var errVerifying = &BooksError{Status: fasthttp.StatusConflict, Reason: "a verification is already running; try again when it has ended"}
 
 func (q *request) verify() {

@@ -1,7 +1,7 @@
 // Package catalogue defines types that the store and the uploader share: the blocks of events, the plans of archive objects, and
 // the state of these plans.
 //
-// A plan is made once and stored durably before the first byte is sent. Every retry executes it unchanged: the same plan over the
+// A plan is created once and stored durably before the first byte is sent. Every retry executes it unchanged: the same plan over the
 // same blocks gives the same bytes under the same key. This makes a retry harmless.
 package catalogue
 
@@ -13,7 +13,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// BlockID names one block of events in the store: the hour of its events, the batch that brought it, and its index in that batch.
+// BlockID identifies a block of events in the store by the hour of its events, the batch with which it came, and its
+// index in that batch.
 type BlockID struct {
 	Hour  int64  `json:"hour"` // hours since 1970-01-01T00:00Z
 	Batch uint64 `json:"batch"`
@@ -26,17 +27,17 @@ type Run struct {
 	Last  uint64 `json:"last"`
 }
 
-// RunsMax is the largest number of runs in one plan, which the store keeps in one value. If an object of another store has more,
-// its plan has none.
+// RunsMax is the maximum number of runs in one plan, which the store keeps in one value. The plan of another store's
+// object with more runs has none.
 const RunsMax = 8192
 
-// Pending is one block that is applied and not yet planned into an archive object.
+// Pending is a block that was applied but not yet planned into an archive object.
 type Pending struct {
 	ID    BlockID
 	Epoch uuid.UUID
 	Runs  []Run  // ascending, disjoint
-	Rows  uint64 // responses: drop records are not counted
-	Lines uint64 // all records, drop records included
+	Rows  uint64 // number of responses; drop records are not counted
+	Lines uint64 // number of all records, including drop records
 	Bytes uint64 // encoded size of its records before compression
 	// MaxTime is the newest recording time in the block.
 	MaxTime time.Time
@@ -44,11 +45,11 @@ type Pending struct {
 	AppliedAt time.Time
 }
 
-// RowName names the statistics row that counts an event, without its hour. Host, method and route are those of the row, which can be
-// "(other)" if those of the event are not.
+// RowName is the name of the statistics row in which an event is counted, without its hour. Host, method and route are
+// those of the row, which can be "(other)" even if those of the event are not.
 type RowName struct{ Host, Method, Label, Route string }
 
-// Clone copies the texts of a name that is valid during a call only.
+// Clone copies the texts of a name that is only valid during a call.
 func (n RowName) Clone() RowName {
 	return RowName{strings.Clone(n.Host), strings.Clone(n.Method), strings.Clone(n.Label), strings.Clone(n.Route)}
 }
@@ -58,11 +59,11 @@ type State string
 
 // The states of a plan.
 const (
-	// Planned: durable, its object may or may not exist.
+	// Planned means that the plan is durable. Its object may or may not exist.
 	Planned State = "planned"
-	// Verified: the object was read back and its content matched.
+	// Verified means that the object was read back and found correct.
 	Verified State = "verified"
-	// Deleted: verified, and the local blocks were removed by retention.
+	// Deleted means that the plan was verified and retention has removed the local blocks.
 	Deleted State = "deleted"
 )
 
@@ -81,7 +82,7 @@ type Plan struct {
 	// MaxTime is the newest recording time in the object. Retention uses it.
 	MaxTime time.Time `json:"max_time"`
 
-	// Besides the blocks, the content depends on these.
+	// The following also determine the content of the object.
 	FormatVersion int      `json:"format_version"`
 	Service       string   `json:"service"`
 	Instance      string   `json:"instance"`
@@ -89,42 +90,44 @@ type Plan struct {
 
 	CreatedAt time.Time `json:"created_at"`
 
-	// StatsKey is the key of the statistics object of these events. It is empty in plans from before there were such objects.
+	// StatsKey is the key of the statistics object for these events. It is empty in plans that are older than
+	// statistics objects.
 	StatsKey string `json:"stats_key,omitempty"`
 
-	// Target is the archive for which it is planned, and which then has it: "s3://BUCKET/PREFIX?endpoint=…", "file:///DIR", or "data:DIR"
-	// for a directory within the data directory.
+	// Target is the archive for which the object is planned, and which has it afterwards:
+	// "s3://BUCKET/PREFIX?endpoint=…", "file:///DIR", or "data:DIR" for a directory inside the data directory.
 	Target string `json:"target,omitempty"`
 
-	// Known once verified.
+	// The following are known after verification.
 	RawBytes     uint64    `json:"raw_bytes,omitempty"`
 	ObjectBytes  uint64    `json:"object_bytes,omitempty"`
-	RawSHA256    string    `json:"raw_sha256,omitempty"`    // of the NDJSON, hex
-	ObjectSHA256 string    `json:"object_sha256,omitempty"` // of the gzip object, hex
+	RawSHA256    string    `json:"raw_sha256,omitempty"`    // hash of the NDJSON, in hex
+	ObjectSHA256 string    `json:"object_sha256,omitempty"` // hash of the gzip object, in hex
 	VerifiedAt   time.Time `json:"verified_at,omitzero"`
-	// Observed is the time during which wayside ran on this store until the object was verified. Expiry uses it.
+	// Observed is how long wayside had been running on this store when the object was verified. Expiry uses it.
 	Observed    time.Duration `json:"observed_ns,omitempty"`
-	StatsRows   uint64        `json:"stats_rows,omitempty"`   // lines of the statistics object
-	StatsBytes  uint64        `json:"stats_bytes,omitempty"`  // of the gzip object
-	StatsSHA256 string        `json:"stats_sha256,omitempty"` // of the gzip object, hex
+	StatsRows   uint64        `json:"stats_rows,omitempty"`   // number of lines of the statistics object
+	StatsBytes  uint64        `json:"stats_bytes,omitempty"`  // size of the gzip object
+	StatsSHA256 string        `json:"stats_sha256,omitempty"` // hash of the gzip object, in hex
 
-	// Imported says that another store, which was set aside, archived the object, and that it was imported here. Elsewhere is the number of
-	// its responses that only the other store counted.
+	// Imported says that the object was archived by another store, which was set aside, and then imported into this
+	// one. Elsewhere is the number of its responses that only the other store counted.
 	Imported  bool   `json:"adopted,omitempty"`
 	Elsewhere uint64 `json:"elsewhere,omitempty"`
 
-	// RefilledRows is the number of the object's statistics rows that were counted here by a refill. Refilled says that these are all.
+	// RefilledRows is how many of the object's statistics rows a refill has counted in this store. Refilled says that
+	// all of them have been counted.
 	RefilledRows int  `json:"refilled_rows,omitempty"`
 	Refilled     bool `json:"refilled,omitempty"`
 
-	// Known once retention has removed the local blocks.
+	// Set once retention has removed the local blocks.
 	DeletedAt time.Time `json:"deleted_at,omitzero"`
 
-	// Known once the object itself was removed from the archive, which archive.expire does.
+	// Set once archive.expire has removed the object itself from the archive.
 	ExpiredAt time.Time `json:"expired_at,omitzero"`
 }
 
-// Counted is the number of the plan's responses that this store counts.
+// Counted returns how many of the plan's responses this store counts.
 func (p *Plan) Counted() uint64 { return p.Rows - p.Elsewhere }
 
 // AppendRuns appends runs in ascending order, and joins those without a gap between them.
@@ -139,7 +142,7 @@ func AppendRuns(runs []Run, more ...Run) []Run {
 	return runs
 }
 
-// Contains reports whether a sequence number is in one of the runs, which ascend.
+// Contains reports whether a sequence number is in one of the runs, which must be in ascending order.
 func Contains(runs []Run, seq uint64) bool {
 	_, found := slices.BinarySearchFunc(runs, seq, func(r Run, seq uint64) int {
 		switch {
@@ -153,7 +156,7 @@ func Contains(runs []Run, seq uint64) bool {
 	return found
 }
 
-// Overlap reports whether a sequence number is in both lists of runs, which ascend.
+// Overlap reports whether any sequence number is in both lists of runs, which must be in ascending order.
 func Overlap(a, b []Run) bool {
 	for len(a) > 0 && len(b) > 0 {
 		switch {

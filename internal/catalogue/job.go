@@ -2,7 +2,7 @@ package catalogue
 
 import "time"
 
-// JobRunsMax is the number of results of a job that are kept.
+// JobRunsMax is how many results of a job are kept.
 const JobRunsMax = 20
 
 // JobRun is the result of one run of a scheduled job.
@@ -15,14 +15,14 @@ type JobRun struct {
 	Error    string        `json:"error,omitempty"`
 }
 
-// JobState is what the store keeps of a scheduled job.
+// JobState is what the store keeps about a scheduled job.
 type JobState struct {
 	// Served is when the last successful run began: everything that was due until then is done.
 	Served   time.Time `json:"served"`
-	Runs     uint64    `json:"runs"` // since the store was made
+	Runs     uint64    `json:"runs"` // since the store was created
 	Failures uint64    `json:"failures"`
-	Recent   []JobRun  `json:"recent,omitempty"` // the newest last, at most JobRunsMax
-	// Observed is the time during which wayside ran. It belongs to no job: the uploader stores it under a name of its own.
+	Recent   []JobRun  `json:"recent,omitempty"` // newest last, at most JobRunsMax
+	// Observed is how long wayside has been running. It belongs to no job: the uploader stores it under its own name.
 	Observed time.Duration `json:"observed_ns,omitempty"`
 }
 

@@ -2,25 +2,26 @@ package catalogue
 
 import "regexp"
 
-// A directory archive may share its folder with other files (file:///srv), so wayside only touches names that it writes itself.
+// A directory archive may share its folder with other files (file:///srv), so wayside only touches names that it writes
+// itself.
 var (
 	archiveFolder = regexp.MustCompile(`^v1(/stats)?(/dt=\d{4}-\d\d-\d\d(/hour=\d\d)?)?$`)
 	archiveFile   = regexp.MustCompile(`^v1(/stats)?/dt=\d{4}-\d\d-\d\d/hour=\d\d/[\w.%-]+_[0-9a-f-]{36}_\d+-\d+\.ndjson\.gz(\.json)?(\.tmp)?$`)
 )
 
-// IsArchiveFolder reports whether wayside makes a folder of this name below an archive's prefix. The name uses "/".
+// IsArchiveFolder reports whether wayside creates folders with this name below an archive's prefix. The name uses "/".
 func IsArchiveFolder(name string) bool { return archiveFolder.MatchString(name) }
 
-// IsArchiveFile reports whether wayside writes a file of this name below an archive's prefix: an object, its metadata, or one of
-// the two while it is being written, which ends in ".tmp".
+// IsArchiveFile reports whether wayside writes files with this name below an archive's prefix: objects, their metadata,
+// or either of these while it is being written, when its name ends in ".tmp".
 func IsArchiveFile(name string) bool { return archiveFile.MatchString(name) }
 
-// NameBytesMax limits an escaped service or instance name in a key, so that the file name stays below 255 bytes together with the
-// epoch (36), two sequence numbers (40), separators and the longest suffix.
+// NameBytesMax limits an escaped service or instance name in a key. It keeps file names below 255 bytes, with the epoch
+// (36), two sequence numbers (40), separators and the longest suffix.
 const NameBytesMax = 72
 
-// AppendName appends the name of a service or an instance as keys have it: percent-encoded outside [A-Za-z0-9.-], and cut at
-// [NameBytesMax], never inside an escape.
+// AppendName appends the name of a service or an instance as it is in keys: percent-encoded outside [A-Za-z0-9.-], and
+// truncated to [NameBytesMax], but never inside an escape.
 func AppendName(dst []byte, name string) []byte {
 	end := len(dst) + NameBytesMax
 	for i := range len(name) {

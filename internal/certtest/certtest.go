@@ -1,4 +1,4 @@
-// Package certtest makes certificate authorities and certificates for tests.
+// Package certtest creates certificate authorities and certificates for tests.
 package certtest
 
 import (
@@ -26,15 +26,15 @@ type CA struct {
 	key  crypto.Signer
 }
 
-// Leaf says what a certificate is for. Addresses may be among Names.
+// Leaf says what a certificate is for. Names may include addresses.
 type Leaf struct {
 	Names     []string
 	URIs      []string
 	Common    string        // the subject's common name
-	NotBefore time.Time     // zero: an hour ago
-	For       time.Duration // from NotBefore on; 0: a day
+	NotBefore time.Time     // default: an hour ago
+	For       time.Duration // validity from NotBefore on; default: a day
 	RSA       bool
-	Client    bool // for clients instead of servers
+	Client    bool // the certificate is for clients instead of servers
 }
 
 // Issued is a certificate with its key.
@@ -43,7 +43,7 @@ type Issued struct {
 	TLS             tls.Certificate
 }
 
-// NewCA makes an authority that is valid for a day.
+// NewCA creates an authority that is valid for a day.
 func NewCA(t testing.TB, name string) *CA {
 	t.Helper()
 	key := newKey(t, false)
@@ -67,14 +67,14 @@ func (ca *CA) PEM() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.Cert.Raw})
 }
 
-// Pool returns a pool with this authority only.
+// Pool returns a pool that contains only this authority.
 func (ca *CA) Pool() *x509.CertPool {
 	pool := x509.NewCertPool()
 	pool.AddCert(ca.Cert)
 	return pool
 }
 
-// Issue makes a certificate.
+// Issue issues a certificate.
 func (ca *CA) Issue(t testing.TB, l Leaf) *Issued {
 	t.Helper()
 	if l.NotBefore.IsZero() {
@@ -124,7 +124,7 @@ func (ca *CA) Issue(t testing.TB, l Leaf) *Issued {
 	return i
 }
 
-// Write writes dir/name.crt and dir/name.key, each in one step, and returns their names.
+// Write writes dir/name.crt and dir/name.key, each atomically, and returns their names.
 func (i *Issued) Write(t testing.TB, dir, name string) (certFile, keyFile string) {
 	t.Helper()
 	certFile, keyFile = filepath.Join(dir, name+".crt"), filepath.Join(dir, name+".key")
@@ -133,7 +133,7 @@ func (i *Issued) Write(t testing.TB, dir, name string) (certFile, keyFile string
 	return certFile, keyFile
 }
 
-// WriteFile replaces a file in one step.
+// WriteFile replaces a file atomically.
 func WriteFile(t testing.TB, name string, content []byte) {
 	t.Helper()
 	if err := os.WriteFile(name+".new", content, 0o600); err != nil {

@@ -5,8 +5,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// AddCompletions makes the shell complete the values of flags, by the name of the flag. It completes file names only for flags that take
-// a file or a directory.
+// AddCompletions makes the shell complete the values of flags, given by the name of the flag. File names are completed
+// only for flags that take a file or a directory.
 func AddCompletions(cmd *cobra.Command, flagValues map[string][]string) {
 	for _, below := range cmd.Commands() {
 		AddCompletions(below, flagValues)

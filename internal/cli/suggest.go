@@ -38,10 +38,11 @@ var (
 	oneDash     = regexp.MustCompile(`^unknown shorthand flag: .* in -(.+)$`)
 )
 
-// FlagError explains a flag that cannot be parsed. Most of them are mistyped, or are keys of the configuration without a flag.
+// FlagError explains a flag that cannot be parsed. Most such flags are mistyped, or are configuration keys that have no
+// flag.
 func FlagError(cmd *cobra.Command, err error) error {
 	if args := cmd.Flags().Args(); cmd.HasSubCommands() && len(args) > 0 {
-		return UnknownCommand(cmd, args[0]) // a mistyped command: its flags are not known
+		return UnknownCommand(cmd, args[0]) // the command is mistyped, so its flags are unknown
 	}
 	found := unknownFlag.FindStringSubmatch(err.Error())
 	if found == nil {
@@ -66,7 +67,7 @@ func FlagError(cmd *cobra.Command, err error) error {
 	return Usagef(cmd, "%w%s", err, didYouMean(name, names, "--"))
 }
 
-// keyNamed finds the configuration key that was written as a flag: --archive.after, --archive-after.
+// keyNamed finds the configuration key that was written as a flag: --archive.after or --archive-after.
 func keyNamed(flag string) (configs.Key, bool) {
 	plain := strings.NewReplacer("-", ".", "_", ".")
 	for _, k := range configs.Keys() {
@@ -77,7 +78,7 @@ func keyNamed(flag string) (configs.Key, bool) {
 	return configs.Key{}, false
 }
 
-// AddHelp adds the help and completion commands. Unlike cobra's own, they refuse unknown arguments.
+// AddHelp adds the help and completion commands. Unlike cobra's own, they reject unknown arguments.
 func AddHelp(root *cobra.Command) {
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()

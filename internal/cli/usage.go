@@ -1,5 +1,6 @@
-// Package cli holds what all commands share on top of cobra. Wrong usage is answered with a correct example (usage.go), a mistyped command,
-// flag or key with the most similar one (suggest.go), and the shell completes values (complete.go).
+// Package cli holds what all commands share on top of cobra: responding to wrong usage with a correct example
+// (usage.go) and to a mistyped command, flag or key with the most similar one (suggest.go), and completing values in
+// the shell (complete.go).
 package cli
 
 import (
@@ -35,7 +36,7 @@ func Example(cmd *cobra.Command) string {
 	return cmd.CommandPath() + " --help"
 }
 
-// NoArgs refuses all arguments.
+// NoArgs rejects all arguments.
 func NoArgs(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		return Usagef(cmd, "%s takes no argument, got %q", cmd.CommandPath(), args[0])
@@ -43,7 +44,7 @@ func NoArgs(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// OneOf accepts exactly one argument, out of a list.
+// OneOf accepts exactly one argument, which must be in a list.
 func OneOf(values ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		near := ""
@@ -72,7 +73,7 @@ func BindOutput(cmd *cobra.Command, output *string) {
 	}
 }
 
-// duration is a flag value with the units of the configuration: 90s, 3d.
+// duration is a flag value that accepts the units of the configuration, such as 90s and 3d.
 type duration struct{ *time.Duration }
 
 func (d duration) Type() string { return "duration" }
@@ -87,7 +88,7 @@ func (d duration) Set(text string) (err error) {
 	return nil
 }
 
-// DurationVar adds a flag with the units of the configuration.
+// DurationVar adds a flag that accepts the units of the configuration.
 func DurationVar(cmd *cobra.Command, into *time.Duration, name string, standard time.Duration, help string) {
 	*into = standard
 	cmd.Flags().Var(duration{into}, name, help)

@@ -4,5 +4,5 @@ package clock
 
 import "time"
 
-// Now is the current wall-clock time.
+// Now returns the current wall-clock time.
 func Now() time.Time { return time.Now() }

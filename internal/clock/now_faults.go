@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// OffsetFileEnv names the environment variable that holds the path of the offset file: one Go duration, read at each
-// call, so that a test moves the clock of a running process by writing the file.
+// OffsetFileEnv names the environment variable with the path of the offset file. The file contains one Go duration and
+// is read at each call, so that a test moves the clock of a running process by writing the file.
 const OffsetFileEnv = "WAYSIDE_FAULT_CLOCK"
 
-// Now is the wall-clock time plus the offset that the fault test asked for.
+// Now returns the wall-clock time plus the offset that the fault test has set.
 func Now() time.Time {
 	now := time.Now()
 	name := os.Getenv(OffsetFileEnv)
@@ -27,6 +27,6 @@ func Now() time.Time {
 	if err != nil {
 		return now
 	}
-	// The monotonic reading is dropped on purpose: a jumped wall clock must show in differences too.
+	// The monotonic reading is dropped on purpose: a jump of the wall clock must affect differences too.
 	return now.Round(0).Add(offset)
 }

@@ -1,9 +1,9 @@
 // Package connlimit limits the connections of a listener, in total and per address. It never refuses a new connection: if there is no
 // room, the connection that has waited longest for a request gives way.
 //
-// A connection waits if its client sends nothing, half a request, or a byte a second, or is idle between requests. Each client first
-// has a quarter of a second (grace) to send a request. If no connection waits, the one whose client has read nothing for longest
-// gives way, although it is being answered.
+// A connection counts as waiting while its client sends nothing, has sent only part of a request, sends a byte a second, or is idle
+// between requests. But each client first has a quarter of a second (grace) to send a request. If no connection is waiting, the one
+// whose client has read nothing for the longest time gives way, although it is being answered.
 //
 // The total is strict: a connection counts until its server has closed it. The limit per address may be exceeded until the server
 // notices that a connection was closed.
@@ -26,18 +26,19 @@ import (
 type Options struct {
 	Name       string // name of the listener in log lines
 	Total      int    // connections at the same time; at least 1
-	PerAddress int    // of them from one IPv4 address or IPv6 /64; 0: Total
-	// BufferBytes limits the kernel's send buffer of a connection, and a quarter of it the receive buffer. The kernel doubles both
-	// for its own use. Small buffers stall if packets are large, as on loopback. 0: the kernel chooses, up to megabytes for a client
-	// that does not read.
+	PerAddress int    // connections from one IPv4 address or IPv6 /64; 0 means Total
+	// BufferBytes limits the kernel's send buffer of a connection; the limit of the receive buffer is a quarter of it.
+	// The kernel doubles both for its own use. With small buffers, large packets stall, as on loopback. 0 means that
+	// the kernel chooses, up to megabytes for a client that does not read.
 	BufferBytes int
-	// Unread is how long the kernel keeps unsent bytes after the connection is closed. 0: the kernel chooses, minutes.
+	// Unread is how long the kernel keeps unsent bytes after the connection was closed. 0 means that the kernel
+	// chooses, which can be minutes.
 	Unread time.Duration
 	Logger *slog.Logger // nil means slog.Default
 }
 
-// Share returns an eighth of the descriptors that the process may have, within the given limits. A listener with so many connections
-// leaves enough descriptors for traffic.
+// Share returns an eighth of the descriptors that the process may have, but within the given limits. A listener with at
+// most that many connections leaves enough descriptors for traffic.
 func Share(least, most int) int {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
@@ -53,12 +54,12 @@ type Listener struct {
 	freed  chan struct{} // receives a value when a connection is closed; capacity 1
 	once   sync.Once
 	closed chan struct{}
-	logged time.Time // of the last warning; owned by the goroutine that accepts
+	logged time.Time // time of the last warning; owned by the goroutine that accepts connections
 
 	mu    sync.Mutex
-	conns map[*Conn]struct{}   // until the server has closed them; guarded by mu
+	conns map[*Conn]struct{}   // connections that the server has not closed yet; guarded by mu
 	live  int                  // number of conns that have not given way; guarded by mu
-	from  map[netip.Prefix]int // live connections of an address; guarded by mu
+	from  map[netip.Prefix]int // number of live connections by address; guarded by mu
 }
 
 // New returns ln with limits, and sets the buffers of its connections.
@@ -78,7 +79,8 @@ func New(ln net.Listener, o Options) *Listener {
 	return l
 }
 
-// setBuffers sets options of the listening socket, which accepted sockets inherit. If the kernel refuses one, its default stays.
+// setBuffers sets options of the listening socket, which accepted sockets inherit. If the kernel rejects an option, its
+// default remains.
 func (l *Listener) setBuffers() {
 	tcp, ok := l.Listener.(*net.TCPListener)
 	if !ok {
@@ -99,11 +101,11 @@ func (l *Listener) setBuffers() {
 	})
 }
 
-// retryWait is the pause after an accept that failed, and between two connections that give way.
+// retryWait is the pause after a failed accept, and between two connections that give way.
 const retryWait = 50 * time.Millisecond
 
-// Accept returns the next connection, a *Conn, once there is room for it. After a temporary error, such as too many open files, it tries
-// again; the only error that it returns is net.ErrClosed.
+// Accept returns the next connection, a *Conn, once there is room for it. After a temporary error, such as too many
+// open files, it tries again. The only error that it returns is net.ErrClosed.
 func (l *Listener) Accept() (net.Conn, error) {
 	for {
 		raw, err := l.Listener.Accept()
@@ -133,13 +135,13 @@ func (l *Listener) admit(c *Conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.from[c.from] >= l.o.PerAddress {
-		l.warn("an address has reached its limit of connections; closing its longest idle one for each new one",
+		l.warn("an address has reached its limit of connections; closing its longest idle connection for each new one",
 			"address", c.from.Addr().String(), "at_most", l.o.PerAddress)
 		l.giveWay(&c.from)
 	}
 	for again := false; len(l.conns) >= l.o.Total; again = true {
-		if again || l.live >= l.o.Total { // otherwise one is being closed already
-			l.warn("all connections are in use; closing the longest idle one for each new one", "at_most", l.o.Total)
+		if again || l.live >= l.o.Total { // otherwise a connection is being closed already
+			l.warn("all connections are in use; closing the longest idle connection for each new one", "at_most", l.o.Total)
 			l.giveWay(nil)
 		}
 		if !l.waitFreed() {
@@ -155,7 +157,7 @@ func (l *Listener) admit(c *Conn) bool {
 // waitFreed waits, without the lock, until a connection is closed or another one must give way.
 func (l *Listener) waitFreed() bool {
 	select {
-	case <-l.freed: // from an earlier close
+	case <-l.freed: // a value from an earlier close
 	default:
 	}
 	l.mu.Unlock()
@@ -171,7 +173,7 @@ func (l *Listener) waitFreed() bool {
 	return true
 }
 
-// giveWay closes the connection that is worth least: of one address or, if from is nil, of all. The caller holds mu.
+// giveWay closes the least valuable connection of one address or, if from is nil, of all. The caller holds mu.
 func (l *Listener) giveWay(from *netip.Prefix) {
 	var least *Conn
 	now := time.Now()
@@ -186,7 +188,7 @@ func (l *Listener) giveWay(from *netip.Prefix) {
 	}
 }
 
-// uncount removes a connection from live and from. The caller holds mu.
+// uncount removes a connection from the counts in live and from. The caller holds mu.
 func (l *Listener) uncount(c *Conn) {
 	if c.gone {
 		return
@@ -198,7 +200,7 @@ func (l *Listener) uncount(c *Conn) {
 	}
 }
 
-// warnEvery is the least time between two log lines.
+// warnEvery is the minimum time between two log lines.
 const warnEvery = time.Minute
 
 func (l *Listener) warn(what string, args ...any) {
@@ -216,7 +218,7 @@ func (l *Listener) Close() error {
 	return l.Listener.Close()
 }
 
-// Abort closes all connections at once and discards unsent bytes.
+// Abort closes all connections immediately and discards unsent bytes.
 func (l *Listener) Abort() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -225,7 +227,7 @@ func (l *Listener) Abort() {
 	}
 }
 
-// Drain waits until no connection is open, or ctx is done.
+// Drain waits until no connection is open or ctx is done.
 func (l *Listener) Drain(ctx context.Context) {
 	for l.Conns() > 0 {
 		select {
@@ -249,10 +251,10 @@ type Conn struct {
 	of      *Listener
 	from    netip.Prefix
 	since   atomic.Int64 // when it was accepted or last written to, in Unix nanoseconds
-	waiting atomic.Bool  // the server waits for a request, or for the rest of one
+	waiting atomic.Bool  // the server is waiting for a request, or for the rest of one
 	held    atomic.Bool  // see Hold
-	cut     atomic.Bool  // gave way, or a write failed: unsent bytes are discarded
-	gone    bool         // gave way, or was closed; guarded by of.mu
+	cut     atomic.Bool  // it gave way, or a write failed, so unsent bytes are discarded
+	gone    bool         // it gave way, or was closed; guarded by of.mu
 	once    sync.Once
 	aborted chan struct{} // see Aborted
 	abortOf sync.Once
@@ -279,16 +281,18 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Hold makes the connection count as being answered even while it is read, for servers that read to notice when the client disconnects.
+// Hold makes the connection count as being answered even while it is being read. It is for servers that read in order
+// to notice when the client disconnects.
 func (c *Conn) Hold() {
 	c.held.Store(true)
 	c.waiting.Store(false)
 }
 
-// Aborted returns a channel that is closed when the connection gives way. Its server can stop working on the response.
+// Aborted returns a channel that is closed when the connection gives way, so that its server can stop working on the
+// response.
 func (c *Conn) Aborted() <-chan struct{} { return c.aborted }
 
-// Yield delays the response. Meanwhile the connection counts as waiting, so it is the first to give way.
+// Yield delays the response. During the delay the connection counts as waiting, so it is the first to give way.
 func (c *Conn) Yield(d time.Duration) {
 	c.Hold()
 	c.waiting.Store(true)
@@ -305,7 +309,7 @@ func (c *Conn) Yield(d time.Duration) {
 // as waiting. Without it, no client could send a request during a flood of new connections.
 const grace = 250 * time.Millisecond
 
-// idle reports whether the connection waits, and has done so for longer than grace.
+// idle reports whether the connection has been waiting for longer than grace.
 func (c *Conn) idle(now time.Time) bool {
 	return c.waiting.Load() && now.UnixNano()-c.since.Load() > int64(grace)
 }
@@ -317,7 +321,8 @@ func (c *Conn) worthLess(than *Conn, now time.Time) bool {
 	return c.since.Load() < than.since.Load()
 }
 
-// abort closes the connection while its server still uses it. It discards unsent bytes, which would stay in the kernel's memory.
+// abort closes the connection while its server is still using it. It discards unsent bytes, which would otherwise stay
+// in the kernel's memory.
 func (c *Conn) abort() {
 	c.cut.Store(true)
 	c.abortOf.Do(func() { close(c.aborted) })
@@ -353,7 +358,7 @@ func (l *Listener) remove(c *Conn) {
 	}
 }
 
-// addressOf returns the network that counts as one client: an IPv4 address, or an IPv6 /64.
+// addressOf returns the network whose connections count as those of one client: an IPv4 address, or an IPv6 /64.
 func addressOf(conn net.Conn) netip.Prefix {
 	tcp, ok := conn.RemoteAddr().(*net.TCPAddr)
 	if !ok {

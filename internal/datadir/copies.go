@@ -14,19 +14,20 @@ const (
 	serveCopies  = ".serve-*"
 )
 
-// VerifyCopy creates a folder for the files that a verification must copy. The caller holds [RunLock], and removes the folder; if it dies,
-// the next process that takes RunLock does.
+// VerifyCopy creates a folder for the files that a verification must copy. The caller holds [RunLock] and removes the
+// folder. If the caller dies, the next process that takes RunLock removes it.
 func VerifyCopy(dir string) (string, error) { return os.MkdirTemp(dir, verifyCopies) }
 
 func removeVerifyCopies(dir string) {
 	names, _ := filepath.Glob(filepath.Join(GlobEscape(dir), verifyCopies))
 	for _, name := range names {
-		_ = os.RemoveAll(name) // the next one tries again
+		_ = os.RemoveAll(name) // the next process tries again
 	}
 }
 
-// ServeCopy creates a folder for the copy of the store from which a command reads, and locks it until the returned file is closed. The
-// caller holds [CollectLock], if it may, and removes the folder; if it dies, the next process that takes CollectLock does.
+// ServeCopy creates a folder for the copy of the store from which a command reads, and locks it until the returned file
+// is closed. The caller holds [CollectLock], if it is allowed to, and removes the folder. If the caller dies, the next
+// process that takes CollectLock removes it.
 func ServeCopy(dir string) (at string, held *os.File, err error) {
 	if at, err = os.MkdirTemp(dir, serveCopies); err != nil {
 		return "", nil, err
@@ -37,7 +38,7 @@ func ServeCopy(dir string) (at string, held *os.File, err error) {
 	return at, held, nil
 }
 
-// lockFolder locks a folder until the file is closed, or fails if another process has locked it.
+// lockFolder locks a folder until the file is closed. It fails if another process has locked it.
 func lockFolder(dir string) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(dir, RunLock), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
@@ -52,8 +53,8 @@ func lockFolder(dir string) (*os.File, error) {
 func removeServeCopies(dir string) {
 	names, _ := filepath.Glob(filepath.Join(GlobEscape(dir), serveCopies))
 	for _, name := range names {
-		if f, err := lockFolder(name); err == nil { // no command uses it
-			_, _ = os.RemoveAll(name), f.Close() // the next one tries again
+		if f, err := lockFolder(name); err == nil { // no command is using it
+			_, _ = os.RemoveAll(name), f.Close() // the next process tries again
 		}
 	}
 }

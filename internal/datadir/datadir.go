@@ -1,4 +1,4 @@
-// Package datadir knows the data directory: the names in it, who uses it (lock.go, info.go), whether it is safe to use (safe.go), and the
+// Package datadir handles the data directory: the names in it, who uses it (lock.go, info.go), whether it is safe to use (safe.go), and the
 // configuration of its last run (lastconfig.go).
 //
 // At most one traffic process (lock) and one books process (collect.lock) use a data directory at a time. The locks are flock(2) locks: the
@@ -31,7 +31,8 @@ const (
 // ErrNoData is returned by Known for a directory that no wayside has used.
 var ErrNoData = errors.New("no wayside data here")
 
-// Known returns an error that wraps [ErrNoData] if dir holds none of the files of a data directory. It creates nothing.
+// Known returns an error that wraps [ErrNoData] if dir contains none of the files of a data directory. It creates
+// nothing.
 func Known(dir string) error {
 	if err := Exists(dir); err != nil {
 		return err
@@ -49,7 +50,7 @@ func Exists(dir string) error {
 	_, err := os.Stat(dir)
 	var path *os.PathError
 	if errors.As(err, &path) {
-		err = path.Err // the message names dir already
+		err = path.Err // the message already names dir
 	}
 	if errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("data directory %s does not exist; name it with --data DIR: %w", dir, err)
@@ -60,12 +61,13 @@ func Exists(dir string) error {
 	return nil
 }
 
-// Foreign returns the name of an entry that is not wayside's, if dir is not a data directory yet; "" if there is none.
+// Foreign returns the name of an entry that is not wayside's, if dir is not a data directory yet, or "" if there is
+// none.
 func Foreign(dir string) string {
 	if !errors.Is(Known(dir), ErrNoData) {
 		return ""
 	}
-	entries, _ := os.ReadDir(dir) // an error shows when something in it is opened
+	entries, _ := os.ReadDir(dir) // an error is reported when something in dir is opened
 	for _, e := range entries {
 		if depthOf(e.Name()) < 0 && e.Name() != ConfigFile && e.Name() != "lost+found" {
 			return e.Name()
@@ -74,8 +76,8 @@ func Foreign(dir string) string {
 	return ""
 }
 
-// Create creates the directory if it does not exist. A permission error names the directory, the uid and the remedy. The error wraps
-// [ErrUnsafe] if another user can put files into the directory, or has.
+// Create creates the directory if it does not exist. An error about permissions names the directory, the uid and the
+// remedy. The error wraps [ErrUnsafe] if another user can put files into the directory, or has already done so.
 func Create(dir string) error {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return explain(dir, err)
@@ -104,7 +106,7 @@ func explain(dir string, err error) error {
 	return fmt.Errorf("data directory %s: %w", dir, err)
 }
 
-// GlobEscape makes a pattern for [filepath.Glob] that matches only this name.
+// GlobEscape returns a pattern for [filepath.Glob] that matches only this name.
 func GlobEscape(name string) string { return globEscape.Replace(name) }
 
 var globEscape = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)

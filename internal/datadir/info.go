@@ -29,14 +29,14 @@ type Info struct {
 	Admin    string    `json:"admin"`    // URL
 	Upstream string    `json:"upstream"` // URL
 	Archive  string    `json:"archive"`  // URL without credentials
-	Epoch    string    `json:"epoch"`    // of its spool
+	Epoch    string    `json:"epoch"`    // epoch of its spool
 }
 
-// WriteInfo replaces run.json in one step, so that a reader sees either the old file or the new one, even after a power cut. The caller holds
-// [RunLock].
+// WriteInfo replaces run.json atomically, so that a reader sees either the old file or the new one, even after a power
+// cut. The caller holds [RunLock].
 func WriteInfo(dir string, info Info) error {
 	info.Format = InfoFormat
-	return writeJSON(dir, RunFile, info, 0o640) // the group may read it, as the directory
+	return writeJSON(dir, RunFile, info, 0o640) // the group may read it, as it may read the directory
 }
 
 func writeJSON(dir, base string, v any, mode os.FileMode) error {
@@ -54,8 +54,8 @@ func writeJSON(dir, base string, v any, mode os.FileMode) error {
 // RemoveInfo removes run.json at the end of a run.
 func RemoveInfo(dir string) { _ = os.Remove(filepath.Join(dir, RunFile)) }
 
-// ReadInfo finds the wayside that uses dir. The error wraps ErrNotRunning if there is none. A killed process or a power cut may leave a
-// run.json, with any content: the lock decides.
+// ReadInfo finds the wayside that uses dir. The error wraps ErrNotRunning if there is none. A killed process or a power
+// cut may leave behind a run.json with any content, so the lock decides.
 func ReadInfo(dir string) (Info, error) {
 	name := filepath.Join(dir, RunFile)
 	body, err := os.ReadFile(name)
@@ -80,7 +80,7 @@ func ReadInfo(dir string) (Info, error) {
 		return Info{}, fmt.Errorf("%w: %s names process %d, which has ended", ErrNotRunning, name, info.PID)
 	}
 	if info.Format > InfoFormat {
-		return Info{}, fmt.Errorf("%s was written by wayside %s in format %d, this version knows %d: use the version that runs there, or name it with --admin",
+		return Info{}, fmt.Errorf("%s was written by wayside %s in format %d, but this version knows only %d: use the version that runs there, or name it with --admin",
 			name, info.Version, info.Format, InfoFormat)
 	}
 	return info, nil

@@ -10,7 +10,8 @@ import (
 	"syscall"
 )
 
-// ConfigFile holds the configuration of the last books process here. Unlike run.json it stays when the run ends.
+// ConfigFile stores the configuration of the last books process that used the directory. Unlike run.json, it is kept
+// when the run ends.
 const ConfigFile = "last-config.json"
 
 // ConfigFormat is the version of [ConfigFile].
@@ -19,20 +20,20 @@ const ConfigFormat = 1
 // configBytesMax bounds the file, which usually has a few hundred bytes.
 const configBytesMax = 1 << 20
 
-// Config is the content of [ConfigFile]. It holds no secret.
+// Config is the content of [ConfigFile]. It contains no secrets.
 type Config struct {
 	Format  int               `json:"format"` // [ConfigFormat]; set by WriteConfig
 	Version string            `json:"version"`
 	Keys    map[string]string `json:"keys"` // path of a key → its value as text
 }
 
-// WriteConfig replaces the file in one step, readable only by its owner. The caller holds [CollectLock].
+// WriteConfig replaces the file atomically, readable only by its owner. The caller holds [CollectLock].
 func WriteConfig(dir string, c Config) error {
 	c.Format = ConfigFormat
 	return writeJSON(dir, ConfigFile, c, 0o600)
 }
 
-// ReadConfig reads the file. A directory of an older version has none: then it returns a zero Config.
+// ReadConfig reads the file. A directory of an older version has none, in which case it returns a zero Config.
 func ReadConfig(dir string) (c Config, err error) {
 	name := filepath.Join(dir, ConfigFile)
 	file, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
@@ -51,7 +52,7 @@ func ReadConfig(dir string) (c Config, err error) {
 		return c, fmt.Errorf("read %s: %w: remove it, and name the archive with --archive or --config", name, err)
 	}
 	if c.Format > ConfigFormat {
-		return c, fmt.Errorf("%s was written by wayside %s in format %d, this version knows %d: use the version that ran there",
+		return c, fmt.Errorf("%s was written by wayside %s in format %d, but this version knows only %d: use the version that ran there",
 			name, c.Version, c.Format, ConfigFormat)
 	}
 	return c, nil

@@ -19,8 +19,9 @@ var ErrInUse = errors.New("data directory is in use")
 // Lock is a held lock.
 type Lock struct{ file *os.File }
 
-// Acquire takes the lock called name, RunLock or CollectLock, without waiting. The error wraps ErrInUse and names the process, if known,
-// that holds the lock. It wraps [ErrUnsafe] if a file that wayside would open is a link.
+// Acquire takes the lock with the given name (RunLock or CollectLock) without waiting. If another process holds the
+// lock, the error wraps ErrInUse and names that process, if it is known. The error wraps [ErrUnsafe] if a file that
+// wayside would open is a link.
 func Acquire(dir, name string) (*Lock, error) {
 	path := filepath.Join(dir, name)
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o640)
@@ -50,16 +51,17 @@ func Acquire(dir, name string) (*Lock, error) {
 	return &Lock{file: file}, nil
 }
 
-// handOver gives a lock file that root has just created to the owner of the directory, who must be able to open it later.
+// handOver makes the owner of the directory the owner of a lock file that root has just created, because that user must
+// be able to open it later.
 func handOver(dir string, file *os.File) {
 	info, err := file.Stat()
 	if to := owner(os.Stat(dir)); err == nil && info.Size() == 0 && owner(info, nil) == 0 && to > 0 {
-		_ = file.Chown(to, -1) // a file server may refuse it
+		_ = file.Chown(to, -1) // a file server may not allow it
 	}
 }
 
-// nameHolder writes into the file who has the lock, for people. An error, as on a full disk, does not matter. A file with a second name may
-// belong to somebody: it is locked, but not changed.
+// nameHolder writes into the lock file who holds the lock, as information for people. An error, for instance on a full
+// disk, does not matter. A file that has a second name may belong to someone else, so it is locked but not changed.
 func nameHolder(dir string, file *os.File) {
 	info, err := file.Stat()
 	if err != nil {
@@ -74,13 +76,14 @@ func nameHolder(dir string, file *os.File) {
 		time.Now().UTC().Format(time.RFC3339))), 0)
 }
 
-// [ReadInfo] holds RunLock for a moment to see whether it is free. That must not stop another process, so taking it is tried several times.
+// [ReadInfo] holds RunLock for a moment to see whether it is free. That must not keep another process from taking the
+// lock, so taking it is tried several times.
 const (
 	lockTries = 20
 	lockPause = 5 * time.Millisecond
 )
 
-var pause = time.Sleep // a test releases the lock meanwhile
+var pause = time.Sleep // a test releases the lock in the meantime
 
 func take(file *os.File, name string) (err error) {
 	for range lockTries {
@@ -104,7 +107,8 @@ func holder(file *os.File) string {
 // InPlace reports whether the lock's file still has its name. If not, another process can lock the directory too.
 func (l *Lock) InPlace() bool { return disk.InPlace(l.file) }
 
-// Release releases the lock. The file stays: if it were removed, two processes could lock two files of the same name.
+// Release releases the lock. The file stays: if it were removed, two processes could each lock a different file of the
+// same name.
 func (l *Lock) Release() error {
 	if l == nil {
 		return nil
@@ -115,12 +119,13 @@ func (l *Lock) Release() error {
 type lockState int
 
 const (
-	lockUnknown lockState = iota // it cannot be read
+	lockUnknown lockState = iota // the lock file cannot be read
 	lockFree
 	lockHeld
 )
 
-// stateOfLock returns whether a process holds [RunLock], and its pid if known, else 0. It holds a free lock, shared, for a moment.
+// stateOfLock reports whether a process holds [RunLock], and its pid, or 0 if that is unknown. If the lock is free,
+// stateOfLock holds it, shared, for a moment.
 func stateOfLock(dir string) (state lockState, pid int) {
 	file, err := os.Open(filepath.Join(dir, RunLock))
 	if errors.Is(err, os.ErrNotExist) {
@@ -129,7 +134,7 @@ func stateOfLock(dir string) (state lockState, pid int) {
 	if err != nil {
 		return lockUnknown, 0
 	}
-	defer func() { _ = file.Close() }() // releases it
+	defer func() { _ = file.Close() }() // releases the lock
 	err = syscall.Flock(int(file.Fd()), syscall.LOCK_SH|syscall.LOCK_NB)
 	switch {
 	case err == nil:

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrUnsafe is returned for a data directory into which another user could have put files, or has.
+// ErrUnsafe is returned for a data directory into which another user could put files, or has already put files.
 var ErrUnsafe = errors.New("data directory is not safe to use")
 
 const (
@@ -21,13 +21,13 @@ const (
 	group    = 0o020
 )
 
-// checkOwner refuses a directory into which others can put files: everyone or a foreign group can write to it, or it belongs to another
-// user. The top of a mounted filesystem is always accepted: who mounts a volume decides who can use it, and kubelet, for one, makes it
-// writable for everyone.
+// checkOwner rejects a directory into which others can put files: one that everyone or a foreign group can write to, or
+// that belongs to another user. The top of a mounted filesystem is always accepted, because whoever mounts a volume
+// decides who can use it; kubelet, for example, makes it writable for everyone.
 func checkOwner(dir string) error {
 	info, err := os.Stat(dir)
 	if err != nil {
-		return nil //nolint:nilerr // the error shows when something in it is opened
+		return nil //nolint:nilerr // the error is reported when something in dir is opened
 	}
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok || mounted(dir) {
@@ -36,9 +36,9 @@ func checkOwner(dir string) error {
 	mode, uid := info.Mode().Perm(), os.Getuid()
 	switch {
 	case mode&everyone != 0:
-		return fmt.Errorf("%w: everyone can write to %s (mode %#o), and plant files in it: chmod 0750 %s, or set --data to another one", ErrUnsafe, dir, mode, dir)
+		return fmt.Errorf("%w: everyone can write to %s (mode %#o) and could plant files in it: chmod 0750 %s, or set --data to another one", ErrUnsafe, dir, mode, dir)
 	case int(st.Uid) != uid && st.Uid != 0:
-		return fmt.Errorf("%w: %s belongs to uid %d, and this is uid %d: run it as the owner (sudo -u '#%d' wayside …), chown -R it, or set --data to another one",
+		return fmt.Errorf("%w: %s belongs to uid %d, and this process runs as uid %d: run it as the owner (sudo -u '#%d' wayside …), chown -R it, or set --data to another one",
 			ErrUnsafe, dir, st.Uid, uid, st.Uid)
 	case mode&group != 0 && st.Gid != 0 && !ownGroup(int(st.Gid)):
 		return fmt.Errorf("%w: group %d, to which uid %d does not belong, can write to %s (mode %#o): chmod 0750 %s, or set --data to another one", ErrUnsafe, st.Gid, uid, dir, mode, dir)
@@ -46,8 +46,8 @@ func checkOwner(dir string) error {
 	return nil
 }
 
-// CheckUser refuses to let root write to the files of another user's wayside, which could not open files that root creates. The error wraps
-// [ErrUnsafe]. For users other than root, the kernel prevents it.
+// CheckUser keeps root from writing to the files of another user's wayside, which could not open files that root
+// creates. The error wraps [ErrUnsafe]. For users other than root, the kernel prevents this itself.
 func CheckUser(dir string) error {
 	if os.Geteuid() != 0 {
 		return nil
@@ -55,26 +55,27 @@ func CheckUser(dir string) error {
 	if err := checkOwner(dir); err != nil {
 		return err
 	}
-	// The top of a volume may belong to root, and the files in it to another user. A file server may give all files, those of root included, to
-	// one user.
+	// The top of a volume may belong to root and the files in it to another user. A file server may assign all files,
+	// including root's, to one user.
 	theirs, name := ownerIn(dir)
 	if theirs <= 0 {
 		return nil
 	}
 	probe, err := os.CreateTemp(dir, ".owner-*")
 	if err != nil {
-		return nil //nolint:nilerr // the error shows when something in it is opened
+		return nil //nolint:nilerr // the error is reported when something in dir is opened
 	}
 	made := owner(probe.Stat())
 	_, _ = probe.Close(), os.Remove(probe.Name())
 	if made == theirs {
 		return nil
 	}
-	return fmt.Errorf("%w: %s belongs to uid %d, and this is uid %d: run it as the owner (sudo -u '#%d' wayside …), or chown -R %s",
+	return fmt.Errorf("%w: %s belongs to uid %d, and this process runs as uid %d: run it as the owner (sudo -u '#%d' wayside …), or chown -R %s",
 		ErrUnsafe, filepath.Join(dir, name), theirs, made, theirs, dir)
 }
 
-// ownerIn returns the uid that owns wayside's files in dir, and the name of one of them; -1 if there are none.
+// ownerIn returns the uid that owns wayside's files in dir, and the name of one of them. The uid is -1 if there are
+// none.
 func ownerIn(dir string) (uid int, name string) {
 	for _, name := range []string{RunLock, CollectLock, StoreDir, StoreDir + ".lock", SpoolDir} {
 		if uid := owner(os.Lstat(filepath.Join(dir, name))); uid >= 0 {
@@ -84,7 +85,7 @@ func ownerIn(dir string) (uid int, name string) {
 	return -1, ""
 }
 
-// owner returns the uid of a file; -1 if it is not known.
+// owner returns the uid of a file, or -1 if it is unknown.
 func owner(info fs.FileInfo, err error) int {
 	if err != nil {
 		return -1
@@ -110,15 +111,15 @@ func mounted(dir string) bool {
 	return unix.Stat(dir, &own) == nil && unix.Stat(filepath.Join(dir, ".."), &parent) == nil && own.Dev != parent.Dev
 }
 
-// ours are the names in a data directory that wayside opens, and how many levels below each are checked: an archive has a folder for each
-// hour.
+// ours lists the names in a data directory that wayside opens, and how many levels below each are checked. An archive,
+// for example, has a folder for each hour.
 var ours = map[string]int{
 	RunLock: 0, CollectLock: 0, RunFile: 0, RunFile + ".new": 0, CrashFile: 0, StickyKey: 0, StickyKey + ".new": 0, "collect.sock": 0,
 	Quarantine: 3, ArchiveDir: 2, ACME: 1,
 }
 
-// depthOf returns the number of levels below a name that are checked; -1 if the name is not wayside's. Store and spool have files and folders
-// beside them.
+// depthOf returns how many levels below a name are checked, or -1 if the name is not wayside's. Store and spool have
+// files and folders beside them.
 func depthOf(name string) int {
 	if strings.HasPrefix(name, StoreDir) || strings.HasPrefix(name, SpoolDir) {
 		return 2
@@ -129,12 +130,12 @@ func depthOf(name string) int {
 	return -1
 }
 
-// checkEntries refuses a directory if an entry that wayside opens is a symbolic link, or neither a file nor a folder: writing through it
-// would damage a file elsewhere. It also refuses a folder that everyone can write to.
+// checkEntries rejects a directory if an entry that wayside opens is a symbolic link, or neither a file nor a folder:
+// writing through it could damage a file elsewhere. It also rejects folders that everyone can write to.
 func checkEntries(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil //nolint:nilerr // the error shows when something in it is opened
+		return nil //nolint:nilerr // the error is reported when something in dir is opened
 	}
 	for _, entry := range entries {
 		if err := checkEntry(filepath.Join(dir, entry.Name()), entry, depthOf(entry.Name())); err != nil {
@@ -153,7 +154,7 @@ func checkEntry(name string, entry fs.DirEntry, depth int) error {
 		return nil
 	case fs.ModeDir:
 	case fs.ModeSymlink:
-		return fmt.Errorf("%w: %s is a symbolic link, and wayside follows none there: remove it, or set --data or --archive to where it leads", ErrUnsafe, name)
+		return fmt.Errorf("%w: %s is a symbolic link, which wayside does not follow there: remove it, or set --data or --archive to where it leads", ErrUnsafe, name)
 	default:
 		return fmt.Errorf("%w: %s is neither a file nor a folder (%s): remove it", ErrUnsafe, name, entry.Type())
 	}

@@ -20,7 +20,7 @@ const (
 	booksConnected = "connected"
 )
 
-// books reads the admin listener of wayside.
+// books queries the admin listener of wayside.
 type books struct {
 	client *http.Client
 	admin  string // base URL
@@ -66,11 +66,11 @@ type pathRows struct {
 	Rows   int   `json:"rows"` // number of rows; the list may be shorter
 	Paths  []row `json:"paths"`
 	Totals struct {
-		Count uint64 `json:"count"` // over all rows
+		Count uint64 `json:"count"` // sum over all rows
 	} `json:"totals"`
 }
 
-// sum adds up the rows. If the list is incomplete, it returns the total instead.
+// sum adds up the rows. If the list is incomplete, it returns the total from the response instead.
 func (p *pathRows) sum() uint64 {
 	if p.Rows > len(p.Paths) {
 		return p.Totals.Count
@@ -93,8 +93,9 @@ func (b *books) paths(ctx context.Context) (p pathRows, err error) {
 	return p, b.get(ctx, "/api/v1/paths?"+query.Encode(), &p)
 }
 
-// settled waits until the accounting has at least this many responses and nothing is in flight. The books process must be connected: a
-// wayside that has recorded nothing yet is settled without it. It returns false after timeout, and an error if the last request failed.
+// settled waits until the accounting has at least this many responses and nothing is in flight. The books process must
+// be connected, because a wayside that has recorded nothing yet is settled even without it. settled returns false after
+// timeout, and an error if the last request failed.
 func (b *books) settled(ctx context.Context, responses uint64, timeout time.Duration) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -107,7 +108,7 @@ func (b *books) settled(ctx context.Context, responses uint64, timeout time.Dura
 		select {
 		case <-time.After(settlePoll):
 		case <-ctx.Done():
-			// A request that the deadline cut off does not invalidate the responses before it.
+			// If the deadline cuts off a request, the responses before it are still valid.
 			if err != nil && !(answered && errors.Is(err, context.DeadlineExceeded)) {
 				return false, fmt.Errorf("wait until the books have settled: %w", err)
 			}

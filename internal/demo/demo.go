@@ -39,22 +39,22 @@ var ErrDisagree = errors.New("the figures do not agree")
 
 // Options configure [Run]. The zero value of a field means its default.
 type Options struct {
-	// Requests ends the demo after exactly this many requests, at full speed. Duration ends it after this time. With both, the first
-	// limit counts; with neither, it runs until ctx ends.
+	// Requests ends the demo after exactly this many requests, at full speed. Duration ends it after this time. With
+	// both, whichever is reached first ends it; with neither, it runs until ctx ends.
 	Requests uint64
 	Duration time.Duration
 
-	Rate        float64 // requests a second; default: full speed with Requests, 300 without
+	Rate        float64 // requests per second; default: full speed with Requests, otherwise 300
 	Connections int     // default 32
 	Seed        uint64  // the same seed sends the same requests
-	Abandon     bool    // one client in a hundred leaves before its response
+	Abandon     bool    // one client in a hundred disconnects before its response
 
 	ProxyURL   string // where wayside listens, http; required
 	AdminURL   string // its admin listener; required
-	ArchiveURL string // for the summary only
+	ArchiveURL string // only shown in the summary
 
-	// Archive archives all events. CountArchive reads the archive and counts its events, without drop records. Both are required.
-	// If the data directory already has events, Archive is also called before the traffic.
+	// Archive archives all events. CountArchive reads the archive and counts its events, excluding drop records. Both
+	// are required. If the data directory already has events, Archive is also called before the traffic starts.
 	Archive      func(ctx context.Context) error
 	CountArchive func(ctx context.Context) (lines int, err error)
 
@@ -66,8 +66,9 @@ type Options struct {
 	HTTPClient *http.Client // for the admin listener; default http.DefaultClient
 }
 
-// Run sends the traffic, waits until the books have settled, archives, and writes the summary to o.Out. The end of ctx only ends the
-// traffic: requests in flight are completed and the summary is written, so wayside must run until Run returns.
+// Run sends the traffic, waits until the books have settled, archives, and writes the summary to o.Out. When ctx ends,
+// only the traffic stops: requests in flight are completed and the summary is written, so wayside must keep running
+// until Run returns.
 func Run(ctx context.Context, o Options) error {
 	address, err := o.complete()
 	if err != nil {
@@ -129,18 +130,18 @@ type demo struct {
 	books books
 }
 
-// figures are the values to compare, since the data directory was created.
+// figures are the values to compare, as totals since the data directory was created.
 type figures struct {
 	recorded   uint64 // from the accounting
-	aggregated uint64 // summed from the rows of /api/v1/paths
+	aggregated uint64 // summed over the rows of /api/v1/paths
 	accounting accounting
-	abandoned  uint64 // of recorded: rows under livePrefix
-	archived   uint64 // lines counted
+	abandoned  uint64 // part of recorded: rows under livePrefix
+	archived   uint64 // number of lines counted
 	rows       []row
 }
 
-// baseline reads the figures before the traffic. It archives older events first, so that the archive then only grows by events of the
-// demo.
+// baseline reads the figures before the traffic. It first archives older events, so that the archive afterwards only
+// grows by events of the demo.
 func (d *demo) baseline(ctx context.Context) (figures, error) {
 	if _, err := d.books.settled(ctx, 0, d.SettleTimeout); err != nil {
 		return figures{}, err
@@ -192,7 +193,7 @@ func (d *demo) drive(ctx context.Context, address string) (*load.Report, error) 
 	})
 }
 
-// summarise waits for the books, archives, reads everything again and compares.
+// summarise waits for the books, archives, reads all figures again and compares them.
 func (d *demo) summarise(ctx context.Context, base figures, report *load.Report) (*summary, error) {
 	target := base.accounting.Responses + report.Sent
 	settled, err := d.books.settled(ctx, target, d.SettleTimeout)

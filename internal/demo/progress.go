@@ -16,7 +16,8 @@ const (
 	lineEvery     = 10 * time.Second
 )
 
-// progress shows how many responses have arrived: on a terminal in one line that is drawn again, otherwise in a new line at intervals.
+// progress shows how many responses have arrived: on a terminal in one line that is redrawn, otherwise in a new line at
+// intervals.
 type progress struct {
 	out      io.Writer
 	terminal bool
@@ -27,7 +28,7 @@ type progress struct {
 	done     sync.WaitGroup
 }
 
-// newProgress starts to show progress, until stop is called.
+// newProgress starts showing progress, until stop is called.
 func newProgress(o *Options, counters *load.Counters) *progress {
 	p := &progress{
 		out: o.Out, terminal: terminal.Is(o.Out), requests: o.Requests, counters: counters,

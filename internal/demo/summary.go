@@ -16,15 +16,15 @@ import (
 // summary is the result of the demo. --output json prints it as JSON.
 type summary struct {
 	Sent       uint64 `json:"sent"`       // responses received in full
-	Recorded   uint64 `json:"recorded"`   // accounting, without the abandoned
-	Aggregated uint64 `json:"aggregated"` // rows, without the abandoned
-	Archived   uint64 `json:"archived"`   // lines, without the abandoned
+	Recorded   uint64 `json:"recorded"`   // from the accounting, without abandoned requests
+	Aggregated uint64 `json:"aggregated"` // from the rows, without abandoned requests
+	Archived   uint64 `json:"archived"`   // from the lines, without abandoned requests
 
 	Unfinished        uint64   `json:"unfinished"`         // requests without a complete response
-	Abandoned         uint64   `json:"abandoned"`          // of these, abandoned by the client on purpose
-	AbandonedInBooks  uint64   `json:"abandoned_in_books"` // of these, in the books, under their own path
+	Abandoned         uint64   `json:"abandoned"`          // those of them that the client abandoned on purpose
+	AbandonedInBooks  uint64   `json:"abandoned_in_books"` // those of them that are in the books, under their own path
 	Agree             bool     `json:"agree"`
-	Problems          []string `json:"problems"` // why not
+	Problems          []string `json:"problems"` // why the figures do not agree
 	RequestsPerSecond float64  `json:"requests_per_second"`
 	ClientP50Micros   int64    `json:"client_p50_us"`
 	ClientP99Micros   int64    `json:"client_p99_us"`
@@ -46,7 +46,7 @@ type hotPath struct {
 	P99Micros uint64 `json:"p99_us"`
 }
 
-// compare makes the summary and lists the problems. A figure that has decreased is a problem too.
+// compare creates the summary and lists the problems. A figure that has decreased is a problem too.
 func compare(o *Options, report *load.Report, base, now figures, settled bool) *summary {
 	s := &summary{
 		Sent: report.Received, Unfinished: report.Sent - report.Received, Abandoned: report.Abandoned,
@@ -122,8 +122,8 @@ func (s *summary) write(out io.Writer, output string) error {
 	s.writeFigures(&b)
 	s.writeHotPaths(&b)
 	if s.temporary {
-		b.WriteString("The dashboard ends and the data is removed with the demo. To look around, leave --requests and --duration out;\n" +
-			"to keep the data, say where with --data DIR.\n")
+		b.WriteString("When the demo ends, the dashboard stops and the data is removed. To look around, leave out --requests and --duration;\n" +
+			"to keep the data, choose a directory with --data DIR.\n")
 	} else {
 		fmt.Fprintf(&b, "Archive    %s\n", s.Archive)
 	}
@@ -143,7 +143,7 @@ func (s *summary) writeFigures(b *strings.Builder) {
 	figure("archived", s.Archived, "lines in the archive")
 	figure("unfinished", s.Unfinished, "responses that the client did not receive in full")
 	if s.Abandoned > 0 {
-		figure("  left early", s.Abandoned, fmt.Sprintf("clients that left; %s of them are in the books, beside the figures above",
+		figure("  left early", s.Abandoned, fmt.Sprintf("clients that disconnected; %s of them are in the books, apart from the figures above",
 			grouped(s.AbandonedInBooks)))
 	}
 	if s.Agree {
@@ -164,11 +164,11 @@ func (s *summary) writeHotPaths(b *strings.Builder) {
 	for _, p := range s.HotPaths {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t  %s %s\n", grouped(p.Count), grouped(p.Errors), micros(p.P50Micros), micros(p.P99Micros), p.Method, p.Path)
 	}
-	_ = w.Flush() // a strings.Builder takes everything
+	_ = w.Flush() // writing to a strings.Builder cannot fail
 	fmt.Fprintln(b)
 }
 
-// grouped is a number with its thousands apart: 1,234,567.
+// grouped formats a number with thousands separators: 1,234,567.
 func grouped(n uint64) string {
 	digits := strconv.FormatUint(n, 10)
 	for i := len(digits) - 3; i > 0; i -= 3 {

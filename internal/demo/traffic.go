@@ -23,9 +23,9 @@ const (
 
 // route is one kind of request.
 type route struct {
-	weight   int   // share of the sum of all weights
+	weight   int   // relative to the sum of all weights
 	statuses []int // expected statuses
-	bytes    int64 // length of a body with status 200; -1: any
+	bytes    int64 // length of the body with status 200; -1 accepts any
 	fill     func(t *traffic, g *dice, r *load.Request)
 }
 
@@ -65,13 +65,13 @@ var live = route{0, []int{200}, -1, func(_ *traffic, g *dice, r *load.Request) {
 // Typical requests of scanners. None of these paths exists.
 var scannerPaths = []string{"/wp-login.php", "/.env", "/.git/config", "/admin/", "/phpmyadmin/index.php", "/cgi-bin/luci"}
 
-// traffic chooses the request of each nonce, which only depends on the seed, and checks the responses. All connections may call its methods
-// concurrently.
+// traffic chooses the request for each nonce, which depends only on the seed, and checks the responses. All connections
+// may call its methods concurrently.
 type traffic struct {
 	seed     uint64
 	abandon  bool
 	weights  int
-	users    []float64 // cumulative share of the users 1, 2, …: Zipf
+	users    []float64 // cumulative shares of users 1, 2, … in a Zipf distribution
 	pageTag  atomic.Pointer[string]
 	assetTag atomic.Pointer[string]
 }
@@ -89,7 +89,7 @@ func newTraffic(seed uint64, abandon bool) *traffic {
 	return t
 }
 
-// pick returns the route of a nonce, and the dice for the rest of its request.
+// pick returns the route for a nonce, and the dice for the rest of its request.
 func (t *traffic) pick(nonce uint64) (*route, dice) {
 	g := dice{state: t.seed*0x9e3779b97f4a7c15 + nonce*0xd1342543de82ef95}
 	if g.below(abandonOneIn) == 0 && t.abandon {
@@ -150,7 +150,7 @@ func fillScript(t *traffic, g *dice, r *load.Request) {
 	ifChanged(r, g, &t.assetTag)
 }
 
-// ifChanged makes every second request conditional, like a browser with a cache.
+// ifChanged makes every second request conditional, as a browser with a cache would.
 func ifChanged(r *load.Request, g *dice, tag *atomic.Pointer[string]) {
 	if value := tag.Load(); value != nil && g.below(2) == 0 {
 		r.Header = fmt.Appendf(r.Header, "If-None-Match: %s\r\n", *value)
@@ -200,5 +200,5 @@ func (g *dice) roll() uint64 {
 
 func (g *dice) below(n int) int { return int(g.roll() % uint64(n)) }
 
-// float is in [0, 1).
+// float returns a number in [0, 1).
 func (g *dice) float() float64 { return float64(g.roll()>>11) / (1 << 53) }

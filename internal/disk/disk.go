@@ -1,4 +1,4 @@
-// Package disk makes files and folders durable, and says how much room there is for them.
+// Package disk makes files and folders durable, and says how much disk space is free.
 package disk
 
 import (
@@ -11,10 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// StoreFreeMin is the free space in bytes below which no store is opened, because Badger would crash.
+// StoreFreeMin is the free space, in bytes, that is required to open a store. With less, Badger would crash.
 const StoreFreeMin = 8 << 20
 
-// Free returns the bytes on the filesystem of dir that this user may still use.
+// Free returns how many bytes this user may still use on the filesystem of dir.
 func Free(dir string) (int64, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
@@ -30,7 +30,8 @@ func InPlace(f *os.File) bool {
 	return err == nil && err2 == nil && os.SameFile(open, named)
 }
 
-// SyncDir makes the entries of a folder durable: afterwards, a power cut does not undo the creation, renaming or removal of files in it.
+// SyncDir makes the entries of a folder durable: afterwards, no power cut can undo the creation, renaming or removal of
+// files in it.
 func SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
@@ -42,9 +43,9 @@ func SyncDir(dir string) error {
 	return nil
 }
 
-// WriteFile replaces a file in one step: after a crash or a power cut the name stands for the old content or for all of the new. The
-// content is written to the path temp in the same folder first. A file that is already there is removed and not written to: an earlier
-// attempt may have left it, or it may be a second name of some other file.
+// WriteFile replaces a file atomically: after a crash or a power cut, the file has either the old content or all of the
+// new. The content is first written to the path temp in the same folder. If that file exists, it is removed rather than
+// overwritten: an earlier attempt may have left it, or it may be a second name of some other file.
 func WriteFile(name, temp string, content io.Reader, mode os.FileMode) error {
 	_ = os.Remove(temp)
 	err := create(temp, content, mode)
@@ -52,13 +53,13 @@ func WriteFile(name, temp string, content io.Reader, mode os.FileMode) error {
 		err = os.Rename(temp, name)
 	}
 	if err != nil {
-		_ = os.Remove(temp) // gives space back on a full disk
+		_ = os.Remove(temp) // frees space on a full disk
 		return err
 	}
 	return SyncDir(filepath.Dir(name))
 }
 
-// create writes a file that did not exist, and syncs it.
+// create creates a file, which must not exist, writes its content and syncs it.
 func create(name string, content io.Reader, mode os.FileMode) error {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {

@@ -11,26 +11,28 @@ import (
 	"github.com/wayside-proxy/wayside/internal/varint"
 )
 
-// BatchVersion is the batch format that [BatchBuilder] writes. A newer batch format also needs a newer queue.Version: a version of
-// wayside that does not know the format cannot count the records of a batch, and must not touch the folder.
+// BatchVersion is the batch format that [BatchBuilder] writes. A newer batch format also requires a newer
+// queue.Version: a version of wayside that does not know the format cannot count the records of a batch, so it must not
+// touch the folder.
 const BatchVersion = 1
 
-// Batch header, little endian: version (1), reserved (3), CRC32C of everything after it (4), epoch (16), first seq (8), last seq
-// (8), records (4), responses (4). Then a frame for each record: uvarint difference of its seq to that of the previous record (0
-// for the first record), uvarint length, record.
+// Batch header, little endian: version (1), reserved (3), CRC32C of everything after it (4), epoch (16), first seq (8),
+// last seq (8), records (4), responses (4). It is followed by a frame for each record: uvarint difference between its
+// seq and that of the previous record (0 for the first record), uvarint length, record.
 const (
 	batchHeaderBytes = 48
 	batchCRCOffset   = 4
 	batchBodyOffset  = 8
 )
 
-// Batch is a run of encoded records of one epoch in ascending order of seq. The queue stores batches, Peek returns them, and the
-// quarantine keeps them. Seqs have gaps if a writer died after it had reserved a record.
+// Batch is a run of encoded records of one epoch in ascending order of their sequence numbers (seq). The queue stores
+// batches, Peek returns them, and the quarantine keeps them. There are gaps in the numbers if a writer died after it
+// had reserved a record.
 type Batch struct {
 	Epoch             uuid.UUID
 	FirstSeq, LastSeq uint64
 	Records           uint32 // all records
-	Responses         uint32 // those that are not drop records
+	Responses         uint32 // records that are not drop records
 
 	raw    []byte
 	newest byte // version of its newest record
@@ -47,7 +49,7 @@ func (b Batch) CheckVersion() error {
 // Bytes returns the bytes that were given to ParseBatch.
 func (b Batch) Bytes() []byte { return b.raw }
 
-// All yields the seq and the encoded form of each record. The encoded form points into the batch.
+// All yields the sequence number and the encoded form of each record. The encoded form points into the batch.
 func (b Batch) All() iter.Seq2[uint64, []byte] {
 	return func(yield func(uint64, []byte) bool) {
 		if len(b.raw) < batchHeaderBytes {
@@ -95,7 +97,8 @@ func ParseBatch(raw []byte) (Batch, error) {
 	return b, err
 }
 
-// BatchHeader returns the header of an encoded batch without checking the rest or the checksum; false if raw is too short.
+// BatchHeader returns the header of an encoded batch without checking the rest or the checksum. It returns false if raw
+// is too short.
 func BatchHeader(raw []byte) (Batch, bool) {
 	if len(raw) < batchHeaderBytes {
 		return Batch{}, false
@@ -111,7 +114,7 @@ func BatchHeader(raw []byte) (Batch, bool) {
 	return b, true
 }
 
-// check reads the frames, notes their newest version, and compares them with the header.
+// check reads the frames, determines their newest version, and compares them with the header.
 func (b *Batch) check() error {
 	rest, seq, records := b.raw[batchHeaderBytes:], b.FirstSeq, uint32(0)
 	for len(rest) > 0 {
@@ -125,7 +128,7 @@ func (b *Batch) check() error {
 		rest = after
 	}
 	if records == 0 || records != b.Records || b.Responses > records || seq != b.LastSeq {
-		return fmt.Errorf("%w: batch holds %d records up to %d, its header says %d up to %d",
+		return fmt.Errorf("%w: batch holds %d records up to %d, but its header says %d up to %d",
 			ErrMalformed, records, seq, b.Records, b.LastSeq)
 	}
 	return nil
@@ -159,8 +162,8 @@ func (b *BatchBuilder) Len() int { return int(b.records) }
 // Size returns the encoded size in bytes.
 func (b *BatchBuilder) Size() int { return len(b.buf) }
 
-// Add appends a copy of an encoded record; response says that it is not a drop record. It returns an error that wraps
-// [ErrMalformed], and adds nothing, if seq is not above that of the previous record, or the record is too short.
+// Add appends a copy of an encoded record; response says that it is not a drop record. If seq is not greater than that
+// of the previous record, or the record is too short, Add returns an error that wraps [ErrMalformed] and adds nothing.
 func (b *BatchBuilder) Add(seq uint64, record []byte, response bool) error {
 	if b.records == 0 {
 		b.firstSeq, b.lastSeq = seq, seq
@@ -180,7 +183,8 @@ func (b *BatchBuilder) Add(seq uint64, record []byte, response bool) error {
 	return nil
 }
 
-// Bytes completes the header and returns the encoded batch, valid until the next Add or Reset; nil if nothing was added.
+// Bytes completes the header and returns the encoded batch, which is valid until the next Add or Reset. It returns nil
+// if nothing was added.
 func (b *BatchBuilder) Bytes() []byte {
 	if b.records == 0 {
 		return nil

@@ -8,10 +8,11 @@ import (
 	"github.com/wayside-proxy/wayside/internal/varint"
 )
 
-// Version is the newest record format. Encode writes it for events with a route, more than one attempt, TLS or gRPC, version 3 for
-// others with a request time or a wait, version 2 for others with a request id, and version 1 for all others. Decode reads every version.
-// In every version, the first two bytes are version and kind, and a record has at least fixedBytes. So an older version of wayside can
-// count newer records, and it leaves them in the spool ([Batch.CheckVersion]).
+// Version is the newest record format. Encode writes it for events with a route, more than one attempt, TLS or gRPC; of
+// the others, it writes version 3 for those with a request time or a wait, version 2 for those with a request ID, and
+// version 1 for the rest. Decode reads every version. In every version, the first two bytes are version and kind, and a
+// record has at least fixedBytes. So an older version of wayside can count newer records, and it leaves them in the
+// spool ([Batch.CheckVersion]).
 const (
 	Version          = 4
 	versionPlain     = 1
@@ -28,13 +29,13 @@ const SizeMax = fixedBytes + 6*binary.MaxVarintLen64 +
 // fixedBytes is version, kind, method code, protocol code, status (2) and time (8).
 const fixedBytes = 14
 
-// ErrMalformed is returned for bytes that are not a record or a batch.
+// ErrMalformed is returned for bytes that are not a valid record or batch.
 var ErrMalformed = errors.New("malformed event record")
 
 // ErrVersion is returned for a record or batch in a newer format than this version of wayside can read.
 var ErrVersion = errors.New("event format is newer than this version of wayside")
 
-// Codes of common values; 0 means that the text follows. Part of the format: only append to them.
+// Codes of common values. 0 means that the text follows. The tables are part of the format: only append to them.
 var (
 	methods   = [...]string{"", "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"}
 	protocols = [...]string{"", "1.0", "1.1", "2", "3"}
@@ -167,8 +168,8 @@ func putText(dst, text []byte, limit int) int {
 	return n + copy(dst[n:], text)
 }
 
-// Decode reads a record. The event's slices point into src. It accepts only records that Encode can have written: one value has
-// one encoding. The error wraps [ErrMalformed] or [ErrVersion].
+// Decode reads a record. The event's slices point into src. Decode accepts only records that Encode can have written,
+// so that each value has exactly one encoding. The error wraps [ErrMalformed] or [ErrVersion].
 func (e *Event) Decode(src []byte) error {
 	*e = Event{}
 	if len(src) < fixedBytes {
@@ -217,7 +218,7 @@ func (e *Event) Decode(src []byte) error {
 	return nil
 }
 
-// coded returns the text for a code of the table; for code 0, it reads the text.
+// coded returns the text for a code in the table. For code 0, it reads the text instead.
 func coded(r *varint.Reader, code byte, table [][]byte, limit int) []byte {
 	if int(code) >= len(table) {
 		r.Fail()
@@ -228,7 +229,7 @@ func coded(r *varint.Reader, code byte, table [][]byte, limit int) []byte {
 	}
 	text := r.Text(limit)
 	for _, known := range table[1:] {
-		if string(text) == string(known) { // Encode writes its code
+		if string(text) == string(known) { // Encode would have written the code
 			r.Fail()
 		}
 	}

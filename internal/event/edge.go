@@ -7,17 +7,18 @@ import (
 	"github.com/wayside-proxy/wayside/internal/varint"
 )
 
-// GRPCStatus says if a request was a gRPC call, and with which status the call ended. The zero value is a request that was no gRPC
-// call. The values are part of the record format.
+// GRPCStatus says whether a request was a gRPC call, and with which status the call ended. The zero value means that it
+// was not a gRPC call. The values are part of the record format.
 type GRPCStatus uint8
 
 // The values of a GRPCStatus. Those from grpcFirst on are the status codes 0 to 16.
 const (
-	// GRPCNone: the request was no gRPC call.
+	// GRPCNone means that the request was not a gRPC call.
 	GRPCNone GRPCStatus = 0
-	// GRPCAbsent: a gRPC call whose response had no grpc-status. The stream was reset, or the server does not speak gRPC.
+	// GRPCAbsent is the status of a gRPC call whose response had no grpc-status, because the stream was reset or the
+	// server does not speak gRPC.
 	GRPCAbsent GRPCStatus = 1
-	// GRPCOther: a gRPC call with a grpc-status that is not a number from 0 to 16.
+	// GRPCOther is the status of a gRPC call whose grpc-status is not a number from 0 to 16.
 	GRPCOther GRPCStatus = 2
 
 	grpcFirst = 3
@@ -39,12 +40,13 @@ var grpcNames = [GRPCCodeMax + 1]string{
 	"UNAUTHENTICATED",
 }
 
-// grpcErrors has a bit for each status code that is an error of the server: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL,
-// UNAVAILABLE and DATA_LOSS, by OpenTelemetry's semantic conventions. A client treats a code that it does not know as UNKNOWN, so
-// GRPCOther is one too.
+// grpcErrors has a bit for each status code that is an error of the server according to OpenTelemetry's semantic
+// conventions: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE and DATA_LOSS. A client treats a code
+// that it does not know as UNKNOWN, so GRPCOther is an error too.
 const grpcErrors = 1<<2 | 1<<4 | 1<<12 | 1<<13 | 1<<14 | 1<<15
 
-// GRPCOf returns the status of a gRPC call that ended with this code. A code that gRPC does not define gives [GRPCOther].
+// GRPCOf returns the status of a gRPC call that ended with this code. For a code that gRPC does not define, it returns
+// [GRPCOther].
 func GRPCOf(code int) GRPCStatus {
 	if code < 0 || code > GRPCCodeMax {
 		return GRPCOther
@@ -65,8 +67,8 @@ func ParseGRPCStatus(value []byte) GRPCStatus {
 	return GRPCOther
 }
 
-// IsGRPCContent reports whether a request with this Content-Type is a gRPC call: application/grpc, or one of its forms, such as
-// application/grpc+proto and application/grpc-web.
+// IsGRPCContent reports whether a request with this Content-Type is a gRPC call: application/grpc or one of its
+// variants, such as application/grpc+proto and application/grpc-web.
 func IsGRPCContent(contentType []byte) bool {
 	const grpc = "application/grpc"
 	if len(contentType) < len(grpc) || !bytes.EqualFold(contentType[:len(grpc)], []byte(grpc)) {
@@ -76,7 +78,7 @@ func IsGRPCContent(contentType []byte) bool {
 	return len(rest) == 0 || bytes.IndexByte([]byte("+-; \t"), rest[0]) >= 0
 }
 
-// Code returns the status code, or [GRPCCodeOther]; false if there is none.
+// Code returns the status code, or [GRPCCodeOther]. It returns false if there is none.
 func (s GRPCStatus) Code() (code int, ok bool) {
 	switch {
 	case s == GRPCOther || s > grpcMax:
@@ -93,7 +95,7 @@ func (s GRPCStatus) IsError() bool {
 	return ok && (code == GRPCCodeOther || grpcErrors>>code&1 == 1)
 }
 
-// GRPCName returns the name of a status code, such as "UNAVAILABLE"; of other codes "(other)".
+// GRPCName returns the name of a status code, such as "UNAVAILABLE", or "(other)" for a code that gRPC does not define.
 func GRPCName(code int) string {
 	if code < 0 || code > GRPCCodeMax {
 		return "(other)"
@@ -101,8 +103,8 @@ func GRPCName(code int) string {
 	return grpcNames[code]
 }
 
-// GRPCCode returns the code for a name or a number, in the form that a person types: "unavailable", "UNAVAILABLE" or "14"; for "other",
-// "(other)" and "17" it returns [GRPCCodeOther]. It returns false for anything else.
+// GRPCCode returns the code for a name or a number as a person would type it: "unavailable", "UNAVAILABLE" or "14". For
+// "other", "(other)" and "17" it returns [GRPCCodeOther]. It returns false for anything else.
 func GRPCCode(text string) (code int, ok bool) {
 	switch text {
 	case "other", "(other)", strconv.Itoa(GRPCCodeOther):
@@ -136,7 +138,7 @@ func tlsVersion(code byte) uint16 {
 	return tlsMajor + uint16(code)
 }
 
-// TLSProtocol returns the version of TLS as text, such as "1.3"; empty in cleartext.
+// TLSProtocol returns the TLS version as text, such as "1.3". It is empty for cleartext.
 func (e *Event) TLSProtocol() string {
 	code := tlsCode(e.TLSVersion)
 	if code == 0 {
@@ -145,7 +147,7 @@ func (e *Event) TLSProtocol() string {
 	return "1." + strconv.Itoa(int(code)-1)
 }
 
-// ParseTLSProtocol is the inverse of [Event.TLSProtocol]; false if the text is no version.
+// ParseTLSProtocol is the inverse of [Event.TLSProtocol]. It returns false if the text is not a TLS version.
 func ParseTLSProtocol(text string) (version uint16, ok bool) {
 	if text == "" {
 		return 0, true
@@ -159,8 +161,8 @@ func ParseTLSProtocol(text string) (version uint16, ok bool) {
 // edgeBytes is the length of an [Edge].
 const edgeBytes = 3
 
-// Edge is attempts, TLS version and gRPC status of an event, a byte each, in the form in which they are stored. All are zero for a request
-// in cleartext that was no gRPC call and needed one attempt.
+// Edge holds an event's attempts, TLS version and gRPC status in the form in which they are stored, as one byte each.
+// All are zero for a cleartext request that was not a gRPC call and needed only one attempt.
 type Edge [edgeBytes]byte
 
 // Edge returns these fields.
@@ -177,13 +179,13 @@ func (e *Event) SetEdge(v Edge) {
 	e.Attempts, e.TLSVersion, e.GRPCStatus = v[0], tlsVersion(v[1]), GRPCStatus(v[2])
 }
 
-// Attempts is how often the request was given to an upstream, or 0 if once or never.
+// Attempts returns how often the request was sent to an upstream, or 0 if that was once or never.
 func (v Edge) Attempts() uint8 { return v[0] }
 
 // Valid reports whether [Event.Edge] can have returned v.
 func (v Edge) Valid() bool { return v[0] != 1 && v[1] <= tlsCodeMax && v[2] <= grpcMax }
 
-// hasEdge reports whether the event has one of the fields of version 4.
+// hasEdge reports whether the event uses any of the fields of version 4.
 func (e *Event) hasEdge() bool { return len(e.Route) > 0 || e.Edge() != Edge{} }
 
 // putEdge writes the fields of version 4.
@@ -193,7 +195,8 @@ func (e *Event) putEdge(dst []byte) int {
 	return n + copy(dst[n:], edge[:])
 }
 
-// readEdge reads the fields of version 4. A record of which none is set is refused: it would have been written as version 3 or older.
+// readEdge reads the fields of version 4. It rejects a record that uses none of them, because that record would have
+// been written as version 3 or older.
 func (e *Event) readEdge(r *varint.Reader) {
 	e.Route = r.Text(RouteBytesMax)
 	edge := Edge{r.Byte(), r.Byte(), r.Byte()}

@@ -1,6 +1,6 @@
 // Package event defines the record of one response, and its binary form.
 //
-// The proxy makes an [Event] and encodes it once into the journal. The queue carries the same bytes to the books process. The
+// The proxy makes an [Event] and encodes it once, into the journal. The queue carries the same bytes to the books process. The
 // format is versioned, pinned by golden files in testdata, and described in docs/FORMATS.md. The identity of an event is (epoch,
 // seq): the epoch names one life of a traffic process, and the journal assigns the sequence number. Neither is part of the
 // record; a [Batch] has both.
@@ -15,8 +15,8 @@ const (
 	KindRequest Kind = 1
 	// KindStream is a long-lived response (SSE, an upgraded connection), recorded at its end.
 	KindStream Kind = 2
-	// KindDrop is a drop record: responses could not be recorded. ErrorType is the reason, and RequestBytes the number of
-	// responses that were dropped for this reason since the beginning of the epoch.
+	// KindDrop is a drop record, which says that responses could not be recorded. ErrorType is the reason, and
+	// RequestBytes is the number of responses that were dropped for this reason since the beginning of the epoch.
 	KindDrop Kind = 3
 )
 
@@ -49,20 +49,22 @@ const (
 
 // Event is one recorded response.
 //
-// The event does not own its byte slices. Encode reads them during the call only. After Decode, they point into the decoded
-// buffer or into constants, and are valid as long as the buffer is. Nobody may write to them.
+// The event does not own its byte slices, which must not be modified. Encode reads them during the call only. After Decode, they point
+// into the decoded buffer or to constants, and are valid as long as the buffer is.
 type Event struct {
 	TimeMicros int64 // when the event was recorded, in microseconds since 1970-01-01T00:00Z
 	Kind       Kind
-	Status     uint16 // as sent to the client; 499 when the client left before the last byte
+	Status     uint16 // as sent to the client; 499 if the client disconnected before the last byte
 
-	// From when the upstream had the request until the last and until the first byte of the response; 0 if it never had it. The
-	// duration of a stream is its lifetime.
+	// DurationMicros and TTFBMicros are the times from when the upstream had the request until the last and the first
+	// byte of the response, respectively. Both are 0 if the upstream never had it. The duration of a stream is its
+	// lifetime.
 	DurationMicros uint64
 	TTFBMicros     uint64
 
-	// RequestMicros is from the request's first byte until the upstream had the request, or until the response if it never had it.
-	// It is 0 if the request came in one piece. WaitMicros is the wait for a connection to the upstream; 0 if one was free.
+	// RequestMicros is the time from the request's first byte until the upstream had the request, or until the response
+	// if the upstream never had it. It is 0 if the request arrived in one piece. WaitMicros is the time spent waiting
+	// for a connection to the upstream; it is 0 if one was free.
 	RequestMicros uint64
 	WaitMicros    uint64
 
@@ -74,22 +76,23 @@ type Event struct {
 	Path      []byte // as received, without the query string
 	Upstream  []byte // address dialled
 	Protocol  []byte // "1.0", "1.1" or "2"; the client's
-	Client    []byte // already truncated as record.client_address says
+	Client    []byte // already truncated according to record.client_address
 	TraceID   []byte // empty unless it is recorded
-	RequestID []byte // X-Request-ID; always of responses that wayside makes itself, of others only with record.request_id
+	RequestID []byte // X-Request-ID; always set for responses that wayside generates, for others only with record.request_id
 	ErrorType []byte // a short kind of error, such as "connect_refused"; empty without an error
 	Route     []byte // name of the route that the request took; empty without named routes
 
-	// Attempts is how often the request was given to an upstream, if more than once. Encode writes 1 as 0, because 1 is the rule.
+	// Attempts is how often the request was sent to an upstream, if more than once. Encode writes 1 as 0, because 1 is
+	// the usual case.
 	Attempts uint8
-	// TLSVersion is that of the client's connection, as crypto/tls numbers it; 0 in cleartext.
+	// TLSVersion is the version of the client's connection, as crypto/tls numbers it; 0 for cleartext.
 	TLSVersion uint16
-	// GRPCStatus says if the request was a gRPC call, and how the call ended.
+	// GRPCStatus says whether the request was a gRPC call, and how the call ended.
 	GRPCStatus GRPCStatus
 }
 
-// LatencyMicros returns the latency for the statistics: the full duration, but for a stream the time to the first byte, because
-// its lifetime says nothing about speed.
+// LatencyMicros returns the latency for the statistics. It is the full duration, except for a stream: there it is the
+// time to the first byte, because the lifetime of a stream says nothing about speed.
 func (e *Event) LatencyMicros() uint64 {
 	if e.Kind == KindStream {
 		return e.TTFBMicros
@@ -97,11 +100,11 @@ func (e *Event) LatencyMicros() uint64 {
 	return e.DurationMicros
 }
 
-// IsError reports whether the response counts as an error in the statistics: a 5xx status, an error type, or a gRPC status that is
-// an error of the server ([GRPCStatus.IsError]).
+// IsError reports whether the response counts as an error in the statistics: it has a 5xx status, an error type, or a
+// gRPC status that means a server error ([GRPCStatus.IsError]).
 func (e *Event) IsError() bool {
 	return e.Status >= 500 || len(e.ErrorType) > 0 || e.GRPCStatus.IsError()
 }
 
-// IsResponse reports whether the event is a response, and not a drop record.
+// IsResponse reports whether the event is a response rather than a drop record.
 func (e *Event) IsResponse() bool { return e.Kind != KindDrop }

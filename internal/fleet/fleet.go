@@ -21,7 +21,7 @@ const (
 	Athena     = "athena" // not tested on Athena; its grammar is checked
 )
 
-// ErrUnknown is wrapped by errors about an engine, a part or a query that does not exist, and ErrBucket by those about the bucket.
+// ErrUnknown is wrapped by errors about an unknown engine, part or query, and ErrBucket by errors about the bucket.
 var (
 	ErrUnknown = errors.New("unknown")
 	ErrBucket  = errors.New("bucket")
@@ -30,38 +30,40 @@ var (
 //go:embed sql
 var files embed.FS
 
-// parts are the files of an engine that together set it up, in the order in which they are printed.
+// parts lists, for each engine, the files that together set it up, in the order in which they are printed.
 var parts = map[string][]string{
 	ClickHouse: {"schema", "queue", "ingest"},
 	DuckDB:     {"schema"},
 	Athena:     {"schema"},
 }
 
-// Parts are the names that [Options.Part] may have for an engine.
+// Parts returns the names that [Options.Part] may have for an engine.
 func Parts(engine string) []string { return parts[engine] }
 
 // Options select statements.
 type Options struct {
 	Engine string
-	// Bucket is the archive: s3://bucket/prefix with the settings of archive.url, or for DuckDB also a directory. Empty: an example.
+	// Bucket is the archive: s3://bucket/prefix with the settings of archive.url or, for DuckDB, alternatively a
+	// directory. If it is empty, an example is printed.
 	Bucket string
-	// Cluster is the name of a ClickHouse cluster: tables are then replicated and distributed. Empty: one server.
+	// Cluster is the name of a ClickHouse cluster on which tables are replicated and distributed. If it is empty, there
+	// is only one server.
 	Cluster string
-	Part    string // one part of the set-up; empty: all
+	Part    string // one part of the setup; empty means all
 
-	// Of a query.
-	From, To                time.Time // zero: the last 24 hours, reckoned by the engine when the query runs
-	Service, Instance, Path string    // empty: all. The query "path" needs Path
-	Limit                   int       // rows; 0: 50
+	// Options of a query:
+	From, To                time.Time // zero: the last 24 hours, computed by the engine when the query runs
+	Service, Instance, Path string    // empty means all; the query "path" requires Path
+	Limit                   int       // number of rows; 0 means 50
 }
 
 // Query is a named query.
 type Query struct {
 	Name  string `json:"name"`
-	About string `json:"about"` // its comment, on one line
+	About string `json:"about"` // its comment, joined into one line
 }
 
-// Queries lists the named queries of an engine, by name.
+// Queries returns the named queries of an engine, sorted by name.
 func Queries(engine string) ([]Query, error) {
 	entries, err := fs.ReadDir(files, path.Join("sql", engine, "queries"))
 	if err != nil {
@@ -79,7 +81,7 @@ func Queries(engine string) ([]Query, error) {
 	return out, nil
 }
 
-// comment returns the comment with which a file begins, on one line.
+// comment returns the comment at the beginning of a file, joined into one line.
 func comment(text string) string {
 	var words []string
 	for line := range strings.Lines(text) {
@@ -109,7 +111,7 @@ func Setup(o Options) (string, error) {
 		}
 		names = []string{o.Part}
 	} else if o.Engine == ClickHouse {
-		names = []string{"schema", "queue"} // ingest is for a schedule, not for pasting
+		names = []string{"schema", "queue"} // ingest is meant to be scheduled, not pasted
 	}
 	url, err := location(o)
 	if err != nil {

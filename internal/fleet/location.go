@@ -10,7 +10,7 @@ import (
 // exampleBucket is printed if no bucket is named.
 const exampleBucket = "s3://BUCKET/PREFIX"
 
-// location returns the address of the archive as the engine writes it, without a slash at its end except for ClickHouse.
+// location returns the address of the archive in the engine's syntax, without a trailing slash except for ClickHouse.
 func location(o Options) (string, error) {
 	bucket := o.Bucket
 	if bucket == "" {
@@ -20,7 +20,7 @@ func location(o Options) (string, error) {
 		return filepath.ToSlash(filepath.Clean(bucket)), nil
 	}
 	u, err := url.Parse(bucket)
-	if err != nil || u.User != nil { // the error of url.Parse repeats the URL, which may contain a secret by mistake
+	if err != nil || u.User != nil { // the error of url.Parse quotes the URL, which may accidentally contain a secret
 		return "", fmt.Errorf("%w: want s3://bucket/prefix, without credentials", ErrBucket)
 	}
 	switch {

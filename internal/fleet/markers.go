@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// Columns of the lines in the bucket, as ClickHouse reads them. The Null tables, the queues and the scheduled ingestion share them.
+// Columns of the lines in the bucket, as ClickHouse reads them. The Null tables, the queues and the scheduled ingestion
+// share them.
 const (
 	statisticsColumns = `server_address String, http_request_method String, url_template String, route String,
     count UInt64, errors UInt64, streams UInt64, bytes_in UInt64, bytes_out UInt64, latency_us_sum UInt64, latency_us_max UInt64,
@@ -23,7 +24,7 @@ const (
     epoch UUID, seq UInt64`
 )
 
-// columnNames returns the names of columns. A type has no comma outside of parentheses.
+// columnNames returns the names of columns. The types contain commas only inside parentheses.
 func columnNames(columns string) string {
 	var names []string
 	depth, start := 0, 0
@@ -41,15 +42,15 @@ func columnNames(columns string) string {
 	return strings.Join(names, ", ")
 }
 
-// isError is the rule of the statistics: 5xx, an error type, or a gRPC status that is an error of the server. 17 is a status that gRPC does
-// not define.
+// isError is the condition under which the statistics count an error: 5xx, an error type, or a gRPC status that means a
+// server error. 17 stands for a status that gRPC does not define.
 const isError = `http_response_status_code >= 500 OR error_type != '' OR rpc_grpc_status_code IN (2, 4, 12, 13, 14, 15, 17)`
 
-// latency of an event, as the statistics count it.
+// latency is the latency of an event, as the statistics count it.
 const latency = `if(kind = 'stream', ttfb_us, duration_us)`
 
-// shardBy has the columns that spread the rows of a table over the shards of a cluster. All rows that merge to one must get to the same
-// shard, because a shard merges only its own.
+// shardBy lists the columns by which the rows of a table are distributed over the shards of a cluster. A shard merges
+// only its own rows, so all rows that are to be merged must be on the same shard.
 var shardBy = []struct{ table, key string }{
 	{"statistics", "cityHash64(epoch)"}, {"objects", "cityHash64(epoch)"}, {"events", "cityHash64(epoch)"}, {"ingested", "cityHash64(file)"},
 }
@@ -78,7 +79,7 @@ func setupMarkers(o Options, url string) *strings.Replacer {
 	return strings.NewReplacer(pairs...)
 }
 
-// distributedTables are the tables that readers query, over those of the shards.
+// distributedTables returns the tables that readers query, which span those of the shards.
 func distributedTables(cluster, onCluster string) string {
 	var b strings.Builder
 	b.WriteString(`
@@ -92,7 +93,7 @@ func distributedTables(cluster, onCluster string) string {
 	return b.String()
 }
 
-// limitDefault is the number of rows of queries that list the most of something.
+// limitDefault is the number of rows of a query that lists the top of something.
 const limitDefault = 50
 
 func queryMarkers(o Options) *strings.Replacer {
@@ -122,7 +123,8 @@ func queryMarkers(o Options) *strings.Replacer {
 	)
 }
 
-// span returns the beginning and end of the range, and the beginning of the range of the same length before it, as expressions.
+// span returns expressions for the beginning and the end of the range, and for the beginning of the preceding range of
+// the same length.
 func (o Options) span() (from, to, before string) {
 	if o.From.IsZero() && o.To.IsZero() {
 		switch o.Engine {
@@ -154,18 +156,18 @@ func (o Options) moment(t time.Time) string {
 	return "TIMESTAMP '" + text + "'"
 }
 
-// days limits the folders of days that are read.
+// days limits the query to the folders of the days that it needs.
 func (o Options) days(from, to string) string {
 	return "dt >= CAST(" + from + " AS DATE) AND dt <= CAST(" + to + " AS DATE)"
 }
 
-// athenaHours is a range of hours in the columns of Athena's partitions, which are text.
+// athenaHours returns a condition for a range of hours on the columns of Athena's partitions, which are text.
 func athenaHours(from, to string) string {
 	const day, hour = "date_format(%s, '%%Y-%%m-%%d')", "CAST(dt || ' ' || hour || ':00:00' AS timestamp)"
 	return fmt.Sprintf("dt >= "+day+" AND dt <= "+day+" AND "+hour+" >= date_trunc('hour', %s) AND "+hour+" < %s", from, to, from, to)
 }
 
-// quote writes text as an SQL string. A backslash is an escape in ClickHouse only.
+// quote returns text as an SQL string. A backslash is an escape character only in ClickHouse.
 func (o Options) quote(text string) string {
 	if o.Engine == ClickHouse {
 		text = strings.ReplaceAll(text, `\`, `\\`)

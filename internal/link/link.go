@@ -1,9 +1,10 @@
 // Package link connects the traffic process with the books process.
 //
-// Two channels are needed. On one, the books process sends requests to the spool (Peek, Ack, …, see package spool). On the other, the traffic
-// process sends HTTP requests, which it relays from the admin listener. The second channel is a [Dialer] and a [Listener] joined by a control
-// connection: for each connection, the dialler creates a socketpair and passes one end over the control connection (SCM_RIGHTS, unix(7)).
-// Nothing is bound to a path or a port. So nobody else can connect, and the limit of 107 bytes for the path of a socket does not matter.
+// There are two channels. On one, the books process sends requests to the spool (Peek, Ack, …, see package spool). On
+// the other, the traffic process sends HTTP requests, which it relays from the admin listener. The second channel
+// consists of a [Dialer] and a [Listener] joined by a control connection: for each connection, the dialler creates a
+// socketpair and passes one end over the control connection (SCM_RIGHTS, unix(7)). Nothing is bound to a path or a
+// port. So nobody else can connect, and the limit of 107 bytes for a socket's path does not matter.
 //
 // A child inherits both channels as socketpairs ([Pair]). A books process that is started by hand reaches them through a socket in the data
 // directory ([Listen], [Connect]); the first byte of a connection names the channel.
@@ -23,7 +24,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Channel is the first byte that a books process started by hand sends on a connection.
+// Channel is the first byte that a books process started by hand sends on a connection. It names the channel.
 type Channel byte
 
 // The two channels.
@@ -35,7 +36,8 @@ const (
 // SocketName is the socket's name in the data directory.
 const SocketName = "collect.sock"
 
-// Pair returns the two ends of a new socketpair: a connection to keep, and a file for a child, which the caller closes once the child has it.
+// Pair returns the two ends of a new socketpair: a connection to keep, and a file for a child. The caller must close
+// the file once the child has it.
 func Pair(name string) (net.Conn, *os.File, error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -65,8 +67,8 @@ func Inherited(fd uintptr, name string) (net.Conn, error) {
 	return conn, nil
 }
 
-// Listen opens the socket in the data directory, in place of one of a dead process. No live process can own it, because the caller holds the
-// lock of the data directory.
+// Listen opens the socket in the data directory, and replaces the socket of a dead process. No living process can own
+// it, because the caller holds the lock of the data directory.
 func Listen(dataDir string) (*net.UnixListener, error) {
 	path, release, err := shortPath(dataDir)
 	if err != nil {
@@ -97,7 +99,7 @@ func Connect(dataDir string, ch Channel) (net.Conn, error) {
 	defer release()
 	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
-		return nil, fmt.Errorf("connect to %s (is wayside run --no-collector up?): %w", filepath.Join(dataDir, SocketName), err)
+		return nil, fmt.Errorf("connect to %s (is wayside run --no-collector running?): %w", filepath.Join(dataDir, SocketName), err)
 	}
 	if _, err := conn.Write([]byte{byte(ch)}); err != nil {
 		_ = conn.Close()
@@ -126,7 +128,8 @@ func ReadChannel(conn net.Conn) (Channel, error) {
 	}
 }
 
-// shortPath returns a path of the socket that is short enough for the kernel: if necessary, one through a descriptor of the directory.
+// shortPath returns a path to the socket that is short enough for the kernel, if necessary through a descriptor of the
+// directory.
 func shortPath(dataDir string) (path string, release func(), err error) {
 	if path = filepath.Join(dataDir, SocketName); len(path) <= 100 {
 		return path, func() {}, nil
@@ -139,26 +142,27 @@ func shortPath(dataDir string) (path string, release func(), err error) {
 }
 
 const (
-	// dialTimeout bounds a dial, which takes nearly no time unless the peer is stopped.
+	// dialTimeout limits the time of a dial, which takes almost no time unless the peer is stopped.
 	dialTimeout = time.Second
-	// ConnsMax is the number of connections that a Dialer has open at the same time; further dials wait until one is closed.
+	// ConnsMax is how many connections a Dialer may have open at the same time. Further dials wait until one is closed.
 	ConnsMax = 128
-	// bufferBytes bounds the data of a connection in the kernel, in each direction; the kernel doubles it for its own use.
+	// bufferBytes limits, in each direction, a connection's data in the kernel, which doubles the limit for its own
+	// use.
 	bufferBytes = 32 << 10
 )
 
-// ErrBusy is returned by a dial if all connections were in use, or the peer did not react, for a second.
-var ErrBusy = errors.New("the books process takes no further connection")
+// ErrBusy is returned by a dial if, for a second, all connections were in use or the peer did not react.
+var ErrBusy = errors.New("the books process accepts no further connections")
 
-// Dialer makes connections to the Listener at the other end of its control connection. It holds a bounded number of descriptors, however many
-// goroutines dial at the same time, and even if the peer does not accept connections.
+// Dialer opens connections to the Listener at the other end of its control connection. It uses a bounded number of
+// descriptors, however many goroutines dial at the same time, and even if the peer does not accept connections.
 type Dialer struct {
 	control *net.UnixConn
-	sending chan struct{} // capacity 1: held while a connection is passed, because the control connection has one deadline
+	sending chan struct{} // capacity 1; held while a connection is passed, because the control connection has only one deadline
 	slots   chan struct{} // one is held by each open connection
 }
 
-// NewDialer uses control, which the caller keeps and closes, to pass connections on.
+// NewDialer returns a Dialer that passes connections over control, which the caller still owns and must close.
 func NewDialer(control net.Conn) (*Dialer, error) {
 	uc, ok := control.(*net.UnixConn)
 	if !ok {
@@ -170,7 +174,7 @@ func NewDialer(control net.Conn) (*Dialer, error) {
 // Conn is a connection from a Dialer.
 type Conn struct {
 	*net.UnixConn
-	release func() // gives its slot back
+	release func() // frees the connection's slot
 }
 
 // Close implements net.Conn.
@@ -179,11 +183,12 @@ func (c *Conn) Close() error {
 	return c.UnixConn.Close()
 }
 
-// DialContext makes a new connection, for http.Transport. Network and address are ignored: there is one peer. If the peer has ended, the dial
-// fails, or the connection ends at once. DialContext returns when ctx is done, or after a second.
+// DialContext opens a new connection, for use by http.Transport. It ignores network and address, because there is only
+// one peer. If the peer has ended, the dial fails, or the connection ends immediately. DialContext returns when ctx is
+// done, or after a second.
 func (d *Dialer) DialContext(ctx context.Context, _, _ string) (net.Conn, error) { return d.Dial(ctx) }
 
-// Dial is DialContext with the type of its result.
+// Dial is like DialContext, but returns a *Conn.
 func (d *Dialer) Dial(ctx context.Context) (*Conn, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, dialTimeout, ErrBusy)
 	defer cancel()
@@ -231,8 +236,8 @@ func (d *Dialer) pass(ctx context.Context) (*net.UnixConn, error) {
 	return mine, nil
 }
 
-// send passes a socket to the peer before ctx is done. A stopped peer receives nothing: the buffer of the control connection bounds the sockets
-// that wait for it, and each sender waits until its own deadline.
+// send passes a socket to the peer before ctx is done. If the peer is stopped, the buffer of the control connection
+// limits how many sockets wait for it, and each sender waits until its own deadline.
 func (d *Dialer) send(ctx context.Context, theirs *os.File) error {
 	if err := acquire(ctx, d.sending); err != nil {
 		return err
@@ -257,7 +262,7 @@ func (d *Dialer) send(ctx context.Context, theirs *os.File) error {
 	return nil
 }
 
-// Listener accepts the connections that a Dialer makes. It implements net.Listener.
+// Listener accepts the connections that a Dialer opens. It implements net.Listener.
 type Listener struct {
 	control *net.UnixConn
 }
@@ -297,5 +302,5 @@ func (l *Listener) Accept() (net.Conn, error) {
 // Close ends Accept.
 func (l *Listener) Close() error { return l.control.Close() }
 
-// Addr is a placeholder: the listener has no address.
+// Addr returns a placeholder, because the listener has no address.
 func (l *Listener) Addr() net.Addr { return l.control.LocalAddr() }

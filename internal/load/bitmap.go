@@ -17,8 +17,9 @@ const NonceMax = noncesMax - 1
 
 type bitmapChunk [chunkWords]atomic.Uint64
 
-// Bitmap is a set of nonces with one bit each, in chunks of a million that are allocated when they are first used. The zero value is empty. All
-// methods may be called concurrently. A method that reads sees each nonce that was set before the call.
+// Bitmap is a set of nonces with one bit each, in chunks of a million bits that are allocated when they are first used.
+// The zero value is empty. All methods may be called concurrently. A method that reads sees every nonce that was set
+// before the call.
 type Bitmap struct {
 	chunks [chunksMax]atomic.Pointer[bitmapChunk]
 }
@@ -41,7 +42,7 @@ func (b *Bitmap) Has(nonce uint64) bool {
 	return c != nil && c[nonce%chunkBits/64].Load()>>(nonce%64)&1 == 1
 }
 
-// Add adds the nonces of another set. Those that are added to it at the same time may be missing.
+// Add adds the nonces of another set. Nonces that are added to the other set at the same time may be missing.
 func (b *Bitmap) Add(other *Bitmap) {
 	for i := range other.chunks {
 		c := other.chunks[i].Load()
@@ -70,7 +71,7 @@ func (b *Bitmap) Count() uint64 {
 	return uint64(n)
 }
 
-// Missing returns the nonces that are in b and not in other: their number, and the first ones, at most limit.
+// Missing returns how many nonces are in b but not in other, and the first of them, at most limit.
 func (b *Bitmap) Missing(other *Bitmap, limit int) (count uint64, first []uint64) {
 	for i := range b.chunks {
 		c := b.chunks[i].Load()
@@ -97,6 +98,6 @@ func (b *Bitmap) chunk(nonce uint64) *bitmapChunk {
 	if c := slot.Load(); c != nil {
 		return c
 	}
-	slot.CompareAndSwap(nil, new(bitmapChunk)) // after a race, both use the same chunk
+	slot.CompareAndSwap(nil, new(bitmapChunk)) // if two callers race, both use the same chunk
 	return slot.Load()
 }

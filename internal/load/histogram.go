@@ -11,8 +11,8 @@ const (
 	bucketCount = (64 - subBits) * subBuckets
 )
 
-// Histogram counts durations in buckets whose width is at most 1/32 of their value, so that the error of a quantile is at most 1.6 %. The zero
-// value is empty. It is not safe for concurrent use.
+// Histogram counts durations in buckets whose width is at most 1/32 of their value, so that the error of a quantile is
+// at most 1.6 %. The zero value is empty. It is not safe for concurrent use.
 type Histogram struct {
 	buckets [bucketCount]uint64
 	count   uint64
@@ -39,13 +39,13 @@ func (h *Histogram) Merge(o *Histogram) {
 	h.max = max(h.max, o.max)
 }
 
-// Count is the number of durations added.
+// Count returns the number of durations added.
 func (h *Histogram) Count() uint64 { return h.count }
 
-// Max is the longest duration, exactly; 0 when empty.
+// Max returns the longest duration exactly, or 0 if there is none.
 func (h *Histogram) Max() time.Duration { return h.max }
 
-// Mean is the exact arithmetic mean; 0 when empty.
+// Mean returns the exact arithmetic mean, or 0 if there is no duration.
 func (h *Histogram) Mean() time.Duration {
 	if h.count == 0 {
 		return 0
@@ -53,7 +53,7 @@ func (h *Histogram) Mean() time.Duration {
 	return h.sum / time.Duration(h.count)
 }
 
-// Quantile returns the duration below which the share q (0 to 1) of all durations is; 0 if empty.
+// Quantile returns the duration below which the share q (0 to 1) of all durations lies, or 0 if there is none.
 func (h *Histogram) Quantile(q float64) time.Duration {
 	if h.count == 0 {
 		return 0
@@ -68,7 +68,8 @@ func (h *Histogram) Quantile(q float64) time.Duration {
 	return h.max
 }
 
-// bucketOf keeps the six leading bits of v. Values below 64 have a bucket each; larger ones share theirs with neighbours.
+// bucketOf keeps the six leading bits of v. Values below 64 have their own bucket; larger ones share theirs with
+// neighbouring values.
 func bucketOf(v uint64) int {
 	shift := max(bits.Len64(v)-subBits-1, 0)
 	return shift<<subBits + int(v>>shift)

@@ -21,15 +21,15 @@ const (
 	errorsMax          = 8
 )
 
-// Request is filled in by [Options.Request] for one nonce. It is reset before each call and owned by the connection.
+// Request is filled in by [Options.Request] for each nonce. It is reset before each call and owned by the connection.
 type Request struct {
 	Method string // default GET
 	Path   []byte // request target; append to Path[:0]
-	Header []byte // further header lines, each ended by CR LF; append to Header[:0]. Host and Content-Length are added
+	Header []byte // additional header lines, each ending in CR LF; append to Header[:0]. Host and Content-Length are added
 	Body   []byte // sent with a Content-Length if it is not empty, or if the method is POST, PUT or PATCH
 
-	// AbandonAfter, if positive, is how long the client waits for the whole response. Then it closes the connection, and the request
-	// counts as abandoned, not as failed. A response that arrives in time counts normally.
+	// AbandonAfter, if positive, is how long the client waits for the whole response. After that it closes the
+	// connection, and the request counts as abandoned, not as failed. A response that arrives in time counts normally.
 	AbandonAfter time.Duration
 }
 
@@ -40,16 +40,17 @@ type Options struct {
 	Host        string        // Host header; default Address
 	Connections int           // default 16
 	Requests    uint64        // exact number of requests to send; 0: until Duration has passed or the context ends
-	Duration    time.Duration // stop sending after this time; 0: no limit. With Requests, the first limit counts
+	Duration    time.Duration // stop sending after this time; 0: no limit. With Requests, whichever is reached first applies
 
-	// Rate is the number of requests a second over all connections; 0: full speed. With a rate, latency is measured from the time at
-	// which the request was due: otherwise a stalled server would delay requests without an effect on the latency.
+	// Rate is the number of requests per second over all connections; 0 means full speed. With a rate, latency is
+	// measured from the time at which the request was due. Otherwise a stalled server would merely delay later
+	// requests, and the latency would not show it.
 	Rate float64
 
 	FirstNonce uint64 // nonces are FirstNonce, FirstNonce+1, …
 
-	// Request describes the request for a nonce. Verify checks a complete response. All connections call both concurrently. Default:
-	// GET of [Path], and any 200.
+	// Request describes the request for a nonce. Verify checks a complete response. All connections call both
+	// concurrently. The defaults are GET of [Path], and accepting any 200.
 	Request func(nonce uint64, r *Request)
 	Verify  func(nonce uint64, r *Response) error
 
@@ -57,13 +58,13 @@ type Options struct {
 	Received *Bitmap   // collects the nonces with a complete response, whatever Verify returned; may be nil
 	Counters *Counters // live figures; may be nil
 
-	Timeout        time.Duration // for one exchange, at most a second later; default 30s
+	Timeout        time.Duration // for one exchange; it ends at most a second later; default 30s
 	ConnectTimeout time.Duration // how long to retry a connection before Run gives up; default 30s
-	IdleTimeout    time.Duration // a connection unused for longer is replaced before it is used; default 5s
-	BodyBytesMax   int           // bytes of a body kept for Verify; default 1 MiB
+	IdleTimeout    time.Duration // a connection that was unused for longer is replaced before it is used; default 5s
+	BodyBytesMax   int           // how many bytes of a body are kept for Verify; default 1 MiB
 }
 
-// ErrNoConnection is returned if there was no connection for [Options.ConnectTimeout].
+// ErrNoConnection is returned if no connection could be made for [Options.ConnectTimeout].
 var ErrNoConnection = errors.New("no connection")
 
 // Path appends the default path of a nonce. [Nonce] is its inverse.
@@ -81,7 +82,7 @@ func Nonce(path []byte) (nonce uint64, ok bool) {
 	return nonce, err == nil
 }
 
-// ExpectBody returns a function for [Options.Verify] that only accepts this status and this body.
+// ExpectBody returns a function for [Options.Verify] that accepts only this status and this body.
 func ExpectBody(status int, body []byte) func(uint64, *Response) error {
 	return func(_ uint64, r *Response) error {
 		if r.Status != status {
@@ -94,8 +95,8 @@ func ExpectBody(status int, body []byte) func(uint64, *Response) error {
 	}
 }
 
-// Run sends the requests and waits for their responses. When ctx ends or Duration has passed, it sends no more, completes those in flight,
-// and returns no error for that. The report is also valid if there is an error.
+// Run sends the requests and waits for their responses. When ctx ends or Duration has passed, it sends no more requests
+// and completes those in flight; this is not an error. The report is valid even if there is an error.
 func Run(ctx context.Context, o Options) (*Report, error) {
 	if err := o.complete(); err != nil {
 		return nil, fmt.Errorf("load: %w", err)

@@ -20,19 +20,19 @@ type Kind string
 const (
 	KindWrite     Kind = "write"     // the request was only partly written
 	KindClosed    Kind = "closed"    // the connection ended before the first byte of the response
-	KindReset     Kind = "reset"     // the connection was reset, before or within the response
-	KindTruncated Kind = "truncated" // the connection ended within the response
+	KindReset     Kind = "reset"     // the connection was reset before or during the response
+	KindTruncated Kind = "truncated" // the connection ended during the response
 	KindTimeout   Kind = "timeout"   // no complete response within Options.Timeout
 	KindMalformed Kind = "malformed" // not an HTTP/1.1 response, or bytes beyond its end
-	KindVerify    Kind = "verify"    // complete, but refused by Options.Verify
+	KindVerify    Kind = "verify"    // complete, but rejected by Options.Verify
 )
 
 // Counters are the live figures of a run, for progress displays. They only grow.
 type Counters struct {
-	Sent      atomic.Uint64 // requests of which the kernel has taken at least one byte
+	Sent      atomic.Uint64 // requests of which the kernel has accepted at least one byte
 	Received  atomic.Uint64 // responses received in full, completed or not
 	Completed atomic.Uint64 // responses received in full and accepted by Options.Verify
-	Abandoned atomic.Uint64 // requests that the client has abandoned on purpose: see Request.AbandonAfter
+	Abandoned atomic.Uint64 // requests that the client abandoned on purpose, see Request.AbandonAfter
 	Failed    atomic.Uint64 // all other requests sent
 }
 
@@ -43,14 +43,14 @@ type Report struct {
 	Completed uint64
 	Abandoned uint64
 	Failed    map[Kind]uint64
-	Statuses  map[int]uint64 // of the responses received in full
-	Errors    []string       // the first few failures in words
+	Statuses  map[int]uint64 // statuses of the responses received in full
+	Errors    []string       // the first few failures, described
 
-	BodyBytes  uint64 // of the responses received in full
+	BodyBytes  uint64 // body bytes of the responses received in full
 	Dials      uint64 // connections opened
 	DialErrors uint64 // failed attempts; they do not make a request fail
 	Elapsed    time.Duration
-	Latency    Histogram // of the responses received in full; see Options.Rate for its start
+	Latency    Histogram // latency of the responses received in full; Options.Rate says where it starts
 }
 
 // FailedTotal returns the sum of all failures.
@@ -70,7 +70,7 @@ func (r *Report) PerSecond() float64 {
 	return float64(r.Received) / r.Elapsed.Seconds()
 }
 
-// String returns the report: one line, and one for each error.
+// String returns the report as one line, followed by a line for each error.
 func (r *Report) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "sent %d, completed %d, %.0f/s, p50 %v, p99 %v", r.Sent, r.Completed, r.PerSecond(),
@@ -106,7 +106,7 @@ func (r *Report) merge(o *Report) {
 	r.Errors = r.Errors[:min(len(r.Errors), errorsMax)]
 }
 
-// kindOf classifies an error while reading. begun says whether a byte of the response has arrived.
+// kindOf classifies an error that occurred while reading. begun says whether a byte of the response has arrived.
 func kindOf(err error, begun bool) Kind {
 	var netErr net.Error
 	switch {

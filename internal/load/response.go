@@ -38,17 +38,17 @@ func (r *Response) Get(name string) []byte {
 	return nil
 }
 
-// responseReader reads responses off one connection. It is owned by the connection's goroutine.
+// responseReader reads responses from one connection. It is owned by the connection's goroutine.
 type responseReader struct {
 	conn    io.Reader
 	buf     []byte
-	from    int // buf[from:to] was read and not consumed
+	from    int // buf[from:to] has been read but not consumed
 	to      int
-	begun   bool // a byte of the present response has arrived
+	begun   bool // whether a byte of the current response has arrived
 	bodyMax int
 	body    []byte // the body being kept, reused from response to response
-	chunked bool   // framing of the present response
-	close   bool   // the server will close after it
+	chunked bool   // framing of the current response
+	close   bool   // the server will close the connection after it
 	length  int64  // declared Content-Length, or -1
 }
 
@@ -103,7 +103,8 @@ func (b *responseReader) readHead(r *Response) error {
 	}
 }
 
-// parseHead reads the status line and the framing. The header block is only copied if the body needs the buffer: see fill.
+// parseHead parses the status line and the framing. The header block is only copied if the body needs the buffer (see
+// fill).
 func (b *responseReader) parseHead(block []byte, r *Response) error {
 	line, rest := cutLine(block)
 	if len(line) < 12 || !bytes.HasPrefix(line, []byte("HTTP/1.")) || line[8] != ' ' {
@@ -131,7 +132,7 @@ func (b *responseReader) parseField(line []byte) error {
 	if !ok {
 		return fmt.Errorf("%w: header line %.40q", errMalformed, line)
 	}
-	switch len(key) { // the length alone excludes most fields
+	switch len(key) { // the length alone rules out most fields
 	case len("Connection"):
 		if equalFold(key, "Connection") {
 			value = bytes.TrimSpace(value)
@@ -216,7 +217,7 @@ func (b *responseReader) skipTrailer() error {
 	}
 }
 
-// readLine returns the next line without its line end, valid until the next read.
+// readLine returns the next line without its line ending, valid until the next read.
 func (b *responseReader) readLine() ([]byte, error) {
 	for {
 		unread := b.buf[b.from:b.to]
@@ -239,7 +240,7 @@ func (b *responseReader) keep(r *Response, part []byte) {
 	b.body = append(b.body, part[:min(room, len(part))]...)
 }
 
-// fill reads once more. It may move unread bytes to the front of the buffer, and grow the buffer if it is full.
+// fill reads once more. It may move unread bytes to the front of the buffer, and enlarges the buffer if it is full.
 func (b *responseReader) fill() error {
 	if b.from > 0 {
 		b.to = copy(b.buf, b.buf[b.from:b.to])
@@ -268,7 +269,7 @@ func cutLine(b []byte) (line, rest []byte) {
 	return bytes.TrimSuffix(b[:end], []byte("\r")), b[end+1:]
 }
 
-// equalFold compares ASCII letters regardless of case.
+// equalFold compares ASCII letters ignoring case.
 func equalFold(b []byte, s string) bool {
 	if len(b) != len(s) {
 		return false

@@ -17,9 +17,9 @@ const (
 type worker struct {
 	run      *run
 	report   Report
-	conn     net.Conn // nil: not connected
+	conn     net.Conn // nil if not connected
 	lastUse  time.Time
-	deadline time.Time // set on conn
+	deadline time.Time // the deadline set on conn
 	request  Request
 	response Response
 	reader   responseReader
@@ -71,8 +71,8 @@ func (w *worker) encode(nonce uint64) {
 	w.out = append(out, r.Body...)
 }
 
-// send writes the request. If the kernel has taken no byte of it, the request counts as not sent, and send tries another connection. It
-// returns false if the run has ended and the request was not sent.
+// send writes the request. If the kernel has accepted no byte of it, the request counts as not sent, and send tries
+// another connection. It returns false if the run has ended and the request was not sent.
 func (w *worker) send(ctx context.Context) bool {
 	for {
 		if !w.connect(ctx) {
@@ -100,7 +100,7 @@ func (w *worker) finish(nonce uint64, due time.Time) {
 		w.run.Sent.Set(nonce)
 	}
 	if w.conn == nil {
-		return // partly written, and already counted as failed
+		return // only partly written, and already counted as failed
 	}
 	if due.IsZero() {
 		due = w.lastUse
@@ -155,7 +155,7 @@ func (w *worker) fail(kind Kind, err error) {
 	}
 }
 
-// connect ensures a connection that is not stale. It returns false if the run has ended or fails.
+// connect makes sure that there is a connection that is not stale. It returns false if the run has ended or fails.
 func (w *worker) connect(ctx context.Context) bool {
 	if w.conn != nil && time.Since(w.lastUse) < w.run.IdleTimeout {
 		return true
@@ -188,12 +188,12 @@ func (w *worker) disconnect() {
 	if w.conn == nil {
 		return
 	}
-	_ = w.conn.Close() // nothing depends on the result
+	_ = w.conn.Close() // the result does not matter
 	w.conn = nil
 }
 
-// extendDeadline sets the deadline of the exchange. Setting it costs as much as parsing a response. So an ordinary deadline is a second too
-// late, and then also serves the exchanges that begin within that second.
+// extendDeadline sets the deadline of the exchange. Setting a deadline costs as much as parsing a response. So an
+// ordinary deadline is set a second too late, and also serves the exchanges that begin within that second.
 func (w *worker) extendDeadline() {
 	want := w.lastUse.Add(w.run.Timeout)
 	switch {

@@ -11,8 +11,8 @@ import (
 // CloseWait is how long the end of a process waits for the reader of its log.
 const CloseWait = time.Second
 
-// Open creates the log of a process that must never wait for the reader of its log. The level can be changed while the log is in use. The
-// caller closes the Sink, with [CloseWait]. For level, format and process see [Logger].
+// Open creates the log of a process that must never wait for the reader of its log. The level can be changed while the
+// log is in use. The caller must close the Sink, with [CloseWait]. level, format and process are explained at [Logger].
 func Open(w io.Writer, level, format, process string) (*slog.Logger, *slog.LevelVar, *Sink) {
 	var log *slog.Logger
 	made := make(chan struct{})
@@ -25,8 +25,8 @@ func Open(w io.Writer, level, format, process string) (*slog.Logger, *slog.Level
 	return log, now, sink
 }
 
-// Logger writes to w. level is debug, info, warn or error. format is text, json, or auto, which is text on a terminal and json elsewhere. Every
-// line names the process, because two processes share one output.
+// Logger writes to w. level is debug, info, warn or error. format is text, json, or auto, which is text on a terminal
+// and json elsewhere. Every line names the process, because two processes share one output.
 func Logger(w io.Writer, level, format, process string) *slog.Logger {
 	log, _ := logger(w, level, format, process, terminal.Is(w))
 	return log
@@ -34,7 +34,7 @@ func Logger(w io.Writer, level, format, process string) *slog.Logger {
 
 func logger(w io.Writer, level, format, process string, onTerminal bool) (*slog.Logger, *slog.LevelVar) {
 	now := new(slog.LevelVar)
-	_ = now.UnmarshalText([]byte(level)) // validated with the configuration
+	_ = now.UnmarshalText([]byte(level)) // the level was validated with the configuration
 	options := &slog.HandlerOptions{Level: now, ReplaceAttr: readableDurations}
 	var handler slog.Handler = slog.NewJSONHandler(terminal.SafeJSON(w), options)
 	if format == "text" || format == "auto" && onTerminal {

@@ -1,7 +1,7 @@
 // Package logsink keeps the reader of a log from blocking the process that writes it.
 //
-// Lines are queued in memory, up to a limit, and written by a goroutine. If the reader hangs, goes away or is slow, lines are lost and counted,
-// and nobody waits. A process that ends abruptly loses the lines that are still queued.
+// Lines are queued in memory, up to a limit, and written by a goroutine. If the reader hangs, disappears or is slow, lines are lost and
+// counted, and nobody waits. A process that ends abruptly loses the lines that are still queued.
 package logsink
 
 import (
@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// QueueBytes bounds the lines that wait to be written.
+// QueueBytes limits the bytes of lines that are waiting to be written.
 const QueueBytes = 1 << 20
 
-// Sink is an io.Writer that never waits and never fails. Each Write must hold whole lines.
+// Sink is an io.Writer that never waits and never fails. Each Write must contain whole lines.
 type Sink struct {
 	to     io.Writer
 	onLoss func(lines uint64)
@@ -23,13 +23,13 @@ type Sink struct {
 
 	mu     sync.Mutex // guards the fields below
 	queue  [][]byte
-	bytes  int // of queue
+	bytes  int // number of bytes in queue
 	lost   uint64
 	closed bool
 }
 
-// New returns a Sink that writes to to, and starts its goroutine. onLoss, if not nil, is called by that goroutine when a write succeeds after
-// lines were lost, with the number lost since the last call. It may write to the Sink.
+// New returns a Sink that writes to to, and starts its goroutine. If onLoss is not nil, that goroutine calls it when a
+// write succeeds after lines were lost, with the number lost since the last call. onLoss may write to the Sink.
 func New(to io.Writer, onLoss func(lines uint64)) *Sink {
 	s := &Sink{to: to, onLoss: onLoss, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	go s.run()
@@ -49,14 +49,15 @@ func (s *Sink) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Lost is the number of lines that were lost.
+// Lost returns the number of lines that were lost.
 func (s *Sink) Lost() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.lost
 }
 
-// Close waits until all queued lines are written, but at most for limit. Later lines are lost. It does not wait for a write that hangs.
+// Close waits until all queued lines are written, but no longer than limit. Later lines are lost. It does not wait for
+// a write that hangs.
 func (s *Sink) Close(limit time.Duration) {
 	s.mu.Lock()
 	s.closed = true
@@ -98,7 +99,7 @@ func (s *Sink) run() {
 	}
 }
 
-// next returns the next write, nil if there is none.
+// next returns the next write, or nil if there is none.
 func (s *Sink) next() (p []byte, closed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

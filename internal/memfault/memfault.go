@@ -1,5 +1,6 @@
-// Package memfault turns faults of mapped memory into errors. If a file was truncated while it is mapped, or its disk fails, an access ends with
-// SIGBUS. That ends a Go process, unless the goroutine has asked for a panic instead.
+// Package memfault turns faults in mapped memory into errors. If a file is truncated while it is mapped, or its disk
+// fails, accessing the memory raises SIGBUS. That ends a Go process, unless the goroutine has asked for a panic
+// instead.
 package memfault
 
 import (
@@ -24,7 +25,7 @@ func Catch(fn func()) (err error) {
 	return nil
 }
 
-// CatchError is [Catch] for a function with an error of its own.
+// CatchError is like [Catch], for a function that returns an error.
 func CatchError(fn func() error) (err error) {
 	if p := Catch(func() { err = fn() }); p != nil {
 		return p

@@ -1,12 +1,12 @@
-// Package memlimit keeps a process near the memory that it should use, without making the garbage collector run all the time.
+// Package memlimit keeps a process near the amount of memory that it should use, without making the garbage collector run all the time.
 //
-// The runtime's memory limit (debug.SetMemoryLimit) counts all memory that the runtime holds, not only the heap. Span
-// structures, mark bits and half-empty spans of a heap that was once large count too, and are never given back. After a
-// peak, such a limit can leave no room above the live heap. Then a collection begins every few allocations, which takes
-// up to half of all CPU time, even in an idle process, and saves no memory. [Keep] therefore raises the limit as far as
-// a collection needs to be worth its cost ([roomMin], [roomShare]), and lowers it again as soon as possible.
+// The runtime's memory limit (debug.SetMemoryLimit) counts all memory that the runtime holds, not only the heap. That includes span
+// structures, mark bits and half-empty spans of a heap that was once large, which are never given back. After a peak, such a limit can
+// leave no room above the live heap. Then a collection begins every few allocations, which takes up to half of all CPU time, even in an
+// idle process, and saves no memory. [Keep] therefore raises the limit just enough for a collection to be worth its cost ([roomMin],
+// [roomShare]), and lowers it again as soon as possible.
 //
-// The aim is not a hard limit: a live heap above it is allowed, and then uses an eighth more than its size.
+// The aim is not a hard limit: the live heap may exceed it, and the process then uses an eighth more than the size of that heap.
 package memlimit
 
 import (
@@ -19,17 +19,17 @@ import (
 )
 
 const (
-	// roomMin and roomShare are the bytes that may be allocated between two collections: roomMin, or the live heap divided by roomShare
-	// if that is more.
+	// roomMin and roomShare determine how many bytes may be allocated between two collections: roomMin, or the live
+	// heap divided by roomShare if that is more.
 	roomMin   = 4 << 20
 	roomShare = 8
 	// checkInterval is the time between two checks.
 	checkInterval = time.Second
-	// patienceMin and patienceMax bound the number of checks without a collection while the limit is above the aim. The runtime itself
-	// collects every two minutes.
+	// patienceMin and patienceMax bound how many checks without a collection pass before one is forced while the limit
+	// is above the aim. The runtime itself collects every two minutes.
 	patienceMin = 2
 	patienceMax = 120
-	// logEvery is the smallest number of checks between two lines of the log.
+	// logEvery is the minimum number of checks between two log lines.
 	logEvery = 60
 )
 
@@ -60,8 +60,8 @@ func Keep(ctx context.Context, aim int64, log *slog.Logger) {
 // usage describes the runtime's memory.
 type usage struct {
 	live     int64  // heap in use, according to the last collection
-	overhead int64  // memory besides heap objects and free pages: structures, stacks, the unused part of half-empty spans
-	cycles   uint64 // collections so far
+	overhead int64  // memory other than heap objects and free pages: structures, stacks, the unused part of half-empty spans
+	cycles   uint64 // number of collections so far
 }
 
 func read() usage {
@@ -78,23 +78,24 @@ func read() usage {
 	return usage{live: bytes(0), overhead: bytes(1) - bytes(2) - bytes(3) - bytes(4), cycles: samples[5].Value.Uint64()}
 }
 
-// needs is the smallest limit with which the collector works well.
+// needs returns the smallest limit with which the collector works well.
 func (u usage) needs() int64 { return u.live + u.overhead + max(roomMin, u.live/roomShare) }
 
-// keeper decides; it is owned by Keep.
+// keeper makes the decisions. It is owned by Keep.
 type keeper struct {
 	aim, limit int64
 	log        *slog.Logger
-	cycles     uint64 // at the last check
-	quiet      int    // checks since then without a collection
-	patience   int    // the number of those after which to collect
+	cycles     uint64 // number of collections at the last check
+	quiet      int    // number of checks since the last collection
+	patience   int    // value of quiet at which to force a collection
 	asked      int64  // the limit when check last asked for a collection
-	sinceLog   int    // checks since the last line of the log
-	above      bool   // according to the log, the limit is above the aim
+	sinceLog   int    // number of checks since the last log line
+	above      bool   // whether the limit is above the aim according to the last log line
 }
 
 // check sets k.limit from u, and reports whether to collect now. u.live is as old as the last collection. While the
-// limit is above the aim, check asks for collections, which may lower it; less and less often if they do not.
+// limit is above the aim, check asks for collections, which may lower the limit, but less and less often if they do
+// not.
 func (k *keeper) check(u usage) (collect bool) {
 	k.limit = max(k.aim, u.needs())
 	k.report(u)
@@ -108,7 +109,7 @@ func (k *keeper) check(u usage) (collect bool) {
 		k.patience, k.asked = patienceMin, 0
 		return false
 	case k.asked == 0 || k.limit < k.asked-k.asked/4 || k.limit > k.asked+k.asked/4:
-		k.patience = patienceMin // the first time, or much has changed since
+		k.patience = patienceMin // this is the first time, or much has changed since the last one
 	}
 	if k.quiet < k.patience {
 		return false
@@ -118,7 +119,7 @@ func (k *keeper) check(u usage) (collect bool) {
 	return true
 }
 
-// report logs when the limit rises above the aim, and when it is back.
+// report logs when the limit rises above the aim, and when it has returned to it.
 func (k *keeper) report(u usage) {
 	above := k.limit > k.aim
 	k.sinceLog++
@@ -127,9 +128,9 @@ func (k *keeper) report(u usage) {
 	}
 	k.above, k.sinceLog = above, 0
 	if above {
-		k.log.Info("more memory is in use than aimed for; the limit is raised so that the garbage collector does not run all the time",
+		k.log.Info("more memory is in use than intended; the limit was raised so that the garbage collector does not run all the time",
 			"aim_bytes", k.aim, "limit_bytes", k.limit, "live_bytes", u.live, "overhead_bytes", u.overhead)
 		return
 	}
-	k.log.Info("the memory limit is back at its aim", "aim_bytes", k.aim)
+	k.log.Info("the memory limit is back at its intended value", "aim_bytes", k.aim)
 }

@@ -13,12 +13,12 @@ import (
 	"unicode/utf8"
 )
 
-// DecodeBody decodes the JSON object in the body of a request into the struct to which into points, as strictly as [Parse] parses
-// a query string. [json.Unmarshal] ignores unknown names and null, accepts names in any case, and uses the last of several
-// values, so a request could do something that its sender has excluded. Here, all of these are errors, and so is anything after
-// the object. Each field needs a json tag.
+// DecodeBody decodes the JSON object in the body of a request into the struct that into points to, as strictly as [Parse] parses a
+// query string. [json.Unmarshal] ignores unknown names and null, accepts names in any case, and uses the last of several values, so a
+// request could do something that its sender has ruled out. Here, all of these are errors, and so is anything after the object. Each
+// field needs a json tag.
 //
-// Errors are for the client: they name the key, and say what is allowed.
+// Errors are meant for the client: they name the key, and say what is allowed.
 func DecodeBody(body []byte, into any) error {
 	known := fieldNames(into)
 	if !utf8.Valid(body) {
@@ -54,7 +54,7 @@ func checkKeys(body []byte, known []string) error {
 		if err != nil {
 			return notJSON(err)
 		}
-		key, _ := token.(string) // the decoder accepts nothing else as a key
+		key, _ := token.(string) // the decoder accepts only strings as keys
 		if !slices.Contains(known, key) {
 			return unknownKey(key, known)
 		}

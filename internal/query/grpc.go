@@ -10,11 +10,12 @@ import (
 // GRPCForms describes the lists that [ParseGRPC] accepts, for error messages and help texts.
 const GRPCForms = "gRPC status codes from 0 to 16 or their names (14, UNAVAILABLE), other, and error, separated by commas"
 
-// GRPCCodes is a set of gRPC status codes. A nil set means any response, also of requests that are no gRPC calls.
+// GRPCCodes is a set of gRPC status codes. A nil set stands for any response, including responses to requests that are
+// not gRPC calls.
 type GRPCCodes [event.GRPCCodeOther + 1]bool // by code; the last is for codes that gRPC does not define
 
-// ParseGRPC parses a list of gRPC status codes in the forms of [GRPCForms]; an empty text gives nil. "error" is every code that is an
-// error of the server. The error names the forms.
+// ParseGRPC parses a list of gRPC status codes in the forms of [GRPCForms]. An empty text gives nil. "error" stands for
+// every code that means a server error. The error names the forms.
 func ParseGRPC(text string) (*GRPCCodes, error) {
 	if text == "" {
 		return nil, nil // any response
@@ -42,7 +43,7 @@ func (s *GRPCCodes) HasCode(code int) bool {
 	return s == nil || code >= 0 && code < len(s) && s[code]
 }
 
-// Has reports whether the set has the status of an event.
+// Has reports whether the set contains the status of an event.
 func (s *GRPCCodes) Has(status event.GRPCStatus) bool {
 	code, ok := status.Code()
 	return s == nil || ok && s[code]

@@ -1,8 +1,8 @@
 // Package query parses query strings and request bodies strictly, for every endpoint of the admin API. The command line shares some
 // of its parsers.
 //
-// [net/url.ParseQuery] ignores parts that it cannot parse, and its callers ignore misspelt names. The response would then be to
-// another question than the client's. Here, everything that cannot be parsed is an error with its position.
+// [net/url.ParseQuery] ignores parts that it cannot parse, and its callers ignore misspelt names. The endpoint would then answer a
+// different question than the client has asked. Here, everything that cannot be parsed is an error with its position.
 package query
 
 import (
@@ -17,9 +17,9 @@ import (
 // Values are the parameters of a query string by name.
 type Values map[string]string
 
-// Parse parses a query string as it is in a request, without its "?". known are the names that the endpoint accepts.
+// Parse parses a query string as it is in a request, without its "?". known lists the names that the endpoint accepts.
 //
-// Errors are for the client: they say what is wrong, at which position, and what is allowed.
+// Errors are meant for the client: they say what is wrong, at which position, and what is allowed.
 func Parse(raw string, known ...string) (Values, error) {
 	values := Values{}
 	for at := 0; at <= len(raw); {
@@ -34,7 +34,7 @@ func Parse(raw string, known ...string) (Values, error) {
 	return values, nil
 }
 
-// Flag parses a parameter that is true or false; false if it is absent.
+// Flag parses a parameter that must be true or false. It returns false if the parameter is absent.
 func (v Values) Flag(name string) (bool, error) {
 	switch v[name] {
 	case "true":
@@ -45,7 +45,7 @@ func (v Values) Flag(name string) (bool, error) {
 	return false, fmt.Errorf("%s=%q must be true or false", name, v[name])
 }
 
-// add parses one "name=value" that begins at byte at of the query string.
+// add parses one "name=value", which begins at byte at of the query string.
 func (v Values) add(pair string, at int, known []string) error {
 	if i := strings.IndexByte(pair, ';'); i >= 0 {
 		return fmt.Errorf(`";" at character %d of the query string: separate parameters by "&", and write a ";" in a value as "%%3B"`, at+i+1)
@@ -97,8 +97,8 @@ func unknown(name string, known []string) error {
 	return fmt.Errorf("unknown parameter %q: %sknown: %s", name, hint, strings.Join(known, ", "))
 }
 
-// CheckPath refuses a text that cannot be a path or a template. These begin with a slash, except "*" and the names in parentheses,
-// such as "(other)". An empty text is accepted: it means any path.
+// CheckPath returns an error for a text that cannot be a path or a template. These begin with a slash, except "*" and
+// the names in parentheses, such as "(other)". An empty text is accepted: it means any path.
 func CheckPath(path string) error {
 	if path == "" || path == "*" || path[0] == '/' || path[0] == '(' {
 		return nil
@@ -106,10 +106,10 @@ func CheckPath(path string) error {
 	return errors.New("paths begin with /")
 }
 
-// Nearest returns the known word for which a mistyped one was most likely meant; "" if none is similar.
+// Nearest returns the known word that was most likely meant by a mistyped one, or "" if none is similar.
 func Nearest(word string, known []string) string {
 	const (
-		wordBytesMax = 64 // no known word is as long
+		wordBytesMax = 64 // no known word is that long
 		shortWord    = 4
 	)
 	if len(word) > wordBytesMax {
@@ -117,14 +117,14 @@ func Nearest(word string, known []string) string {
 	}
 	changesMax := max(2, len(word)/4)
 	if len(word) <= shortWord {
-		changesMax = 1 // two changes would make another word of it: top of nope
+		changesMax = 1 // two changes could turn it into a different word, such as nope into top
 	}
 	best, least := "", changesMax+1
 	for _, k := range slices.Sorted(slices.Values(known)) {
 		d := distance(word, k)
-		if word != "" && strings.HasPrefix(k, word) { // an abbreviation: archive.access_key for archive.access_key_file
+		if word != "" && strings.HasPrefix(k, word) { // an abbreviation, such as archive.access_key for archive.access_key_file
 			d = 1
-		} else if d == 2 && sameLetters(word, k) { // two letters in the wrong order: form for from
+		} else if d == 2 && sameLetters(word, k) { // two letters in the wrong order, such as form for from
 			d = 1
 		}
 		if d < least && d < len(k) {
@@ -139,7 +139,7 @@ func sameLetters(a, b string) bool {
 	return slices.Equal(slices.Sorted(slices.Values([]byte(a))), slices.Sorted(slices.Values([]byte(b))))
 }
 
-// distance returns the number of bytes to insert, remove or replace to turn a into b.
+// distance returns how many bytes must be inserted, removed or replaced to turn a into b.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

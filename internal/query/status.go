@@ -12,10 +12,11 @@ const StatusForms = "codes from 100 to 999 (404), classes from 1xx to 5xx, and r
 // statusEnd is the first number after the status codes.
 const statusEnd = 1000
 
-// Statuses is a set of status codes. A nil set has all codes.
+// Statuses is a set of status codes. A nil set contains all codes.
 type Statuses [statusEnd]bool
 
-// ParseStatuses parses a list of status codes in the forms of [StatusForms]; an empty text gives nil. The error names the forms.
+// ParseStatuses parses a list of status codes in the forms of [StatusForms]. An empty text gives nil. The error names
+// the forms.
 func ParseStatuses(text string) (*Statuses, error) {
 	if text == "" {
 		return nil, nil // the set of all codes

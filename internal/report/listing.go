@@ -17,16 +17,16 @@ import (
 // Listing is the output of wayside archive ls.
 type Listing struct {
 	Objects  int               `json:"objects"`
-	Rows     uint64            `json:"rows"` // as far as they are in the catalogue
+	Rows     uint64            `json:"rows"` // as far as the catalogue knows them
 	Bytes    uint64            `json:"bytes"`
 	RawBytes uint64            `json:"raw_bytes,omitempty"`
 	Archives []catalogue.Plan  `json:"archives,omitempty"`
 	Bucket   []uploader.Object `json:"bucket,omitempty"`
 
-	several bool // the entries are in several archives
+	several bool // whether the entries are in several archives
 }
 
-// AddPlans adds the plans whose hour overlaps the range, in the order of hours.
+// AddPlans adds the plans whose hour overlaps the range, ordered by hour.
 func (l *Listing) AddPlans(plans []catalogue.Plan, span reader.Range, state catalogue.State) {
 	for _, p := range plans {
 		hour := time.Unix(p.Hour*3600, 0)

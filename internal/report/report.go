@@ -1,5 +1,5 @@
-// Package report writes the results of commands as text for people. Text that others can influence, such as the names of objects, is
-// made safe for the terminal.
+// Package report writes the results of commands as text for people. Text that others can influence, such as the names
+// of objects, is made safe for the terminal.
 package report
 
 import (
@@ -90,14 +90,14 @@ func Capacity(out io.Writer, c *collector.Capacity) error {
 	case c.DaysLeft != nil:
 		fmt.Fprintf(out, "%s is reached in %.1f days at this growth\n", c.Limit, *c.DaysLeft)
 	case c.GrowthPerDay == nil:
-		fmt.Fprintln(out, "no growth known yet: it needs two reports with an hour in between")
+		fmt.Fprintln(out, "the growth is not known yet: that takes two reports at least an hour apart")
 	default:
 		fmt.Fprintln(out, "no growth")
 	}
 	return nil
 }
 
-// Forgotten writes what was forgotten or, with count, what would be.
+// Forgotten writes what was forgotten or, with count, what would be forgotten.
 func Forgotten(out io.Writer, a *admin.ForgetAnswer, count bool) error {
 	verb := "forgotten"
 	if count {
@@ -116,7 +116,7 @@ func Forgotten(out io.Writer, a *admin.ForgetAnswer, count bool) error {
 		return nil
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	held := 0 // objects that contain the paths, and whose events are still in the store
+	held := 0 // objects that contain the paths and whose events are still in the store
 	for _, o := range a.Objects {
 		if o.Holds == "certain" {
 			held++
@@ -127,7 +127,7 @@ func Forgotten(out io.Writer, a *admin.ForgetAnswer, count bool) error {
 		return err
 	}
 	if held > 0 {
-		fmt.Fprintf(out, "archive: %s with the paths; --archive writes objects again whose events are all still in the store\n", terminal.Counted(held, "object"))
+		fmt.Fprintf(out, "archive: %s with the paths; --archive rewrites those objects whose events are all still in the store\n", terminal.Counted(held, "object"))
 	}
 	if a.ObjectsUnknown > 0 {
 		fmt.Fprintf(out, "archive: %d more objects are older than the events in the store and may contain the paths; search them with wayside archive cat\n", a.ObjectsUnknown)
@@ -138,7 +138,7 @@ func Forgotten(out io.Writer, a *admin.ForgetAnswer, count bool) error {
 func holdsText(o catalogue.ForgottenObject) string {
 	switch o.Holds {
 	case "reopened":
-		return "is written again without the paths"
+		return "will be rewritten without the paths"
 	case "possible":
 		return "may contain the paths"
 	}
@@ -160,7 +160,7 @@ func Unreadable(w io.Writer, problems []reader.Problem) error {
 	return nil
 }
 
-// problemsMax bounds the objects that are named.
+// problemsMax limits how many objects are named.
 const problemsMax = 100
 
 // Repeated writes which responses were left out because other objects have them too.
@@ -173,7 +173,7 @@ func Repeated(out io.Writer, repeated []reader.Repeated) {
 		}
 	}
 	if len(repeated) > 0 {
-		fmt.Fprintf(out, "left out: %s of %s, because other objects have them too; each event counts once\n", terminal.Counted(n, "response"), terminal.Counted(len(repeated), "object"))
+		fmt.Fprintf(out, "left out: %s of %s, because other objects have them too; each event counts only once\n", terminal.Counted(n, "response"), terminal.Counted(len(repeated), "object"))
 	}
 }
 
@@ -236,7 +236,7 @@ func Rebuilt(out io.Writer, d *restore.Rebuilt) {
 		fmt.Fprintf(out, "written to %s; view it with: wayside archive serve --data %s\n", d.Into, d.Into)
 	}
 	if l := d.Local; l != nil {
-		fmt.Fprintf(out, "%d rows equal those of the store, %d differ, %d are on one side only\n", l.Equal, l.Different, l.Missing)
+		fmt.Fprintf(out, "%d rows equal those of the store, %d differ, and %d exist on only one side\n", l.Equal, l.Different, l.Missing)
 		for _, e := range l.Examples {
 			fmt.Fprintln(out, " ", terminal.Safe(e))
 		}

@@ -36,7 +36,7 @@ func TestReports(t *testing.T) {
 			_ = Forgotten(b, &admin.ForgetAnswer{Left: []string{evil}, Forgotten: catalogue.Forgotten{Objects: []catalogue.ForgottenObject{
 				{Key: evil, Holds: "certain"}, {Key: "k", Holds: "possible"}, {Key: "k", Holds: "reopened"},
 			}}}, true)
-		}, []string{"would be forgotten", "CONTAINS THE PATHS", "may contain the paths", "is written again without the paths"}},
+		}, []string{"would be forgotten", "CONTAINS THE PATHS", "may contain the paths", "will be rewritten without the paths"}},
 		"repeated": {func(b *bytes.Buffer) { Repeated(b, []reader.Repeated{{Key: evil, Responses: 2, Of: 3}}) }, []string{"2 of its 3 responses"}},
 		"archive":  {func(b *bytes.Buffer) { Archive(b, &reader.Report{}) }, []string{"all as it should be"}},
 		"rebuilt": {func(b *bytes.Buffer) {

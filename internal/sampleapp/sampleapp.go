@@ -1,23 +1,23 @@
 // Package sampleapp is a small web shop for the demo and for tests, in front of which wayside runs.
 //
-// Its only state are counters. Its responses depend on the seed and the request only, with one exception: whether the n-th payment fails
-// depends on the seed and n. So the number of failures among N payments is the same in each run, in whatever order they arrive.
+// Its only state is a set of counters. Its responses depend only on the seed and the request, with one exception: whether the n-th payment
+// fails depends on the seed and n. So the number of failures among N payments is the same in each run, in whatever order they arrive.
 //
 //	GET, HEAD  /                          page of 2 KiB with an ETag; 304 if the client has it
 //	GET, HEAD  /assets/app.js             script of 24 KiB, likewise
 //	GET        /users/{id}                profile; ids above UsersMax are 404
 //	PUT        /users/{id}                echoes the body's length
-//	GET        /users/{id}/orders/{uuid}  order; DELETE answers 204
+//	GET        /users/{id}/orders/{uuid}  order; DELETE responds with 204
 //	POST       /orders                    201 with a Location
-//	POST       /payments                  201; one in 20 answers 500
+//	POST       /payments                  201; one in 20 responses is 500
 //	GET        /flaky                     always 503
 //	GET        /reports/{id}              takes 20 to 120 ms
 //	GET        /export                    CSV of 64 KiB, chunked, flushed in 16 parts
 //	GET        /events                    server-sent events: five, 10 ms apart, then the end
-//	GET        /live/{id}                 answers after 200 ms, for clients that disconnect before
+//	GET        /live/{id}                 responds after 200 ms, for clients that disconnect before that
 //	GET, HEAD  /downloads/catalogue.pdf   256 KiB with a Content-Length
 //
-// Anything else is 404, a wrong method 405.
+// Anything else is 404, and a wrong method is 405.
 package sampleapp
 
 import (
@@ -40,14 +40,14 @@ const (
 	UsersMax      = 5000      // the largest user id
 	DownloadBytes = 256 << 10 // body of /downloads/catalogue.pdf
 	ExportBytes   = 64 << 10  // body of /export
-	EventCount    = 5         // events of /events
+	EventCount    = 5         // number of events of /events
 
 	exportParts  = 16
 	eventPause   = 10 * time.Millisecond
 	reportMin    = 20 * time.Millisecond
 	reportSpread = 101 // milliseconds: 20 to 120
 	liveWait     = 200 * time.Millisecond
-	paymentFails = 20 // one of so many fails
+	paymentFails = 20 // one payment in this many fails
 	orderMax     = 64 << 10
 )
 
@@ -55,17 +55,17 @@ const (
 type Options struct {
 	Seed uint64
 
-	// Sleep waits for d or until ctx ends; nil: a real wait. Tests use it to make slow routes fast.
+	// Sleep waits for d or until ctx ends. If it is nil, the wait is real; tests use it to make slow routes fast.
 	Sleep func(ctx context.Context, d time.Duration)
 }
 
 type app struct {
 	Options
 	page, script, download []byte
-	payments               atomic.Uint64 // taken so far
+	payments               atomic.Uint64 // number of payments so far
 }
 
-// New returns the app. It starts no goroutine.
+// New returns the app. It starts no goroutines.
 func New(o Options) http.Handler {
 	if o.Sleep == nil {
 		o.Sleep = sleep
@@ -234,7 +234,7 @@ func (a *app) events(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// userID returns the user id in the path. It answers 404 if there is no such user.
+// userID returns the user id in the path. If there is no such user, it responds with 404.
 func userID(w http.ResponseWriter, r *http.Request) (id int, ok bool) {
 	id, err := strconv.Atoi(r.PathValue("id"))
 	if err != nil || id < 1 || id > UsersMax {
@@ -259,7 +259,7 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// hash maps the parts evenly to 64 bits, in the same way in each process.
+// hash maps the parts uniformly to 64 bits, in the same way in each process.
 func hash(seed uint64, parts ...string) uint64 {
 	h := fnv.New64a()
 	_, _ = h.Write(binary.LittleEndian.AppendUint64(nil, seed))
@@ -267,13 +267,13 @@ func hash(seed uint64, parts ...string) uint64 {
 		_, _ = io.WriteString(h, p)
 		_, _ = h.Write([]byte{0})
 	}
-	x := h.Sum64() // the low bits of FNV are weak: finish with a multiply and a shift
+	x := h.Sum64() // the low bits of FNV are weak, so finish with a multiplication and a shift
 	x ^= x >> 32
 	x *= 0xd6e8feb86659fd93
 	return x ^ x>>32
 }
 
-// filler returns head, followed by repetitions of unit, cut to exactly n bytes.
+// filler returns head followed by repetitions of unit, truncated to exactly n bytes.
 func filler(head, unit string, n int) []byte {
 	b := append(make([]byte, 0, n+len(unit)), head...)
 	for len(b) < n {

@@ -1,5 +1,5 @@
-// Package secure has the header fields of every response of the admin listener, whichever process gives it. They keep a
-// browser from using an answer for anything else than it is meant for.
+// Package secure has the header fields of every response of the admin listener, whichever process sends it. They keep a
+// browser from using a response for anything other than its purpose.
 package secure
 
 import "net/http"
@@ -8,7 +8,7 @@ import "net/http"
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// Fields are the names, in canonical form, and values of the fields.
+// Fields are the fields' names, in canonical form, and values.
 var Fields = [...][2]string{
 	{"Content-Security-Policy", policy},
 	{"X-Content-Type-Options", "nosniff"},
@@ -18,7 +18,7 @@ var Fields = [...][2]string{
 	{"Cross-Origin-Resource-Policy", "same-origin"},
 }
 
-// Handler sets the fields before next answers.
+// Handler sets the fields before it calls next.
 func Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		head := w.Header()

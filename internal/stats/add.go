@@ -7,9 +7,10 @@ import (
 	"github.com/wayside-proxy/wayside/internal/varint"
 )
 
-// AddEncoded adds a row that [Row.AppendBinary] wrote, with the result of decoding and merging it, but faster: a query over many
-// hours does this for each path and hour. The error wraps [ErrMalformed] or [ErrVersion]. After an error, a part of the row may
-// have been added, so the caller must discard the sum.
+// AddEncoded adds a row that [Row.AppendBinary] wrote. The result is the same as decoding and merging it, but
+// AddEncoded is faster, because a query over many hours does this for each path and hour. The error wraps
+// [ErrMalformed] or [ErrVersion]. After an error, part of the row may have been added, so the caller must discard the
+// sum.
 func (r *Row) AddEncoded(src []byte) error {
 	if err := checkVersion(src); err != nil {
 		return err
@@ -42,12 +43,12 @@ func (r *Row) AddEncoded(src []byte) error {
 	return nil
 }
 
-// coverFirst is the number of bins for which a sum makes room at a time, if its rows have as many.
+// coverFirst is the number of bins for which a sum makes room at once, if the added row has that many.
 const coverFirst = 128
 
-// addEncoded adds the encoded latencies at the front of in; there must be total of them. Nearly all bins are two numbers of one
-// byte each, a step and a count. The inner loop reads these without a function call, because this decides how fast a day of a
-// thousand paths is added up.
+// addEncoded adds the encoded latencies at the front of in, of which there must be total. Nearly all bins are two
+// numbers of one byte each, a step and a count. The inner loop reads these without a function call, because this
+// determines how fast a day of a thousand paths is added up.
 func (s *Sketch) addEncoded(in *varint.Reader, total uint64) {
 	zeros := in.Uvarint()
 	if zeros > total {
@@ -74,13 +75,13 @@ func (s *Sketch) addEncoded(in *varint.Reader, total uint64) {
 			break
 		}
 		step, count := in.Uvarint(), nonZero(in)
-		if in.Bad || (step == 0 && left < n) || step >= uint64(binsMax-index) { // index is below binsMax
+		if in.Bad || (step == 0 && left < n) || step >= uint64(binsMax-index) { // index is less than binsMax
 			in.Fail()
 			return
 		}
 		index += int(step)
 		if uint(index-s.offset) >= uint(len(s.bins)) {
-			s.cover(index, index+min(n, coverFirst)) // rather at once than bin by bin
+			s.cover(index, index+min(n, coverFirst)) // all at once rather than bin by bin
 		}
 		s.bins[index-s.offset] += count
 		sum += count

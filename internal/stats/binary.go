@@ -12,19 +12,19 @@ import (
 // RowVersion is the newest row format that [Row.AppendBinary] writes. [Row.Decode] reads every version up to it.
 const RowVersion = 2
 
-// A row without gRPC status codes is written in the version without them, so that it takes no more room than it did.
+// A row without gRPC status codes is written in the version without them, so that it takes no more space than before.
 const (
 	versionPlain    = 1
 	versionWithGRPC = 2
 )
 
-// ErrMalformed is returned for bytes that are not a row.
+// ErrMalformed is returned for bytes that are not a valid row.
 var ErrMalformed = errors.New("malformed statistics row")
 
 // ErrVersion is returned for a row in a newer format than this version of wayside can read.
 var ErrVersion = errors.New("statistics row is newer than this version of wayside")
 
-// countMax bounds the counts of a row, so that they are exact as floating-point numbers.
+// countMax limits the counts of a row, so that they are exact as floating-point numbers.
 const countMax = 1 << 53
 
 // AppendBinary appends the row's encoded form to dst. Equal rows have equal encodings. The error is always nil;
@@ -68,7 +68,8 @@ func (r *Row) appendGRPC(dst []byte) []byte {
 	return dst
 }
 
-// addEncodedGRPC adds the gRPC status codes at the front of in to the row. They must ascend, and count at most total calls.
+// addEncodedGRPC adds the gRPC status codes at the front of in to the row. They must ascend, and their counts must add
+// up to at most total.
 func (r *Row) addEncodedGRPC(in *varint.Reader, total uint64) {
 	n := in.Length(grpcCodes)
 	code, sum := uint64(0), uint64(0)
@@ -87,7 +88,7 @@ func (r *Row) addEncodedGRPC(in *varint.Reader, total uint64) {
 	}
 }
 
-// grpcCodes is the number of different status codes, the one for all others included.
+// grpcCodes is the number of different status codes, including the one for all others.
 const grpcCodes = event.GRPCCodeOther + 1
 
 func (s *Sketch) appendBinary(dst []byte) []byte {
@@ -127,8 +128,9 @@ func checkVersion(src []byte) error {
 	return nil
 }
 
-// Decode replaces r with the row encoded in src, and reuses r's memory. It refuses rows that AppendBinary cannot have written:
-// status codes and latencies must add up to the count, and gRPC status codes to at most the count. The error wraps [ErrMalformed] or [ErrVersion], and r is then empty.
+// Decode replaces r with the row encoded in src, and reuses r's memory. It rejects rows that AppendBinary cannot have
+// written: the counts of status codes and latencies must equal the row's count, and those of gRPC status codes must not
+// exceed it. The error wraps [ErrMalformed] or [ErrVersion], and r is then empty.
 func (r *Row) Decode(src []byte) error {
 	r.Reset()
 	if err := checkVersion(src); err != nil {

@@ -14,18 +14,18 @@ import (
 // DropsVersion is the format that [Drops.AppendBinary] writes.
 const DropsVersion = 1
 
-// Drops has the latest drop record of each reason, of one epoch in one hour. The figure of a drop record is the total since the
-// beginning of the epoch. So the same records in any order, some of them twice, give the same Drops, and if a record is missing,
-// the next one replaces it.
+// Drops has the latest drop record of each reason, for one epoch in one hour. The figure in a drop record is the total
+// since the beginning of the epoch. So the same records in any order, even with repetitions, give the same Drops, and
+// if a record is missing, the next one makes up for it.
 type Drops map[string]Drop
 
 // Drop is a drop record.
 type Drop struct {
 	Seq       uint64 `json:"seq"`
-	Responses uint64 `json:"responses"` // not recorded for this reason since the epoch began
+	Responses uint64 `json:"responses"` // number not recorded for this reason since the epoch began
 }
 
-// Note adds a drop record. It ignores reasons beyond [ErrorTypesMax]; wayside has fewer.
+// Note adds a drop record. It ignores reasons beyond [ErrorTypesMax], but wayside has fewer.
 func (t Drops) Note(reason string, d Drop) {
 	known, ok := t[reason]
 	if ok && known.Seq >= d.Seq || !ok && len(t) >= ErrorTypesMax {
@@ -41,8 +41,8 @@ func (t Drops) Merge(o Drops) {
 	}
 }
 
-// AppendBinary appends version (1 byte), n, n × (length, reason, seq, responses), ascending by reason; numbers are unsigned
-// varints. The error is always nil; [encoding.BinaryAppender] requires it.
+// AppendBinary appends version (1 byte), n, n × (length, reason, seq, responses), in ascending order of reasons.
+// Numbers are unsigned varints. The error is always nil; [encoding.BinaryAppender] requires it.
 func (t Drops) AppendBinary(dst []byte) ([]byte, error) {
 	dst = binary.AppendUvarint(append(dst, DropsVersion), uint64(len(t)))
 	for _, reason := range slices.Sorted(maps.Keys(t)) {
@@ -53,7 +53,7 @@ func (t Drops) AppendBinary(dst []byte) ([]byte, error) {
 	return dst, nil
 }
 
-// DecodeDrops reads what AppendBinary wrote. The error wraps [ErrMalformed], or [ErrVersion] for a newer format.
+// DecodeDrops decodes what AppendBinary wrote. The error wraps [ErrMalformed], or [ErrVersion] for a newer format.
 func DecodeDrops(src []byte) (Drops, error) {
 	if len(src) > 0 && src[0] > DropsVersion {
 		return nil, fmt.Errorf("%w: drops of version %d, known up to %d", ErrVersion, src[0], DropsVersion)
@@ -77,9 +77,10 @@ func DecodeDrops(src []byte) (Drops, error) {
 	return t, nil
 }
 
-// Deltas calls fn with the number of responses that were dropped in each hour of one epoch: the difference between the figure
-// of an hour and that of the record before it. A later figure can be lower, if responses that were counted as dropped turn out
-// to be recorded. Then the earlier figures are lowered too, so that the sum over the hours always equals the last record.
+// Deltas calls fn with the number of responses that were dropped in each hour of one epoch, which is the difference
+// between the hour's figure and that of the previous record. A later figure can be lower, if responses that were
+// counted as dropped turn out to have been recorded. In that case the earlier figures are lowered too, so that the sum
+// over the hours always equals the last record.
 func Deltas(hours map[int64]Drops, fn func(hour int64, reason string, responses uint64)) {
 	type step struct {
 		hour int64
@@ -92,7 +93,7 @@ func Deltas(hours map[int64]Drops, fn func(hour int64, reason string, responses 
 		}
 	}
 	for reason, steps := range reasons {
-		// From the last record to the first, each figure is bounded by all later ones.
+		// Going backwards from the last record, each figure is limited by all later ones.
 		slices.SortFunc(steps, func(a, b step) int { return cmp.Compare(b.Seq, a.Seq) })
 		for i := 1; i < len(steps); i++ {
 			steps[i].Responses = min(steps[i].Responses, steps[i-1].Responses)

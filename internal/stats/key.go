@@ -6,22 +6,23 @@ import (
 	"time"
 )
 
-// Key names a row: one hour of one path of one host, by method and route. Without its hour it names the row of any range of hours.
+// Key names a row: one hour of one path of one host, by method and route. Without the hour, it names the row for any
+// range of hours.
 type Key struct {
 	Hour   int64 // hours since 1970-01-01T00:00Z
 	Host   string
 	Method string
 	Label  string // path template, or "(other)"
-	Route  string // name of the route that the requests took; empty without one
+	Route  string // name of the route that the requests took; empty if there was none
 }
 
-// Compare orders keys, so that rows with equal figures are always listed in the same order.
+// Compare defines an order of keys, so that rows with equal figures are always listed in the same order.
 func (k Key) Compare(o Key) int {
 	return cmp.Or(strings.Compare(k.Label, o.Label), strings.Compare(k.Host, o.Host), strings.Compare(k.Method, o.Method),
 		strings.Compare(k.Route, o.Route), cmp.Compare(k.Hour, o.Hour))
 }
 
-// Clone copies the texts of a key that is valid during a call only.
+// Clone copies the texts of a key that is only valid during a call.
 func (k Key) Clone() Key {
 	return Key{
 		Hour: k.Hour, Host: strings.Clone(k.Host), Method: strings.Clone(k.Method), Label: strings.Clone(k.Label), Route: strings.Clone(k.Route),
@@ -30,10 +31,10 @@ func (k Key) Clone() Key {
 
 const hourMicros = int64(time.Hour / time.Microsecond)
 
-// HourOf returns the hour since 1970 that contains t. Times before 1970 are rounded down too.
+// HourOf returns the hour since 1970 that contains t. Times before 1970 are also rounded down.
 func HourOf(t time.Time) int64 { return HourOfMicros(t.UnixMicro()) }
 
-// HourOfMicros is [HourOf] for a time in microseconds since 1970.
+// HourOfMicros is like [HourOf], for a time in microseconds since 1970.
 func HourOfMicros(micros int64) int64 {
 	h := micros / hourMicros
 	if micros%hourMicros < 0 {

@@ -7,10 +7,10 @@ const HourMinutes = 60
 
 const minuteMicros = int64(time.Minute / time.Microsecond)
 
-// MinuteOf returns the minute since 1970 that contains t. Times before 1970 are rounded down too.
+// MinuteOf returns the minute since 1970 that contains t. Times before 1970 are also rounded down.
 func MinuteOf(t time.Time) int64 { return MinuteOfMicros(t.UnixMicro()) }
 
-// MinuteOfMicros is [MinuteOf] for a time in microseconds since 1970.
+// MinuteOfMicros is like [MinuteOf], for a time in microseconds since 1970.
 func MinuteOfMicros(micros int64) int64 {
 	m := micros / minuteMicros
 	if micros%minuteMicros < 0 {
@@ -31,11 +31,12 @@ func HourOfMinute(minute int64) int64 {
 	return h
 }
 
-// EncodedMinute is a row of one minute as [Row.AppendBinary] writes it, or a part of it: the rows of a minute are added up.
+// EncodedMinute is a row of one minute as [Row.AppendBinary] writes it, or part of such a row: all rows of a minute are
+// added up.
 type EncodedMinute struct {
 	Minute int64 // since 1970
 	Row    []byte
 }
 
-// Gap is a time in which nothing was recorded, because wayside did not run.
+// Gap is a time during which nothing was recorded, because wayside was not running.
 type Gap struct{ From, To time.Time }

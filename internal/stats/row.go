@@ -15,10 +15,10 @@
 // unless a width is given:
 //
 //	version (1 byte) | count | errors | streams | bytes in | bytes out | sum of µs | max of µs
-//	n | n × (status code minus the one before, count)
+//	n | n × (status code minus the previous one, count)
 //	n | n × (length, error type, count), ascending
-//	latencies below 1 µs | n | n × (bin minus the one before, count)
-//	in version 2: n | n × (gRPC status code minus the one before, count); 17 is for codes that gRPC does not define
+//	latencies below 1 µs | n | n × (bin minus the previous one, count)
+//	in version 2: n | n × (gRPC status code minus the previous one, count); 17 stands for codes that gRPC does not define
 package stats
 
 import (
@@ -29,14 +29,14 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// ErrorTypesMax is the largest number of error types in a row. Further types are counted as [OtherType]. wayside has fewer types,
-// so only damaged events reach the limit.
+// ErrorTypesMax is the maximum number of error types in a row. Further types are counted as [OtherType]. wayside has
+// fewer types, so only damaged events reach the limit.
 const ErrorTypesMax = 64
 
 // OtherType is the error type for all types beyond [ErrorTypesMax].
 const OtherType = "(other)"
 
-// statusMax is the first code without a count of its own: codes from here on are counted as 0.
+// statusMax is the first code without its own count: it and all higher codes are counted as 0.
 const statusMax = 1000
 
 // StatusCount is the number of responses with one status code.
@@ -66,12 +66,12 @@ type Row struct {
 	BytesIn  uint64 // request bodies
 	BytesOut uint64 // response bodies
 
-	SumMicros uint64 // of all latencies
+	SumMicros uint64 // sum of all latencies
 	MaxMicros uint64
 
 	Status     []StatusCount // ascending by code
 	ErrorTypes []TypeCount   // ascending by type
-	GRPC       []GRPCCount   // ascending by code; without calls that ended without a status
+	GRPC       []GRPCCount   // ascending by code; excludes calls that ended without a status
 	Latency    Sketch
 }
 
@@ -128,7 +128,7 @@ func (r *Row) addGRPC(code uint8, count uint64) {
 	r.GRPC = slices.Insert(r.GRPC, i, GRPCCount{Code: code, Count: count})
 }
 
-// addError is addErrorType without an allocation for a known type.
+// addError is like addErrorType, but does not allocate for a known type.
 func (r *Row) addError(kind []byte, count uint64) {
 	for i := range r.ErrorTypes {
 		if r.ErrorTypes[i].Type == string(kind) {
@@ -177,9 +177,9 @@ func (r *Row) Merge(o *Row) {
 	r.Latency.Merge(&o.Latency)
 }
 
-// Equal reports whether two rows have counted the same, to the last bin.
+// Equal reports whether two rows have equal statistics, including every latency bin.
 func (r *Row) Equal(o *Row) bool {
-	a, _ := r.AppendBinary(nil) // their errors are always nil
+	a, _ := r.AppendBinary(nil) // the errors are always nil
 	b, _ := o.AppendBinary(nil)
 	return bytes.Equal(a, b)
 }
@@ -207,8 +207,8 @@ func (r *Row) MemoryBytes() int {
 	return 344 + 16*(cap(r.Status)+cap(r.GRPC)) + 80*cap(r.ErrorTypes) + 8*cap(r.Latency.bins)
 }
 
-// Quantile returns the latency in microseconds below which the share q of all responses lies, within 1.1 % and never above the
-// largest latency; 0 for an empty row.
+// Quantile returns the latency in microseconds below which the share q of all responses lies. It is accurate to 1.1 %
+// and never exceeds the largest latency. It is 0 for an empty row.
 func (r *Row) Quantile(q float64) uint64 {
 	return min(uint64(r.Latency.Quantile(q)+0.5), r.MaxMicros)
 }

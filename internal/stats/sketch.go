@@ -9,19 +9,20 @@ import (
 	"github.com/DataDog/sketches-go/ddsketch/mapping"
 )
 
-// Bin i of a sketch counts latencies in [2^(i/32), 2^((i+1)/32)) microseconds, so a value reported from it is off by at
-// most (gamma-1)/(gamma+1) = 1.083 % with gamma = 2^(1/32), offset 0. The boundaries are those of a DDSketch with a
-// logarithmic mapping and of a Prometheus native histogram of schema 5.
+// Bin i of a sketch counts latencies in [2^(i/32), 2^((i+1)/32)) microseconds. So a value reported from it is off by at
+// most (gamma-1)/(gamma+1) = 1.083 %, with gamma = 2^(1/32) and offset 0. The boundaries are those of a DDSketch with a
+// logarithmic mapping, and of a Prometheus native histogram with schema 5.
 const (
 	binsPerDoubling = 32
-	// binsMax bounds a sketch: 40 doublings, 1 µs to 12.7 days. Longer latencies are counted in the last bin; the row has the
-	// true maximum. Because no index is beyond the bound, bins are never combined, and merging gives the same bins in any order.
+	// binsMax limits a sketch to 40 doublings, from 1 µs to 12.7 days. Longer latencies are counted in the last bin;
+	// the row has the true maximum. Because no index exceeds the limit, bins are never combined, and merging gives the
+	// same bins in any order.
 	binsMax = 40 * binsPerDoubling
 )
 
-// boundaries[j] is 2^63 * 2^(j/32), rounded up: the beginning of bin j of a doubling. They are constants, and [binOf] uses
-// integers only, so that every machine puts a latency into the same bin: floating-point logarithms differ in the last digit
-// between architectures. Part of the format.
+// boundaries[j] is 2^63 * 2^(j/32), rounded up: the beginning of bin j within a doubling. These are constants and
+// [binOf] uses only integers, because floating-point logarithms differ in the last digit between architectures, and
+// every machine must put a latency into the same bin. The boundaries are part of the format.
 var boundaries = [binsPerDoubling]uint64{
 	0x8000000000000000, 0x82cd8698ac2ba1d8, 0x85aac367cc487b15, 0x88980e8092da8528,
 	0x8b95c1e3ea8bd6e7, 0x8ea4398b45cd53c1, 0x91c3d373ab11c337, 0x94f4efa8fef70962,
@@ -33,14 +34,14 @@ var boundaries = [binsPerDoubling]uint64{
 	0xeac0c6e7dd24392f, 0xefe4b99bdcdaf5cc, 0xf5257d152486cc2d, 0xfa83b2db722a033b,
 }
 
-// firstGuess has, for the six bits below the leading one, the bin of the smallest number with these bits. Such a cell is narrower
-// than a bin, so the right bin is this one or the next.
+// firstGuess has, for each value of the six bits below the leading one, the bin of the smallest number with these bits.
+// Such a cell is narrower than a bin, so the right bin is either this one or the next.
 var firstGuess = func() (cells [64]uint8) {
 	for c := range cells {
 		smallest := 1<<63 | uint64(c)<<57
 		for j := binsPerDoubling - 1; j > 0; j-- {
 			if smallest >= boundaries[j] {
-				cells[c] = uint8(j) // below 32
+				cells[c] = uint8(j) // less than 32
 				break
 			}
 		}
@@ -72,7 +73,7 @@ func binOf(micros uint64) int {
 // empty and ready for use. A Sketch must not be copied after its first use.
 type Sketch struct {
 	zeros  uint64 // latencies below a microsecond
-	total  uint64 // of all bins
+	total  uint64 // sum over all bins
 	bins   []uint64
 	offset int // index of the bin that bins[0] counts
 }
@@ -89,7 +90,7 @@ func (s *Sketch) Add(micros uint64) {
 	s.addBin(binOf(micros), 1)
 }
 
-// addBin adds to the count of a bin; index is below binsMax.
+// addBin adds to the count of a bin. index must be less than binsMax.
 func (s *Sketch) addBin(index int, count uint64) {
 	if uint(index-s.offset) >= uint(len(s.bins)) {
 		s.cover(index, index+1)
@@ -98,7 +99,7 @@ func (s *Sketch) addBin(index int, count uint64) {
 	s.total += count
 }
 
-// cover widens the window to include the bins [from, to), and by half of its size more, because it may grow again.
+// cover widens the window to include the bins [from, to), and by another half of its size, because it may grow again.
 func (s *Sketch) cover(from, to int) {
 	old := len(s.bins)
 	if old > 0 {
@@ -110,7 +111,7 @@ func (s *Sketch) cover(from, to int) {
 		}
 		from, to = min(from, s.offset), max(to, s.offset+old)
 	} else {
-		to = max(to, from+cap(s.bins)-binsGrain) // the memory of an earlier use
+		to = max(to, from+cap(s.bins)-binsGrain) // memory left from an earlier use
 	}
 	from = max(from, 0) / binsGrain * binsGrain
 	to = min((to+binsGrain-1)/binsGrain*binsGrain, binsMax)
@@ -121,7 +122,7 @@ func (s *Sketch) cover(from, to int) {
 	}
 	wider = wider[:n]
 	if old > 0 {
-		copy(wider[shift:], s.bins[:old]) // may be the same memory
+		copy(wider[shift:], s.bins[:old]) // source and destination may overlap
 		clear(wider[:shift])
 		clear(wider[shift+old:])
 	} else {
@@ -133,7 +134,7 @@ func (s *Sketch) cover(from, to int) {
 // ErrBin means that a sketch has no such bin.
 var ErrBin = errors.New("no such latency bin")
 
-// AddBin adds latencies by the index of their bin, as in [Sketch.Bins]. The error wraps [ErrBin].
+// AddBin adds latencies by the index of their bin, as [Sketch.Bins] returns it. The error wraps [ErrBin].
 func (s *Sketch) AddBin(index int, count uint64) error {
 	if index < 0 || index >= binsMax {
 		return fmt.Errorf("%w: %d of %d", ErrBin, index, binsMax)
@@ -144,7 +145,7 @@ func (s *Sketch) AddBin(index int, count uint64) error {
 	return nil
 }
 
-// AddBelow adds latencies below one microsecond, as in [Sketch.Zeros].
+// AddBelow adds latencies below one microsecond (see [Sketch.Zeros]).
 func (s *Sketch) AddBelow(count uint64) { s.zeros += count }
 
 // Merge adds the latencies of o. The result does not depend on the order of merging.
@@ -173,8 +174,8 @@ func (s *Sketch) Merge(o *Sketch) {
 // Count returns the number of latencies.
 func (s *Sketch) Count() uint64 { return s.zeros + s.total }
 
-// Quantile returns the latency in microseconds below which the share q of all latencies lies, within 1.1 %; 0 for an empty
-// sketch. A q below 0 or above 1 counts as 0 or 1.
+// Quantile returns the latency in microseconds below which the share q of all latencies lies, accurate to 1.1 %, or 0
+// for an empty sketch. A q below 0 or above 1 counts as 0 or 1.
 func (s *Sketch) Quantile(q float64) float64 {
 	n := s.Count()
 	if n == 0 {
@@ -184,7 +185,7 @@ func (s *Sketch) Quantile(q float64) float64 {
 	if rank < float64(s.zeros) {
 		return 0
 	}
-	below := uint64(rank) - s.zeros // latencies in bins that are at most as large as the one at the rank
+	below := uint64(rank) - s.zeros // number of latencies in bins that do not exceed the one at the rank
 	last := 0
 	for i, count := range s.bins {
 		if count > 0 {
@@ -198,8 +199,8 @@ func (s *Sketch) Quantile(q float64) float64 {
 	return latencyMapping.Value(s.offset + last)
 }
 
-// Bins calls fn for every bin that is not empty, in ascending order: its index i, whose latencies lie in
-// [2^(i/32), 2^((i+1)/32)) microseconds, and their number. Latencies below one microsecond are in no bin; see Zeros.
+// Bins calls fn for every bin that is not empty, in ascending order, with its index i and the number of its latencies,
+// which lie in [2^(i/32), 2^((i+1)/32)) microseconds. Latencies below one microsecond are in no bin (see Zeros).
 func (s *Sketch) Bins(fn func(index int, count uint64)) {
 	for i, count := range s.bins {
 		if count > 0 {

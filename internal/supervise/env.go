@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Variables that the books process needs: where S3 credentials are, how S3 is reached, the settings of Go's runtime, and those of fault
-// tests. It gets its configuration over a pipe.
+// Environment variables that the books process needs: where S3 credentials are, how to reach S3, the settings of Go's
+// runtime, and those of fault tests. Its configuration comes over a pipe.
 var (
 	childEnvPrefixes = []string{"AWS_", "MINIO_", "SSL_CERT_", "GO", "WAYSIDE_FAULT_"}
 	childEnvNames    = []string{"HOME", "PATH", "TMPDIR", "TZ", "ZONEINFO", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"}
@@ -14,7 +14,7 @@ var (
 
 // ChildEnv returns the part of an environment that the books process gets.
 func ChildEnv(environ []string) []string {
-	out := []string{} // nil would mean the whole environment
+	out := []string{} // nil would pass on the whole environment
 	for _, setting := range environ {
 		name, _, _ := strings.Cut(setting, "=")
 		if slices.Contains(childEnvNames, name) || slices.ContainsFunc(childEnvPrefixes, func(p string) bool { return strings.HasPrefix(name, p) }) {

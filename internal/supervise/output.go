@@ -8,14 +8,14 @@ import (
 	"sync"
 )
 
-// When a Go program crashes, the runtime prints the stack of every goroutine: thousands of lines, each time a full disk kills the books
-// process. The child's output is therefore passed on line by line only up to the first line of such a trace. The trace goes to a file, up
-// to a limit, and the log gets one line.
+// When a Go program crashes, the runtime prints the stack of every goroutine. These are thousands of lines each time a
+// full disk kills the books process. Therefore the child's output is passed on line by line only up to the first line
+// of such a trace. The trace goes to a file, up to a limit, and the log gets one line.
 
 const (
-	traceBytesMax = 64 << 10 // of a trace in the file
-	lineBytesMax  = 64 << 10 // of a line that is held until it is complete; a longer one is passed on in pieces
-	headBytesMax  = 300      // of a trace in the log line
+	traceBytesMax = 64 << 10 // maximum length of a trace in the file
+	lineBytesMax  = 64 << 10 // maximum length of a line that is held until it is complete; a longer one is passed on in pieces
+	headBytesMax  = 300      // maximum length of a trace in the log line
 )
 
 // traceBegins are the first words that the runtime may print before it ends the process.
@@ -29,10 +29,10 @@ type output struct {
 	to io.Writer
 
 	mu      sync.Mutex
-	line    []byte // not complete yet
-	trace   []byte // from its first line on
+	line    []byte // the current line, not complete yet
+	trace   []byte // the trace from its first line on
 	crashed bool
-	cut     int // bytes of the trace that did not fit
+	cut     int // number of bytes of the trace that did not fit
 }
 
 // Write implements io.Writer. It never fails: a log that cannot be written must not stop the child.
@@ -70,7 +70,8 @@ func (o *output) pass() {
 	o.line = o.line[:0]
 }
 
-// end passes on the last line and returns the trace: its first lines joined into one, the part that was kept, and the size of the rest.
+// end passes on the last line and returns the trace: its first lines joined into one, the part that was kept, and the
+// number of bytes that did not fit.
 func (o *output) end() (head string, trace []byte, cut int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -88,7 +89,8 @@ func (o *output) end() (head string, trace []byte, cut int) {
 	return head[:min(len(head), headBytesMax)], o.trace, o.cut
 }
 
-// reportCrash writes the trace of a child that crashed to CrashFile, in place of an older one, and one line to the log.
+// reportCrash writes the trace of a child that has crashed to CrashFile, replacing an older one, and one line to the
+// log.
 func (s *Supervisor) reportCrash(o *output) {
 	head, trace, cut := o.end()
 	if len(trace) == 0 {
@@ -96,7 +98,7 @@ func (s *Supervisor) reportCrash(o *output) {
 	}
 	args := []any{"crash", head}
 	if s.opt.CrashFile != "" {
-		_ = os.Remove(s.opt.CrashFile)                                      // it may be a second name of some other file, which must not be overwritten
+		_ = os.Remove(s.opt.CrashFile)                                      // it may be a second name of another file, which must not be overwritten
 		if err := os.WriteFile(s.opt.CrashFile, trace, 0o640); err != nil { //nolint:gosec // like the other files of the data directory
 			args = append(args, "trace_not_kept", err)
 		} else {

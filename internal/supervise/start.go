@@ -8,8 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// startWithSlack starts cmd with a timer slack, which a process inherits from the thread that creates it (PR_SET_TIMERSLACK, prctl(2)). The
-// slack only saves CPU time: if the kernel refuses it, the process starts without it.
+// startWithSlack starts cmd with a timer slack, which a process inherits from the thread that creates it
+// (PR_SET_TIMERSLACK, prctl(2)). The slack only saves CPU time. If the kernel rejects it, the process starts without
+// it.
 func startWithSlack(cmd *exec.Cmd, slack time.Duration) error {
 	if slack > 0 {
 		runtime.LockOSThread()

@@ -1,12 +1,13 @@
 // Package supervise keeps the books process running as a child of the traffic process.
 //
-// The child is the same binary, started from /proc/self/exe, so that both processes always have the same version. It inherits its channels
-// (package link) as descriptors 3 and 4 and its configuration as descriptor 5. It ignores the signals of a terminal. It ends when its
-// channels close: the supervisor closes them to stop it, and the kernel closes them if the traffic process dies. The parent-death signal
-// is not used, because it belongs to the thread that started the child and not to the process.
+// The child is the same binary, started from /proc/self/exe, so that both processes always have the same version. It
+// inherits its channels (package link) as descriptors 3 and 4 and its configuration as descriptor 5. It ignores the
+// signals of a terminal. It ends when its channels are closed: the supervisor closes them to stop it, and the kernel
+// closes them if the traffic process dies. The parent-death signal is not used, because it is tied to the thread that
+// started the child rather than to the process.
 //
-// A child that ends is started again. The delay before it grows while children keep ending soon after their start. Nothing that happens
-// to a child affects the traffic.
+// A child that ends is started again. As long as children end soon after their start, the delay before the next start grows. Nothing that
+// happens to a child affects the traffic.
 package supervise
 
 import (
@@ -40,25 +41,28 @@ type Options struct {
 	Env  []string // nil means the environment of this process
 	// Config is written to the child's ConfigFD at each start.
 	Config []byte
-	// ServeSpool answers the child on its spool channel until the connection or ctx ends.
+	// ServeSpool answers the child's requests on its spool channel until the connection or ctx ends.
 	ServeSpool func(ctx context.Context, conn net.Conn) error
-	// TimerSlack is how late the kernel may end a timed wait of the child. Waits that end at about the same time then share one wake-up,
-	// which saves CPU time. Data from other processes is not delayed. 0 means the kernel's default, 50 µs.
+	// TimerSlack is how late the kernel may end a timed wait of the child. Waits that end at about the same time then
+	// share one wake-up, which saves CPU time. Data from other processes is not delayed. 0 means the kernel's default,
+	// 50 µs.
 	TimerSlack time.Duration
-	// OnStart is called with the dialler for connections to a new child, OnExit when that child has ended.
+	// OnStart is called with the dialler for connections to a new child, and OnExit when that child has ended.
 	OnStart func(pid int, dialer *link.Dialer)
 	OnExit  func(err error)
 	// RestartDelayMin and RestartDelayMax bound the delay before a restart; 0 means 100 ms and 10 s.
 	RestartDelayMin, RestartDelayMax time.Duration
-	// StopTimeout is how long a child may take to end once its channels are closed. Then it is killed. 0 means 5 s.
+	// StopTimeout is how long a child may take to end after its channels were closed. After that it is killed. 0 means
+	// 5 s.
 	StopTimeout time.Duration
 	// Stderr receives the child's output up to the trace of a crash; nil means os.Stderr.
 	Stderr io.Writer
 	// CrashFile receives the trace of the last crash, up to 64 KiB; empty means that no trace is kept.
 	CrashFile string
-	// Meanwhile describes, for the log, what happens to events while no child runs; may be nil.
+	// Meanwhile returns, for the log, what happens to events while no child is running. It may be nil.
 	Meanwhile func() string
-	// CrashCause names a cause outside the child that makes it crash, such as a full disk; "" or nil if there is none.
+	// CrashCause returns a cause outside the child that makes it crash, such as a full disk, or "" if there is none. It
+	// may be nil.
 	CrashCause func() string
 	Logger     *slog.Logger
 }
@@ -69,9 +73,9 @@ type Supervisor struct {
 
 	mu     sync.Mutex // guards the fields below, up to the blank line
 	status Status
-	config []byte // for the next child
+	config []byte // configuration for the next child
 
-	replace   chan struct{} // capacity 1: a request to replace the child
+	replace   chan struct{} // capacity 1; a request to replace the child
 	force     chan struct{} // closed by ForceStop
 	forceOnce sync.Once
 }
@@ -96,44 +100,45 @@ func New(o Options) *Supervisor {
 	return &Supervisor{opt: o, config: o.Config, replace: make(chan struct{}, 1), force: make(chan struct{})}
 }
 
-// Replace stops the child and starts the next one with a new configuration at once. Events wait in the spool meanwhile.
+// Replace stops the child and immediately starts the next one with a new configuration. In the meantime, events wait in
+// the spool.
 func (s *Supervisor) Replace(config []byte) {
 	s.mu.Lock()
 	s.config = config
 	s.mu.Unlock()
 	select {
 	case s.replace <- struct{}{}:
-	default: // already requested; the next child gets this configuration
+	default: // a replacement was already requested; the next child gets this configuration
 	}
 }
 
-// ForceStop ends all waiting for a child that is being stopped, now or later: it is killed at once. Events that it has not applied stay in
-// the spool.
+// ForceStop ends all waiting for a child that is being stopped, now or later: it is killed immediately. Events that it
+// has not applied stay in the spool.
 func (s *Supervisor) ForceStop() { s.forceOnce.Do(func() { close(s.force) }) }
 
-// errReplaced is the reason for the end of a child that Replace stopped.
+// errReplaced is why a child ended that Replace stopped.
 var errReplaced = errors.New("replaced by one with the new configuration")
 
 // Status describes the child.
 type Status struct {
-	PID      int    // 0 while no child runs
-	Restarts uint64 // starts after the first
+	PID      int    // 0 while no child is running
+	Restarts uint64 // number of starts after the first
 }
 
-// Status returns the present state.
+// Status returns the current status.
 func (s *Supervisor) Status() Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.status
 }
 
-// stableAfter is how long a child must have run before the restart delay starts from its minimum again. That is enough
+// stableAfter is how long a child must have run before the restart delay is reset to its minimum. That is long enough
 // to open the store and to drain for a while, so that even a child that is killed every few seconds keeps up with the
 // traffic.
 const stableAfter = 3 * time.Second
 
-// Run starts the child, and starts it again whenever it ends, until ctx is done. Then it closes the channels, waits for the child, and
-// returns ctx's error.
+// Run starts the child, and restarts it whenever it ends, until ctx is done. Then it closes the channels, waits for the
+// child, and returns ctx's error.
 func (s *Supervisor) Run(ctx context.Context) error {
 	delays := backoff.NewExponentialBackOff()
 	delays.InitialInterval, delays.MaxInterval = s.opt.RestartDelayMin, s.opt.RestartDelayMax
@@ -144,7 +149,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 			return ctx.Err()
 		}
 		if errors.Is(err, errReplaced) {
-			s.opt.Logger.Info("books process is started again with the new configuration")
+			s.opt.Logger.Info("the books process is being restarted with the new configuration")
 			continue
 		}
 		if time.Since(began) > stableAfter {
@@ -158,7 +163,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		if s.opt.Meanwhile != nil {
 			args = append(args, "meanwhile", s.opt.Meanwhile())
 		}
-		s.opt.Logger.Warn("books process ended; traffic continues", args...)
+		s.opt.Logger.Warn("the books process ended; traffic continues", args...)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -233,7 +238,7 @@ func (s *Supervisor) await(cmd *exec.Cmd, exited <-chan error) error {
 	case <-time.After(s.opt.StopTimeout):
 	case <-s.force:
 	}
-	s.opt.Logger.Warn("books process did not end in time and is killed; events that it has not applied stay in the spool",
+	s.opt.Logger.Warn("the books process did not end in time and is being killed; events that it has not applied stay in the spool",
 		"pid", cmd.Process.Pid)
 	if err := cmd.Process.Signal(syscall.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("kill books process: %w", err)
@@ -247,7 +252,7 @@ func (s *Supervisor) setPID(pid int) {
 	s.status.PID = pid
 }
 
-// channels are this process's ends and, until the child has started, the child's.
+// channels are this process's ends of the channels and, until the child has started, also the child's.
 type channels struct {
 	spool, relay net.Conn
 	dialer       *link.Dialer
@@ -275,7 +280,7 @@ func openChannels(config []byte) (_ *channels, err error) {
 		return nil, fmt.Errorf("make configuration pipe: %w", err)
 	}
 	ch.theirs = append(ch.theirs, read)
-	go func() { // a configuration that is larger than the pipe's buffer waits until the child reads it
+	go func() { // if the configuration is larger than the pipe's buffer, writing waits until the child reads it
 		_, _ = write.Write(config)
 		_ = write.Close()
 	}()

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// The fields of the API's responses that are shown.
+// The fields that are shown of the API's responses.
 type (
 	figures struct {
 		Count, Errors uint64
@@ -30,14 +30,14 @@ type (
 		rowName
 		figures
 		recent []uint32 // responses per step of the last half hour
-		now    float64  // responses a second over the last ten seconds
+		now    float64  // responses per second over the last ten seconds
 	}
 	pathsAnswer struct {
 		From, To time.Time
 		Rows     int
 		Totals   figures
 		Paths    []row
-		unused   string // servers that receive no requests, in words; empty: none
+		unused   string // describes the servers that receive no requests; empty if there are none
 	}
 	upstreamsAnswer struct {
 		Groups []struct {
@@ -50,7 +50,7 @@ type (
 	}
 	recentAnswer struct {
 		StepSeconds int `json:"step_seconds"`
-		minutes     int // that are shown: since the first response, but between 5 and 30
+		minutes     int // number of minutes shown: those since the first response, but between 5 and 30
 		Totals      activity
 		Paths       []struct {
 			rowName
@@ -66,17 +66,17 @@ type (
 	}
 )
 
-// window is a range of time that Top can show.
+// window is a time range that Top can show.
 type window struct {
 	name, from string
 }
 
 var windows = []window{{"1h", "-1h"}, {"24h", "-24h"}, {"7d", "-7d"}, {"30d", "-30d"}}
 
-// rowsAsked bounds the rows of one response; paths.max is 1000 by default.
+// rowsAsked limits the rows of one response; the default of paths.max is 1000.
 const rowsAsked = 2000
 
-// load requests the table of a window and the recent activity.
+// load requests the table for a window and the recent activity.
 func load(ctx context.Context, ask Asker, w window) (*pathsAnswer, *recentAnswer, error) {
 	var paths pathsAnswer
 	if err := askFor(ctx, ask, fmt.Sprintf("/api/v1/paths?limit=%d&from=%s", rowsAsked, w.from), &paths); err != nil {
@@ -87,7 +87,7 @@ func load(ctx context.Context, ask Asker, w window) (*pathsAnswer, *recentAnswer
 		return nil, nil, err
 	}
 	var upstreams upstreamsAnswer
-	if askFor(ctx, ask, "/api/v1/upstreams", &upstreams) == nil { // an archive has no servers
+	if askFor(ctx, ask, "/api/v1/upstreams", &upstreams) == nil { // if an archive is being served, there are no servers
 		paths.unused = upstreams.unused()
 	}
 	skip := recent.trim()
@@ -103,7 +103,7 @@ func load(ctx context.Context, ask Asker, w window) (*pathsAnswer, *recentAnswer
 	return &paths, &recent, nil
 }
 
-// route is the route of a row as text behind its name; empty without one.
+// route returns the route of a row as text to follow its name. It is empty if there is no route.
 func (n *rowName) route() string {
 	if n.Route == "" {
 		return ""
@@ -111,7 +111,7 @@ func (n *rowName) route() string {
 	return "  route " + Safe(n.Route)
 }
 
-// unused says which servers receive no requests.
+// unused describes the servers that receive no requests.
 func (u *upstreamsAnswer) unused() string {
 	var names []string
 	all := 0
@@ -128,7 +128,8 @@ func (u *upstreamsAnswer) unused() string {
 	return fmt.Sprintf("%d of %d servers receive no requests: %s", len(names), all, strings.Join(names, ", "))
 }
 
-// trim removes the steps before the first response, but not the last five minutes, and returns their number.
+// trim removes the steps before the first response, except for those of the last five minutes, and returns how many
+// were removed.
 func (r *recentAnswer) trim() int {
 	counts := r.Totals.Count
 	first := max(0, slices.IndexFunc(counts, func(n uint32) bool { return n > 0 }))
@@ -138,7 +139,7 @@ func (r *recentAnswer) trim() int {
 	return skip
 }
 
-// detail has the data of one path.
+// detail is the data of one path.
 type detail struct {
 	name   rowName
 	series seriesAnswer
@@ -174,7 +175,7 @@ func askFor(ctx context.Context, ask Asker, path string, into any) error {
 		return err
 	}
 	if err := json.Unmarshal(body, into); err != nil {
-		return fmt.Errorf("read the answer to %s: %w", path, err)
+		return fmt.Errorf("read the response to %s: %w", path, err)
 	}
 	return nil
 }

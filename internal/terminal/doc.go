@@ -35,8 +35,8 @@ func Safe(text string) string {
 	}, text)
 }
 
-// showable excludes combining marks and signs that change the direction of writing, because they change how their neighbours
-// look.
+// showable excludes combining marks, and characters that change the direction of writing, because they change how
+// neighbouring characters look.
 func showable(r rune) bool {
 	return unicode.IsPrint(r) && !unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf) && r != unicode.ReplacementChar
 }
@@ -50,7 +50,7 @@ func fit(text string, width int) string {
 	return text + strings.Repeat(" ", max(0, width-ansi.StringWidth(text)))
 }
 
-// fitRight is fit with the text aligned to the right.
+// fitRight is like fit, but right-aligned.
 func fitRight(text string, width int) string {
 	text = ansi.Truncate(text, max(width, 0), "…")
 	return strings.Repeat(" ", max(0, width-ansi.StringWidth(text))) + text

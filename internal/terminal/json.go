@@ -8,8 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// SafeJSON returns a writer that makes JSON safe for a terminal: runes that [Safe] would replace are escaped, which means the same
-// to a program. The last rune is written when its last byte was.
+// SafeJSON returns a writer that makes JSON safe for a terminal: runes that [Safe] would replace are escaped, so a
+// program still reads the same values. A rune is passed on once its last byte has been written.
 func SafeJSON(to io.Writer) io.Writer { return &jsonWriter{to: to} }
 
 // JSON returns the writer for JSON that may contain an attacker's text: w itself or, for a terminal, [SafeJSON].
@@ -20,7 +20,8 @@ func JSON(w io.Writer) io.Writer {
 	return w
 }
 
-// Is reports whether w is a terminal (or another character device), so that the output is for a person and not for a program.
+// Is reports whether w is a terminal (or another character device), so that the output is for a person rather than a
+// program.
 func Is(w io.Writer) bool {
 	file, ok := w.(*os.File)
 	if !ok {
@@ -32,7 +33,7 @@ func Is(w io.Writer) bool {
 
 type jsonWriter struct {
 	to   io.Writer
-	rest []byte // of a rune whose end was not written yet
+	rest []byte // bytes of a rune whose end has not been written yet
 	out  []byte
 }
 
@@ -47,7 +48,7 @@ func (w *jsonWriter) Write(p []byte) (int, error) {
 		switch {
 		case r == '\n' || r != utf8.RuneError && showable(r):
 			w.out = append(w.out, text[:size]...)
-		case r == '\r' || r == '\t': // between values; within a value they are escaped already
+		case r == '\r' || r == '\t': // between values; inside a value they are already escaped
 			w.out = append(w.out, ' ')
 		default:
 			for _, unit := range utf16.Encode([]rune{r}) {

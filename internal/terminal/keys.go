@@ -10,9 +10,9 @@ import (
 // helpText is shown by "?". It lists the keys of the functions below.
 var helpText = []string{
 	"↑ ↓ j k      move            enter   open the path", "g G          first, last     esc     back, or clear the filter",
-	"s S  ← →     next, previous column to order by", "r            reverse the order",
+	"s S  ← →     next, previous column to sort by", "r            reverse the order",
 	"/            filter by part of path, host or method", "w            window: 1h, 24h, 7d, 30d",
-	"space        pause           q       quit", "", "NOW is responses a second over the last ten seconds",
+	"space        pause           q       quit", "", "NOW: responses per second over the last ten seconds",
 }
 
 func (m *model) key(k tea.KeyPressMsg) (tea.Model, tea.Cmd) {

@@ -14,8 +14,9 @@ const (
 	barCells  = 30
 )
 
-// Progress shows the progress of long work: a bar on a terminal, and a line every few seconds elsewhere. It shows nothing for work
-// that is finished sooner. It updates itself, so that the user sees how long a server does not answer.
+// Progress shows the progress of long work: with a bar on a terminal, and with a line every few seconds elsewhere. If
+// the work is finished sooner, it shows nothing. It keeps updating by itself, so that the user can see for how long a
+// server has not answered.
 type Progress struct {
 	out      io.Writer
 	terminal bool
@@ -27,10 +28,10 @@ type Progress struct {
 	ended       bool
 	done, total int
 	what        string
-	drawn       int // width of the text on the terminal's line
+	drawn       int // width of the text on the terminal
 }
 
-// NewProgress starts to show progress; what describes the first step. The caller must call [Progress.End].
+// NewProgress starts showing progress. what describes the first step. The caller must call [Progress.End].
 func NewProgress(out io.Writer, what string) *Progress {
 	p := &Progress{out: out, terminal: Is(out), began: time.Now(), stop: make(chan struct{}), what: what}
 	every := lineEvery

@@ -12,7 +12,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// Event has the fields of a raw event that are shown.
+// Event has those fields of a raw event that are shown.
 type Event struct {
 	Time      time.Time `json:"ts"`
 	Method    string    `json:"http_request_method"`
@@ -35,7 +35,7 @@ type TailOptions struct {
 	Color  bool
 }
 
-// lineBytesMax bounds one event; the API's are at most a few kilobytes.
+// lineBytesMax limits the size of one event. Those of the API have at most a few kilobytes.
 const lineBytesMax = 1 << 20
 
 // Tail shows the server-sent events of GET /api/v1/tail line by line, until the stream ends.
@@ -50,7 +50,7 @@ func Tail(stream io.Reader, o TailOptions) error {
 			name = value
 		case field != "data":
 		case name == "missed":
-			fmt.Fprintf(o.Notice, "wayside: %s events came too fast and are not shown; the books have them\n", Safe(value))
+			fmt.Fprintf(o.Notice, "wayside: %s events came too fast to be shown, but are in the books\n", Safe(value))
 		case name == "event":
 			if err := o.show(value); err != nil {
 				return err
@@ -77,7 +77,7 @@ func (o *TailOptions) show(line string) error {
 func (e *Event) columns(color bool) string {
 	path := e.Path
 	if path == "" {
-		path = e.Template // paths.raw: off
+		path = e.Template // with paths.raw: off, the event has no path
 	}
 	line := fmt.Sprintf("%s  %s  %8s  %8s  %-6s %s%s", e.Time.Local().Format("15:04:05.000"),
 		paint(color, statusColor(e.Status), fmt.Sprintf("%3d", e.Status)), duration(e.Duration), size(e.BytesOut), Safe(e.Method), Safe(e.Host), Safe(path))

@@ -16,8 +16,8 @@ import (
 // TopOptions configure Top.
 type TopOptions struct {
 	Ask     Asker
-	Address string        // of the admin listener, shown at the top
-	Every   time.Duration // between updates; default 2s
+	Address string        // address of the admin listener, shown at the top
+	Every   time.Duration // time between updates; default 2s
 	Window  string        // 1h, 24h (default), 7d or 30d
 }
 
@@ -42,7 +42,7 @@ func WindowNames() []string {
 	return names
 }
 
-// column is a column by which rows can be ordered.
+// column is a column by which rows can be sorted.
 type column struct {
 	name  string
 	value func(*row) float64
@@ -64,23 +64,23 @@ var columns = []column{
 
 // model is the state of the screen.
 type model struct {
-	ctx     context.Context // of the program; requests end with it
+	ctx     context.Context // context of the program; requests end with it
 	o       TopOptions
 	window  int
-	oneHost bool // all rows have the same host
-	sort    int  // of columns
+	oneHost bool // whether all rows have the same host
+	sort    int  // index in columns
 	rising  bool // smallest first
 	paused  bool
 	help    bool
 	filter  string
 	typing  bool
-	at      int // selected row
+	at      int // index of the selected row
 	chosen  rowName
 	paths   *pathsAnswer
 	recent  *recentAnswer
-	rows    []row // filtered, in order
+	rows    []row // filtered and sorted rows
 	detail  *detail
-	inside  bool // a path is shown
+	inside  bool // whether a path is shown
 	failure string
 	updated time.Time
 	width   int
@@ -101,7 +101,7 @@ func newModel(ctx context.Context, o TopOptions) (*model, error) {
 	return m, nil
 }
 
-// Messages.
+// Messages of the program.
 type (
 	loaded struct {
 		paths  *pathsAnswer
@@ -142,7 +142,7 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	case loaded:
 		m.take(msg)
 		if msg.detail == nil && m.inside && msg.err == nil {
-			return m, m.load() // the user has opened a path meanwhile
+			return m, m.load() // the user has opened a path in the meantime
 		}
 		return m, m.wait()
 	case tea.KeyPressMsg:
@@ -164,7 +164,7 @@ func (m *model) take(l loaded) {
 	m.arrange()
 }
 
-// arrange filters and orders the rows, and keeps the selection on its row.
+// arrange filters and sorts the rows, and keeps the same row selected.
 func (m *model) arrange() {
 	if m.paths == nil {
 		return

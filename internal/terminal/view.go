@@ -47,7 +47,7 @@ func (m *model) heading() []string {
 	state := style(green, "● live")
 	switch {
 	case m.failure != "":
-		state = style(red, "● no answer")
+		state = style(red, "● no response")
 	case m.paused:
 		state = style(yellow, "● paused")
 	}
@@ -115,7 +115,7 @@ var tableColumns = []struct {
 }
 
 const (
-	narrow    = 90 // the width below which columns are left out
+	narrow    = 90 // width below which columns are left out
 	sparkWide = 20
 )
 
@@ -176,7 +176,8 @@ func (m *model) recently(format string) string {
 	return fmt.Sprintf(format, m.recent.minutes)
 }
 
-// host returns the row's host, shown after its path; "" on a narrow screen if all rows have the same host.
+// host returns the row's host, which is shown after its path. It is "" on a narrow screen if all rows have the same
+// host.
 func (m *model) host(r *row, plain func(sgr, text string) string) string {
 	if m.oneHost && m.width < narrow {
 		return ""
@@ -187,7 +188,7 @@ func (m *model) host(r *row, plain func(sgr, text string) string) string {
 func (m *model) tableRow(r *row, pathWidth int, selected bool) string {
 	plain := func(sgr, text string) string {
 		if selected {
-			return text // colours in a reversed line are hard to read
+			return text // colours are hard to read in an inverted line
 		}
 		return style(sgr, text)
 	}
@@ -252,7 +253,7 @@ func (m *model) picture() []string {
 	return append(lines, style(faint, strings.Repeat("─", width)))
 }
 
-// counts lists counts by status, the largest first.
+// counts lists counts by status, largest first.
 func counts(status map[string]uint64, name func(code string) string) string {
 	type pair struct {
 		code  string
@@ -270,7 +271,7 @@ func counts(status map[string]uint64, name func(code string) string) string {
 	return strings.Join(parts, "   ")
 }
 
-// grpcText is the name of a gRPC status code.
+// grpcText returns the name of a gRPC status code.
 func grpcText(code string) string {
 	n, err := strconv.Atoi(code)
 	if err != nil {

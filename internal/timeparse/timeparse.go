@@ -15,10 +15,10 @@ import (
 const Forms = "RFC 3339 (2026-03-17T09:00:00Z), a date or hour in UTC (2026-03-17, 2026-03-17T09), Unix seconds, now, " +
 	"or before now (now-24h, -24h, -7d)"
 
-// Max is the last time that Parse returns. RFC 3339 has no later years.
+// Max is the latest time that Parse returns. RFC 3339 has no later years.
 var Max = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
 
-// layouts other than RFC 3339 are in UTC, and mean the beginning of the hour or day that they name.
+// Layouts other than RFC 3339 are in UTC, and mean the beginning of the hour or day that they name.
 var layouts = []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02T15", time.DateOnly}
 
 // Parse parses a time in one of [Forms], between 1970 and [Max]. The error names the forms.
@@ -44,7 +44,7 @@ func parse(text string, now time.Time) (time.Time, bool) {
 	if seconds, err := strconv.ParseInt(text, 10, 64); err == nil && (seconds == 0 || seconds >= secondsMin) {
 		return time.Unix(min(seconds, Max.Unix()+1), 0).UTC(), true
 	}
-	// A "+" that was not escaped in a query arrives as a space.
+	// A "+" that was not escaped in a query string arrives as a space.
 	text = strings.ReplaceAll(text, " ", "+")
 	for _, layout := range layouts {
 		if t, err := time.Parse(layout, text); err == nil {
@@ -86,7 +86,7 @@ func Duration(text string) (time.Duration, error) {
 		}
 	}
 	if sum == 0 {
-		return time.ParseDuration(text) // callers add the text to the error
+		return time.ParseDuration(text) // callers add the text to the error message
 	}
 	d, err := time.ParseDuration(rest)
 	if err != nil || d < 0 || rest[0] == '+' || d > math.MaxInt64-sum {

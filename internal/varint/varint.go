@@ -6,16 +6,16 @@ import (
 	"math/bits"
 )
 
-// Reader takes fields off the front of Rest. After the first field that cannot be read, Bad is true and Rest is empty, so that
-// a caller needs to check Bad only once, after the last field.
+// Reader reads fields from the front of Rest. After the first field that cannot be read, Bad is true and Rest is empty,
+// so that a caller only has to check Bad once, after the last field.
 type Reader struct {
 	Rest []byte
 	Bad  bool
 }
 
-// Uvarint reads an unsigned varint. It accepts only the shortest encoding of a value: one value has one encoding.
+// Uvarint reads an unsigned varint. It accepts only the shortest encoding, so that each value has exactly one encoding.
 func (r *Reader) Uvarint() uint64 {
-	if len(r.Rest) > 0 && r.Rest[0] < 0x80 { // most numbers
+	if len(r.Rest) > 0 && r.Rest[0] < 0x80 { // true for most numbers
 		v := uint64(r.Rest[0])
 		r.Rest = r.Rest[1:]
 		return v
@@ -33,13 +33,13 @@ func (r *Reader) long() uint64 {
 	return v
 }
 
-// Varint reads a signed number, as [binary.AppendVarint] writes it.
+// Varint reads a signed number, as written by [binary.AppendVarint].
 func (r *Reader) Varint() int64 {
 	v := r.Uvarint()
 	return int64(v>>1) ^ -int64(v&1)
 }
 
-// Length reads the number of elements or bytes that follow, at most limit.
+// Length reads the number of elements or bytes that follow, which may be at most limit.
 func (r *Reader) Length(limit int) int {
 	v := r.Uvarint()
 	if v > uint64(limit) {
@@ -49,10 +49,10 @@ func (r *Reader) Length(limit int) int {
 	return int(v)
 }
 
-// Text reads a length of at most limit, and that many bytes. They point into the record.
+// Text reads a length of at most limit, and then that many bytes. The result points into the record.
 func (r *Reader) Text(limit int) []byte { return r.Bytes(r.Length(limit)) }
 
-// Bytes takes n bytes. They point into the record.
+// Bytes reads n bytes. The result points into the record.
 func (r *Reader) Bytes(n int) []byte {
 	if n > len(r.Rest) {
 		r.Fail()
@@ -63,7 +63,7 @@ func (r *Reader) Bytes(n int) []byte {
 	return out
 }
 
-// Byte takes one byte.
+// Byte reads one byte.
 func (r *Reader) Byte() byte {
 	if b := r.Bytes(1); b != nil {
 		return b[0]
@@ -77,7 +77,7 @@ func (r *Reader) Fail() { r.Bad, r.Rest = true, nil }
 // Done reports whether all fields could be read and nothing follows them.
 func (r *Reader) Done() bool { return !r.Bad && len(r.Rest) == 0 }
 
-// Size is the number of bytes of an unsigned varint.
+// Size returns the number of bytes of an unsigned varint.
 func Size(v uint64) int { return (bits.Len64(v|1) + 6) / 7 }
 
 // AppendText appends a text preceded by its length.

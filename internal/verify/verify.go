@@ -20,9 +20,9 @@ type Check struct {
 	Of       string   `json:"of"`                 // what they are, in the plural
 	Problems []string `json:"problems,omitempty"` // at most 20
 	Found    uint64   `json:"found"`              // number of all problems
-	Skipped  string   `json:"skipped,omitempty"`  // why something was not to be checked; not a success
+	Skipped  string   `json:"skipped,omitempty"`  // why something was deliberately not checked; not a success
 	Unmade   []string `json:"unmade,omitempty"`   // why something could not be checked; at most 20
-	NotMade  uint64   `json:"not_made,omitempty"` // number of all of these
+	NotMade  uint64   `json:"not_made,omitempty"` // number of all things that could not be checked
 }
 
 // Problem records that something is not as promised.
@@ -33,7 +33,7 @@ func (c *Check) Problem(format string, args ...any) {
 	}
 }
 
-// CannotMake records that something could not be checked. It may be as promised or not.
+// CannotMake records that something could not be checked, so it may or may not be as promised.
 func (c *Check) CannotMake(format string, args ...any) {
 	c.NotMade++
 	if len(c.Unmade) < problemsMax {
@@ -43,9 +43,9 @@ func (c *Check) CannotMake(format string, args ...any) {
 
 // Report is the result of a whole verification.
 type Report struct {
-	Mode   string   `json:"mode"` // "offline", or "online" for the response of a running wayside
+	Mode   string   `json:"mode"` // "offline", or "online" if a running wayside did the verification
 	Checks []*Check `json:"checks"`
-	OK     bool     `json:"ok"` // everything was checked and is as promised
+	OK     bool     `json:"ok"` // whether everything was checked and is as promised
 }
 
 // Add appends checks and updates OK.
@@ -57,7 +57,8 @@ func (r *Report) Add(checks ...*Check) {
 	}
 }
 
-// Found reports whether anything is not as promised. If it is false and [Report.OK] too, something could not be checked.
+// Found reports whether anything is not as promised. If both it and [Report.OK] are false, something could not be
+// checked.
 func (r *Report) Found() bool {
 	for _, c := range r.Checks {
 		if c.Found > 0 {
@@ -67,7 +68,8 @@ func (r *Report) Found() bool {
 	return false
 }
 
-// Quarantine counts the entries of the quarantine folder at, and the reports of losses in it. They are no problem now, but worth a look.
+// Quarantine counts the entries of the quarantine folder at, and the reports of losses in it. They are not a problem
+// now, but deserve a look.
 func Quarantine(at string) *Check {
 	c := &Check{Name: "quarantine", Of: "entries"}
 	entries, err := os.ReadDir(at)
@@ -78,7 +80,7 @@ func Quarantine(at string) *Check {
 	for _, e := range entries {
 		if name, report := strings.CutSuffix(e.Name(), ".txt"); report {
 			if _, err := os.Lstat(filepath.Join(at, name)); err == nil {
-				continue // it is about that entry
+				continue // the report belongs to that entry
 			}
 			losses++
 		}

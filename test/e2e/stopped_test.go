@@ -160,7 +160,7 @@ func TestStopWithStoppedBooks(t *testing.T) {
 				t.Error("the books process still runs")
 				_ = syscall.Kill(books, syscall.SIGKILL)
 			}
-			if !strings.Contains(log.String(), "books process did not end in time and is killed") {
+			if !strings.Contains(log.String(), "books process did not end in time and is being killed") {
 				t.Error("the log does not say that the books process was killed")
 			}
 		})

@@ -1,5 +1,5 @@
-// Package client sends requests of commands to the admin listener of a running wayside. Its errors say which wayside did not answer or
-// refused, why, and what to do.
+// Package client sends the requests of commands to the admin listener of a running wayside. Its errors say which
+// wayside did not answer or refused a request, why, and what to do.
 package client
 
 import (
@@ -22,7 +22,7 @@ import (
 
 // Client sends requests to the admin listener of a running wayside.
 type Client struct {
-	// Base is the URL of the listener, without a slash at the end.
+	// Base is the URL of the listener, without a trailing slash.
 	Base  string
 	token string
 	http  *http.Client
@@ -36,8 +36,8 @@ func New(address, token string) *Client {
 	return &Client{Base: strings.TrimSuffix(address, "/"), token: token, http: &http.Client{}}
 }
 
-// Find returns a client for the wayside at an admin URL or, if that is empty, for the one that uses a data directory. If none does, the
-// error wraps [datadir.ErrNotRunning].
+// Find returns a client for the wayside at an admin URL or, if that is empty, for the one that uses a data directory.
+// If no wayside uses it, the error wraps [datadir.ErrNotRunning].
 func Find(address, dir, token string) (*Client, error) {
 	if address != "" {
 		return New(address, token), nil
@@ -56,7 +56,7 @@ func Find(address, dir, token string) (*Client, error) {
 	return New(info.Admin, token), nil
 }
 
-// Send sends a request and returns the body of a 2xx answer.
+// Send sends a request and returns the body of a 2xx response.
 func (c *Client) Send(ctx context.Context, method, path string, with io.Reader) ([]byte, error) {
 	stream, err := c.open(ctx, method, path, with)
 	if err != nil {
@@ -65,12 +65,13 @@ func (c *Client) Send(ctx context.Context, method, path string, with io.Reader) 
 	defer func() { _ = stream.Close() }()
 	body, err := io.ReadAll(stream)
 	if err != nil {
-		return nil, fmt.Errorf("read the answer of the wayside at %s: %w", c.Base, err)
+		return nil, fmt.Errorf("read the response of the wayside at %s: %w", c.Base, err)
 	}
 	return body, nil
 }
 
-// JSON sends a request, with send as its body unless that is nil, and decodes the response into into.
+// JSON sends a request, with send as its body unless send is nil, and decodes the response into the value that into
+// points to.
 func (c *Client) JSON(ctx context.Context, method, path string, send, into any) error {
 	var with io.Reader = http.NoBody
 	if send != nil {
@@ -107,7 +108,7 @@ func (c *Client) Request(ctx context.Context, method, path string, with io.Reade
 func (c *Client) unreachable(err error) error {
 	var failed *url.Error
 	if errors.As(err, &failed) {
-		err = failed.Err // without the method and the URL
+		err = failed.Err // the error without the method and the URL
 	}
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
@@ -118,23 +119,23 @@ func (c *Client) unreachable(err error) error {
 	return fmt.Errorf("the wayside at %s cannot be reached: %w", c.Base, err)
 }
 
-// Refusal makes an error of a response other than 2xx: the server's reason, and what to do.
+// Refusal turns a response other than 2xx into an error: the server's reason, and what to do.
 func (c *Client) Refusal(resp *http.Response, body []byte) error {
 	var said struct{ Error string }
-	reason := "it answered " + resp.Status
+	reason := "it responded with " + resp.Status
 	if json.Unmarshal(body, &said) == nil && said.Error != "" {
 		reason = said.Error
 	}
 	switch {
 	case resp.StatusCode == http.StatusUnauthorized && c.token == "":
-		reason = "it asks for a token: set admin.token, WAYSIDE_ADMIN_TOKEN or WAYSIDE_ADMIN_TOKEN_FILE as for wayside run"
+		reason = "it requires a token: set admin.token, WAYSIDE_ADMIN_TOKEN or WAYSIDE_ADMIN_TOKEN_FILE as for wayside run"
 	case resp.StatusCode == http.StatusUnauthorized:
 		reason = "it does not accept the token that is configured here as admin.token"
 	case said.Error == "" && resp.Header.Get("Content-Type") != "" && !strings.HasPrefix(resp.Header.Get("Content-Type"), "application/json"):
 		reason += ", which wayside never does: is this its admin address?"
 	}
 	err := fmt.Errorf("the wayside at %s refused: %s", c.Base, reason)
-	if resp.StatusCode == http.StatusInternalServerError && said.Error != "" { // it accepted the request and failed
+	if resp.StatusCode == http.StatusInternalServerError && said.Error != "" { // it accepted the request but then failed
 		err = fmt.Errorf("the wayside at %s failed: %s", c.Base, reason)
 		if strings.HasPrefix(resp.Request.URL.Path, admin.PathJob) {
 			err = errors.New("the job failed: " + reason)
@@ -146,15 +147,15 @@ func (c *Client) Refusal(resp *http.Response, body []byte) error {
 	return err
 }
 
-// AwayError is a temporary refusal: the books process is starting, busy, or about to be restarted.
+// AwayError is a temporary failure: the books process is starting, busy, or about to be restarted.
 type AwayError struct{ error }
 
 func (e *AwayError) Unwrap() error { return e.error }
 
-// Patient is a client that waits while the books process is away, for example just after the start of wayside.
+// Patient is a client that waits while the books process is away, for example just after wayside was started.
 type Patient struct {
 	*Client
-	Notice io.Writer // receives a line that says what it waits for
+	Notice io.Writer // receives a line that says what the client is waiting for
 }
 
 // How long a patient client waits in total, and between two requests.
@@ -163,7 +164,7 @@ const (
 	patientStep = 200 * time.Millisecond
 )
 
-// Ask repeats the request until there is a response, for patientWait at most.
+// Ask repeats the request until there is a response, but for at most patientWait.
 func (p Patient) Ask(ctx context.Context, path string) ([]byte, error) {
 	waited := time.NewTimer(patientWait)
 	defer waited.Stop()
@@ -186,12 +187,12 @@ func (p Patient) Ask(ctx context.Context, path string) ([]byte, error) {
 	}
 }
 
-// Ask sends a GET request and returns the body of a 2xx answer.
+// Ask sends a GET request and returns the body of a 2xx response.
 func (c *Client) Ask(ctx context.Context, path string) ([]byte, error) {
 	return c.Send(ctx, http.MethodGet, path, http.NoBody)
 }
 
-// Open sends a GET request and returns the body of a 2xx answer as a stream, which the caller must close.
+// Open sends a GET request and returns the body of a 2xx response as a stream, which the caller must close.
 func (c *Client) Open(ctx context.Context, path string) (io.ReadCloser, error) {
 	return c.open(ctx, http.MethodGet, path, http.NoBody)
 }
@@ -205,6 +206,6 @@ func (c *Client) open(ctx context.Context, method, path string, with io.Reader) 
 		return resp.Body, nil
 	}
 	defer func() { _ = resp.Body.Close() }()
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10)) // the reason becomes part of the error, if it can be read
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10)) // if the reason can be read, it becomes part of the error
 	return nil, c.Refusal(resp, body)
 }

@@ -50,7 +50,7 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 	other := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(other.Close)
 	for want, c := range map[string]*Client{
-		"it asks for a token: set admin.token":            New(base, ""),
+		"it requires a token: set admin.token":            New(base, ""),
 		"it does not accept the token that is configured": New(base, "wrong"),
 		"which wayside never does: is this its admin":     New(other.URL, "secret"),
 		"nothing answers at http://127.0.0.1:1":           New("127.0.0.1:1", ""),

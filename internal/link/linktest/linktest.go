@@ -1,5 +1,5 @@
-// Package linktest stands in for the process at the other end of a link, in tests that need answers which the real one cannot be
-// made to give at will.
+// Package linktest stands in for the process at the other end of a link. It is for tests that need responses which a
+// real process cannot be made to send.
 package linktest
 
 import (
@@ -11,7 +11,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/link"
 )
 
-// Serve answers with handler what comes over the dialer that it returns, until leave is called or the test ends.
+// Serve lets handler answer the requests that arrive over the returned dialer, until leave is called or the test ends.
 func Serve(t testing.TB, handler http.Handler) (dialer *link.Dialer, leave func()) {
 	t.Helper()
 	mine, file, err := link.Pair("relay")

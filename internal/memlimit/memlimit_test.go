@@ -53,7 +53,7 @@ func TestAPeakLeavesNoCollectionsBehind(t *testing.T) {
 	runtime.KeepAlive(kept)
 	cancel()
 	<-done
-	if !strings.Contains(out.String(), "the limit is raised") {
+	if !strings.Contains(out.String(), "the limit was raised") {
 		t.Errorf("the log does not say so: %q", out.String())
 	}
 }

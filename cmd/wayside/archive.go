@@ -43,22 +43,22 @@ func newArchive() *cobra.Command {
 	return cmd
 }
 
-// archiveFlags are common to the commands that read the archive.
+// archiveFlags are the flags shared by the commands that read the archive.
 type archiveFlags struct {
 	finder
 	from, to string
-	bucket   string // empty: not given; bucketHere: without a URL; otherwise the URL of the archive
+	bucket   string // "" without --bucket; bucketHere for --bucket without a URL; otherwise the URL
 }
 
-// bucketHere is the value of --bucket without a URL.
+// bucketHere is the value of --bucket if it has no URL.
 const bucketHere = "here"
 
 func (f *archiveFlags) bind(cmd *cobra.Command) {
 	f.config.bind(cmd, "data", "archive", "service", "instance", "log-level", "log-format")
-	for _, name := range []string{"log-level", "log-format"} { // they are for wayside run
+	for _, name := range []string{"log-level", "log-format"} { // these are for wayside run
 		_ = cmd.Flags().MarkHidden(name)
 	}
-	for _, name := range []string{"service", "instance"} { // they do not select events, as --of-service does
+	for _, name := range []string{"service", "instance"} { // these do not select events, unlike --of-service
 		cmd.Flags().Lookup(name).Usage = "the value of {" + name + "} in the address of the archive"
 	}
 	cmd.Flags().StringVar(&f.admin, "admin", "", "admin URL of the running wayside (default: found through the data directory)")
@@ -113,16 +113,16 @@ type archiveBooks struct {
 	target uploader.Target
 	// targets also opens former archives.
 	targets *uploader.Targets
-	client  *client.Client // nil if no wayside runs there
+	client  *client.Client // nil if no wayside is running there
 	span    reader.Range
 
 	bucketOnly bool // use no catalogue
 	expect     reader.Expected
-	named      bool // the command line names the archive: leave former ones out
+	named      bool // whether the command line names the archive, so that former ones are left out
 }
 
-// open opens the archive: that of --bucket or --archive, otherwise that of the running wayside, otherwise that of the last run on the data
-// directory.
+// open opens the archive: that of --bucket or --archive, otherwise that of the running wayside, otherwise that of the
+// last run on the data directory.
 func (f *archiveFlags) open(ctx context.Context, cmd *cobra.Command) (*archiveBooks, error) {
 	span, err := f.span(cmd)
 	if err != nil {
@@ -133,7 +133,8 @@ func (f *archiveFlags) open(ctx context.Context, cmd *cobra.Command) (*archiveBo
 		return nil, err
 	}
 	address := b.cfg.ArchiveURL()
-	// A mistyped directory must not look like an empty archive. The one in a data directory only exists after the first object.
+	// A mistyped directory must not look like an empty archive. But an archive inside a data directory does not exist
+	// until the first object is written.
 	_, noStore := os.Stat(filepath.Join(b.cfg.Data.Dir, datadir.StoreDir))
 	explicit := cmd.Flags().Changed("archive") || f.admin != ""
 	if dir, found := strings.CutPrefix(address, "file://"); found && (explicit || b.client == nil && noStore != nil) {
@@ -143,7 +144,7 @@ func (f *archiveFlags) open(ctx context.Context, cmd *cobra.Command) (*archiveBo
 	}
 	o := books.TargetOptions(b.cfg, logger(cmd, b.cfg, "archive"))
 	if f.admin != "" {
-		o.DataDir = "" // the data directory of that wayside is not known
+		o.DataDir = "" // the data directory of that wayside is unknown
 	}
 	if b.target, err = uploader.OpenTarget(ctx, address, o); err != nil {
 		return nil, err
@@ -179,8 +180,8 @@ func (f *archiveFlags) loadConfig(ctx context.Context, cmd *cobra.Command, b *ar
 	return err
 }
 
-// everywhere extends b.target to the former archives that have objects in the range, according to the catalogue. The error names those
-// that do not answer. The command reads the others and reports the error at its end.
+// everywhere extends b.target to those former archives that have objects in the range, according to the catalogue. The
+// error names former archives that do not answer. The command reads the others and reports the error when it ends.
 func (b *archiveBooks) everywhere(ctx context.Context, cmd *cobra.Command) error {
 	if b.named {
 		return nil
@@ -195,7 +196,7 @@ func (b *archiveBooks) everywhere(ctx context.Context, cmd *cobra.Command) error
 	plans = slices.DeleteFunc(plans, func(p catalogue.Plan) bool { return !b.span.Touches(time.Unix(p.Hour*3600, 0)) })
 	var silent []error
 	b.target, silent = b.targets.Union(ctx, plans)
-	if len(silent) > 0 { // their objects do not count as missing
+	if len(silent) > 0 { // their objects must not count as missing
 		plans = slices.DeleteFunc(plans, func(p catalogue.Plan) bool { return !b.targets.IsCurrent(p.Target) })
 	}
 	b.expect = reader.Expect(plans, b.span)
@@ -287,7 +288,7 @@ func newArchiveCat() *cobra.Command {
 			filter.Expect = b.expect
 			done, err := reader.Cat(ctx, b.target, filter, terminal.JSON(cmd.OutOrStdout()), limit)
 			if errors.Is(err, syscall.EPIPE) {
-				return nil // the reader of the output has closed it
+				return nil // the reader of the output has closed the pipe
 			}
 			if done.Repeated > 0 {
 				fmt.Fprintf(cmd.ErrOrStderr(), "left out, because earlier objects had the same events: %s\n", terminal.Counted(done.Repeated, "line"))

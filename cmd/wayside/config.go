@@ -23,12 +23,12 @@ import (
 type configFlags struct {
 	file        string
 	values      map[string]func() string // configuration key → value of the flag
-	archiveFlag string                   // another flag that sets archive.url, for error messages; empty: none
+	archiveFlag string                   // another flag that sets archive.url, for error messages; empty if there is none
 	noCollector bool
-	forTraffic  bool // check what only the traffic process needs: files of certificates and users, names of servers that might be wayside itself
+	forTraffic  bool // also check what only the traffic process needs: certificate and user files, and names of servers that might be wayside itself
 }
 
-// flagKeys maps flags to configuration keys, in the order in which help shows them.
+// flagKeys maps flags to configuration keys, in the order in which the help shows them.
 var flagKeys = []struct{ flag, key, help string }{
 	{"listen", "listen", "address for traffic, host:port (default 127.0.0.1:8090)"},
 	{"upstream", "upstream", "`URL` of the application: http://host:port, https://host:port or unix:///path; repeat it for several servers"},
@@ -64,11 +64,13 @@ func flagValue(cmd *cobra.Command, name, help string) func() string {
 	return func() string { return *value }
 }
 
-// options returns the sources of the configuration. Flags take precedence over the environment, and that over the file.
+// options returns the sources of the configuration. Flags take precedence over the environment, which takes precedence
+// over the file.
 func (f *configFlags) options(cmd *cobra.Command) configs.LoadOptions {
 	flags := map[string]string{}
 	for _, fk := range flagKeys {
-		// A command may have a flag of this name with another meaning, such as --admin of the commands that find a wayside.
+		// A command may have a flag with the same name but another meaning, such as --admin of the commands that find a
+		// running wayside.
 		if value := f.values[fk.key]; value != nil && cmd.Flags().Changed(fk.flag) {
 			flags[fk.key] = value()
 		}
@@ -138,7 +140,7 @@ func newConfigCheck() *cobra.Command {
 	return cmd
 }
 
-// fileArg accepts the configuration file as an argument too, because people try that first.
+// fileArg also accepts the configuration file as an argument, because that is what people try first.
 func fileArg(f *configFlags) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		switch {

@@ -16,7 +16,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/datadir"
 )
 
-// finder finds the running wayside: by --admin URL, or through run.json in the data directory.
+// finder finds the running wayside by --admin URL, or through run.json in the data directory.
 type finder struct {
 	config configFlags
 	admin  string
@@ -36,8 +36,8 @@ func (f *finder) find(cmd *cobra.Command) (*client.Client, error) {
 	return findAdmin(cfg, f.admin)
 }
 
-// locate says where a command does its work: in the running wayside, or, if no wayside uses the data directory, in this process with the
-// configuration of the last run there. Then c is nil.
+// locate says where a command must do its work: in the running wayside or, if no wayside uses the data directory, in
+// this process, with the configuration of the last run there. In the latter case c is nil.
 func (f *finder) locate(cmd *cobra.Command) (c *client.Client, cfg *configs.Config, err error) {
 	if c, err = f.find(cmd); errors.Is(err, datadir.ErrNotRunning) {
 		cfg, err = f.config.loadLastRun(cmd)
@@ -60,7 +60,7 @@ func newHealth() *cobra.Command {
 			ctx, cancel := context.WithTimeout(cmd.Context(), 3*time.Second)
 			defer cancel()
 			c, err := f.find(cmd)
-			// If the data directory is not writable there is no run.json, but the configured address answers.
+			// If the data directory is not writable, there is no run.json, but the configured address may still answer.
 			why := err
 			if errors.Is(err, datadir.ErrNotRunning) || errors.Is(err, os.ErrPermission) {
 				c, err = f.configured(cmd)

@@ -37,7 +37,7 @@ func newFleetSQL() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			o.Engine = args[0]
 			if o.Cluster != "" && o.Engine != fleet.ClickHouse {
-				return cli.Usagef(cmd, "--cluster is for clickhouse")
+				return cli.Usagef(cmd, "--cluster is only for clickhouse")
 			}
 			if list {
 				return listQueries(cmd, o.Engine, output)
@@ -48,7 +48,7 @@ func newFleetSQL() *cobra.Command {
 			var text string
 			switch {
 			case query != "" && o.Part != "":
-				return cli.Usagef(cmd, "--query and --part exclude each other")
+				return cli.Usagef(cmd, "use either --query or --part")
 			case query == "path" && o.Path == "":
 				return cli.Usagef(cmd, "--query path needs --path, such as '/users/{id}'")
 			case query != "":
@@ -81,7 +81,7 @@ func newFleetSQL() *cobra.Command {
 	return cmd
 }
 
-// fleetRange reads the ends of a range. An empty text is a zero time.
+// fleetRange parses the ends of a range. An empty text gives a zero time.
 func fleetRange(from, to string, now time.Time) (start, end time.Time, err error) {
 	for _, p := range []struct {
 		flag, text string

@@ -52,7 +52,7 @@ func newJobCommand(name string) *cobra.Command {
 					fmt.Fprintf(cmd.ErrOrStderr(), "%s younger than archive.after (%s); --all archives them too\n", are(done.Young, "event"), done.After)
 				}
 				if done.Spooled > 0 {
-					fmt.Fprintf(cmd.ErrOrStderr(), "%d responses wait in the spool and are not archived: start wayside run on this directory, which applies them\n", done.Spooled)
+					fmt.Fprintf(cmd.ErrOrStderr(), "%d responses are waiting in the spool and are not archived: start wayside run on this directory, which applies them\n", done.Spooled)
 				}
 				return err
 			})
@@ -66,7 +66,7 @@ func newJobCommand(name string) *cobra.Command {
 	return cmd
 }
 
-// runJob runs a job in the running wayside, or in this process if no wayside uses the data directory.
+// runJob runs a job in the running wayside or, if no wayside uses the data directory, in this process.
 func runJob(ctx context.Context, cmd *cobra.Command, f *finder, name string, all bool) (done books.JobDone, err error) {
 	c, cfg, err := f.locate(cmd)
 	if err != nil {
@@ -83,7 +83,7 @@ func runJob(ctx context.Context, cmd *cobra.Command, f *finder, name string, all
 	return done, err
 }
 
-// are returns a count with its verb: 1 event is, 2 events are.
+// are returns a count with its verb, such as "1 event is" or "2 events are".
 func are(n uint64, what string) string {
 	if n == 1 {
 		return "1 " + what + " is"
@@ -91,10 +91,10 @@ func are(n uint64, what string) string {
 	return terminal.Counted(n, what) + " are"
 }
 
-// refuseArchive refuses --archive for work that the running wayside does.
+// refuseArchive rejects --archive for work that the running wayside does.
 func refuseArchive(cmd *cobra.Command) error {
 	if cmd.Flags().Changed("archive") {
-		return cli.Usagef(cmd, "a running wayside uses this data directory, with the archive of its own configuration: leave --archive out")
+		return cli.Usagef(cmd, "a running wayside uses this data directory, with the archive of its own configuration: leave out --archive")
 	}
 	return nil
 }

@@ -19,14 +19,15 @@ import (
 	"github.com/wayside-proxy/wayside/internal/terminal"
 )
 
-// explicitTarget reports whether the command line says which archive is meant.
+// explicitTarget reports whether the command line specifies the archive.
 func (f *configFlags) explicitTarget(cmd *cobra.Command) bool {
 	set := cmd.Flags().Changed
 	return set("archive") || set("service") || set("instance") || f.file != ""
 }
 
-// loadLastRun is load for a command that works on a data directory itself. Keys that are not set now have the values of the last run on
-// the directory. The archive is always that of the last run, unless a flag or --config names another.
+// loadLastRun is like load, for a command that works on a data directory itself. Keys that are not set now have their
+// values from the last run on the directory. The archive is always that of the last run, unless a flag or --config
+// names another.
 func (f *configFlags) loadLastRun(cmd *cobra.Command) (*configs.Config, error) {
 	now, err := f.load(cmd)
 	if err != nil {
@@ -61,8 +62,9 @@ func (f *configFlags) loadLastRun(cmd *cobra.Command) (*configs.Config, error) {
 	return cfg, nil
 }
 
-// leaveOutMissingFiles removes the keys whose file does not exist or cannot be read, for example after a data directory was copied to
-// another machine. Most commands do not need these files; for the others, the archive reports what is missing.
+// leaveOutMissingFiles removes keys whose file does not exist or cannot be read, for example after a data directory was
+// copied to another machine. Most commands do not need these files; for the others, the archive reports what is
+// missing.
 func leaveOutMissingFiles(cmd *cobra.Command, keys map[string]string) {
 	for _, path := range slices.Sorted(maps.Keys(keys)) {
 		if !strings.HasSuffix(path, "_file") {
@@ -78,7 +80,7 @@ func leaveOutMissingFiles(cmd *cobra.Command, keys map[string]string) {
 			fmt.Fprintf(cmd.ErrOrStderr(), "continuing without %s of the last run: %s\n", path, terminal.Safe(err.Error()))
 		}
 	}
-	const access, secret = "archive.access_key_file", "archive.secret_key_file" // one is useless without the other
+	const access, secret = "archive.access_key_file", "archive.secret_key_file" // neither is useful without the other
 	if keys[access] == "" || keys[secret] == "" {
 		delete(keys, access)
 		delete(keys, secret)
@@ -100,7 +102,8 @@ func saysOtherwise(cfg *configs.Config, is string) string {
 	return fmt.Sprintf("%s sets it to %s", by, terminal.Safe(is))
 }
 
-// loadFrom is load for a command that uses a running wayside. The archive is that of the running wayside, unless a flag names another.
+// loadFrom is like load, for a command that uses a running wayside. The archive is that of the running wayside, unless
+// a flag names another.
 func (f *configFlags) loadFrom(ctx context.Context, cmd *cobra.Command, c *client.Client) (*configs.Config, error) {
 	var running datadir.Config
 	if err := c.JSON(ctx, http.MethodGet, admin.PathConfig, nil, &running); err != nil {

@@ -1,5 +1,6 @@
-// Command wayside is a reverse proxy that records every response. README.md says what it does, docs/ARCHITECTURE.md how. This package has
-// the commands: each reads its flags, makes one call, and prints the result. The processes themselves are in process/.
+// Command wayside is a reverse proxy that records every response. README.md says what it does, and docs/ARCHITECTURE.md
+// explains how. This package contains the commands: each reads its flags, makes one call, and prints the result. The
+// processes themselves are in process/.
 package main
 
 import (
@@ -30,8 +31,8 @@ const (
 	exitOK      = 0
 	exitFailure = 1
 	exitUsage   = 2
-	exitInUse   = 75 // EX_TEMPFAIL of sysexits.h
-	exitConfig  = 78 // EX_CONFIG of sysexits.h
+	exitInUse   = 75 // EX_TEMPFAIL in sysexits.h
+	exitConfig  = 78 // EX_CONFIG in sysexits.h
 )
 
 func main() {
@@ -65,8 +66,8 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	return exitFailure
 }
 
-// printError prints an error; joined errors get a line each. It escapes control characters, because text from outside, such as the name
-// of an object, must not control the terminal.
+// printError prints an error; joined errors get one line each. It escapes control characters, because text from
+// outside, such as the name of an object, must not control the terminal.
 func printError(w io.Writer, err error) {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		lines := make([]string, 0, 2)
@@ -112,7 +113,7 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	return root
 }
 
-// flagValues are the values of flags of these names, in all commands, for the completion of the shell.
+// flagValues are the possible values of flags with these names, in all commands, for shell completion.
 var flagValues = map[string][]string{
 	"output": {"text", "json"}, "log-level": {"debug", "info", "warn", "error"}, "log-format": {"auto", "json", "text"},
 	"state": {"planned", "verified", "deleted"}, "window": terminal.WindowNames(),
@@ -130,7 +131,7 @@ func interruptible(run func(ctx context.Context, cmd *cobra.Command, args []stri
 	}
 }
 
-// printResult prints the result of a command: v with --output json, otherwise the text that write writes.
+// printResult prints the result of a command: v as JSON with --output json, otherwise the text that write writes.
 func printResult(cmd *cobra.Command, output string, v any, write func(io.Writer) error) error {
 	if output == "json" {
 		return json.NewEncoder(terminal.JSON(cmd.OutOrStdout())).Encode(v)
@@ -138,7 +139,7 @@ func printResult(cmd *cobra.Command, output string, v any, write func(io.Writer)
 	return write(cmd.OutOrStdout())
 }
 
-// logger returns the logger for work that a command does in this process.
+// logger returns the logger for work that a command does in its own process.
 func logger(cmd *cobra.Command, cfg *configs.Config, part string) *slog.Logger {
 	return logsink.Logger(cmd.ErrOrStderr(), cfg.Log.Level, cfg.Log.Format, part)
 }

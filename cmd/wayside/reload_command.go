@@ -14,7 +14,8 @@ import (
 	"github.com/wayside-proxy/wayside/process/traffic"
 )
 
-// refusedConfig is the error of a configuration that the running wayside has refused. Its text has the place.
+// refusedConfig is the error for a configuration that the running wayside has rejected. Its text says where the mistake
+// is.
 type refusedConfig struct{ error }
 
 func newReload() *cobra.Command {

@@ -20,10 +20,10 @@ import (
 
 const pathVerify = "/api/v1/verify"
 
-// errNotAsPromised is the error of wayside verify if it has found a problem. The report says which.
+// errNotAsPromised is the error of wayside verify if it has found a problem. The report says which one.
 var errNotAsPromised = errors.New("not everything is as promised")
 
-// errNotChecked is its error if all checks that could run have passed, but some could not run.
+// errNotChecked is the error of wayside verify if all checks that could run have passed, but some could not run.
 var errNotChecked = errors.New("not everything could be checked")
 
 func newVerify() *cobra.Command {
@@ -39,9 +39,9 @@ func newVerify() *cobra.Command {
 			"the last line says which.",
 		Example: "wayside verify --data ./wayside-data --output json", Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, os.Interrupt) // then it removes its copies
+			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, os.Interrupt) // so that it removes its copies when interrupted
 			defer stop()
-			context.AfterFunc(ctx, stop) // a second signal ends the process at once
+			context.AfterFunc(ctx, stop) // a second signal ends the process immediately
 			found, err := runVerify(ctx, cmd, &f, local)
 			if err != nil {
 				return err

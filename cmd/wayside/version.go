@@ -13,10 +13,10 @@ import (
 	"github.com/wayside-proxy/wayside/internal/cli"
 )
 
-// version is set when a release is built: -ldflags "-X main.version=1.2.3".
+// version is set by release builds: -ldflags "-X main.version=1.2.3".
 var version = "dev"
 
-// commit is set if the toolchain cannot see the repository, as in the image: -ldflags "-X main.commit=…".
+// commit is set if the toolchain cannot see the repository, as when the image is built: -ldflags "-X main.commit=…".
 var commit string
 
 // revision returns the commit from which the binary was built, if the build or the toolchain recorded it.

@@ -121,11 +121,11 @@ func newTail() *cobra.Command {
 	return cmd
 }
 
-// tailRetry is the pause before a lost stream is opened again.
+// tailRetry is the pause before a lost stream is reopened.
 const tailRetry = time.Second
 
-// run copies the stream until ctx is done. The first connection must reach a wayside, but its books process may still be away. A stream
-// that is lost later is opened again.
+// run copies the stream until ctx is done. The first connection must reach a wayside, but its books process may still
+// be away. A stream that is lost later is reopened.
 func (f *tailFlags) run(ctx context.Context, cmd *cobra.Command) error {
 	o := terminal.TailOptions{
 		Out: cmd.OutOrStdout(), Notice: cmd.ErrOrStderr(), JSON: f.output == "json", Color: terminal.Is(cmd.OutOrStdout()),
@@ -136,13 +136,13 @@ func (f *tailFlags) run(ctx context.Context, cmd *cobra.Command) error {
 	for connected, reported := false, false; ; {
 		err := f.stream(ctx, cmd, o, func() { connected, reported = true, false })
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // the stream was meant to end
+			return nil //nolint:nilerr // the stream ended because ctx did
 		}
 		var away *client.AwayError
 		if !connected && !errors.As(err, &away) || errors.Is(err, syscall.EPIPE) {
 			return err
 		}
-		if !reported { // once per interruption
+		if !reported { // report once per interruption
 			what := "the stream was lost"
 			if !connected {
 				what = err.Error()
@@ -159,7 +159,7 @@ func (f *tailFlags) run(ctx context.Context, cmd *cobra.Command) error {
 }
 
 func (f *tailFlags) stream(ctx context.Context, cmd *cobra.Command, o terminal.TailOptions, connected func()) error {
-	c, err := f.finder.find(cmd) // each time, because a restarted wayside may have another address
+	c, err := f.finder.find(cmd) // find it each time, because a restarted wayside may have another address
 	if err != nil {
 		return err
 	}
@@ -172,7 +172,7 @@ func (f *tailFlags) stream(ctx context.Context, cmd *cobra.Command, o terminal.T
 	return terminal.Tail(stream, o)
 }
 
-// checkPath refuses a text that is neither a path nor a template.
+// checkPath rejects a text that is neither a path nor a template.
 func checkPath(cmd *cobra.Command, path string) error {
 	if err := query.CheckPath(path); err != nil {
 		return cli.Usagef(cmd, "--path %q: %w", path, err)

@@ -16,15 +16,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// builder runs the instructions of the stages.
+// builder executes the instructions of the stages.
 type builder struct {
-	dir     string            // holds one folder per stage, and the context
+	dir     string            // contains one folder per stage, and the context
 	roots   map[string]string // stage name → its root
 	env     []string
 	workdir string
 }
 
-// build runs the build stage and assembles the root of the final one in dir/final.
+// build runs the build stage, and assembles the root of the final stage in dir/final.
 func build(dir string, stages []stage) error {
 	b := &builder{dir: dir, roots: map[string]string{}}
 	if err := b.context(); err != nil {
@@ -51,7 +51,7 @@ func build(dir string, stages []stage) error {
 	return nil
 }
 
-// context unpacks the last commit, without the files in .dockerignore.
+// context unpacks the last commit, except for the files in .dockerignore.
 func (b *builder) context() error {
 	dir := filepath.Join(b.dir, "context")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -72,7 +72,7 @@ func (b *builder) context() error {
 			continue
 		}
 		if strings.ContainsAny(pattern, "!/") || strings.Contains(pattern, "**") {
-			return fmt.Errorf(".dockerignore: this check knows only names in the top folder, not %q", pattern)
+			return fmt.Errorf(".dockerignore: this check only supports names in the top folder, not %q", pattern)
 		}
 		matches, err := filepath.Glob(filepath.Join(dir, pattern))
 		if err != nil {
@@ -87,19 +87,20 @@ func (b *builder) context() error {
 	return nil
 }
 
-// base prepares a root that replaces a base image.
+// base prepares a root in place of a base image.
 func (b *builder) base(root, image string) error {
 	version, isGo := strings.CutPrefix(image, "golang:")
 	switch {
 	case isGo:
 		return b.toolchain(root, version)
 	case image == "gcr.io/distroless/static-debian12:nonroot":
-		return nil // has certificates and a passwd file; a program that runs without them runs with them too
+		return nil // that image has certificates and a passwd file, but a program that runs without them also runs with them
 	}
 	return errors.New("this check has no replacement for that image")
 }
 
-// toolchain makes a root with the machine's system and the image's version of Go read-only, and empty folders for everything else.
+// toolchain makes a root that contains the machine's system and the image's version of Go, both read-only, and empty
+// folders for everything else.
 func (b *builder) toolchain(root, version string) error {
 	for _, name := range []string{"/bin", "/sbin", "/lib", "/lib64", "/usr", "/etc", "/dev"} {
 		if err := mirror(name, root); err != nil {
@@ -119,7 +120,7 @@ func (b *builder) toolchain(root, version string) error {
 	if err := os.MkdirAll(download, 0o755); err != nil {
 		return err
 	}
-	// The go command fetches another version than that of the machine as a module.
+	// If the machine has another version, the go command downloads this one as a module.
 	goroot, err := goEnv("GOROOT", "GOTOOLCHAIN=go"+version)
 	if err != nil {
 		return fmt.Errorf("fetch Go %s: %w", version, err)
@@ -137,7 +138,8 @@ func (b *builder) toolchain(root, version string) error {
 	if err != nil {
 		return err
 	}
-	// The variables of the golang image, and from the machine only those for the source of modules.
+	// The environment has the variables of the golang image and, from the machine, only those that say where modules
+	// come from.
 	b.env = []string{
 		"PATH=/go/bin:/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"HOME=/root", "GOPATH=/go", "GOTOOLCHAIN=local", "GOPROXY=file:///modules," + proxy, "GONOSUMDB=" + sums,
@@ -150,7 +152,8 @@ func (b *builder) toolchain(root, version string) error {
 	return unix.Mount("proc", filepath.Join(root, "proc"), "proc", 0, "")
 }
 
-// mirror makes a system folder visible in a root: a link as a link, a folder read-only, and /usr without /usr/local.
+// mirror makes a system folder visible in a root: it copies a link as a link, and mounts a folder read-only, /usr
+// without /usr/local.
 func mirror(name, root string) error {
 	info, err := os.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -191,7 +194,7 @@ func mirror(name, root string) error {
 	return nil
 }
 
-// bind mounts a folder read-only, except /dev, because devices must be writable.
+// bind mounts a folder read-only, except for /dev, because devices must be writable.
 func bind(from, to string) error {
 	if err := unix.Mount(from, to, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
 		return fmt.Errorf("mount %s: %w", from, err)
@@ -277,7 +280,7 @@ func (b *builder) copy(root string, in instruction) error {
 	return nil
 }
 
-// copyTree copies a file, or the contents of a folder. Root owns the copy.
+// copyTree copies a file or the contents of a folder. The copy belongs to root.
 func copyTree(from, to string) error {
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return err
@@ -318,12 +321,12 @@ func ids(owner string) (uid, gid int, err error) {
 	uid, errU := strconv.Atoi(u)
 	gid, errG := strconv.Atoi(g)
 	if !ok || errU != nil || errG != nil {
-		return 0, 0, fmt.Errorf("%q: write UID:GID in numbers, which hold whatever the image's passwd file says", owner)
+		return 0, 0, fmt.Errorf("%q: write UID:GID as numbers, which are valid whatever the image's passwd file contains", owner)
 	}
 	return uid, gid, nil
 }
 
-// goEnv returns a value of go env, with further variables in its environment.
+// goEnv returns a value of go env, with additional variables in its environment.
 func goEnv(name string, env ...string) (string, error) {
 	cmd := exec.Command("go", "env", name)
 	cmd.Env = append(os.Environ(), env...)

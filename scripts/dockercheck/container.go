@@ -24,13 +24,13 @@ import (
 const (
 	originAddress = "127.0.0.1:3000"
 	requests      = 200
-	stops         = 5 // under load; if the listener is closed at once, two of three break requests
+	stops         = 5 // number of stops under load; if the listener were closed immediately, two of three would break requests
 	startLimit    = 30 * time.Second
 	checkLimit    = 3 * time.Second
-	stopLimit     = 30 * time.Second // the default of Kubernetes
+	stopLimit     = 30 * time.Second // the default in Kubernetes
 )
 
-// container runs the final root as a container runtime would, in the namespaces that the caller has made.
+// container runs the final root as a container runtime would, in namespaces that the caller has created.
 func container(dir string, img image) error {
 	root := filepath.Join(dir, "final")
 	uid, gid, err := ids(img.user)
@@ -81,7 +81,8 @@ func container(dir string, img image) error {
 	return archived(filepath.Join(root, img.volumes[0], "archive"), paths)
 }
 
-// startAndStop runs the container once and stops it under load. It returns the paths of the requests that were answered.
+// startAndStop runs the container once and stops it under load. It returns the paths of the requests that were
+// answered.
 func startAndStop(start func([]string) *exec.Cmd, img image, round int) ([]string, error) {
 	words := append(append([]string{}, img.entrypoint...), img.cmd...)
 	fmt.Println("dockercheck: running", strings.Join(words, " "), "as", img.user)
@@ -115,7 +116,7 @@ func startAndStop(start func([]string) *exec.Cmd, img image, round int) ([]strin
 
 // list prints the files of the image.
 func list(root string) error {
-	fmt.Println("dockercheck: the image holds")
+	fmt.Println("dockercheck: the image contains")
 	return filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
 		if err != nil || name == root {
 			return err
@@ -129,7 +130,7 @@ func list(root string) error {
 	})
 }
 
-// furnish adds the files that every container runtime adds, and makes the rest read-only.
+// furnish adds the files that every container runtime adds, and makes everything else read-only.
 func furnish(dir, root, volume string) error {
 	for _, name := range []string{"proc", "dev"} {
 		if err := os.MkdirAll(filepath.Join(root, name), 0o755); err != nil {
@@ -181,7 +182,7 @@ func furnish(dir, root, volume string) error {
 func readOnly(root string) error {
 	err := os.WriteFile(filepath.Join(root, "written"), nil, 0o600)
 	if !errors.Is(err, syscall.EROFS) {
-		return fmt.Errorf("the root should be read-only, and writing to it gives: %v", err)
+		return fmt.Errorf("the root should be read-only, but writing to it returns: %v", err)
 	}
 	return nil
 }
@@ -223,7 +224,7 @@ func healthy(start func([]string) *exec.Cmd, words []string, ended <-chan error)
 	}
 }
 
-// runCheck runs the health check without output. It has as much time as a container engine would give it.
+// runCheck runs the health check without output. The check has as much time as a container engine would give it.
 func runCheck(check *exec.Cmd) error {
 	check.Stdout, check.Stderr = nil, nil
 	if err := check.Start(); err != nil {
@@ -243,7 +244,7 @@ func traffic(round int) (paths []string, err error) {
 			return nil, err
 		}
 		if want := "origin saw " + path + "\n"; body != want {
-			return nil, fmt.Errorf("GET %s answers %q, want %q", path, body, want)
+			return nil, fmt.Errorf("GET %s returned %q, want %q", path, body, want)
 		}
 		paths = append(paths, path)
 	}
@@ -310,7 +311,7 @@ func archived(dir string, paths []string) error {
 			return fmt.Errorf("the archive has %s %d times, want once", path, found[path])
 		}
 	}
-	fmt.Println("dockercheck: the archive holds every request once")
+	fmt.Println("dockercheck: the archive contains every request once")
 	return nil
 }
 

@@ -13,21 +13,21 @@ import (
 
 const (
 	loadClients = 16
-	loadBefore  = 500 // requests answered before SIGTERM
+	loadBefore  = 500 // number of requests answered before SIGTERM
 )
 
-// load sends requests, each over a new connection, until no one listens any longer. Closing a listener resets the connections in its queue,
-// and a process needs certain privileges on some kernels to prevent that.
+// load sends requests, each over a new connection, until nothing is listening any more. Closing a listener resets the
+// connections in its queue, and on some kernels a process needs certain privileges to prevent that.
 type load struct {
 	address  string
-	prefix   string // of the paths
+	prefix   string // common prefix of the paths
 	next     atomic.Int64
-	stopping atomic.Bool // set when connections may be refused
+	stopping atomic.Bool // set once connections may be refused
 	clients  sync.WaitGroup
 
 	mu       sync.Mutex
-	answered []string // guarded by mu: paths
-	broken   []error  // guarded by mu: requests that were sent and not answered
+	answered []string // paths of answered requests; guarded by mu
+	broken   []error  // errors of requests that were sent but not answered; guarded by mu
 }
 
 func startLoad(address, prefix string) *load {
@@ -64,7 +64,7 @@ func (l *load) note(path string, err error) {
 	l.answered = append(l.answered, path)
 }
 
-// wait returns when enough requests were answered, or when one was not.
+// wait returns when enough requests have been answered, or when one has failed.
 func (l *load) wait() error {
 	for limit := time.Now().Add(startLimit); time.Now().Before(limit); time.Sleep(time.Millisecond) {
 		l.mu.Lock()
@@ -77,7 +77,7 @@ func (l *load) wait() error {
 	return fmt.Errorf("%d requests were not answered within %s", loadBefore, startLimit)
 }
 
-// end waits for the clients, which stop when connections are refused, and returns the paths that were answered.
+// end waits for the clients, which stop when connections are refused, and returns the paths of the answered requests.
 func (l *load) end() ([]string, error) {
 	l.clients.Wait()
 	if len(l.broken) > 0 {

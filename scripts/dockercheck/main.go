@@ -9,10 +9,11 @@
 //  2. The final stage: an empty root plus the files of COPY.
 //  3. The container: the final root, mounted read-only, with the files that every container runtime adds (/proc, a small /dev, the
 //     volume). It runs in new mount, process and network namespaces, as USER, with only ENV in the environment. Requests go through
-//     wayside to a small origin, the health check must pass, SIGTERM must end wayside with 0, and the archive must then have one line
-//     per request.
+//     wayside to a small origin, the health check must pass, and SIGTERM must end wayside with exit code 0. Afterwards the archive must
+//     have one line per request.
 //
-// It cannot check that the base images exist and have the assumed contents: Go of the named version, and nothing at all.
+// It cannot check that the base images exist and have the assumed contents, which are Go of the named version in one case, and nothing at
+// all in the other.
 package main
 
 import (
@@ -26,8 +27,8 @@ import (
 )
 
 func main() {
-	// Children must die with this process. The kernel kills them when the thread that started them ends, so use the thread that lives
-	// as long as the process.
+	// Children must die with this process. The kernel kills them when the thread that started them ends, so they are
+	// started by the thread that lives as long as the process.
 	runtime.LockOSThread()
 	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "dockercheck: FAILED:", err)
@@ -35,7 +36,8 @@ func main() {
 	}
 }
 
-// phaseVariable names the step to run. The program starts itself again for each step, in new namespaces.
+// phaseVariable names the environment variable with the step to run. The program starts itself again for each step, in
+// new namespaces.
 const phaseVariable = "DOCKERCHECK_PHASE"
 
 func run() error {
@@ -69,7 +71,7 @@ func run() error {
 		return err
 	}
 	if *keep {
-		fmt.Println("dockercheck: files stay in", dir)
+		fmt.Println("dockercheck: the files are kept in", dir)
 	} else {
 		defer os.RemoveAll(dir)
 	}
@@ -83,7 +85,7 @@ func run() error {
 	return nil
 }
 
-// again starts this program for one phase. Its mounts end with it.
+// again starts this program for one phase. The mounts of that phase end with it.
 func again(phase, dir string, unshare, clone uintptr) error {
 	self, err := os.Executable()
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 type instruction struct {
 	line int
 	name string            // upper case
-	opts map[string]string // --name=value before the arguments
+	opts map[string]string // options of the form --name=value before the arguments
 	rest string            // everything after the options, continuation lines joined
 }
 
@@ -22,8 +22,8 @@ type stage struct {
 	steps []instruction
 }
 
-// known are the instructions that this program supports, with their options. Anything else is an error: to skip it would test another
-// image.
+// known lists the instructions that this program supports, with their options. Anything else is an error, because
+// skipping it would mean testing a different image.
 var known = map[string][]string{
 	"FROM": {"platform"}, "ARG": nil, "LABEL": nil, "WORKDIR": nil, "COPY": {"from", "chown"}, "RUN": nil, "ENV": nil, "VOLUME": nil, "EXPOSE": nil,
 	"USER": nil, "HEALTHCHECK": {"interval", "timeout", "start-period", "retries"}, "ENTRYPOINT": nil, "CMD": nil,
@@ -39,7 +39,7 @@ func parse(text string) ([]stage, error) {
 	for _, in := range list {
 		if in.name == "FROM" {
 			if platform, ok := in.opts["platform"]; ok && platform != "$BUILDPLATFORM" {
-				return nil, fmt.Errorf("line %d: this check knows no --platform but $BUILDPLATFORM", in.line)
+				return nil, fmt.Errorf("line %d: this check supports no --platform other than $BUILDPLATFORM", in.line)
 			}
 			fields := strings.Fields(in.rest)
 			s := stage{image: fields[0]}
@@ -114,7 +114,7 @@ func split(line int, text string) (instruction, error) {
 	return in, nil
 }
 
-// words returns the arguments in exec form (a JSON array), or an error: there is no shell in the final image.
+// words returns the arguments, which must be in exec form (a JSON array), because there is no shell in the final image.
 func (in instruction) words() ([]string, error) {
 	var words []string
 	if err := json.Unmarshal([]byte(in.rest), &words); err != nil || len(words) == 0 {
@@ -161,7 +161,7 @@ func describe(s stage) (image, error) {
 		case "CMD":
 			img.cmd, err = in.words()
 		case "RUN", "WORKDIR":
-			err = fmt.Errorf("line %d: %s in the final stage: nothing there can run it", in.line, in.name)
+			err = fmt.Errorf("line %d: %s is in the final stage, where nothing can run it", in.line, in.name)
 		}
 		if err != nil {
 			return img, err

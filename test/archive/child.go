@@ -25,7 +25,7 @@ const childCommand = "child"
 // killBatch is the number of events that the child applies at a time, all in one hour.
 const killBatch = 400
 
-// The child reports its phase with one byte, so the parent knows in which phase it was killed.
+// The child reports its phase with one byte, so that the parent knows in which phase it was killed.
 const (
 	phaseApply  = 'a'
 	phasePlan   = 'p'
@@ -39,7 +39,8 @@ const (
 // report writes a phase to the parent. The kernel has the byte when Write returns, so a kill cannot lose it.
 func report(phase byte) { _, _ = os.Stdout.Write([]byte{phase}) }
 
-// child is the process that is killed. It applies, archives and cleans forever. With -finish it archives the rest and exits.
+// child is the process that gets killed. It applies, archives and cleans forever. With -finish, it archives the rest
+// and exits.
 func child(args []string) int {
 	flags := flag.NewFlagSet(childCommand, flag.ExitOnError)
 	dir := flags.String("dir", "", "")
@@ -67,7 +68,7 @@ func runChild(dir, archive string, seed uint64, finish bool) error {
 	u, err := uploader.New(uploader.Options{
 		Source: s, Catalogue: audited{s, target}, Target: reporting{target}, Service: "shop", Instance: "kill", After: -1, RetentionEvents: -1,
 		ObjectBytes: 64 << 10, Logger: slog.New(slog.DiscardHandler),
-		Now: func() time.Time { return time.Now().Add(time.Second) }, // retention deletes events that are older than now
+		Now: func() time.Time { return time.Now().Add(time.Second) }, // retention deletes only events that are older than now
 	})
 	if err != nil {
 		return err
@@ -90,7 +91,8 @@ func openStore(dir string) (*store.Store, error) {
 	})
 }
 
-// applyNext applies the batch after the watermark. Batches use three hours in turn, so there are plans for several hours.
+// applyNext applies the batch after the watermark. Batches alternate between three hours, so that there are plans for
+// several hours.
 func applyNext(s *store.Store, seed uint64) error {
 	first := s.Watermarks()[epoch] + 1
 	n := first / killBatch
@@ -109,7 +111,7 @@ func archiveAndClean(ctx context.Context, u *uploader.Uploader) error {
 	return err
 }
 
-// reporting is a target that reports its phase.
+// reporting is a target that also reports the phase of its caller.
 type reporting struct{ uploader.Target }
 
 func (t reporting) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, meta map[string]string) error {
@@ -123,7 +125,7 @@ func (t reporting) Get(ctx context.Context, key string) (io.ReadCloser, map[stri
 	return t.Target.Get(ctx, key)
 }
 
-// audited is the catalogue of the store. It reads the bucket itself before each deletion.
+// audited is the catalogue of the store, but checks the bucket itself before each deletion.
 type audited struct {
 	*store.Store
 	target uploader.Target
@@ -141,7 +143,7 @@ func (a audited) MarkVerified(ctx context.Context, p *catalogue.Plan) error {
 	return a.Store.MarkVerified(ctx, p)
 }
 
-// unverifiedFile is written if an event was about to be deleted that is not in the bucket.
+// unverifiedFile is written if an event that is not in the bucket was about to be deleted.
 const unverifiedFile = "unverified"
 
 // DeleteBlocks first reads the object and compares every line with the local event that is about to be deleted.

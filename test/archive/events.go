@@ -11,21 +11,22 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// epoch of all generated events.
+// epoch is the epoch of all generated events.
 var epoch = uuid.MustParse("0198c0de-0000-7000-8000-00000000a001")
 
 // monday is the start of the generated traffic.
 var monday = time.Date(2026, 3, 16, 0, 0, 0, 0, time.UTC)
 
-// maker generates events as a sidecar of a web shop would record them: 300 routes, ids in paths and client networks truncated to
-// /24, all with Zipf distributions; exponential latencies; a few errors. The same seed and first number lead to the same events.
+// maker generates events as a sidecar of a web shop would record them: 300 routes, ids in paths and client networks
+// truncated to /24, all with Zipf distributions; exponential latencies; a few errors. The same seed and first number
+// give the same events.
 type maker struct {
 	seed     uint64
 	traceIDs bool
 	perEvent time.Duration // time between two events, on average
 }
 
-// batch generates n events from a sequence number on. The first one is at start.
+// batch generates n events, starting with a sequence number. The first event is at start.
 func (m maker) batch(first uint64, n int, start time.Time) *store.Batch {
 	r := rand.New(rand.NewPCG(m.seed, first))
 	routes := rand.NewZipf(r, 1.2, 4, 299)
@@ -67,6 +68,6 @@ func (m maker) batch(first uint64, n int, start time.Time) *store.Batch {
 }
 
 func client(n uint64) []byte {
-	n = n * 2_654_435_761 % (1 << 24) // distributed over the address space
+	n = n * 2_654_435_761 % (1 << 24) // spreads the numbers over the address space
 	return fmt.Appendf(nil, "%d.%d.%d.0", 1+n>>16, n>>8&255, n&255)
 }

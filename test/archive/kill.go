@@ -34,16 +34,16 @@ type killer struct {
 	tally  map[byte]int // number of kills by the phase of the child
 }
 
-// killState is stored in the directory, so a proof can be continued.
+// killState is stored in the directory, so that a proof can be continued.
 type killState struct {
 	Kills int            `json:"kills"`
 	Seed  uint64         `json:"seed"`
 	Tally map[string]int `json:"tally"`
 }
 
-// proveKill kills the child many times, lets it finish, and checks everything: the bucket has each applied event once and nothing
-// else, the catalogue knows every object, no event was deleted too early, and the statistics from the bucket equal those of the
-// store.
+// proveKill kills the child many times, lets it finish, and then checks everything: the bucket has each applied event
+// exactly once and nothing else, the catalogue knows every object, no event was deleted too early, and the statistics
+// from the bucket equal those of the store.
 func proveKill(ctx context.Context, flags *flag.FlagSet, args []string) (string, error) {
 	kills := flags.Int("kills", 1000, "how often the child is killed")
 	dir := flags.String("dir", "", "directory to continue in, which is kept (default: a temporary one)")
@@ -225,7 +225,7 @@ func (k *killer) check(ctx context.Context) (string, error) {
 	return found, nil
 }
 
-// lines reads all lines of the bucket. Each number from 1 to applied must be there once.
+// lines reads all lines of the bucket. Each number from 1 to applied must occur exactly once.
 func (k *killer) lines(ctx context.Context, applied uint64) (lost, doubled, foreign int, err error) {
 	seen := make([]bool, applied+1)
 	err = reader.List(ctx, k.target, reader.Range{}, func(o uploader.Object) error {
@@ -254,7 +254,8 @@ func (k *killer) lines(ctx context.Context, applied uint64) (lost, doubled, fore
 	return lost, doubled, foreign, err
 }
 
-// otherObjects counts objects in the bucket that are not in the catalogue, and missing objects.
+// otherObjects counts objects in the bucket that are not in the catalogue, and objects that are missing from the
+// bucket.
 func (k *killer) otherObjects(ctx context.Context, plans int) (int, error) {
 	events, statistics := 0, 0
 	err := k.target.List(ctx, "", func(o uploader.ObjectInfo) error {

@@ -1,4 +1,4 @@
-// Command archive makes the long proofs of the archive, with the real store, the real uploader and a real S3 server.
+// Command archive runs the long proofs of the archive, with the real store, the real uploader and a real S3 server.
 //
 //	go run ./test/archive kill -kills 1000    kill -9 while archiving and cleaning; with -dir it can be continued
 //	go run ./test/archive volume -events 10000000    bytes, speed and memory, compared with gzip -6
@@ -8,7 +8,7 @@
 //	go run ./test/archive duckdb              DuckDB gets the figures that wayside counted; run npm ci in test/archive/duckdb first
 //	go run ./test/archive clickhouse          the same with ClickHouse on a real S3 server; run npm ci in test/archive/clickhouse first
 //
-// The outcome, also a failure, is appended to docs/evidence/archive.md together with the commit.
+// The outcome, even a failure, is appended to docs/evidence/archive.md together with the commit.
 package main
 
 import (

@@ -34,7 +34,7 @@ func withStack(ctx context.Context, env []string, fn func(*e2e.Stack) (string, e
 	return fn(stack)
 }
 
-// traffic sends n requests with nonces from first on.
+// traffic sends n requests, with nonces starting at first.
 func traffic(ctx context.Context, s *e2e.Stack, first, n uint64, rate float64, received *load.Bitmap) (*load.Report, error) {
 	r, err := load.Run(ctx, load.Options{
 		Address: s.Wayside.Listen, Connections: 32, Requests: n, FirstNonce: first, Rate: rate, Received: received,
@@ -46,7 +46,7 @@ func traffic(ctx context.Context, s *e2e.Stack, first, n uint64, rate float64, r
 	return r, err
 }
 
-// compareBooks reads the bucket. Every received nonce must be there once.
+// compareBooks reads the bucket, in which every received nonce must occur exactly once.
 func compareBooks(ctx context.Context, s *e2e.Stack, received *load.Bitmap, n uint64) (string, error) {
 	books, err := e2e.ReadBooks(ctx, s.Target)
 	if err != nil {
@@ -87,12 +87,12 @@ func proveShutdown(ctx context.Context, flags *flag.FlagSet, args []string) (str
 	})
 }
 
-// latencySlack is the difference of percentiles that is allowed on a machine with other work. If traffic waited for the archive, the
-// difference would be a whole timeout.
+// latencySlack is the difference between percentiles that is allowed because the machine does other work. If traffic
+// waited for the archive, the difference would be a whole timeout.
 const latencySlack = 5 * time.Millisecond
 
-// unchanged compares the latency without the server with the larger one of before and after. The median may be half as much again,
-// and p99 twice as much, plus the slack.
+// unchanged compares the latency without the server with the larger of the latencies before and after. The median may
+// be 1.5 times as high and p99 twice as high, plus the slack.
 func unchanged(before, away, after *load.Report) error {
 	for q, factor := range map[float64]float64{0.5: 1.5, 0.99: 2} {
 		with := max(before.Latency.Quantile(q), after.Latency.Quantile(q))
@@ -103,11 +103,11 @@ func unchanged(before, away, after *load.Report) error {
 	return nil
 }
 
-// catchUpMax is the longest time for catching up. It is only reached if something is wrong.
+// catchUpMax is the maximum time for catching up. It is reached only if something is wrong.
 const catchUpMax = 2 * time.Minute
 
-// proveOutage sends traffic while the S3 server runs, while it is stopped, and while it runs again. The archive must catch up by
-// itself, and the clients must not notice.
+// proveOutage sends traffic while the S3 server is running, while it is stopped, and while it is running again. The
+// archive must catch up by itself, and the clients must not notice anything.
 func proveOutage(ctx context.Context, flags *flag.FlagSet, args []string) (string, error) {
 	n := flags.Uint64("requests", 360_000, "requests while the server is stopped: an hour at 100 a second")
 	rate := flags.Float64("rate", 8000, "requests a second")

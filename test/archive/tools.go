@@ -26,11 +26,11 @@ import (
 // tool is a program that reads the archive with the statements of docs/QUERY.md that are marked with its name.
 type tool struct {
 	name   string
-	script string // its folder needs npm ci first
-	s3     bool   // reads from a real S3 server instead of a directory
+	script string // npm ci must have been run in its folder
+	s3     bool   // whether it reads from a real S3 server instead of a directory
 }
 
-// statements finds the statements that are marked as tested.
+// statements finds the statements that are marked with the tool's name.
 func (t tool) statements(document string) (map[string]string, error) {
 	text, err := os.ReadFile(document)
 	if err != nil {
@@ -111,7 +111,7 @@ func (t tool) prove(ctx context.Context, flags *flag.FlagSet, args []string) (st
 		"equal wayside's", t.name, version, from, 2**events, rows), err
 }
 
-// archiveService makes a store in dir, archives it, and adds its rows to want.
+// archiveService creates a store in dir, archives it, and adds its rows to want.
 func archiveService(ctx context.Context, dir string, target uploader.Target, service string, seed uint64, events int, want map[string]*stats.Row) error {
 	s, err := openStore(dir)
 	if err != nil {

@@ -27,13 +27,14 @@ import (
 
 // Bounds of the volume proof.
 const (
-	savedMin      = 0.85     // share of the raw bytes
-	megabytesMin  = 100      // MB of raw NDJSON per second of CPU time
-	memoryMax     = 16 << 20 // additional memory of the process, independent of the size
+	savedMin      = 0.85     // minimum share of the raw bytes that is saved
+	megabytesMin  = 100      // minimum rate: MB of raw NDJSON per second of CPU time
+	memoryMax     = 16 << 20 // maximum additional memory of the process, independent of the size
 	volumeObjects = 8 << 20  // archive.object_bytes
 )
 
-// generated is a source of generated events. It stores none, and generates the events of a plan each time they are needed.
+// generated is a source of generated events. It stores no events, but generates those of a plan each time they are
+// needed.
 type generated struct {
 	m     maker
 	plans []*catalogue.Plan
@@ -66,8 +67,8 @@ func (v *generated) Events(ctx context.Context, p *catalogue.Plan, fn func(uint6
 	return nil
 }
 
-// alone generates the events of a few plans, and returns the largest memory use of this process without archiving. The additional
-// memory of archiving is measured from there.
+// alone generates the events of a few plans, and returns the maximum memory use of this process without archiving. The
+// additional memory of archiving is measured relative to that.
 func (v *generated) alone(ctx context.Context) (int64, error) {
 	peak := newPeak()
 	for _, p := range v.plans[:min(3, len(v.plans))] {
@@ -115,7 +116,7 @@ func (v *generated) ImportObject(context.Context, *catalogue.Plan) error {
 
 func (v *generated) MarkImported(uuid.UUID) error { return errors.New("not asked for") }
 
-// cpu is the CPU time of this process.
+// cpu returns the CPU time of this process so far.
 func cpu() time.Duration {
 	var u syscall.Rusage
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
@@ -166,7 +167,7 @@ func proveVolume(ctx context.Context, flags *flag.FlagSet, args []string) (strin
 	if target, err = open("traced"); err != nil {
 		return "", err
 	}
-	traced, err := measureVolume(ctx, target, *events/10, true) // for the bytes
+	traced, err := measureVolume(ctx, target, *events/10, true) // only to measure the bytes
 	return fmt.Sprintf("into %s: %s. %s. With trace_id: %s", where, all, beside, traced), errors.Join(failed, err)
 }
 
@@ -175,8 +176,8 @@ type volume struct {
 	lines, raw, compressed uint64
 	objects                int
 	perSecond              float64 // MB of NDJSON per second of CPU time
-	added, anonymous       int64   // bytes of anonymous memory: additional to the process before, and all
-	whole                  int64   // largest resident set, including mapped files
+	added, anonymous       int64   // bytes of anonymous memory: what archiving adds, and the total
+	whole                  int64   // maximum resident set, including mapped files
 }
 
 func (v volume) saved() float64 { return 1 - float64(v.compressed)/float64(v.raw) }
@@ -225,7 +226,7 @@ func measureVolume(ctx context.Context, target uploader.Target, events uint64, t
 	return found, err
 }
 
-// volumePlans makes plans of about 8 MiB.
+// volumePlans creates plans of about 8 MiB.
 func volumePlans(events uint64, traceIDs bool) *generated {
 	v := &generated{m: maker{seed: 10, traceIDs: traceIDs, perEvent: 100 * time.Microsecond}, state: map[uint64]catalogue.State{}}
 	var fields []string
@@ -264,7 +265,7 @@ func gzip6(ctx context.Context, target uploader.Target, v volume) (string, error
 	lines := bufio.NewWriterSize(io.MultiWriter(in, raw), 1<<20)
 	err = reader.List(ctx, target, reader.Range{}, func(o uploader.Object) error {
 		_, err := uploader.ScanEvents(ctx, target, o.Key, func(line []byte, _ *uploader.Line) error {
-			_, _ = lines.Write(line) // its error stays with the writer
+			_, _ = lines.Write(line) // the writer keeps its error
 			return lines.WriteByte('\n')
 		})
 		return err
@@ -319,7 +320,8 @@ func (p *peak) end() int64 {
 	return <-p.most
 }
 
-// anonymous is the anonymous memory of this process in bytes: Go's heap, stacks and mapped buffers, and no pages of files.
+// anonymous returns the anonymous memory of this process in bytes: Go's heap, stacks and mapped buffers, but no pages
+// of files.
 func anonymous() int64 { return ownStatus("RssAnon:") }
 
 // ownStatus reads a field of /proc/self/status, in bytes.

@@ -24,9 +24,9 @@ const (
 // day is a row of the table.
 type day struct {
 	number                    int
-	offered, applied, dropped uint64 // that day
+	offered, applied, dropped uint64 // on that day
 	spooled                   uint64 // waiting at the end of the day
-	before, after, most       int64  // bytes of the data directory: before and after retention, and the largest size of the day
+	before, after, most       int64  // bytes of the data directory: before and after retention, and the maximum of the day
 }
 
 func (d day) String() string {
@@ -38,10 +38,10 @@ func (d day) String() string {
 const dayHead = `| day | responses | applied | dropped, counted | waiting | MiB at most | before retention | after | given back |
 |---|---|---|---|---|---|---|---|---|`
 
-// proveWeek sends a constant load through spool, collector, store and archive for seven simulated days, twice: with space for
-// everything, and with a data.bytes_max that is reached, followed by calm days. The allocated blocks of the data directory are
-// measured every few milliseconds and must never exceed data.bytes_max. Responses that are not applied must be counted exactly.
-// After the load, the backlog must disappear without intervention.
+// proveWeek sends a constant load through spool, collector, store and archive for seven simulated days, twice: once
+// with space for everything, and once with a data.bytes_max that is reached, followed by calm days. The allocated
+// blocks of the data directory are measured every few milliseconds and must never exceed data.bytes_max. Responses that
+// are not applied must be counted exactly. After the load, the backlog must disappear without intervention.
 func proveWeek(ctx context.Context, flags *flag.FlagSet, args []string) (string, error) {
 	perHour := flags.Int("per-hour", 10_000, "responses an hour")
 	wide := flags.Int64("wide", 192<<20, "data.bytes_max that is not reached")
@@ -92,7 +92,7 @@ func simulate(ctx context.Context, limit int64, perHour int, binds bool) (string
 	return text, errors.Join(w.finish(ctx), judge(days, limit, binds))
 }
 
-// judge returns the first problem of a week.
+// judge returns the first problem in a week.
 func judge(days []day, limit int64, binds bool) error {
 	dropped := uint64(0)
 	for _, d := range days {
@@ -100,7 +100,7 @@ func judge(days []day, limit int64, binds bool) error {
 		switch {
 		case d.most > limit:
 			return fmt.Errorf("day %d: %d bytes, the limit is %d", d.number, d.most, limit)
-		case d.applied == 0 && (d.number < 3 || d.number > 4 && d.number <= 7): // until retention begins to free space, a full disk may stay full
+		case d.applied == 0 && (d.number < 3 || d.number > 4 && d.number <= 7): // a full disk may stay full until retention begins to free space
 			return fmt.Errorf("day %d: nothing was applied", d.number)
 		}
 	}
@@ -118,7 +118,7 @@ func judge(days []day, limit int64, binds bool) error {
 	return nil
 }
 
-// summary is the table on one line.
+// summary returns the table on one line.
 func (w *week) summary(days []day) string {
 	const mib = 1 << 20
 	var parts []string

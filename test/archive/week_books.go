@@ -36,7 +36,7 @@ type week struct {
 	last      accounts
 }
 
-// accounts contains cumulative figures.
+// accounts are cumulative figures.
 type accounts struct{ applied, dropped, spooled uint64 }
 
 func newWeek(ctx context.Context, dir string, limit int64) (*week, error) {
@@ -85,7 +85,7 @@ func (w *week) close() {
 	_, _ = w.spool.Close(), w.store.Close()
 }
 
-// day simulates a day: 24 hours of load, each archived, then retention at night.
+// day simulates a day: 24 hours of load, each of which is archived, and then retention at night.
 func (w *week) day(ctx context.Context, number, perHour int) (day, error) {
 	offered := w.offered
 	w.disk.most.Store(0)
@@ -132,7 +132,7 @@ func (w *week) hour(ctx context.Context, perHour int) error {
 	return err
 }
 
-// drain applies the waiting events, as far as the limit allows.
+// drain applies the waiting events as far as the limit allows.
 func (w *week) drain(ctx context.Context) error {
 	for {
 		d, err := w.collector.DrainOnce(ctx)
@@ -145,7 +145,7 @@ func (w *week) drain(ctx context.Context) error {
 	}
 }
 
-// accounts reads the figures of spool and store, which must add up to the offered events.
+// accounts reads the figures of spool and store, which must add up to the number of offered events.
 func (w *week) accounts(ctx context.Context) (a accounts, err error) {
 	totals, aggregated, err := w.store.Account(ctx)
 	if err != nil {
@@ -216,7 +216,7 @@ func (d *diskWatch) measure() int64 {
 	var total int64
 	_ = filepath.WalkDir(d.dir, func(_ string, e fs.DirEntry, err error) error {
 		if err != nil {
-			return nil //nolint:nilerr // the file was removed meanwhile
+			return nil //nolint:nilerr // the file was removed in the meantime
 		}
 		if info, err := e.Info(); err == nil {
 			if stat, ok := info.Sys().(*syscall.Stat_t); ok {

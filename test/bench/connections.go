@@ -17,9 +17,9 @@ import (
 )
 
 const (
-	openTimeout   = 20 * time.Second // for one connection and its request
+	openTimeout   = 20 * time.Second // timeout for one connection and its request
 	openParallel  = 64               // connections that are opened at the same time
-	openAddresses = 250              // clients: wayside limits the share of one address
+	openAddresses = 250              // number of client addresses, because wayside limits the share of one address
 )
 
 // connectionsFigures is the memory of a traffic process with idle client connections.
@@ -30,13 +30,13 @@ type connectionsFigures struct {
 	With        uint64 `json:"pss_bytes_with"`
 }
 
-// each is the memory of one connection, in bytes.
+// each returns the memory of one connection in bytes.
 func (c connectionsFigures) each() float64 {
 	return (float64(c.With) - float64(c.Before)) / float64(c.Connections)
 }
 
-// measureConnections opens connections, sends one request over each, and reads the memory of the traffic process before and
-// after. At the end it sends a second request over each, to show that they were open all the time.
+// measureConnections opens connections, sends one request over each, and reads the memory of the traffic process before
+// and after. At the end it sends a second request over each, to show that all of them stayed open.
 func (f *setup) measureConnections(ctx context.Context, c *contestant) (r connectionsFigures, err error) {
 	r = connectionsFigures{Contestant: c.name, Connections: f.idleConns}
 	pid := c.process.cmd.Process.Pid
@@ -47,7 +47,7 @@ func (f *setup) measureConnections(ctx context.Context, c *contestant) (r connec
 	defer func() {
 		for _, conn := range conns {
 			if conn != nil {
-				_ = conn.Close() // nothing depends on the result
+				_ = conn.Close() // the result does not matter
 			}
 		}
 	}()
@@ -63,8 +63,8 @@ func (f *setup) measureConnections(ctx context.Context, c *contestant) (r connec
 	return r, askAll(ctx, conns)
 }
 
-// openConnections opens n connections and sends one request over each. The caller closes them, also after an error; the ones
-// that were not opened are nil.
+// openConnections opens n connections and sends one request over each. The caller must close them, even after an error;
+// those that were not opened are nil.
 func openConnections(ctx context.Context, address string, n int) ([]net.Conn, error) {
 	conns := make([]net.Conn, n)
 	group, ctx := errgroup.WithContext(ctx)
@@ -112,8 +112,8 @@ func ask(conn net.Conn) error {
 	return err
 }
 
-// raiseDescriptorLimit lets this process and its children have n open files. Go would give children the old limit, unless this
-// process sets it by itself.
+// raiseDescriptorLimit lets this process and its children have n open files. Children would get the original limit from
+// Go if this process did not set it explicitly.
 func raiseDescriptorLimit(n uint64) error {
 	var limit syscall.Rlimit
 	err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit)

@@ -22,8 +22,8 @@ const (
 	settleTimeout = 20 * time.Second // how long wayside may drain and archive after a load
 	archiveAfter  = time.Second      // archive.after
 
-	// settlePoll is the time between two questions whether the books are settled. A question costs wayside a millisecond, as much as
-	// thirty requests.
+	// settlePoll is the time between two checks whether the books have settled. A check costs wayside a millisecond, as
+	// much as thirty requests.
 	settlePoll = 500 * time.Millisecond
 )
 
@@ -51,7 +51,7 @@ type setup struct {
 	contestants []*contestant
 }
 
-// start builds and starts the origin and the contestants. After an error, stop must still be called.
+// start builds and starts the origin and the contestants. Even after an error, stop must be called.
 func (f *setup) start(ctx context.Context) error {
 	for _, tool := range f.tools() {
 		if _, err := exec.LookPath(tool); err != nil {
@@ -81,7 +81,7 @@ func (f *setup) start(ctx context.Context) error {
 	return nil
 }
 
-// tools are the programs that this run needs.
+// tools returns the programs that this run needs.
 func (f *setup) tools() []string {
 	tools := []string{"go", "nginx"}
 	if slices.Contains(f.only, "haproxy") {
@@ -128,8 +128,8 @@ func (f *setup) startContestant(ctx context.Context, c *contestant) (err error) 
 	return err
 }
 
-// startWayside starts wayside with everything on. Under load it archives events within seconds, so the cost of archiving is in
-// its own figures and not in another contestant's turn. An idle wayside has its defaults.
+// startWayside starts wayside with everything turned on. Under load it archives events within seconds, so that the cost
+// of archiving falls into its own turns rather than those of another contestant. An idle wayside uses the defaults.
 func (f *setup) startWayside(ctx context.Context, c *contestant, binary string) error {
 	if binary == "" {
 		var err error
@@ -146,7 +146,7 @@ func (f *setup) startWayside(ctx context.Context, c *contestant, binary string) 
 	if !f.idling() {
 		env = append(env, "WAYSIDE_ARCHIVE_AFTER="+archiveAfter.String(), "WAYSIDE_ARCHIVE_SCHEDULE=@every 1s")
 	}
-	if f.idleConns > 0 { // the default is less if a process may have few descriptors
+	if f.idleConns > 0 { // the default is lower if a process may have only few descriptors
 		env = append(env, fmt.Sprintf("WAYSIDE_PROXY_CONNS_MAX=%d", f.idleConns+256))
 	}
 	if f.profile != "" {
@@ -166,7 +166,7 @@ func (f *setup) build(ctx context.Context, name, pkg string) (string, error) {
 	return binary, nil
 }
 
-// dataDir is the data directory of a wayside.
+// dataDir returns the data directory of a wayside.
 func (c *contestant) dataDir(dir string) string { return filepath.Join(dir, "data-"+c.name) }
 
 // ready returns a check that the contestant answers with the origin's body. The addresses of wayside are in its run.json.
@@ -183,8 +183,8 @@ func (c *contestant) ready(dir string) func(context.Context) error {
 	}
 }
 
-// awaitArchived waits until wayside has drained and archived everything that it recorded, and reports whether it finished in
-// time.
+// awaitArchived waits until wayside has drained and archived everything that it recorded, and reports whether that
+// happened in time.
 func (c *contestant) awaitArchived(ctx context.Context) (bool, error) {
 	if c.admin == "" {
 		return true, nil
@@ -212,7 +212,7 @@ func (c *contestant) awaitArchived(ctx context.Context) (bool, error) {
 	}
 }
 
-// stop ends the contestants, then the origin.
+// stop stops the contestants and then the origin.
 func (f *setup) stop() error {
 	var errs []error
 	for _, c := range f.contestants {
@@ -224,7 +224,7 @@ func (f *setup) stop() error {
 	return errors.Join(errs...)
 }
 
-// originRequests is the number of requests that the origin has answered, including this one.
+// originRequests returns the number of requests that the origin has answered, including this one.
 func (f *setup) originRequests(ctx context.Context) (uint64, error) {
 	text, err := get(ctx, "http://"+f.originAddr+"/bench-status")
 	if err != nil {
@@ -252,7 +252,7 @@ func answers(ctx context.Context, address string) error {
 	defer cancel()
 	body, err := get(ctx, "http://"+address+"/ready")
 	if err == nil && string(body) != originBody {
-		return fmt.Errorf("the answer of %s is not the origin's", address)
+		return fmt.Errorf("the response of %s is not the origin's", address)
 	}
 	return err
 }
@@ -262,7 +262,7 @@ func get(ctx context.Context, url string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	request.Close = true // an idle connection would be in the figures of the contestant
+	request.Close = true // an idle connection would count towards the contestant's figures
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return nil, err

@@ -6,8 +6,9 @@ import (
 	"path/filepath"
 )
 
-// haproxyConfig has two threads, as nginx has two workers, and keeps connections to the origin for all clients. It adds the
-// fields that nginx adds. The number of threads and of connections would otherwise depend on the machine.
+// haproxyConfig has two threads, as nginx has two workers, and shares connections to the origin among all clients. It
+// adds the same fields as nginx. The numbers of threads and connections are set because they would otherwise depend on
+// the machine.
 const haproxyConfig = `global
   nbthread 2
   maxconn 4096

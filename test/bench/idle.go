@@ -14,25 +14,27 @@ import (
 
 const restTime = 10 * time.Second // between a load and a measurement without traffic
 
-// idleResult has what contestants need without traffic.
+// idleResult is what contestants need without traffic.
 type idleResult struct {
 	Idle        []idleFigures        `json:"idle,omitempty"`
 	Connections []connectionsFigures `json:"idle_connections,omitempty"`
 	Budgets     []budget             `json:"budgets,omitempty"`
 }
 
-// idleFigures is the cost of a contestant that gets no requests. For wayside it has the parts of its two processes.
+// idleFigures is the cost of a contestant that gets no requests. For wayside, it includes the parts of its two
+// processes.
 type idleFigures struct {
 	Contestant     string  `json:"contestant"`
-	CPUPercent     float64 `json:"cpu_percent"`         // of one core
-	WakeUps        float64 `json:"wake_ups_per_second"` // times that a thread went to sleep
+	CPUPercent     float64 `json:"cpu_percent"`         // percent of one core
+	WakeUps        float64 `json:"wake_ups_per_second"` // number of times that a thread went to sleep
 	TrafficPercent float64 `json:"traffic_cpu_percent,omitempty"`
 	TrafficWakeUps float64 `json:"traffic_wake_ups_per_second,omitempty"`
 }
 
 func (o *options) idling() bool { return o.idle > 0 || o.idleConns > 0 }
 
-// measureIdle measures the contestants after a short load: without traffic, and wayside with idle connections.
+// measureIdle takes measurements after a short load: of all contestants without traffic, and of wayside with idle
+// connections.
 func (f *setup) measureIdle(ctx context.Context) (r *idleResult, err error) {
 	r = &idleResult{}
 	for _, c := range f.contestants {
@@ -104,9 +106,9 @@ func (f *setup) measureRest(ctx context.Context) (all []idleFigures, err error) 
 	return all, nil
 }
 
-// wakes counts how often the threads of a process tree went to sleep, and so how often they woke up.
+// wakes counts how often the threads of a process tree went to sleep, and therefore how often they woke up.
 type wakes struct {
-	root uint64 // threads of the root
+	root uint64 // count of the root's own threads
 	all  uint64
 }
 

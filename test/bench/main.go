@@ -27,13 +27,13 @@ const reference = "nginx"
 
 type options struct {
 	loads     []workload
-	duration  time.Duration // of one load
-	warmup    time.Duration // of each load of each contestant before the first round, which is not counted
+	duration  time.Duration // length of one load
+	warmup    time.Duration // length of each load before the first round, which is not counted
 	rounds    int
 	only      []string
 	json      bool
-	report    bool          // missed budgets are no failure
-	profile   string        // file for a CPU profile of wayside; empty for none
+	report    bool          // missed budgets do not count as a failure
+	profile   string        // file for a CPU profile of wayside; no profile if empty
 	wayside   string        // binary; empty to build it
 	before    string        // binary of an older wayside, for the contestant "before"
 	maxSlower float64       // fail if wayside's CPU is more than this percentage above the older binary's; 0 for no limit
@@ -105,7 +105,7 @@ func run(ctx context.Context, o options) (err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	f := &setup{options: o, dir: dir}
 	defer func() { err = errors.Join(err, f.stop()) }()
-	if o.idleConns > 0 { // for both ends of the connections: this process and wayside
+	if o.idleConns > 0 { // for both ends of the connections, which are in this process and in wayside
 		if err := raiseDescriptorLimit(uint64(o.idleConns) + 4096); err != nil {
 			return err
 		}
@@ -139,7 +139,7 @@ func run(ctx context.Context, o options) (err error) {
 	return errors.Join(r.check(), before, o.verdict(r.Budgets))
 }
 
-// verdict is an error if budgets were missed, unless they are only reported.
+// verdict returns an error if budgets were missed, unless they are only reported.
 func (o *options) verdict(budgets []budget) error {
 	if o.report {
 		return nil

@@ -16,19 +16,19 @@ type sample struct {
 	Requests      uint64  `json:"requests"`                 // as counted by the origin
 	CPUMicros     float64 `json:"cpu_us"`                   // per request, including the work after the load (drain, archive)
 	LoadMicros    float64 `json:"cpu_during_load"`          // per request, until the load ended
-	TrafficMicros float64 `json:"cpu_traffic_us,omitempty"` // the part of CPUMicros of wayside's traffic process
-	BooksMicros   float64 `json:"cpu_books_us,omitempty"`   // and of its books process
+	TrafficMicros float64 `json:"cpu_traffic_us,omitempty"` // the part of CPUMicros that wayside's traffic process used
+	BooksMicros   float64 `json:"cpu_books_us,omitempty"`   // the part that its books process used
 	PerSecond     float64 `json:"requests_per_second"`
 	P50Micros     float64 `json:"p50_us"`
 	P99Micros     float64 `json:"p99_us"`
-	PSSBytes      uint64  `json:"pss_bytes"` // the largest reading: once a second, at the end of the load, and after the work that follows
+	PSSBytes      uint64  `json:"pss_bytes"` // the maximum of readings once a second, at the end of the load, and after the work that follows
 	Processes     int     `json:"processes"`
 	Errors        uint64  `json:"errors"`
-	Settled       bool    `json:"settled"` // the work after the load was done when the CPU time was read
+	Settled       bool    `json:"settled"` // whether the work after the load was done when the CPU time was read
 }
 
-// measureAll loads the contestants in rounds. In a round, each load is put on all contestants in turn; the next round begins
-// with another contestant.
+// measureAll loads the contestants in rounds. In a round, each load is put on all contestants in turn. Each round
+// begins with a different contestant.
 func (f *setup) measureAll(ctx context.Context) ([]sample, error) {
 	for _, w := range f.loads {
 		for _, c := range f.contestants {
@@ -55,7 +55,7 @@ func (f *setup) measureAll(ctx context.Context) ([]sample, error) {
 	return samples, nil
 }
 
-// warmUp puts a short load on a contestant, which is not counted.
+// warmUp puts a short load on a contestant. It is not counted.
 func (f *setup) warmUp(ctx context.Context, c *contestant, w workload) error {
 	if f.warmup < time.Second {
 		return nil
@@ -100,7 +100,7 @@ func (f *setup) measure(ctx context.Context, c *contestant, w workload) (s sampl
 	if err != nil {
 		return s, err
 	}
-	requests := answeredAfter - answered - 1 // without the request for this figure
+	requests := answeredAfter - answered - 1 // excluding the request for this figure itself
 	if requests < report.Requests || report.Requests == 0 {
 		return s, fmt.Errorf("the origin answered %d requests, but the client received %d", requests, report.Requests)
 	}
@@ -122,7 +122,7 @@ func micros(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 }
 
 func mib(bytes uint64) float64 { return float64(bytes) / (1 << 20) }
 
-// String is the sample on one line, with all figures from which the table is made.
+// String returns the sample on one line, with all figures from which the table is made.
 func (s sample) String() string {
 	text := fmt.Sprintf("round %d %-8s %-12s %6.2f µs CPU/request", s.Round, s.Load, s.Contestant, s.CPUMicros)
 	if s.TrafficMicros > 0 {
@@ -138,8 +138,8 @@ func (s sample) String() string {
 	return text
 }
 
-// watchMemory reads the memory of a process tree once a second. The function that it returns ends this, and returns the
-// largest reading. Each minute a line on standard error has the memory.
+// watchMemory reads the memory of a process tree once a second. The returned function stops it and returns the maximum.
+// Once a minute, the memory is written to standard error.
 func watchMemory(pid int, label string) (peak func() uint64) {
 	stop, result := make(chan struct{}), make(chan uint64, 1)
 	go func() {

@@ -10,8 +10,8 @@ import (
 // originBody is the body of all responses of the origin: 256 bytes.
 var originBody = strings.Repeat("0123456789abcdef", 16)
 
-// nginxMain is shared by the origin and the contestants. Connections stay open without a limit, as in the other contestants:
-// by default, nginx closes a connection after 1,000 requests.
+// nginxMain is shared by the origin and the contestants. As with the other contestants, connections stay open without a
+// limit; by default, nginx closes a connection after 1,000 requests.
 const nginxMain = `daemon off;
 worker_processes 2;
 pid %[1]s/%[2]s.pid;

@@ -27,8 +27,8 @@ type process struct {
 	done chan error // receives how the process ended; has room for one value
 }
 
-// startProcess starts a command and writes its output to a file. The command is in a process group of its own and so gets
-// no signals from the terminal; stop ends it.
+// startProcess starts a command and writes its output to a file. The command has its own process group and therefore
+// gets no signals from the terminal; stop ends it.
 func startProcess(name, dir string, env []string, command string, args ...string) (*process, error) {
 	logName := filepath.Join(dir, name+".out")
 	output, err := os.Create(logName)
@@ -99,12 +99,12 @@ func (p *process) awaitReady(ctx context.Context, ready func(context.Context) er
 	}
 }
 
-// usage is the CPU time and memory of a tree of processes.
+// usage is the CPU time and memory of a process tree.
 type usage struct {
 	cpu       time.Duration // user and system time since the start, including children that have ended
-	rootCPU   time.Duration // the part of the root itself, without children
+	rootCPU   time.Duration // CPU time of the root itself, without children
 	processes int
-	pss       uint64 // bytes; 0 unless usageOf was asked for it
+	pss       uint64 // in bytes; 0 unless usageOf was asked to read it
 }
 
 // usageOf adds up a process and all its descendants.
@@ -131,11 +131,11 @@ func usageOf(root int, withMemory bool) (u usage, err error) {
 	return u, nil
 }
 
-// cpuOf is the CPU time of a process, including threads that have ended, as precisely as the scheduler counts it. The
-// figure in s has ticks of 10 ms, which is 3 % of what a proxy needs for 2,000 requests a second in five seconds.
+// cpuOf returns the CPU time of a process, including threads that have ended, as precisely as the scheduler counts it.
+// The figure in s has ticks of 10 ms, which is 3 % of what a proxy needs for 2,000 requests a second in five seconds.
 func cpuOf(pid int, s procfs.Stat) time.Duration {
 	const schedClock = 2                 // CPUCLOCK_SCHED
-	clock := int32(^pid)<<3 | schedClock // as clock_getcpuclockid(3) makes it
+	clock := int32(^pid)<<3 | schedClock // as clock_getcpuclockid(3) computes it
 	var now unix.Timespec
 	if unix.ClockGettime(clock, &now) != nil {
 		return s.CPU // the process has just ended
@@ -163,7 +163,7 @@ func treeOf(root int) (map[int]procfs.Stat, error) {
 
 // below reports whether pid is root or a descendant of it.
 func below(stats map[int]procfs.Stat, pid, root int) bool {
-	for range 100 { // deeper trees do not occur; a pid that is reused during the reading could make a circle
+	for range 100 { // deeper trees do not occur, but a pid that is reused while it is being read could create a cycle
 		if pid == root {
 			return true
 		}
@@ -188,7 +188,7 @@ func readStats() (map[int]procfs.Stat, error) {
 		if err != nil {
 			continue
 		}
-		if s, err := procfs.ReadStat(pid); err == nil { // otherwise it has ended
+		if s, err := procfs.ReadStat(pid); err == nil { // otherwise the process has ended
 			stats[pid] = s
 		}
 	}

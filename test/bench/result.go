@@ -17,7 +17,7 @@ import (
 // result is the outcome of a run of the benchmark.
 type result struct {
 	Machine  machine  `json:"machine"`
-	Duration string   `json:"duration"` // of one load
+	Duration string   `json:"duration"` // length of one load
 	Rounds   int      `json:"rounds"`
 	Lines    []line   `json:"lines"`
 	Budgets  []budget `json:"budgets"`
@@ -33,8 +33,8 @@ type machine struct {
 	HAProxy string `json:"haproxy"`
 }
 
-// line is one line of the table: medians over the rounds. A ratio is the median of the ratios within each round, and 0 if the
-// reference was not measured.
+// line is one line of the table, with medians over the rounds. A ratio is the median of the ratios within each round,
+// or 0 if the reference was not measured.
 type line struct {
 	Load          string  `json:"load"`
 	Contestant    string  `json:"contestant"`
@@ -145,7 +145,7 @@ func (r *result) write(out io.Writer, loads []workload, asJSON bool) error {
 	return writeBudgets(out, r.Budgets)
 }
 
-// split has the columns of wayside's two processes. They are empty for other contestants.
+// split returns the columns of wayside's two processes, which are empty for other contestants.
 func (l *line) split() string {
 	if l.TrafficMicros == 0 {
 		return "\t"
@@ -189,7 +189,7 @@ func describeMachine(ctx context.Context) machine {
 		m.Nginx = strings.TrimPrefix(strings.TrimSpace(string(text)), "nginx version: ")
 	}
 	if text, err := exec.CommandContext(ctx, "haproxy", "-v").Output(); err == nil {
-		line, _, _ := strings.Cut(string(text), " 20") // without its date and links
+		line, _, _ := strings.Cut(string(text), " 20") // without the date and the links
 		m.HAProxy = line
 	}
 	return m

@@ -12,10 +12,10 @@ import (
 )
 
 const (
-	pssMax         = 48 // MiB of both processes, in a load of at least steadyTime
+	pssMax         = 48 // MiB for both processes, in a load of at least steadyTime
 	steadyTime     = time.Minute
-	idlePercentMax = 0.3 // of a core, both processes
-	idleConnsMax   = 40  // MiB of the traffic process for 10,000 idle connections
+	idlePercentMax = 0.3 // percent of a core for both processes
+	idleConnsMax   = 40  // MiB in the traffic process for 10,000 idle connections
 )
 
 // budget is a figure of wayside and its limit.
@@ -24,7 +24,7 @@ type budget struct {
 	Figure  string  `json:"figure"`
 	Value   float64 `json:"value"`
 	Limit   float64 `json:"limit"`
-	AtLeast bool    `json:"at_least"` // the limit is the least value; otherwise the largest
+	AtLeast bool    `json:"at_least"` // whether the limit is a minimum rather than a maximum
 }
 
 func (b budget) met() bool {
@@ -55,7 +55,7 @@ func (r *result) judge(loads []workload, each time.Duration) {
 			add("PSS, MiB", l.PSSBytes/(1<<20), pssMax, false)
 		}
 		switch {
-		case l.CPURatio == 0: // without the reference
+		case l.CPURatio == 0: // the reference was not measured
 		case w.rate > 0:
 			add("CPU, × "+reference, l.CPURatio, 1, false)
 		default:
@@ -100,7 +100,7 @@ func writeBudgets(out io.Writer, budgets []budget) error {
 	return w.Flush()
 }
 
-// missed is an error that names the budgets that were missed, or nil.
+// missed returns an error that names the budgets that were missed, or nil.
 func missed(budgets []budget) error {
 	var list []string
 	for _, b := range budgets {
@@ -114,7 +114,7 @@ func missed(budgets []budget) error {
 	return errors.New("wayside misses budgets: " + strings.Join(list, "; "))
 }
 
-// check fails if requests failed, or if the books were not settled, because then CPU time is missing.
+// check fails if requests failed, or if the books had not settled, because in that case CPU time is missing.
 func (r *result) check() error {
 	for _, l := range r.Lines {
 		if l.Errors > 0 {
@@ -127,8 +127,8 @@ func (r *result) check() error {
 	return nil
 }
 
-// checkBefore compares wayside with the older binary, if it was measured, in each load: the median of the ratios within each
-// round. It fails if wayside needs more than maxSlower per cent more; 0 sets no limit.
+// checkBefore compares wayside with the older binary, if that was measured, in each load, by the median of the ratios
+// within each round. It fails if wayside needs more than maxSlower per cent more CPU time; 0 sets no limit.
 func (r *result) checkBefore(out io.Writer, maxSlower float64) error {
 	for _, l := range r.Lines {
 		own, before := r.samplesOf("wayside", l.Load), r.samplesOf("before", l.Load)

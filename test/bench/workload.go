@@ -40,7 +40,7 @@ func parseWorkloads(list string) (loads []workload, err error) {
 	return loads, nil
 }
 
-// String is the form that parseWorkloads reads.
+// String returns the form that parseWorkloads reads.
 func (w workload) String() string {
 	if w.rate == 0 {
 		return fmt.Sprintf("full/%d", w.connections)
@@ -48,7 +48,7 @@ func (w workload) String() string {
 	return fmt.Sprintf("%d/%d", w.rate, w.connections)
 }
 
-// describe is the workload as a title of a table.
+// describe returns the workload as a table title.
 func (w workload) describe() string {
 	if w.rate == 0 {
 		return fmt.Sprintf("full speed, %d connections", w.connections)
@@ -75,7 +75,7 @@ func (w workload) runPaced(ctx context.Context, address string, duration time.Du
 		Request: pacedRequest, Verify: load.ExpectBody(200, []byte(originBody)),
 	})
 	if err == nil {
-		err = ctx.Err() // an interrupted load ends without an error
+		err = ctx.Err() // an interrupted load itself ends without an error
 	}
 	if err != nil {
 		return rig.WrkReport{}, err
@@ -93,7 +93,7 @@ func (w workload) runPaced(ctx context.Context, address string, duration time.Du
 func pacedRequest(nonce uint64, r *load.Request) {
 	r.Path = strconv.AppendUint(append(r.Path[:0], "/area"...), nonce%pacedTemplates/40, 10)
 	r.Path = append(r.Path, "/thing"...)
-	for k := nonce % 40; ; k /= 6 { // letters, because wayside takes numbers for identifiers
+	for k := nonce % 40; ; k /= 6 { // letters, because wayside would treat numbers as identifiers
 		r.Path = append(r.Path, byte('a'+k%6))
 		if k < 6 {
 			break

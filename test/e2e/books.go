@@ -16,15 +16,15 @@ import (
 // Books is the contents of the archive, read object by object.
 type Books struct {
 	Objects int
-	Lines   uint64 // without drop records
-	Drops   uint64 // drop records
-	Dropped uint64 // responses that the drop records report: the last figure of each reason and epoch
+	Lines   uint64 // number of lines, without drop records
+	Drops   uint64 // number of drop records
+	Dropped uint64 // number of responses that the drop records report: the sum of the last figure for each reason and epoch
 	Nonces  load.Bitmap
-	Doubled uint64 // lines with a nonce that an earlier line has
+	Doubled uint64 // number of lines whose nonce an earlier line has already
 	IDs     map[string]struct{}
-	Foreign uint64 // lines whose path has no nonce
+	Foreign uint64 // number of lines whose path has no nonce
 	Status  map[int]uint64
-	Minutes map[int64]uint64 // lines by the minute of their time, counted from 1970
+	Minutes map[int64]uint64 // number of lines by the minute of their time, counted since 1970
 
 	each  func(Line)
 	drops map[string]Line // the last drop record, by epoch and reason
@@ -48,7 +48,7 @@ func ReadBooks(ctx context.Context, target uploader.Target) (*Books, error) {
 	return ReadBooksEach(ctx, target, nil)
 }
 
-// ReadBooksEach does the same and calls each, if it is not nil, with every line.
+// ReadBooksEach is like ReadBooks, but also calls each with every line, unless it is nil.
 func ReadBooksEach(ctx context.Context, target uploader.Target, each func(Line)) (*Books, error) {
 	b := &Books{IDs: map[string]struct{}{}, Status: map[int]uint64{}, Minutes: map[int64]uint64{}, each: each, drops: map[string]Line{}}
 	var keys []string

@@ -3,6 +3,6 @@
 // documentation states, and appends the outcome to docs/evidence. The other commands in test use this package as well.
 //
 // The checks are always the same: the nonces that clients received in full are in the books, the books contain nothing that
-// was not sent and nothing twice, and the accounting adds up. The books are read from the archive alone: the reader
-// downloads the objects, and shares only the transport of the target with the writer.
+// was not sent and nothing twice, and the accounting adds up. The books are read only from the archive. The reader downloads
+// the objects, and the only code that it shares with the writer is the transport of the target.
 package e2e

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// Commit names the code under test. A "+" means that the work tree differs from the commit, except in docs, where evidence
-// is kept. Outside a git checkout it is "unknown".
+// Commit names the code under test. A "+" means that the work tree differs from the commit, not counting docs, where
+// evidence is kept. Outside a git checkout it returns "unknown".
 func Commit() string {
 	head, err := exec.Command("git", "rev-parse", "--short=12", "HEAD").Output()
 	if err != nil {
@@ -29,8 +29,8 @@ func Commit() string {
 	return name
 }
 
-// EvidenceRow is a row of a table of proofs: time, commit, subject, seed, duration, measurements, and whether the promise
-// holds.
+// EvidenceRow formats a row of a table of proofs: time, commit, subject, seed, duration, measurements, and whether the
+// promise holds.
 func EvidenceRow(subject string, seed uint64, began time.Time, measured string, failure error) string {
 	verdict := "holds"
 	if failure != nil {
@@ -40,12 +40,12 @@ func EvidenceRow(subject string, seed uint64, began time.Time, measured string, 
 		time.Since(began).Round(time.Second), measured, verdict)
 }
 
-// A Proof is one of the proofs of a command. It adds its flags, parses args, and returns its figures on one line, and an error if the promise
-// does not hold.
+// A Proof is one of the proofs of a command. It adds its flags and parses args. It returns its figures on one line, and
+// an error if the promise does not hold.
 type Proof func(ctx context.Context, flags *flag.FlagSet, args []string) (string, error)
 
-// RunProof runs a proof until it ends or the process is asked to stop, prints its outcome, and appends that to the file that -evidence names.
-// It returns the exit code.
+// RunProof runs a proof until it ends or the process is asked to stop. It prints the outcome, appends it to the file
+// that -evidence names, and returns the exit code.
 func RunProof(command, name string, prove Proof, evidence, head string, args []string) int {
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
@@ -67,7 +67,7 @@ func RunProof(command, name string, prove Proof, evidence, head string, args []s
 	return 0
 }
 
-// AppendEvidence appends a row to a file. If the file is new, it begins with head. If name is empty, nothing is written.
+// AppendEvidence appends a row to a file. A new file begins with head. If name is empty, nothing is written.
 func AppendEvidence(name, head, row string) error {
 	if name == "" {
 		return nil

@@ -21,7 +21,7 @@ type MemoryGroup struct {
 // ErrNoMemoryGroup means that the test cannot create a memory cgroup on this machine.
 var ErrNoMemoryGroup = errors.New("cannot create a memory cgroup (this needs root and a writable /sys/fs/cgroup)")
 
-// NewMemoryGroup creates a group with this name; v2Only excludes version 1. Its error wraps ErrNoMemoryGroup.
+// NewMemoryGroup creates a group with this name; v2Only rules out version 1. Its error wraps ErrNoMemoryGroup.
 func NewMemoryGroup(name string, v2Only bool) (*MemoryGroup, error) {
 	var errs []error
 	for _, g := range []MemoryGroup{
@@ -52,9 +52,10 @@ func (g *MemoryGroup) make(name string) error {
 			return err
 		}
 		if !slices.Contains(strings.Fields(string(has)), "memory") {
-			return fmt.Errorf("%s has no memory controller: version 1 has it", g.Dir)
+			return fmt.Errorf("%s has no memory controller, because version 1 has it", g.Dir)
 		}
-		// The kernel refuses this if the folder itself has processes. Then only the container's runtime can change it.
+		// The kernel refuses this if the folder itself contains processes. In that case, only the container's runtime
+		// can change it.
 		_ = os.WriteFile(filepath.Join(g.Dir, "cgroup.subtree_control"), []byte("+memory"), 0o600)
 	}
 	g.Dir = filepath.Join(g.Dir, name)
@@ -98,15 +99,16 @@ func (g *MemoryGroup) Add(pid int) error {
 	return nil
 }
 
-// Peak is the largest memory use of the group, including the page cache, in bytes; 0 if the kernel does not report it.
+// Peak returns the maximum memory use of the group in bytes, including the page cache, or 0 if the kernel does not
+// report it.
 func (g *MemoryGroup) Peak() int64 {
 	text, _ := os.ReadFile(filepath.Join(g.Dir, g.either("memory.max_usage_in_bytes", "memory.peak")))
 	n, _ := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
 	return n
 }
 
-// CountSockets makes version 1 count the buffers of TCP connections, separately and without a limit. Version 2 always counts
-// them, towards the group's limit.
+// CountSockets makes version 1 count the buffers of TCP connections, separately and without a limit. Version 2 always
+// counts them towards the group's limit.
 func (g *MemoryGroup) CountSockets() error {
 	if g.v2 {
 		return nil
@@ -114,7 +116,8 @@ func (g *MemoryGroup) CountSockets() error {
 	return g.Set("memory.kmem.tcp.limit_in_bytes", strconv.Itoa(1<<40)) // without a limit the kernel counts nothing
 }
 
-// Sockets is the current size of the buffers of the group's TCP connections, in bytes; 0 if the kernel does not report it.
+// Sockets returns the current size of the buffers of the group's TCP connections in bytes, or 0 if the kernel does not
+// report it.
 func (g *MemoryGroup) Sockets() (n int64) {
 	if !g.v2 {
 		text, _ := os.ReadFile(filepath.Join(g.Dir, "memory.kmem.tcp.usage_in_bytes"))
@@ -130,7 +133,7 @@ func (g *MemoryGroup) Sockets() (n int64) {
 	return 0
 }
 
-// OOMKills is the number of processes that the kernel has killed because of the group's limit.
+// OOMKills returns how many processes the kernel has killed because of the group's limit.
 func (g *MemoryGroup) OOMKills() (n int) {
 	text, _ := os.ReadFile(filepath.Join(g.Dir, g.either("memory.oom_control", "memory.events")))
 	for line := range strings.Lines(string(text)) {

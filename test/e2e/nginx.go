@@ -57,8 +57,8 @@ func StartNginx(ctx context.Context, dir string) (*Nginx, error) {
 	return StartNginxWith(ctx, dir, "1", nginxOrigin)
 }
 
-// StartNginxWith starts nginx with this number of worker processes and a part of its http block, in which %s is the address
-// to listen on. Its files are in dir.
+// StartNginxWith starts nginx with this number of worker processes and a part of its http block, in which %s stands for
+// the address to listen on. Its files are in dir.
 func StartNginxWith(ctx context.Context, dir, workers, httpBlock string) (*Nginx, error) {
 	path, err := NginxPath()
 	if err != nil {
@@ -87,7 +87,7 @@ func StartNginxWith(ctx context.Context, dir, workers, httpBlock string) (*Nginx
 		select {
 		case <-ctx.Done():
 			n.Stop()
-			return nil, fmt.Errorf("nginx does not listen: %w", err)
+			return nil, fmt.Errorf("nginx is not listening: %w", err)
 		case <-time.After(10 * time.Millisecond):
 		}
 	}

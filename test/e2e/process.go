@@ -23,13 +23,14 @@ import (
 	"github.com/wayside-proxy/wayside/internal/datadir"
 )
 
-// builtEnv is the folder in which scripts/test.sh has built binaries, so each test package does not build them again. Its name
-// contains a hash of the binaries. go test does not know which binary a test executes, but it knows the variables that the test
-// reads, so it does not reuse results for another binary.
+// builtEnv names the variable with the folder in which scripts/test.sh has built binaries, so that the test packages
+// need not build them again. The name of that folder contains a hash of the binaries. go test does not know which
+// binary a test executes, but it knows the variables that the test reads, so it does not reuse results for another
+// binary.
 const builtEnv = "WAYSIDE_INTERNAL_TEST_BINARIES"
 
-// Build compiles the binary into dir, without cgo, as it is shipped. args are more arguments of go build, such as "-race",
-// which needs cgo. If the binary with these arguments was built already, Build returns that one.
+// Build compiles the binary into dir, without cgo, as it is shipped. args are additional arguments of go build, such as
+// "-race", which needs cgo. If a binary with these arguments has already been built, Build returns that one.
 func Build(ctx context.Context, dir string, args ...string) (string, error) {
 	if built := os.Getenv(builtEnv); built != "" {
 		name := map[string]string{"": "wayside", "-race": "wayside-race", "-tags faults": "wayside-faults"}[strings.Join(args, " ")]
@@ -58,10 +59,10 @@ func CopyBinary(binary, dir string) (string, error) {
 	return name, os.WriteFile(name, text, 0o755)
 }
 
-// FreeAddress returns a loopback address on which no process listens. Its port is below the ports of outgoing connections
-// (ip_local_port_range, from 32768), because such a connection could hold the port when wayside is started again. Until this
-// process ends, no other call returns the same port, not even in another process: the UDP port of the same number is the
-// lock.
+// FreeAddress returns a loopback address on which no process is listening. Its port is below the ports of outgoing
+// connections (ip_local_port_range, from 32768), because such a connection could occupy the port when wayside is
+// restarted. Until this process ends, no other call returns the same port, not even in another process: the UDP port
+// with the same number serves as a lock.
 func FreeAddress() (string, error) {
 	var err error
 	for range 100 {
@@ -82,16 +83,16 @@ func FreeAddress() (string, error) {
 	return "", err
 }
 
-// marks refers to the sockets that FreeAddress has opened, so the garbage collector does not close them.
+// marks refers to the sockets that FreeAddress has opened, so that the garbage collector does not close them.
 var marks sync.Map
 
-// Wayside is one process wayside run and its data directory. It can be killed and started again.
+// Wayside is a wayside run process and its data directory. It can be killed and restarted.
 type Wayside struct {
 	Binary  string
 	DataDir string
-	Listen  string   // fixed, so clients find it again after a restart
-	Args    []string // more arguments of wayside run
-	Env     []string // more environment variables
+	Listen  string   // fixed, so that clients find it again after a restart
+	Args    []string // additional arguments of wayside run
+	Env     []string // additional environment variables
 	UID     uint32   // if this process is root, wayside runs as this user and group; 0 for the user of this process
 	Log     io.Writer
 
@@ -102,7 +103,7 @@ type Wayside struct {
 	info datadir.Info
 }
 
-// ReadyTimeout is the longest time for a start.
+// ReadyTimeout is the maximum time for a start.
 const ReadyTimeout = 30 * time.Second
 
 // Start starts the process and waits until it is ready.
@@ -161,21 +162,21 @@ func (w *Wayside) exitError() error {
 	return w.err
 }
 
-// Info is the run.json of the running process.
+// Info returns the run.json of the running process.
 func (w *Wayside) Info() datadir.Info {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.info
 }
 
-// PID is the process ID of the traffic process.
+// PID returns the process ID of the traffic process.
 func (w *Wayside) PID() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.cmd.Process.Pid
 }
 
-// BooksPID is the process ID of the books process, the child of the traffic process; 0 if there is none.
+// BooksPID returns the process ID of the books process, which is a child of the traffic process, or 0 if there is none.
 func (w *Wayside) BooksPID() int {
 	pid := w.PID()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
@@ -193,8 +194,8 @@ func (w *Wayside) BooksPID() int {
 		if err != nil {
 			continue
 		}
-		// A child that has not executed another program yet does not count: package os makes one to find out whether the kernel
-		// has pidfds.
+		// A child that has not executed another program yet does not count, because package os creates one to find out
+		// whether the kernel supports pidfds.
 		if args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", child)); err == nil && bytes.Contains(args, []byte("\x00collect\x00")) {
 			return child
 		}
@@ -274,7 +275,7 @@ type Accounting struct {
 	Settled     bool              `json:"settled"`
 }
 
-// DroppedTotal is the sum over all reasons.
+// DroppedTotal returns the sum over all reasons.
 func (a Accounting) DroppedTotal() uint64 {
 	var n uint64
 	for _, d := range a.Dropped {
@@ -325,13 +326,13 @@ func (w *Wayside) AwaitSettled(ctx context.Context) (Accounting, error) {
 		}
 		select {
 		case <-ctx.Done():
-			return a, fmt.Errorf("the books did not settle: %w (last answer: %+v, %v)", ctx.Err(), a, err)
+			return a, fmt.Errorf("the books did not settle: %w (last response: %+v, %v)", ctx.Err(), a, err)
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
 }
 
-// AwaitRefill waits until the archive has filled a store that started empty because the one before it was damaged.
+// AwaitRefill waits until the archive has refilled a store that started empty because the previous one was damaged.
 func (w *Wayside) AwaitRefill(ctx context.Context) error {
 	for {
 		body, err := w.Ask(ctx, http.MethodGet, "/api/v1/storage")
@@ -354,7 +355,7 @@ func (w *Wayside) AwaitRefill(ctx context.Context) error {
 	}
 }
 
-// Running reports whether the traffic process runs.
+// Running reports whether the traffic process is running.
 func (w *Wayside) Running() bool {
 	w.mu.Lock()
 	done := w.done

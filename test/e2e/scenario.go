@@ -21,7 +21,7 @@ type Scenario struct {
 	KillBooks   int // how often the books process is killed
 	KillRun     int // how often the traffic process is killed and started again
 	Seed        uint64
-	// SettleTimeout is the longest wait for settled books after the traffic; the default is 2 minutes.
+	// SettleTimeout is the maximum wait for settled books after the traffic. The default is 2 minutes.
 	SettleTimeout time.Duration
 	Progress      io.Writer // nil for no output
 }
@@ -31,16 +31,16 @@ type Outcome struct {
 	Load       *load.Report
 	Accounting Accounting
 	Books      *Books
-	Lost       uint64 // received in full and not in the books
-	Unsent     uint64 // in the books and never sent
+	Lost       uint64 // received in full, but not in the books
+	Unsent     uint64 // in the books, but never sent
 	KilledRun  int
 	KilledBook int
-	Settled    time.Duration // from the end of the traffic to settled books
-	Archived   time.Duration // the time for archiving and verifying everything
+	Settled    time.Duration // time from the end of the traffic until the books had settled
+	Archived   time.Duration // time for archiving and verifying everything
 	FirstLost  []uint64
 }
 
-// Run sends the traffic through w, archives everything into target, and compares.
+// Run sends the traffic through w, archives everything into target, and compares the results.
 func (s Scenario) Run(ctx context.Context, w *Wayside, target uploader.Target) (*Outcome, error) {
 	if s.Connections == 0 {
 		s.Connections = 64
@@ -85,7 +85,7 @@ func (s Scenario) Run(ctx context.Context, w *Wayside, target uploader.Target) (
 	return out, nil
 }
 
-// kill distributes the kills over the traffic. The seed decides when.
+// kill spreads the kills over the traffic. The seed decides when they happen.
 func (s Scenario) kill(ctx context.Context, w *Wayside, counters *load.Counters, stop <-chan struct{}, out *Outcome) error {
 	random := rand.New(rand.NewPCG(s.Seed, 0))
 	type killAt struct {
@@ -141,7 +141,7 @@ func (s Scenario) Check(o *Outcome) error {
 		errs = append(errs, err)
 	}
 	if o.Lost > 0 {
-		fail("%d responses were received in full and are not in the books, such as %v", o.Lost, o.FirstLost)
+		fail("%d responses were received in full, but are not in the books, such as %v", o.Lost, o.FirstLost)
 	}
 	if o.Unsent > 0 || o.Books.Foreign > 0 {
 		fail("%d lines of the books were never sent, %d have no nonce", o.Unsent, o.Books.Foreign)

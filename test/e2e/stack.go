@@ -17,7 +17,7 @@ type StackOptions struct {
 	Dir    string // working directory for data, binary and files of the servers; required
 	Binary string // an existing binary; empty to build one into Dir
 	Env    []string
-	Args   []string // more arguments of wayside run
+	Args   []string // additional arguments of wayside run
 	Log    io.Writer
 }
 

@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// runAge stops the books process for longer than spool.age_max, so the spool expires the waiting events. The missing responses
-// must be exactly the counted ones. In every other cycle both processes are killed during this.
+// runAge stops the books process for longer than spool.age_max, so that the spool expires the waiting events. The
+// missing responses must be exactly those that were counted. In every other cycle, both processes are killed in the
+// meantime.
 func runAge(ctx context.Context, l *Lab, p *Piece) error {
 	return p.trials(ctx, l, append([]string{"WAYSIDE_SPOOL_AGE_MAX=1m"}, quietEnv...), func(t *trial, random *rand.Rand, n int) (Outcome, error) {
 		return stopBeyondAge(ctx, t, random, n%2 == 1)
@@ -51,7 +52,7 @@ func stopBeyondAge(ctx context.Context, t *trial, random *rand.Rand, killed bool
 	o, err := t.audit(ctx)
 	o.Recovery = took
 	if o.Dropped == 0 {
-		err = errors.Join(err, errors.New("no expired response is counted any longer"))
+		err = errors.Join(err, errors.New("no expired response is counted any more"))
 	}
 	return o, err
 }

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// clockJumps are made one after the other. At the end the clock is back at its start.
+// clockJumps are applied one after another. At the end, the clock is back where it started.
 var clockJumps = []time.Duration{
 	time.Hour, -time.Hour, 24 * time.Hour, -24 * time.Hour, 365 * 24 * time.Hour, -365 * 24 * time.Hour, -time.Hour, time.Hour,
 }
@@ -23,8 +23,8 @@ var clockChanges = []time.Time{
 	time.Date(2027, time.March, 28, 1, 0, 0, 0, time.UTC), time.Date(2027, time.October, 31, 1, 0, 0, 0, time.UTC),
 }
 
-// runClock moves the clock of both processes under traffic, while archiving, retention and the expiry of the archive run. Every
-// other trial begins seconds before a daylight saving change and runs through it.
+// runClock moves the clock of both processes under traffic, while archiving, retention and the expiry of the archive
+// are running. Every other trial begins seconds before a daylight saving change and runs through it.
 func runClock(ctx context.Context, l *Lab, p *Piece) error {
 	return p.trials(ctx, l, nil, func(t *trial, random *rand.Rand, n int) (Outcome, error) {
 		t.w.Binary = l.faults
@@ -62,7 +62,8 @@ func moveClock(ctx context.Context, t *trial, random *rand.Rand, offset string, 
 	return o, errors.Join(err, failErr)
 }
 
-// runStop stops the books process with SIGSTOP for 10 to 20 seconds, so it neither works nor ends, and lets it catch up.
+// runStop stops the books process with SIGSTOP for 10 to 20 seconds, so that it neither works nor ends, and then lets
+// it catch up.
 func runStop(ctx context.Context, l *Lab, p *Piece) error {
 	return stopFault(ctx, l, p, 10*time.Second, 8000)
 }
@@ -72,8 +73,8 @@ func runStopMinutes(ctx context.Context, l *Lab, p *Piece) error {
 	return stopFault(ctx, l, p, 2*time.Minute, 3000)
 }
 
-// stopFault stops the books process for a random time between least and twice as long, but at most a minute longer than least.
-// rate is in requests per second.
+// stopFault stops the books process for a random time between least and twice that, but at most a minute longer than
+// least. rate is in requests per second.
 func stopFault(ctx context.Context, l *Lab, p *Piece, least time.Duration, rate float64) error {
 	return p.trials(ctx, l, busyEnv, func(t *trial, random *rand.Rand, _ int) (Outcome, error) {
 		return stopBooksFor(ctx, t, least+time.Duration(random.Int64N(int64(min(least, time.Minute)))), rate)

@@ -13,10 +13,11 @@ import (
 	"time"
 )
 
-// crashPoints are the names in the code that real traffic reaches, see package crash. The points of store.ledger are right before
-// collector.retire.before. The points of store.quarantine, store.adopt, store.refill, store.forget, store.delete.chunk and
-// uploader.expire need something that traffic does not cause: a batch that cannot be applied, a store that was set aside, a
-// request to forget, more blocks than one transaction can contain, a month. The tests of their packages reach them.
+// crashPoints are the named points in the code that real traffic reaches (see package crash). The points of
+// store.ledger are right before collector.retire.before. The points of store.quarantine, store.adopt, store.refill,
+// store.forget, store.delete.chunk and uploader.expire require something that traffic does not cause: a batch that
+// cannot be applied, a store that was set aside, a request to forget, more blocks than fit into one transaction, or a
+// month. The tests of their packages reach them.
 var crashPoints = []string{
 	"spool.reserve.before", "spool.reserve.after", "spool.publish.before", "spool.publish.after",
 	"spool.seal.before", "spool.seal.after", "spool.commit.before", "spool.commit.after",
@@ -32,12 +33,12 @@ var crashPoints = []string{
 	"uploader.delete.before", "uploader.delete.after",
 }
 
-// agePoints are reached while no books process runs and time passes. They come after all others, so the cycles of the evidence
-// keep their numbers.
+// agePoints are reached while no books process is running and time passes. They come after all others, so that the
+// cycles in the evidence keep their numbers.
 var agePoints = []string{"spool.age.before", "spool.age.after"}
 
-// crashOccurrences are the values of k for each point: the first few, and two later ones. ageOccurrences has fewer values, because
-// each epoch passes its point once at first, and then every other second.
+// crashOccurrences are the values of k for each point: the first few, and two later ones. ageOccurrences has fewer
+// values, because each epoch passes its point once at first, and then only every other second.
 var (
 	crashOccurrences = []int{0, 1, 2, 3, 7, 40}
 	ageOccurrences   = []int{0, 1, 2, 3, 7}
@@ -47,7 +48,7 @@ func crashGoal() int {
 	return len(crashPoints)*len(crashOccurrences) + len(agePoints)*len(ageOccurrences)
 }
 
-// crashAt says at which point a cycle dies, and at which occurrence. All points come first with k = 0.
+// crashAt says at which point a cycle dies, and at which of its occurrences. All points come first with k = 0.
 func crashAt(n int) (point string, k int) {
 	n %= crashGoal()
 	if usual := len(crashPoints) * len(crashOccurrences); n >= usual {
@@ -68,7 +69,7 @@ func runCrash(ctx context.Context, l *Lab, p *Piece) error {
 		lives := 1
 		ages := slices.Contains(agePoints, point)
 		if ages || strings.HasPrefix(point, "collector.retire.") {
-			lives += min(k, livesMax) // an epoch is retired once, and its events expire all at once
+			lives += min(k, livesMax) // an epoch is retired only once, and all of its events expire together
 		}
 		o, err := dieAtPoint(ctx, t, random, fmt.Sprintf("%s:%d", point, k), lives, ages)
 		if err != nil {
@@ -79,14 +80,14 @@ func runCrash(ctx context.Context, l *Lab, p *Piece) error {
 	})
 }
 
-// crashWait is the longest wait until a crash point is reached.
+// crashWait is the maximum wait for a crash point to be reached.
 const crashWait = 6 * time.Second
 
-// livesMax is the largest number of earlier lives whose spools are left.
+// livesMax is the maximum number of earlier lives whose spools remain.
 const livesMax = 7
 
 func dieAtPoint(ctx context.Context, t *trial, random *rand.Rand, point string, lives int, ages bool) (Outcome, error) {
-	// Each earlier life leaves a spool, so there is an epoch to recover and to retire.
+	// Each earlier life leaves a spool behind, so that there is an epoch to recover and to retire.
 	for i := range lives {
 		if _, err := t.restart(ctx); err != nil {
 			return Outcome{}, err
@@ -94,7 +95,7 @@ func dieAtPoint(ctx context.Context, t *trial, random *rand.Rand, point string, 
 		if i == 0 {
 			t.startTraffic(ctx, 4000)
 		}
-		pause(t.w.BooksPID()) // so nothing is retired yet
+		pause(t.w.BooksPID()) // so that nothing is retired yet
 		t.awaitTraffic(ctx, 300+uint64(random.IntN(300)), 5*time.Second)
 		t.killAll()
 	}
@@ -106,7 +107,7 @@ func dieAtPoint(ctx context.Context, t *trial, random *rand.Rand, point string, 
 		await = t.awaitCrashOfAge
 	}
 	hit := await(ctx)
-	sleep(ctx, time.Duration(random.IntN(500))*time.Millisecond) // data in the other process becomes durable, or not
+	sleep(ctx, time.Duration(random.IntN(500))*time.Millisecond) // data in the other process may become durable in the meantime
 	t.killAll()
 	t.w.Env = busyEnv
 	took, err := t.restart(ctx)
@@ -121,12 +122,12 @@ func dieAtPoint(ctx context.Context, t *trial, random *rand.Rand, point string, 
 		o.Note += " (not reached)"
 	}
 	if strings.HasPrefix(point, "spool.age.after:") && hit && o.Dropped == 0 {
-		err = errors.Join(err, errors.New("no expired response is counted any longer"))
+		err = errors.Join(err, errors.New("no expired response is counted any more"))
 	}
 	return o, err
 }
 
-// awaitCrashOfAge is awaitCrash without a books process, while a fast clock makes the waiting events too old.
+// awaitCrashOfAge is like awaitCrash, but without a books process, while a fast clock makes the waiting events too old.
 func (t *trial) awaitCrashOfAge(ctx context.Context) bool {
 	t.lossy, t.only = true, "age"
 	offset := filepath.Join(t.dir, "offset")
@@ -153,7 +154,7 @@ func (t *trial) awaitCrash(ctx context.Context) bool {
 	defer cancel()
 	started := t.w.Start(ctx)
 	if started != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return true // it died while it started
+		return true // it died while it was starting
 	}
 	books := 0
 	for ctx.Err() == nil {

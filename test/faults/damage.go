@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// fileKinds lists the kinds of file with contents in a data directory, as patterns. The archive comes last: only readers of the
-// archive and wayside verify read it again.
+// fileKinds lists, as patterns, the kinds of files with contents in a data directory. The archive comes last, because
+// only readers of the archive and wayside verify read it again.
 var fileKinds = []string{
 	"spool/*/journal-*.seg", "spool/*/queue*.db", ledgerKind,
 	"store/*.sst", "store/*.mem", "store/*.vlog", "store/MANIFEST", "store/DISCARD", "store/KEYREGISTRY", "store/schema",
@@ -21,7 +21,7 @@ var fileKinds = []string{
 
 const ledgerKind = "spool/*/ledger"
 
-// kinds returns the kinds of file to damage: all, or those that Only names.
+// kinds returns the kinds of files to damage: all, or those that Only names.
 func (l *Lab) kinds() []string {
 	var out []string
 	for _, kind := range fileKinds {
@@ -35,7 +35,8 @@ func (l *Lab) kinds() []string {
 	return out
 }
 
-// damageFault flips a bit of one file or truncates it: at rest, when no process runs, or in use, under traffic.
+// damageFault flips a bit in a file or truncates the file, either at rest, when no process is running, or in use, under
+// traffic.
 func damageFault(flip, inUse bool) func(context.Context, *Lab, *Piece) error {
 	return func(ctx context.Context, l *Lab, p *Piece) error {
 		return p.each(ctx, l, func(random *rand.Rand, n int) (Outcome, error) {
@@ -66,7 +67,7 @@ func damageFault(flip, inUse bool) func(context.Context, *Lab, *Piece) error {
 	}
 }
 
-// damageAtRest damages a file of a killed wayside and starts wayside. No request may fail.
+// damageAtRest damages a file of a killed wayside and then starts wayside. No request may fail.
 func damageAtRest(ctx context.Context, t *trial, random *rand.Rand, kind string, flip bool) (o Outcome, err error) {
 	if o.Note, err = t.damage(random, kind, flip); err != nil {
 		return o, err
@@ -74,8 +75,8 @@ func damageAtRest(ctx context.Context, t *trial, random *rand.Rand, kind string,
 	return t.afterDamage(ctx, o, kind)
 }
 
-// damageInUse damages a file under traffic, in half of the cycles while the books process is stopped. wayside then runs for a
-// while, is killed, and starts again. Only requests that the kill breaks may fail.
+// damageInUse damages a file under traffic; in half of the cycles the books process is stopped during this. wayside
+// then runs for a while, is killed, and is restarted. Only requests that the kill breaks may fail.
 func damageInUse(ctx context.Context, t *trial, random *rand.Rand, kind string, flip bool) (o Outcome, err error) {
 	if _, err = t.restart(ctx); err != nil {
 		return o, err
@@ -104,7 +105,7 @@ func damageInUse(ctx context.Context, t *trial, random *rand.Rand, kind string, 
 	return t.afterDamage(ctx, o, kind)
 }
 
-// afterDamage starts wayside on the damaged directory, sends it traffic and audits.
+// afterDamage starts wayside on the damaged directory, sends traffic to it and audits it.
 func (t *trial) afterDamage(ctx context.Context, o Outcome, kind string) (Outcome, error) {
 	note, before := o.Note, t.traffic.report.FailedTotal()
 	took, err := t.restart(ctx)
@@ -112,7 +113,7 @@ func (t *trial) afterDamage(ctx context.Context, o Outcome, kind string) (Outcom
 		return o, err
 	}
 	t.startTraffic(ctx, 4000)
-	if t.killsRefill { // or something else that the books process does at this moment
+	if t.killsRefill { // or whatever else the books process is doing at that moment
 		sleep(ctx, t.killAfter)
 		t.w.KillBooks()
 	}
@@ -137,7 +138,7 @@ func (t *trial) reported(o Outcome) error {
 	return err
 }
 
-// damage flips one bit of one file of a kind, or truncates the file, and describes what it did.
+// damage flips one bit in a file of a kind, or truncates the file, and describes what it did.
 func (t *trial) damage(random *rand.Rand, kind string, flip bool) (string, error) {
 	names, err := filepath.Glob(filepath.Join(t.dataDir, kind))
 	if err != nil {
@@ -187,8 +188,8 @@ func withContent(names []string) []string {
 // ledgerUsed is the end of the first copy of the counters in a ledger page.
 const ledgerUsed = 128 + 9*8
 
-// used is the size of the part of a file that contains data, at least one byte. Preallocated files end with zeros, where damage
-// means little. All counters of a ledger are used, even if they are zero.
+// used returns the size of the part of a file that contains data, which is at least one byte. Preallocated files end in
+// zeros, where damage means little. All counters of a ledger are in use, even if they are zero.
 func used(f *os.File, size int64) int64 {
 	const step = 64 << 10
 	buf := make([]byte, step)
@@ -207,7 +208,7 @@ func used(f *os.File, size int64) int64 {
 	return max(1, size)
 }
 
-// auditDamaged is audit for a trial in which the archive may be damaged.
+// auditDamaged is like audit, for a trial in which the archive may be damaged.
 func (t *trial) auditDamaged(ctx context.Context, kind string) (Outcome, error) {
 	if strings.HasPrefix(kind, "store/") {
 		aside, err := filepath.Glob(filepath.Join(t.dataDir, "quarantine", "*-store.txt"))

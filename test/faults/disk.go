@@ -18,11 +18,11 @@ import (
 
 const (
 	diskMiB      = 96
-	fillsPerDisk = 5 // times that the disk of one data directory becomes full
+	fillsPerDisk = 5 // number of times that the disk of one data directory becomes full
 )
 
-// runDisk fills a small filesystem under traffic and frees it again. Every request must be served during this, every response
-// must be recorded or counted as dropped, and recording must resume by itself when there is space.
+// runDisk fills a small filesystem under traffic and frees it again. During this, every request must be served, and
+// every response must be recorded or counted as dropped. Recording must resume by itself when there is space.
 func runDisk(ctx context.Context, l *Lab, p *Piece) error {
 	return p.groups(ctx, l, fillsPerDisk, func(random *rand.Rand, first, n int) (Outcome, error) {
 		dir, err := l.trialDir()
@@ -58,7 +58,8 @@ func usageOf(dir string) string {
 	return " " + oneLine(string(out))
 }
 
-// smallSpoolEnv makes journal and queue so small that they are full, and drops begin, when the disk is full for some seconds.
+// smallSpoolEnv makes journal and queue so small that they fill up, and drops begin, when the disk has been full for
+// some seconds.
 var smallSpoolEnv = []string{"WAYSIDE_SPOOL_BYTES_MAX=1MiB", "WAYSIDE_SPOOL_SEGMENT_BYTES=64KiB"}
 
 func fillDisk(ctx context.Context, t *trial, random *rand.Rand, disk *volume, n int) (o Outcome, err error) {
@@ -88,8 +89,8 @@ func fillDisk(ctx context.Context, t *trial, random *rand.Rand, disk *volume, n 
 	return t.auditDrops(ctx, recovery)
 }
 
-// recordsAgain waits until recording resumes after the end of the fault, and ends the traffic. It updates longest, the longest
-// time that this took.
+// recordsAgain waits until recording resumes after the end of the fault, and ends the traffic. It updates longest,
+// which is the longest time that this has taken.
 func (t *trial) recordsAgain(ctx context.Context, ended time.Time, longest *time.Duration) error {
 	if err := t.awaitRecording(ctx); err != nil {
 		return err
@@ -98,7 +99,7 @@ func (t *trial) recordsAgain(ctx context.Context, ended time.Time, longest *time
 	return t.traffic.stop()
 }
 
-// awaitDrops waits until more responses are dropped, while the traffic continues.
+// awaitDrops waits until further responses are dropped while the traffic continues.
 func (t *trial) awaitDrops(ctx context.Context) error {
 	before, err := t.w.Accounting(ctx)
 	for began := time.Now(); time.Since(began) < 30*time.Second && ctx.Err() == nil; sleep(ctx, 20*time.Millisecond) {
@@ -120,15 +121,15 @@ func (t *trial) auditDrops(ctx context.Context, recovery time.Duration) (Outcome
 	return o, errors.Join(err, failErr)
 }
 
-// compareDrops checks that exactly the missing responses were counted: in the accounting, in the drop records of the archive and
-// in the metrics. The log must mention drops. No request failed, so every response was received.
+// compareDrops checks that exactly the missing responses were counted: in the accounting, in the archive's drop
+// records, and in the metrics. The log must mention drops. No request failed, so every response was received.
 func (t *trial) compareDrops(ctx context.Context, a e2e.Accounting, books *e2e.Books) error {
 	var errs []error
 	received := t.traffic.report.Received
 	dropped := a.DroppedTotal()
 	missing, _ := t.traffic.received.Missing(&books.Nonces, 0)
 	if a.Responses != received || a.Recorded+dropped != received || missing != dropped+a.Quarantined {
-		errs = append(errs, fmt.Errorf("%d responses were received, %d of them are not in the books; the accounting has %d, %d recorded, %v dropped, %d quarantined",
+		errs = append(errs, fmt.Errorf("%d responses were received, and %d of them are not in the books; the accounting has %d, %d recorded, %v dropped, %d quarantined",
 			received, missing, a.Responses, a.Recorded, a.Dropped, a.Quarantined))
 	}
 	if books.Dropped != dropped {
@@ -144,7 +145,7 @@ func (t *trial) compareDrops(ctx context.Context, a e2e.Accounting, books *e2e.B
 		}
 	}
 	if lines := strings.Count(t.log.String(), droppedInLog); dropped > 0 && (lines == 0 || lines > 200) {
-		errs = append(errs, fmt.Errorf("%d lines of the log mention drops, and %d responses were dropped", lines, dropped))
+		errs = append(errs, fmt.Errorf("%d lines of the log mention drops, but %d responses were dropped", lines, dropped))
 	}
 	return errors.Join(errs...)
 }
@@ -171,7 +172,7 @@ func (t *trial) hourlyDrops(ctx context.Context) error {
 	return nil
 }
 
-// droppedInLog is in the lines that the log contains now and then while responses are dropped.
+// droppedInLog occurs in the lines that are logged from time to time while responses are dropped.
 const droppedInLog = "dropped"
 
 // fill writes until the disk is full.
@@ -189,7 +190,7 @@ func fill(name string) error {
 	return f.Close()
 }
 
-// awaitRecording waits until, under traffic, nothing more is dropped and the books process applies events again.
+// awaitRecording waits, under traffic, until nothing more is dropped and the books process is applying events again.
 func (t *trial) awaitRecording(ctx context.Context) error {
 	deadline := time.Now().Add(60 * time.Second)
 	for ctx.Err() == nil {

@@ -18,11 +18,11 @@ import (
 	"github.com/wayside-proxy/wayside/test/e2e"
 )
 
-// notUnderTest lists packages of the binary that no promise depends on: the demo and its parts.
+// notUnderTest lists packages in the binary on which no promise depends: the demo and its parts.
 var notUnderTest = []string{"/internal/demo", "/internal/load", "/internal/sampleapp"}
 
-// CodeHash identifies the code under test. It covers the Go files of this module's packages in the binary, without tests and
-// the demo, and the versions of all dependencies. Proofs add up while it is the same.
+// CodeHash identifies the code under test. It covers the Go files of this module's packages in the binary, excluding
+// tests and the demo, and the versions of all dependencies. Proofs add up as long as it stays the same.
 func CodeHash() (string, error) {
 	out, err := exec.Command("go", "list", "-deps", "-f",
 		"{{if .Module}}{{if .Module.Main}}{{$d := .Dir}}{{.ImportPath}}{{range .GoFiles}} {{$d}}/{{.}}{{end}}{{end}}{{end}}",
@@ -78,7 +78,7 @@ after a commit means that the work tree differed from it.
 |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
 `
 
-// Record is a row of the evidence.
+// Record is a row of the evidence table.
 type Record struct {
 	Fault                                                 string
 	Cycles                                                int
@@ -107,10 +107,10 @@ func Append(file, code string, p *Piece) error {
 	return errors.Join(err, f.Close())
 }
 
-// holds begins the result of a piece in which nothing was wrong.
+// holds begins the result of a piece without any problem.
 const holds = "holds"
 
-// Result is "holds", possibly with a remark, or the problem.
+// Result returns "holds", possibly with a remark, or the problem.
 func (p *Piece) Result() string {
 	switch {
 	case p.Problem == nil && p.Remark != "":
@@ -127,7 +127,7 @@ func oneLine(s string) string {
 	return strings.NewReplacer("\n", "; ", "|", "/").Replace(s)
 }
 
-// ReadEvidence reads the rows for one hash of the code; none if there is no file.
+// ReadEvidence reads the rows for one hash of the code. It returns none if there is no file.
 func ReadEvidence(file, code string) ([]Record, error) {
 	f, err := os.Open(file)
 	if errors.Is(err, os.ErrNotExist) {
@@ -161,7 +161,7 @@ func ReadEvidence(file, code string) ([]Record, error) {
 	return out, lines.Err()
 }
 
-// Next is the cycle with which a fault continues: the one after the last cycle that held.
+// Next returns the cycle with which a fault continues: the one after the last cycle that held.
 func Next(records []Record, fault string) int {
 	next := 0
 	for _, r := range records {

@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// syncsPerTrial is the number of fsyncs that fail in one trial.
+// syncsPerTrial is how many fsyncs fail in one trial.
 const syncsPerTrial = 5
 
-// runSync makes fsyncs of the queue fail under traffic, with spool.sync: request. Each failure retires the queue file, and
-// wayside writes the events again that this file may have lost. In every other trial, both processes are killed after the last
-// failure.
+// runSync makes fsyncs of the queue fail under traffic, with spool.sync: request. After each failure, wayside retires
+// the queue file and rewrites the events that this file may have lost. In every other trial, both processes are killed
+// after the last failure.
 func runSync(ctx context.Context, l *Lab, p *Piece) error {
 	return p.groups(ctx, l, syncsPerTrial, func(random *rand.Rand, first, n int) (Outcome, error) {
 		t, err := l.newTrial()
@@ -71,7 +71,7 @@ func failSyncs(ctx context.Context, t *trial, random *rand.Rand, trigger string,
 	return o, errors.Join(err, failErr)
 }
 
-// counted is the number of failed requests so far. There must be none.
+// counted returns the number of failed requests so far. There must be none.
 func (t *trial) counted() (uint64, error) {
 	if n := t.traffic.counters.Failed.Load(); n > 0 {
 		return n, fmt.Errorf("%d requests failed", n)

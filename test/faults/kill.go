@@ -43,7 +43,7 @@ func killRepeatedly(ctx context.Context, t *trial, random *rand.Rand, n int, boo
 			recovery = max(recovery, took)
 			continue
 		}
-		t.w.Kill() // the books process ends by itself; the next one waits for its lock
+		t.w.Kill() // the books process ends by itself, and the next one waits for the lock
 		took, err := t.restart(ctx)
 		if err != nil {
 			return Outcome{}, err
@@ -86,7 +86,8 @@ func (t *trial) killBooksOnce(ctx context.Context) (time.Duration, error) {
 	return time.Since(began), nil
 }
 
-// runTermKill sends SIGTERM under traffic and SIGKILL a moment later, so the kill comes in the middle of a shutdown.
+// runTermKill sends SIGTERM under traffic and SIGKILL a moment later, so that the kill comes in the middle of a
+// shutdown.
 func runTermKill(ctx context.Context, l *Lab, p *Piece) error {
 	return p.trials(ctx, l, busyEnv, func(t *trial, random *rand.Rand, _ int) (Outcome, error) {
 		return killDuringShutdown(ctx, t, random)

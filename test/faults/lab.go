@@ -16,16 +16,16 @@ import (
 // ErrSkipped is wrapped by the error of a fault that this machine cannot produce. A skipped fault never counts as passed.
 var ErrSkipped = errors.New("SKIPPED")
 
-// Lab is shared by all trials of a session: binaries, the origin, a working directory.
+// Lab is shared by all trials of a session. It has the binaries, the origin and a working directory.
 type Lab struct {
 	Dir      string    // working directory; removed by Close
-	Progress io.Writer // gets lines about the progress; nil for none
+	Progress io.Writer // gets lines about the progress; may be nil
 	Keep     bool      // keep the directories of trials that failed
 	Short    bool      // the short form, for CI
 	Only     string    // damage only the kinds of file whose pattern contains this text
-	Jobs     int       // trials at a time; 0 means 1
-	// Failures is the number of failed trials after which a piece ends; 0 means 1. One failed trial is enough for the piece
-	// to fail.
+	Jobs     int       // number of trials that run at the same time; 0 means 1
+	// Failures is the number of failed trials after which a piece ends; 0 means 1. Even one failed trial makes the
+	// piece fail.
 	Failures int
 	plain    string
 	faults   string // built with the tag "faults"
@@ -34,7 +34,7 @@ type Lab struct {
 
 	mu     sync.Mutex // guards the fields below
 	trials int
-	slots  []*slot // the free ones
+	slots  []*slot // the free slots
 }
 
 // NewLab builds the binaries below dir and starts the origin. Close ends it.
@@ -81,7 +81,7 @@ func (l *Lab) trialDir() (string, error) {
 	return dir, os.MkdirAll(dir, 0o755)
 }
 
-// newRand is the source of all choices in a cycle: the same seed and cycle lead to the same choices.
+// newRand returns the source of all choices in a cycle: the same seed and cycle give the same choices.
 func newRand(seed uint64, cycle int) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, uint64(cycle)))
 }

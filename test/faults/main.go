@@ -5,18 +5,18 @@
 //	go run ./test/faults -list
 //	go run ./test/faults -table                            the evidence for the current code
 //
-// A [Fault] is one way of breaking: kill -9, a power cut, a full disk, a flipped bit. It runs in cycles. Each cycle is a
-// [trial]: a data directory, the real binary, real traffic in which every request has a nonce, the fault, a recovery, and
-// then the same checks. Every response that a client received in full is in the books, or is counted as dropped or
-// quarantined; after a power cut, this holds for every response that was acknowledged as durable. The books contain nothing
-// that was not sent, and nothing twice. All identities of the accounting hold.
+// A [Fault] is one way of breaking wayside: kill -9, a power cut, a full disk, a flipped bit. It runs in cycles. Each cycle
+// is a [trial]: a data directory, the real binary, real traffic in which every request has a nonce, the fault, and a
+// recovery, followed by checks, which are always the same. Every response that a client received in full must be in the
+// books, or be counted as dropped or quarantined; after a power cut, this applies to every response that was acknowledged as
+// durable. The books must contain nothing that was not sent, and nothing twice. All identities of the accounting must hold.
 //
-// Proofs are long, so they can be made in pieces. A piece continues at the cycle where the evidence for the same code ends.
+// Proofs take long, so they can be made in pieces. A piece continues at the cycle where the evidence for the same code ends.
 // Its result is appended to docs/evidence/faults.md together with a hash of the code under test ([CodeHash]). Pieces add up
-// only while the hash is the same. The exit code is 1 if anything did not hold.
+// only as long as the hash is the same. The exit code is 1 if anything did not hold.
 //
-// The harness has its own servers and clients on loopback. If a fault needs root or a kernel feature that is missing, it is
-// skipped, and the output says so.
+// The harness has its own servers and clients on loopback. If a fault requires root or a kernel feature that is missing, it
+// is skipped, and the output says so.
 package main
 
 import (
@@ -126,7 +126,7 @@ func run(ctx context.Context, o options) error {
 	return errors.Join(failed...)
 }
 
-// piece makes a piece of a proof and records it.
+// piece runs a piece of a proof and records it.
 func (o options) piece(ctx context.Context, lab *Lab, f Fault, code string, short bool) (*Piece, error) {
 	cycles, first := o.cycles, o.first
 	if short {
@@ -156,7 +156,8 @@ func (o options) piece(ctx context.Context, lab *Lab, f Fault, code string, shor
 	return p, nil
 }
 
-// choose finds faults by name. A name that ends in * is a prefix. Without names it returns the short form of all faults.
+// choose finds faults by name. A name that ends in * is a prefix. Without names, it returns the short form of all
+// faults.
 func choose(names string) (chosen []Fault, short bool, err error) {
 	fields := strings.FieldsFunc(names, func(r rune) bool { return r == ',' || r == ' ' })
 	if len(fields) == 0 {

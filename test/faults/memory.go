@@ -16,8 +16,8 @@ import (
 	"github.com/wayside-proxy/wayside/test/e2e"
 )
 
-// runMemory takes memory away from the books process under traffic. In even cycles the limit of a cgroup is below its memory
-// use, so the kernel kills it. In odd cycles RLIMIT_AS makes its next allocation fail.
+// runMemory takes memory away from the books process under traffic. In even cycles, the limit of a cgroup is lower than
+// its memory use, so the kernel kills it. In odd cycles, RLIMIT_AS makes its next allocation fail.
 func runMemory(ctx context.Context, l *Lab, p *Piece) error {
 	return memoryFault(ctx, l, p, func(t *trial, n int) (starved, error) {
 		if n%2 == 0 {
@@ -27,15 +27,16 @@ func runMemory(ctx context.Context, l *Lab, p *Piece) error {
 		if err := setAddressSpace(pid, 1<<20); err != nil {
 			return starved{}, fmt.Errorf("%w: prlimit: %w", ErrSkipped, err)
 		}
-		// A file that the process unmaps makes room below the limit, so the limit follows the size of the process.
+		// When the process unmaps a file, it gets room below the limit, so the limit has to follow the size of the
+		// process.
 		follow := func() { _ = setAddressSpace(pid, 0) } // fails when the process has ended
 		return starved{how: "RLIMIT_AS", again: follow, undo: func() {}}, nil
 	})
 }
 
-// runOOMGroup puts both processes into one cgroup of version 2 with memory.oom.group, so the kernel kills both at once, as in a
-// container. Version 1 does not have this. There, the fault memory and the kills of both processes in kill, crash and
-// term-kill are the closest proofs.
+// runOOMGroup puts both processes into one version 2 cgroup with memory.oom.group, so that the kernel kills both
+// together, as in a container. Version 1 does not have this. There, the fault memory and the kills of both processes in
+// kill, crash and term-kill are the closest proofs.
 func runOOMGroup(ctx context.Context, l *Lab, p *Piece) error {
 	return memoryFault(ctx, l, p, func(t *trial, _ int) (starved, error) {
 		s, err := t.inGroup(true, t.w.BooksPID(), t.w.PID())
@@ -47,9 +48,9 @@ func runOOMGroup(ctx context.Context, l *Lab, p *Piece) error {
 // starved describes how memory was taken away from the processes of a trial.
 type starved struct {
 	how   string
-	both  bool   // the traffic process dies together with the books process
-	again func() // called every second while they live; or nil
-	undo  func() // to be called when they have ended
+	both  bool   // whether the traffic process dies together with the books process
+	again func() // called every second while they are alive; may be nil
+	undo  func() // must be called when they have ended
 }
 
 func memoryFault(ctx context.Context, l *Lab, p *Piece, starve func(t *trial, n int) (starved, error)) error {
@@ -82,7 +83,7 @@ func takeMemory(ctx context.Context, t *trial, random *rand.Rand, starve func() 
 	}
 	failed, failErr := t.counted()
 	if s.both {
-		failed, failErr = 0, nil // requests in flight broke when both died
+		failed, failErr = 0, nil // requests in flight break when both processes die
 		if _, err := t.restart(ctx); err != nil {
 			return o, err
 		}

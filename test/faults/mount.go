@@ -13,7 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ext4Shutdown is EXT4_IOC_SHUTDOWN. The flag discards everything that was not synced, including the end of the journal.
+// ext4Shutdown is EXT4_IOC_SHUTDOWN. Its flag discards everything that was not synced, including the end of the
+// filesystem's journal.
 const (
 	ext4Shutdown      = 0x8004587d
 	ext4ShutdownNoLog = 2
@@ -64,7 +65,8 @@ func newTmpfs(dir string, mib int) (*volume, error) {
 
 func (v *volume) mount() error { return command("mount", "-o", "loop", v.image, v.at) }
 
-// cut cuts the filesystem's power: synced data is on the disk, everything else is lost, and every later access fails.
+// cut cuts the power of the filesystem: synced data is on the disk, everything else is lost, and every later access
+// fails.
 func (v *volume) cut() error {
 	f, err := os.Open(v.at)
 	if err != nil {
@@ -78,7 +80,7 @@ func (v *volume) cut() error {
 	return nil
 }
 
-// unmount unmounts the filesystem. It waits until nobody uses it.
+// unmount unmounts the filesystem. It waits until nobody is using it.
 func (v *volume) unmount() error {
 	var err error
 	for range 200 {
@@ -90,7 +92,7 @@ func (v *volume) unmount() error {
 	return fmt.Errorf("unmount %s: %w", v.at, err)
 }
 
-// remove unmounts and deletes.
+// remove unmounts the filesystem and deletes its files.
 func (v *volume) remove() error {
 	err := v.unmount()
 	if err == nil && v.image != "" {

@@ -13,9 +13,9 @@ import (
 type Fault struct {
 	Name  string
 	About string
-	Goal  int // cycles of a complete proof
-	Short int // cycles of the short form; 0 if the fault is not in it
-	Usual int // default number of cycles of a piece
+	Goal  int // number of cycles in a complete proof
+	Short int // number of cycles in the short form; 0 if the fault is not part of it
+	Usual int // default number of cycles in a piece
 	run   func(context.Context, *Lab, *Piece) error
 }
 
@@ -52,22 +52,23 @@ func All() []Fault {
 	}
 }
 
-// Piece is a run of cycles of one fault, and their result. First is the number of the first cycle: a resumed proof continues
-// where the last piece ended.
+// Piece is a run of cycles of one fault, with their result. First is the number of the first cycle: a resumed proof
+// continues where the last piece ended.
 type Piece struct {
 	Fault  string
 	Seed   uint64
 	First  int
-	Cycles int // wanted
+	Cycles int // number of cycles requested
 
-	Done    int // cycles that were made, including failed ones
+	Done    int // number of cycles that were run, including failed ones
 	Sum     Outcome
 	Took    time.Duration
 	Remark  string // additional information for the evidence
 	Problem error  // what does not hold, or why the fault was skipped
 }
 
-// Run makes the cycles until all are done, too many fail, or ctx ends. If ctx ends, the cycles that were made count.
+// Run runs cycles until all are done, too many have failed, or ctx ends. If ctx ends, the cycles that were completed
+// count.
 func (f Fault) Run(ctx context.Context, l *Lab, seed uint64, first, cycles int) *Piece {
 	p := &Piece{Fault: f.Name, Seed: seed, First: first, Cycles: cycles}
 	began := time.Now()
@@ -76,12 +77,12 @@ func (f Fault) Run(ctx context.Context, l *Lab, seed uint64, first, cycles int) 
 	return p
 }
 
-// each makes one trial per cycle.
+// each runs one trial per cycle.
 func (p *Piece) each(ctx context.Context, l *Lab, cycle func(random *rand.Rand, n int) (Outcome, error)) error {
 	return p.groups(ctx, l, 1, func(random *rand.Rand, first, _ int) (Outcome, error) { return cycle(random, first) })
 }
 
-// trials makes one trial per cycle, in a new folder with this environment.
+// trials runs one trial per cycle, in a new folder with this environment.
 func (p *Piece) trials(ctx context.Context, l *Lab, env []string, cycle func(t *trial, random *rand.Rand, n int) (Outcome, error)) error {
 	return p.each(ctx, l, func(random *rand.Rand, n int) (Outcome, error) {
 		t, err := l.newTrial(env...)
@@ -94,8 +95,8 @@ func (p *Piece) trials(ctx context.Context, l *Lab, env []string, cycle func(t *
 	})
 }
 
-// groups makes trials of up to size cycles each, and as many at the same time as the lab has jobs. They begin in the order of
-// their cycles. Done is the number of cycles up to the first gap.
+// groups runs trials of up to size cycles each, as many at the same time as the lab has jobs. They start in the order
+// of their cycles. Done is the number of cycles before the first gap.
 func (p *Piece) groups(ctx context.Context, l *Lab, size int, group func(random *rand.Rand, first, n int) (Outcome, error)) error {
 	g := &groupRun{made: map[int]int{}}
 	var jobs sync.WaitGroup
@@ -135,13 +136,13 @@ func (p *Piece) groups(ctx context.Context, l *Lab, size int, group func(random 
 // groupRun is shared by the jobs of one piece.
 type groupRun struct {
 	mu    sync.Mutex
-	taken int         // cycles that the jobs have taken
-	made  map[int]int // from the first cycle of each trial that was made to its number of cycles
+	taken int         // number of cycles that the jobs have taken
+	made  map[int]int // first cycle of each completed trial → its number of cycles
 	errs  []error
-	ended bool // no further trial begins
+	ended bool // whether no further trial may begin
 }
 
-// take returns the next trial; n is 0 if there is none.
+// take returns the next trial. n is 0 if there is none.
 func (g *groupRun) take(p *Piece, size int) (first, n int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -153,7 +154,7 @@ func (g *groupRun) take(p *Piece, size int) (first, n int) {
 	return first, n
 }
 
-// put stores the result of a trial, and reports whether the trial was made.
+// put stores the result of a trial, and reports whether the trial counts.
 func (g *groupRun) put(p *Piece, first, n int, o Outcome, err error, failures int) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -188,7 +189,7 @@ func (o *Outcome) add(other Outcome) {
 	o.Recovery = max(o.Recovery, other.Recovery)
 }
 
-// Record is the piece as a row of the evidence.
+// Record returns the piece as a row of the evidence table.
 func (p *Piece) Record(code string) Record {
 	return Record{
 		Fault: p.Fault, Cycles: p.Done, Requests: p.Sum.Requests, Lost: p.Sum.Lost, Doubled: p.Sum.Doubled, Failed: p.Sum.Failed,

@@ -16,12 +16,12 @@ import (
 	"github.com/wayside-proxy/wayside/internal/datadir"
 )
 
-// powerMiB is the size of the filesystem whose power is cut. All power cuts except those of runPowerInterval use spool.sync:
-// request, so a response that was received before the cut was acknowledged as durable and must be in the books. A response that
-// was received during the cut may be in the books.
+// powerMiB is the size of the filesystem whose power is cut. All power cuts except those of runPowerInterval use
+// spool.sync: request, so a response that was received before the cut was acknowledged as durable and must be in the
+// books. A response that was received during the cut may or may not be in the books.
 const powerMiB = 192
 
-// powerFault cuts the power of the filesystem with the data directory and the archive, in one phase.
+// powerFault cuts the power of the filesystem with the data directory and the archive, during one phase.
 func powerFault(phase string) func(context.Context, *Lab, *Piece) error {
 	return func(ctx context.Context, l *Lab, p *Piece) error {
 		return p.each(ctx, l, func(random *rand.Rand, _ int) (Outcome, error) {
@@ -45,8 +45,9 @@ func powerFault(phase string) func(context.Context, *Lab, *Piece) error {
 	}
 }
 
-// runPowerInterval cuts the power with spool.sync: interval, the default, while no books process runs. Responses that were
-// received before the queue's last commit began must be in the books. The note says how long before the cut that was.
+// runPowerInterval cuts the power with spool.sync: interval, the default, while no books process is running. Responses
+// that were received before the queue's last commit began must be in the books. The note says how long before the cut
+// that was.
 func runPowerInterval(ctx context.Context, l *Lab, p *Piece) error {
 	return p.each(ctx, l, func(random *rand.Rand, _ int) (Outcome, error) {
 		return l.onVolume(quietEnv, func(t *trial, disk *volume) (Outcome, error) {
@@ -60,7 +61,7 @@ func runPowerInterval(ctx context.Context, l *Lab, p *Piece) error {
 			sleep(ctx, time.Duration(random.IntN(150))*time.Millisecond)
 			t.durable = copyOf(&t.traffic.received)
 			began := time.Now()
-			if err := t.awaitCommits(ctx, 2); err != nil { // the first commit may have begun earlier, the second one cannot
+			if err := t.awaitCommits(ctx, 2); err != nil { // the first commit may have begun earlier, but the second cannot
 				return Outcome{}, err
 			}
 			window := time.Since(began)
@@ -72,7 +73,7 @@ func runPowerInterval(ctx context.Context, l *Lab, p *Piece) error {
 	})
 }
 
-// awaitCommits waits for n more commits of the queue. Without a books process every commit contains events.
+// awaitCommits waits for n more commits of the queue. Without a books process, every commit contains events.
 func (t *trial) awaitCommits(ctx context.Context, n uint64) error {
 	before, err := t.commits(ctx)
 	if err != nil {
@@ -100,7 +101,7 @@ func (t *trial) commits(ctx context.Context) (n uint64, err error) {
 	return n, nil
 }
 
-// onVolume makes a trial on its own filesystem.
+// onVolume runs a trial on its own filesystem.
 func (l *Lab) onVolume(env []string, cycle func(t *trial, disk *volume) (Outcome, error)) (Outcome, error) {
 	dir, err := l.trialDir()
 	if err != nil {
@@ -132,7 +133,7 @@ func (t *trial) powerCut(ctx context.Context, random *rand.Rand, disk *volume) (
 	if err := disk.cut(); err != nil {
 		return Outcome{}, err
 	}
-	sleep(ctx, time.Duration(random.IntN(50))*time.Millisecond) // meanwhile the processes run on a disk that fails
+	sleep(ctx, time.Duration(random.IntN(50))*time.Millisecond) // in the meantime the processes run on a failing disk
 	if err := t.killRun(); err != nil {
 		return Outcome{}, err
 	}
@@ -143,7 +144,7 @@ func (t *trial) powerCut(ctx context.Context, random *rand.Rand, disk *volume) (
 	if err != nil {
 		return Outcome{}, err
 	}
-	if t.traffic.cancel == nil { // the cut came before the traffic
+	if t.traffic.cancel == nil { // the cut came before the traffic started
 		t.startTraffic(ctx, 2000)
 	}
 	t.awaitTraffic(ctx, 500, 5*time.Second)
@@ -157,7 +158,8 @@ func (t *trial) powerCut(ctx context.Context, random *rand.Rand, disk *volume) (
 	return o, err
 }
 
-// nothingSetAside checks that no file looked damaged: each file of a new data directory is complete or missing.
+// nothingSetAside checks that no file looked damaged: each file of a new data directory must be either complete or
+// missing.
 func (t *trial) nothingSetAside() error {
 	entries, err := os.ReadDir(filepath.Join(t.dataDir, datadir.Quarantine))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -185,7 +187,7 @@ func (t *trial) enterPhase(ctx context.Context, random *rand.Rand, phase string)
 	t.startTraffic(ctx, 0)
 	t.awaitTraffic(ctx, 200+uint64(random.IntN(2000)), 10*time.Second)
 	if phase == "drain" {
-		// Make a backlog, and let the books process drain it at full speed.
+		// Build up a backlog, and let the books process drain it at full speed.
 		pause(t.w.BooksPID())
 		t.awaitTraffic(ctx, 10_000, 10*time.Second)
 		resume(t.w.BooksPID())

@@ -30,7 +30,7 @@ func resume(pid int) {
 	}
 }
 
-// blocksOf is the disk use of a file, in bytes.
+// blocksOf returns the disk usage of a file in bytes.
 func blocksOf(name string) uint64 {
 	var st unix.Stat_t
 	if unix.Stat(name, &st) != nil {

@@ -14,12 +14,13 @@ import (
 	"time"
 )
 
-// earlierPrefix is the beginning of the paths that are archived before the store is damaged.
+// earlierPrefix begins the paths that are archived before the store is damaged.
 const earlierPrefix = "/earlier"
 
-// runRefill damages the store in a random way under traffic. The store must be set aside, and the archive must fill the next one. In
-// every other cycle the books process is killed during this. GET /api/v1/paths must have exactly the same figures for the archived
-// responses as before. Every other response must be in the rows or be counted as lost.
+// runRefill damages the store in a random way under traffic. The store must be set aside, and the archive must refill
+// the next one. In every other cycle, the books process is killed during this. For the archived responses, GET
+// /api/v1/paths must return exactly the same figures as before. Every other response must be in the rows or be counted
+// as lost.
 func runRefill(ctx context.Context, l *Lab, p *Piece) error {
 	return p.trials(ctx, l, quietEnv, func(t *trial, random *rand.Rand, n int) (Outcome, error) {
 		t.lossy, t.killsRefill = true, n%2 == 1
@@ -95,7 +96,7 @@ func (t *trial) archiveEarlier(ctx context.Context, random *rand.Rand) (map[stri
 	return rows, err
 }
 
-// awaitRefilled waits until the store is filled again and a verification finds nothing.
+// awaitRefilled waits until the store has been refilled and a verification finds no problems.
 func (t *trial) awaitRefilled(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, settledTimeout)
 	defer cancel()
@@ -111,8 +112,8 @@ func (t *trial) awaitRefilled(ctx context.Context) error {
 	}
 }
 
-// rows returns the rows of GET /api/v1/paths for all hours, without the fields that depend on the current time, and the number of
-// responses in all rows.
+// rows returns the rows of GET /api/v1/paths for all hours, without the fields that depend on the current time, and the
+// total number of responses in them.
 func (t *trial) rows(ctx context.Context) (rows map[string]string, responses uint64, err error) {
 	body, err := t.w.Ask(ctx, http.MethodGet, "/api/v1/paths?from=-30d&limit=10000")
 	if err != nil {
@@ -205,12 +206,12 @@ func damageStore(random *rand.Rand, dir string) (string, error) {
 		return note("removed"), os.Remove(name)
 	case 1:
 		return note("truncated"), f.Truncate(at)
-	case 2: // the piece is zeros
+	case 2: // overwritten with zeros
 	case 3:
 		for i := range piece {
 			piece[i] = byte(random.Uint32())
 		}
-	case 4: // a copy of another piece of the file
+	case 4: // overwritten with another piece of the file
 		if _, err := f.ReadAt(piece, random.Int64N(size-int64(len(piece))+1)); err != nil {
 			return "", err
 		}

@@ -13,9 +13,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// runSeveral produces several random faults one after the other on one small filesystem under traffic. The recovery from one
-// fault may need something that another fault destroys. The ledger is not damaged: on a full disk it is the only place for
-// counts, so a damaged ledger, a full disk and a kill at once lose the count of drops (docs/GUARANTEES.md).
+// runSeveral produces several random faults, one after another, on one small filesystem under traffic, because the
+// recovery from one fault may need something that another fault destroys. The ledger is never damaged: on a full disk
+// it is the only place for counts, so a damaged ledger, a full disk and a kill together would lose the count of drops
+// (docs/GUARANTEES.md).
 func runSeveral(ctx context.Context, l *Lab, p *Piece) error {
 	return p.each(ctx, l, func(random *rand.Rand, n int) (Outcome, error) {
 		dir, err := l.trialDir()
@@ -43,7 +44,7 @@ func runSeveral(ctx context.Context, l *Lab, p *Piece) error {
 		_ = t.traffic.stop()
 		t.killAll()
 		if err != nil {
-			_ = os.CopyFS(filepath.Join(dir, "data"), os.DirFS(t.dataDir)) // the disk is removed
+			_ = os.CopyFS(filepath.Join(dir, "data"), os.DirFS(t.dataDir)) // copied because the disk will be removed
 		}
 		err = errors.Join(err, disk.remove())
 		t.end(err != nil)
@@ -56,10 +57,10 @@ type mixture struct {
 	*trial
 	disk   *volume
 	random *rand.Rand
-	made   []string // the faults so far, for the record
+	made   []string // the faults so far, for the report
 	kills  uint64   // kills of the traffic process, which break requests
-	full   bool     // the disk is full
-	broken bool     // a file was damaged
+	full   bool     // whether the disk is full
+	broken bool     // whether a file was damaged
 }
 
 // severalFaults is the number of faults in one trial.
@@ -84,7 +85,7 @@ func (m *mixture) run(ctx context.Context) (o Outcome, err error) {
 		return o, err
 	}
 	resume(m.w.BooksPID())
-	if m.broken { // damage to a file in use may be noticed only when the file is opened again
+	if m.broken { // damage to a file in use may go unnoticed until the file is reopened
 		m.kills++
 		m.killAll()
 		took, err := m.restart(ctx)
@@ -114,7 +115,7 @@ func (m *mixture) run(ctx context.Context) (o Outcome, err error) {
 	return o, errors.Join(err, failErr)
 }
 
-// fault produces one fault. If wayside had to be started again, it returns the time until wayside was ready.
+// fault produces one fault. If it made a restart of wayside necessary, fault returns the time until wayside was ready.
 func (m *mixture) fault(ctx context.Context) (took time.Duration, err error) {
 	note := func(format string, args ...any) { m.made = append(m.made, fmt.Sprintf(format, args...)) }
 	wait := func(most int) { sleep(ctx, time.Duration(m.random.IntN(most))*time.Millisecond) }
@@ -161,11 +162,11 @@ func (m *mixture) fault(ctx context.Context) (took time.Duration, err error) {
 	case 7, 8, 9:
 		kind := fileKinds[m.random.IntN(len(fileKinds)-4)] // not the archive, which is not read again
 		if kind == ledgerKind {
-			return 0, nil // on a full disk, the counts of drops are nowhere else
+			return 0, nil // on a full disk, the ledger is the only place for the counts of drops
 		}
 		done, err := m.damage(m.random, kind, m.random.IntN(2) == 0)
 		if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENOSPC) {
-			return 0, nil // the file was drained or compacted meanwhile, or the page was never written on a full disk
+			return 0, nil // the file was drained or compacted in the meantime, or the page was never written because the disk was full
 		}
 		m.broken = true
 		note("%s", done)

@@ -13,19 +13,19 @@ import (
 )
 
 const (
-	steadyPause = 5 * time.Second // between two kills
+	steadyPause = 5 * time.Second // time between two kills
 
-	// Bounds of the steady trial, about three times the usual use. The books process has a target of 32 MiB
-	// (collector.memory_bytes_max), the queue is empty within seconds after each kill, and the store contains the events that
-	// the last few jobs have not archived.
+	// Bounds of the steady trial, about three times the usual usage. The books process has a target of 32 MiB
+	// (collector.memory_bytes_max), the queue is empty within seconds of each kill, and the store contains the events
+	// that the last few jobs have not archived.
 	steadyRunBytesMax   = 96 << 20
 	steadyBooksBytesMax = 128 << 20
 	steadyDiskBytesMax  = 192 << 20
 )
 
-// runSteady sends traffic at full speed and kills the books process every five seconds, as often as the piece has cycles. The
-// traffic process stays the same. The memory of both processes and the disk use are sampled every second and must stay
-// bounded.
+// runSteady sends traffic at full speed and kills the books process every five seconds, as often as the piece has
+// cycles. The traffic process stays the same. The memory of both processes and the disk usage are sampled every second
+// and must stay bounded.
 func runSteady(ctx context.Context, l *Lab, p *Piece) error {
 	return p.groups(ctx, l, max(1, p.Cycles), func(_ *rand.Rand, _, n int) (Outcome, error) {
 		t, err := l.newTrial(steadyEnv...)
@@ -39,7 +39,7 @@ func runSteady(ctx context.Context, l *Lab, p *Piece) error {
 	})
 }
 
-// steadyEnv archives and deletes continuously, so nothing has to grow.
+// steadyEnv archives and deletes continuously, so that nothing has to grow.
 var steadyEnv = []string{
 	"WAYSIDE_ARCHIVE_SCHEDULE=@every 5s", "WAYSIDE_ARCHIVE_AFTER=0s", "WAYSIDE_RETENTION_SCHEDULE=@every 10s",
 	"WAYSIDE_RETENTION_EVENTS=0s", "WAYSIDE_DATA_FREE_MIN=0", "WAYSIDE_ARCHIVE_EXPIRE=0",
@@ -85,7 +85,7 @@ func runAtFullSpeed(ctx context.Context, t *trial, kills int) (o Outcome, err er
 	return o, errors.Join(err, failErr, most.beyond())
 }
 
-// usage is the largest use that was sampled, in bytes.
+// usage is the maximum usage among the samples, in bytes.
 type usage struct{ run, books, disk uint64 }
 
 func (u *usage) sample(t *trial) {
@@ -95,7 +95,7 @@ func (u *usage) sample(t *trial) {
 	u.disk = max(u.disk, sizeOf(filepath.Join(t.dataDir, "spool"))+sizeOf(filepath.Join(t.dataDir, "store")))
 }
 
-// beyond returns an error that names each exceeded bound.
+// beyond returns an error that names each bound that was exceeded.
 func (u *usage) beyond() error {
 	var errs []error
 	for _, c := range []struct {
@@ -113,11 +113,11 @@ func (u *usage) beyond() error {
 	return errors.Join(errs...)
 }
 
-// sizeOf is the disk use of the files below a folder, in bytes.
+// sizeOf returns the disk usage of the files below a folder in bytes.
 func sizeOf(dir string) (sum uint64) {
 	_ = filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
-			return nil //nolint:nilerr // the file was removed meanwhile
+			return nil //nolint:nilerr // the file was removed in the meantime
 		}
 		sum += blocksOf(name)
 		return nil

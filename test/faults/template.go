@@ -12,8 +12,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/load"
 )
 
-// template is the data directory of a killed wayside, with every kind of file, and the nonces that were sent to it. Trials of
-// damage begin with a copy, because making such a directory takes longer than the rest of the trial.
+// template is the data directory of a killed wayside, with every kind of file, and the nonces that were sent to it.
+// Damage trials begin with a copy, because creating such a directory takes longer than the rest of the trial.
 type template struct {
 	dir            string // the data directory
 	sent, received *load.Bitmap
@@ -21,18 +21,18 @@ type template struct {
 	next           uint64 // the first nonce that was not sent
 }
 
-// templateUses is the number of cycles that share a template. After that, another one is made with other choices.
+// templateUses is how many cycles share a template. After that, another one is created with other choices.
 const templateUses = 50
 
-// slot is a folder for one trial at a time, with its own template. A catalogue of an older format names the local archive by
-// its path, so a copy must have the path of its original.
+// slot is a folder for one trial at a time, with its own template. A catalogue in an older format names the local
+// archive by its path, so a copy must have the same path as its original.
 type slot struct {
 	dir  string
 	from *template
 	uses int
 }
 
-// takeSlot returns a free slot with a template. Return it with giveSlot.
+// takeSlot returns a free slot with a template. It must be returned with giveSlot.
 func (l *Lab) takeSlot(ctx context.Context, seed uint64, cycle int) (*slot, error) {
 	l.mu.Lock()
 	var s *slot
@@ -56,7 +56,7 @@ func (l *Lab) takeSlot(ctx context.Context, seed uint64, cycle int) (*slot, erro
 	return s, nil
 }
 
-// giveSlot frees a slot. If the directory of its last trial was kept, the slot is not used again.
+// giveSlot frees a slot. If the directory of its last trial was kept, the slot is not reused.
 func (l *Lab) giveSlot(s *slot) {
 	if _, err := os.Stat(s.dir); err == nil {
 		return
@@ -110,8 +110,9 @@ func (l *Lab) newTrialFrom(s *slot, env ...string) (*trial, error) {
 	return t, nil
 }
 
-// everyKindOfFile makes a data directory with archived events, tables, a memtable, and a queue and a journal with events, about
-// n responses in each. Both processes still run; the books process is stopped with SIGSTOP, so the backlog stays.
+// everyKindOfFile creates a data directory with archived events, tables, a memtable, and a queue and a journal with
+// events, with about n responses in each. Both processes are still running afterwards; the books process is stopped
+// with SIGSTOP, so that the backlog stays.
 func (t *trial) everyKindOfFile(ctx context.Context, n uint64) error {
 	if _, err := t.restart(ctx); err != nil {
 		return err
@@ -129,7 +130,7 @@ func (t *trial) everyKindOfFile(ctx context.Context, n uint64) error {
 	}
 	t.startTraffic(ctx, 6000)
 	t.awaitTraffic(ctx, n, 5*time.Second)
-	sleep(ctx, 300*time.Millisecond) // a part of it gets into the store
+	sleep(ctx, 300*time.Millisecond) // so that a part of it gets into the store
 	pause(t.w.BooksPID())
 	t.awaitTraffic(ctx, n, 5*time.Second)
 	return nil

@@ -15,10 +15,10 @@ const nonceStep = 1 << 22
 type traffic struct {
 	sent, received load.Bitmap
 	counters       load.Counters
-	report         load.Report // the sum of all runs that have ended
+	report         load.Report // sum of all runs that have ended
 	next           uint64      // the first nonce of the next run
-	step           uint64      // the largest number of requests of a run; 0 means nonceStep
-	prefix         string      // of the paths of the next run
+	step           uint64      // maximum number of requests in a run; 0 means nonceStep
+	prefix         string      // prefix of the paths in the next run
 
 	cancel context.CancelFunc
 	done   chan error

@@ -19,11 +19,11 @@ import (
 )
 
 const (
-	settledTimeout = 60 * time.Second // for settled books
-	connections    = 16               // of the clients
+	settledTimeout = 60 * time.Second // how long to wait for settled books
+	connections    = 16               // number of client connections
 )
 
-// busyEnv archives applied events within a second, and deletes archived events at once.
+// busyEnv archives applied events within a second, and deletes archived events immediately.
 var busyEnv = []string{
 	"WAYSIDE_ARCHIVE_SCHEDULE=@every 1s", "WAYSIDE_ARCHIVE_AFTER=0s",
 	"WAYSIDE_RETENTION_SCHEDULE=@every 1s", "WAYSIDE_RETENTION_EVENTS=0s", "WAYSIDE_DATA_FREE_MIN=0",
@@ -36,8 +36,8 @@ var quietEnv = []string{
 	"WAYSIDE_COLLECTOR_DRAIN_INTERVAL=100ms",
 }
 
-// trial is a data directory, a wayside on it, and the traffic through it. The faults in the other files are functions that
-// take a trial; its methods are the steps and checks that they share.
+// trial is a data directory, a wayside on it, and the traffic through it. The faults in the other files are functions
+// that take a trial. Its methods are the steps and checks that they share.
 type trial struct {
 	lab     *Lab
 	dir     string // the folder of the trial
@@ -47,22 +47,22 @@ type trial struct {
 	log     *e2e.LogBuffer
 	traffic traffic
 	durable *load.Bitmap // nonces that must be in the books; nil for everything that was received
-	// beforeCut contains the nonces that were received when the power was cut; nil without a power cut.
+	// beforeCut holds the nonces that had been received when the power was cut. It is nil if there was no power cut.
 	beforeCut *load.Bitmap
-	// orphaned is the longest time after the death of its parent until a books process ended.
+	// orphaned is the longest time that a books process took to end after its parent had died.
 	orphaned time.Duration
-	// settledTimeout is the longest wait for settled books; 0 for the default.
+	// settledTimeout is the maximum wait for settled books; 0 means the default.
 	settledTimeout time.Duration
 
-	lossy  bool       // losses are allowed if they are counted
-	only   string     // the only allowed reason of counted losses; empty for any
-	window bool       // responses that were not durable yet may be lost; they are counted as far as that is possible
+	lossy  bool       // whether losses are allowed if they are counted
+	only   string     // the only allowed reason for counted losses; empty allows any
+	window bool       // whether responses that were not durable yet may be lost; they are counted as far as possible
 	books  *e2e.Books // the contents of the archive at the audit
-	// refilled means that the store was set aside, so everything in the archive must come back from it.
+	// refilled says that the store was set aside, so everything in the archive must come back from it.
 	refilled    bool
-	killsRefill bool          // the books process is killed during the refill …
-	killAfter   time.Duration // … at this time after the start
-	exact       bool          // lossy, and nothing was killed: the missing responses are exactly the counted ones
+	killsRefill bool          // whether the books process is killed during the refill …
+	killAfter   time.Duration // … this long after the start
+	exact       bool          // with lossy: nothing was killed, so exactly the missing responses must be counted
 }
 
 // newTrial prepares a trial with its own folder. It starts nothing.
@@ -74,7 +74,7 @@ func (l *Lab) newTrial(env ...string) (*trial, error) {
 	return l.newTrialIn(dir, filepath.Join(dir, "data"), env...)
 }
 
-// newTrialIn does the same with a data directory in another place, such as another filesystem.
+// newTrialIn is like newTrial, with a data directory in another place, such as another filesystem.
 func (l *Lab) newTrialIn(dir, dataDir string, env ...string) (*trial, error) {
 	listen, err := e2e.FreeAddress()
 	if err != nil {
@@ -113,11 +113,11 @@ func (t *trial) restart(ctx context.Context) (time.Duration, error) {
 	return time.Since(began), err
 }
 
-// orphanWait is the longest time in which a books process must end after the death of its parent.
+// orphanWait is how long a books process may take to end after the death of its parent.
 const orphanWait = 20 * time.Second
 
-// killRun kills the traffic process, and waits until the books process has ended by itself. If it does not end, killRun makes
-// it write its stacks to the log, kills it, and returns an error.
+// killRun kills the traffic process and waits until the books process has ended by itself. If it does not end, killRun
+// makes it write its stacks to the log, kills it, and returns an error.
 func (t *trial) killRun() error {
 	books := t.w.BooksPID()
 	kill(t.w.PID())
@@ -153,7 +153,7 @@ func (t *trial) killAll() {
 	}
 }
 
-// awaitTraffic waits until n more responses were received, but not longer than limit.
+// awaitTraffic waits until n more responses have been received, but no longer than limit.
 func (t *trial) awaitTraffic(ctx context.Context, n uint64, limit time.Duration) {
 	want := t.traffic.counters.Received.Load() + n
 	deadline := time.Now().Add(limit)
@@ -175,16 +175,16 @@ type Outcome struct {
 	Received    uint64
 	Lost        uint64 // received (or durable), but neither in the books nor counted as lost
 	Doubled     uint64
-	Failed      uint64 // failed requests that are not a consequence of the fault
+	Failed      uint64 // failed requests that the fault does not explain
 	Dropped     uint64
 	Quarantined uint64
-	Window      uint64        // received before a power cut, not yet durable, and lost
-	Recovery    time.Duration // from the fault, or from the start after it, until wayside was ready
+	Window      uint64        // received before a power cut, but not yet durable, and lost
+	Recovery    time.Duration // time from the fault, or from the start after it, until wayside was ready
 	Note        string        // additional information
 }
 
-// audit ends the traffic, waits for settled books, archives everything, and makes all checks. The outcome is valid even if
-// there is an error, which says what does not hold.
+// audit ends the traffic, waits for settled books, archives everything, and makes all checks. The outcome is valid even
+// if there is an error. The error says what does not hold.
 func (t *trial) audit(ctx context.Context) (o Outcome, err error) {
 	if err := t.traffic.stop(); err != nil {
 		return o, err
@@ -257,7 +257,7 @@ func (t *trial) minutes(ctx context.Context, books *e2e.Books) error {
 	return nil
 }
 
-// verified makes the running wayside verify its data directory.
+// verified has the running wayside verify its data directory.
 func (t *trial) verified(ctx context.Context) error {
 	body, err := t.w.Ask(ctx, http.MethodPost, "/api/v1/verify")
 	if err != nil {
@@ -302,11 +302,11 @@ func (t *trial) compare(o *Outcome, a e2e.Accounting, books *e2e.Books) error {
 	} else {
 		o.Lost = lost
 		if counted > 0 && (!t.window || counted != a.Dropped["damaged"]) {
-			fail("%d drops (%v) and %d quarantined, none are allowed", o.Dropped, a.Dropped, o.Quarantined)
+			fail("%d drops (%v) and %d quarantined, but none are allowed", o.Dropped, a.Dropped, o.Quarantined)
 		}
 	}
 	if t.only != "" && counted != a.Dropped[t.only] {
-		fail("%d drops (%v) and %d quarantined, only %q is allowed", o.Dropped, a.Dropped, o.Quarantined, t.only)
+		fail("%d drops (%v) and %d quarantined, but only %q is allowed", o.Dropped, a.Dropped, o.Quarantined, t.only)
 	}
 	if a.Excluded > 0 || a.Responses > o.Requests {
 		fail("%d responses, %d of them excluded, but %d requests", a.Responses, a.Excluded, o.Requests)
@@ -335,7 +335,7 @@ func (t *trial) compare(o *Outcome, a e2e.Accounting, books *e2e.Books) error {
 	return errors.Join(errs...)
 }
 
-// failedBeyond counts the failed requests beyond the number that the fault may cause.
+// failedBeyond returns how many more requests have failed than the fault may cause.
 func (t *trial) failedBeyond(allowed uint64) (uint64, error) {
 	n := t.traffic.report.FailedTotal()
 	if n <= allowed {

@@ -16,10 +16,10 @@ import (
 	"time"
 )
 
-// tolerance is how far a beginning or an end of a run may be off: it is observed from outside.
+// tolerance is how imprecise the beginning or the end of a run may be, because it is observed from outside.
 const tolerance = time.Second
 
-// figures are the fields of the API's rows and points that are compared.
+// figures are those fields of the API's rows and points that are compared.
 type figures struct {
 	Count, Errors uint64
 	Rate, Seconds float64
@@ -60,7 +60,7 @@ func (p *proof) compareAll(ctx context.Context, ranges int) error {
 	return p.top(ctx)
 }
 
-// check compares figures of the time [from, to) with the recount of a path; "" for all.
+// check compares figures for the time [from, to) with the recount of a path, or of all paths if it is "".
 func (p *proof) check(where, path string, f figures, from, to time.Time) error {
 	p.checked++
 	var count, failed uint64
@@ -88,14 +88,14 @@ func (p *proof) check(where, path string, f figures, from, to time.Time) error {
 	return nil
 }
 
-// covered is the part of a range in which wayside ran, and the number of its beginnings and ends in the range or near it.
+// covered returns for how much of a range wayside was running, and how many runs began or ended in or near the range.
 func (p *proof) covered(from, to time.Time) (sum time.Duration, ends int) {
 	now := time.Now()
 	for _, l := range p.lives {
 		a, b := l.from, l.to
 		if b.IsZero() {
 			b = now
-			ends++ // the response is a moment old
+			ends++ // the response may be a moment old
 		}
 		for _, at := range []time.Time{l.from, l.to} {
 			if at.After(from.Add(-tolerance)) && at.Before(to.Add(tolerance)) {
@@ -133,7 +133,7 @@ func (p *proof) table(ctx context.Context, q url.Values) error {
 		sum += row.Count
 	}
 	if sum != a.Totals.Count {
-		return fmt.Errorf("%s: the rows add up to %d, the totals are %d", where, sum, a.Totals.Count)
+		return fmt.Errorf("%s: the rows add up to %d, but the totals are %d", where, sum, a.Totals.Count)
 	}
 	return p.table2(ctx, where, a.From, a.To)
 }
@@ -210,7 +210,7 @@ func parse(field func(string) string) (f figures, err error) {
 	return f, nil
 }
 
-// top compares the requests in the table of wayside top with those of the last sixty minutes.
+// top compares the numbers of requests in the table of wayside top with those of the last sixty minutes.
 func (p *proof) top(ctx context.Context) error {
 	out, err := exec.CommandContext(ctx, p.w.Binary, "top", "--window", "1h", "--data", p.w.DataDir).Output()
 	if err != nil {
@@ -220,7 +220,7 @@ func (p *proof) top(ctx context.Context) error {
 	at := -1
 	for i, name := range strings.Fields(lines[0]) {
 		if strings.HasSuffix(name, "REQUESTS") {
-			at = i - len(strings.Fields(lines[0])) // from the end: columns before it contain spaces
+			at = i - len(strings.Fields(lines[0])) // counted from the end, because earlier columns contain spaces
 		}
 	}
 	if at >= 0 || len(lines) < 2 {

@@ -1,6 +1,7 @@
-// Command figures proves that the figures of wayside agree with its archive: it sends traffic through the real binary, kills it, stops it, and
-// leaves gaps, and then compares counts, errors, covered seconds and rates of random ranges and steps, from the API as JSON and as CSV and from
-// wayside top, with a recount of the archive and with its own record of when wayside ran.
+// Command figures proves that wayside's figures agree with its archive. It sends traffic through the real binary, kills
+// and stops it, and leaves gaps. Then it takes counts, errors, covered seconds and rates of random ranges and steps
+// from the API (as JSON and as CSV) and from wayside top, and compares them with a recount of the archive and with its
+// own record of when wayside was running.
 //
 //	go run ./test/figures [-ranges 200] [-seconds 150]
 package main
@@ -26,7 +27,7 @@ import (
 func main() {
 	ranges := flag.Int("ranges", 200, "random ranges to compare")
 	seconds := flag.Int("seconds", 150, "length of the traffic, gaps included")
-	seed := flag.Uint64("seed", uint64(time.Now().UnixNano()), "of the random numbers")
+	seed := flag.Uint64("seed", uint64(time.Now().UnixNano()), "seed of the random numbers")
 	flag.Parse()
 	if err := run(context.Background(), *ranges, *seconds, *seed); err != nil {
 		fmt.Fprintln(os.Stderr, "figures:", err)
@@ -34,7 +35,7 @@ func main() {
 	}
 }
 
-// life is a time in which wayside ran. Its ends are known to within the tolerance.
+// life is a time during which wayside was running. Its ends are known to within the tolerance.
 type life struct{ from, to time.Time }
 
 // proof is one run of the command.
@@ -92,7 +93,7 @@ func run(ctx context.Context, ranges, seconds int, seed uint64) error {
 	return nil
 }
 
-// startOrigin answers /fail/… with 500 and everything else with 200.
+// startOrigin starts an origin that answers /fail/… with 500 and everything else with 200.
 func startOrigin() (url string, stop func(), err error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -108,7 +109,8 @@ func startOrigin() (url string, stop func(), err error) {
 	return "http://" + ln.Addr().String(), func() { _ = server.Close() }, nil
 }
 
-// traffic sends requests all the time, and meanwhile kills and stops wayside and its books process at random. In the end wayside runs.
+// traffic sends requests all the time, and kills and stops wayside and its books process at random. At the end, wayside
+// is running.
 func (p *proof) traffic(ctx context.Context, length time.Duration) error {
 	if err := p.start(ctx); err != nil {
 		return err

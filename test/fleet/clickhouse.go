@@ -11,12 +11,12 @@ import (
 	"github.com/wayside-proxy/wayside/internal/fleet"
 )
 
-// clickHouse is ClickHouse in a process of its own (chdb), with the tables of wayside fleet sql.
+// clickHouse is ClickHouse running inside a process (chdb), with the tables of wayside fleet sql.
 type clickHouse struct {
 	*engine
-	keeper  *keeper // nil: not installed
+	keeper  *keeper // nil if it is not installed
 	bucket  string
-	key     string // access key and secret, as the named collection takes them
+	key     string // access key and secret, in the syntax of the named collection
 	version string
 }
 
@@ -42,9 +42,9 @@ func newClickHouse(p *proof) (*clickHouse, error) {
 	return c, c.runPart("schema")
 }
 
-// open starts a session with a folder. With grants, the user of the session has only these rights.
+// open starts a session in a folder. If grants are given, the session's user has only these rights.
 func (c *clickHouse) open(folder string, grants []string) error {
-	text := "<clickhouse><tcp_port>9000</tcp_port>" // so that Distributed tables know the only server as this one
+	text := "<clickhouse><tcp_port>9000</tcp_port>" // so that Distributed tables recognise the only server as this one
 	if c.keeper != nil {
 		text += fmt.Sprintf("<zookeeper><node><host>127.0.0.1</host><port>%s</port></node></zookeeper>", c.keeper.port)
 	}
@@ -78,10 +78,11 @@ func (c *clickHouse) close() {
 	}
 }
 
-// needsServer are statements that ClickHouse in process has no storage for: roles. Their grammar is checked.
+// needsServer matches statements about roles, for which ClickHouse has no storage when it runs inside a process. Only
+// their grammar is checked.
 var needsServer = regexp.MustCompile(`^(CREATE ROLE|GRANT)`)
 
-// runPart runs a part of the set-up. The access keys are added to the named collection, as its comment says.
+// runPart runs a part of the setup. It adds the access keys to the named collection, as the comment there says.
 func (c *clickHouse) runPart(part string) error {
 	text, err := fleet.Setup(fleet.Options{Engine: fleet.ClickHouse, Bucket: c.bucket, Part: part})
 	if err != nil {
@@ -107,8 +108,9 @@ func (c *clickHouse) setUp(text string) error {
 
 func (c *clickHouse) ingest() error { return c.runPart("ingest") }
 
-// ingestEveryWay ingests the bucket into empty tables: interrupted at growing distances until it is complete, and then read again from the
-// beginning while S3Queue reads all of it too. whole is how long one ingestion takes.
+// ingestEveryWay ingests the bucket into empty tables. It interrupts the ingestion at increasing intervals until it is
+// complete, and then reads everything again from the beginning while S3Queue reads all of it too. whole is how long one
+// ingestion takes.
 func (c *clickHouse) ingestEveryWay(p *proof, whole time.Duration, worst *float64) (ways string, err error) {
 	for _, table := range []string{"statistics", "objects", "events", "ingested"} {
 		if _, err := c.query("TRUNCATE TABLE wayside." + table); err != nil {
@@ -135,10 +137,10 @@ func (c *clickHouse) ingestEveryWay(p *proof, whole time.Duration, worst *float6
 			}
 		}
 	}
-	if err := c.ingest(); err != nil { // the rest, or nothing
+	if err := c.ingest(); err != nil { // ingests the rest, if there is any
 		return "", err
 	}
-	if err := p.compareAll(c.engine, worst); err != nil { // before anything is read again
+	if err := p.compareAll(c.engine, worst); err != nil { // compare before anything is read again
 		return "", fmt.Errorf("after %d interruptions: %w", kills, err)
 	}
 	ways = fmt.Sprintf("by schedule, with %d kill -9 of ClickHouse in between", kills)
@@ -148,7 +150,7 @@ func (c *clickHouse) ingestEveryWay(p *proof, whole time.Duration, worst *float6
 	if err := c.runPart("queue"); err != nil {
 		return "", err
 	}
-	if err := c.again(); err != nil { // while the queues work
+	if err := c.again(); err != nil { // at the same time as the queues
 		return "", err
 	}
 	return ways + ", and all of it again by S3Queue and by schedule at the same time", c.awaitQueue()

@@ -28,7 +28,7 @@ func (p *proof) ask(e *engine, name string, o fleet.Options) ([]row, error) {
 	return rows, nil
 }
 
-// compareGaps compares the completeness with the objects that were taken away.
+// compareGaps compares the reported completeness with the objects that were taken away.
 func (p *proof) compareGaps(e *engine, gaps []gap) error {
 	rows, err := p.ask(e, "completeness", fleet.Options{})
 	if err != nil {
@@ -45,7 +45,7 @@ func (p *proof) compareGaps(e *engine, gaps []gap) error {
 			return fmt.Errorf("%s: completeness of %v: left %d, want %d", e.name, r, left, g.numbers)
 		}
 		if g.numbers > 0 && (r.text("instance") != g.instance || !strings.Contains(r.text("gaps"), g.text)) {
-			return fmt.Errorf("%s: completeness names %v, want numbers %s of %s", e.name, r, g.text, g.instance)
+			return fmt.Errorf("%s: completeness reports %v, want numbers %s of %s", e.name, r, g.text, g.instance)
 		}
 	}
 	if len(want) > 0 {
@@ -82,7 +82,7 @@ func (p *proof) compareAll(e *engine, worst *float64) error {
 	return p.others(e)
 }
 
-// equal compares a column with the wanted figures. Figures of 0 need no row.
+// equal compares a column with the expected figures. A figure of 0 needs no row.
 func equal(rows []row, key []string, column string, want map[string]uint64) error {
 	rest := maps.Clone(want)
 	for _, r := range rows {
@@ -92,22 +92,23 @@ func equal(rows []row, key []string, column string, want map[string]uint64) erro
 		}
 		name := strings.Join(parts, " ")
 		if got := r.number(column); got != rest[name] || got == 0 {
-			return fmt.Errorf("%s: the engine has %d, the instances %d", name, got, want[name])
+			return fmt.Errorf("%s: the engine has %d, but the instances %d", name, got, want[name])
 		}
 		delete(rest, name)
 	}
 	for name, n := range rest {
 		if n > 0 {
-			return fmt.Errorf("%s: the engine has nothing, the instances %d", name, n)
+			return fmt.Errorf("%s: the engine has nothing, but the instances %d", name, n)
 		}
 	}
 	return nil
 }
 
-// percentMax is the error of the sketch, and half a microsecond from rounding.
+// percentMax is the error of the sketch plus half a microsecond of rounding.
 const percentMax = 0.011
 
-// comparePercentiles compares with the exact percentiles of all events: by path over all instances of a service.
+// comparePercentiles compares percentiles by path, over all instances of a service, with the exact percentiles of all
+// events.
 func (p *proof) comparePercentiles(e *engine, worst *float64) error {
 	rows, err := p.ask(e, "percentiles", fleet.Options{})
 	if err != nil {
@@ -127,14 +128,14 @@ func (p *proof) comparePercentiles(e *engine, worst *float64) error {
 			off := math.Max(math.Abs(got-exact)-0.5, 0) / math.Max(exact, 1)
 			*worst = max(*worst, off)
 			if off > percentMax {
-				return fmt.Errorf("%s: %s of %s is %.0f, exactly %.0f", e.name, column, key, got, exact)
+				return fmt.Errorf("%s: %s of %s is %.0f, but the exact value is %.0f", e.name, column, key, got, exact)
 			}
 		}
 	}
 	return nil
 }
 
-// others runs the queries that were not compared yet, with filters, and checks what can be known of them.
+// others runs the queries that were not compared yet, with filters, and checks what is known about their results.
 func (p *proof) others(e *engine) error {
 	queries, err := fleet.Queries(e.name)
 	if err != nil {

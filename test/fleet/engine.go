@@ -15,10 +15,10 @@ import (
 	"strings"
 )
 
-// engine is a session of a database, in a process of Node.js that can be killed. Not for concurrent use.
+// engine is a session of a database in a Node.js process, which can be killed. It is not safe for concurrent use.
 type engine struct {
 	name   string
-	script string // its folder needs npm ci first
+	script string // npm ci must have been run in its folder
 	args   []string
 	cmd    *exec.Cmd
 	in     io.WriteCloser
@@ -41,7 +41,7 @@ func (r row) number(name string) uint64 {
 	return 0
 }
 
-// answer is a line of the script.
+// answer is one line of the script's output.
 type answer struct {
 	Rows  []row  `json:"rows"`
 	Error string `json:"error"`
@@ -68,7 +68,7 @@ func (e *engine) start() error {
 	return nil
 }
 
-// kill ends the process at once, whatever it does. The session can be started again.
+// kill ends the process immediately, whatever it is doing. The session can be restarted.
 func (e *engine) kill() {
 	_ = e.cmd.Process.Kill()
 	_ = e.cmd.Wait()
@@ -105,7 +105,7 @@ func (e *engine) query(sql string) ([]row, error) {
 	return a.Rows, nil
 }
 
-// script runs statements that are separated by semicolons at the end of a line.
+// run runs statements that are separated by semicolons at the end of a line.
 func (e *engine) run(text string) error {
 	for _, sql := range statements(text) {
 		if _, err := e.query(sql); err != nil {

@@ -17,13 +17,13 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// generator makes the day of many instances with the real store and the real uploader, whose clock it sets.
+// generator generates a day of many instances with the real store and the real uploader, whose clock it sets.
 type generator struct {
 	dir      string
 	target   uploader.Target
 	services int
-	perHour  int // responses of an instance in an hour
-	paths    int // of a service
+	perHour  int // number of responses of an instance in an hour
+	paths    int // number of paths of a service
 	day      time.Time
 }
 
@@ -33,7 +33,7 @@ type made struct {
 	took                        time.Duration
 }
 
-// generate makes the instances [from, to).
+// generate generates the instances [from, to).
 func (g *generator) generate(ctx context.Context, from, to int) (made, error) {
 	began := time.Now()
 	next := make(chan int, to-from)
@@ -68,7 +68,8 @@ func (g *generator) generate(ctx context.Context, from, to int) (made, error) {
 	return sum, first
 }
 
-// instance makes the day of one instance: it applies the events of each hour and archives the hour when it is over.
+// instance generates the day of one instance: it applies the events of each hour, and archives the hour when it has
+// ended.
 func (g *generator) instance(ctx context.Context, number int) (m made, err error) {
 	dir := filepath.Join(g.dir, fmt.Sprintf("instance-%d", number))
 	defer func() { _ = os.RemoveAll(dir) }()
@@ -121,7 +122,7 @@ func (g *generator) instance(ctx context.Context, number int) (m made, err error
 	return m, nil
 }
 
-// epochOf is a version 7 UUID of a moment.
+// epochOf returns a version 7 UUID for a time.
 func epochOf(t time.Time, number uint64) (id uuid.UUID) {
 	ms := uint64(t.UnixMilli())
 	for i := range 6 {
@@ -134,7 +135,7 @@ func epochOf(t time.Time, number uint64) (id uuid.UUID) {
 	return id
 }
 
-// fill makes one response.
+// fill fills in one response.
 func fill(it *store.Item, r *rand.Rand, routes *rand.Zipf, service int, seq uint64, at time.Time) {
 	route := routes.Uint64()
 	host := fmt.Sprintf("service-%02d.example", service)

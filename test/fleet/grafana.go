@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// grafanaPanels runs the SQL of every panel of the dashboard, with Grafana's macros replaced as its plugin replaces them, and compares the
-// responses with those of the instances.
+// grafanaPanels runs the SQL of every panel of the dashboard, after replacing Grafana's macros as its plugin does, and
+// compares the results with the figures of the instances.
 func (p *proof) grafanaPanels(e *engine) error {
 	text, err := os.ReadFile("configs/grafana-fleet.json")
 	if err != nil {
@@ -73,7 +73,7 @@ func (p *proof) grafanaPanels(e *engine) error {
 		}
 	}
 	if len(d.Panels) < 10 {
-		return errors.New("the dashboard has lost panels")
+		return errors.New("the dashboard lacks panels")
 	}
 	return nil
 }

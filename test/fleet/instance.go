@@ -18,17 +18,17 @@ import (
 	"github.com/wayside-proxy/wayside/test/e2e"
 )
 
-// life is what happens to an instance while it serves.
+// life says what happens to an instance while it is serving.
 type life int
 
 const (
 	plain   life = iota
-	restart      // stopped by SIGTERM and started again
+	restart      // stopped by SIGTERM and restarted
 	killed       // kill -9 of the traffic process, which takes the books process with it
 	noBooks      // kill -9 of the books process
-	full         // without a books process until the spool is full; then killed, and started with one
+	full         // runs without a books process until the spool is full, is then killed, and is restarted with one
 	bursts       // three bursts, each archived before the next begins: several objects
-	lives        // number of lives
+	lives        // the number of values
 )
 
 var lifeNames = [...]string{"plain", "restarted", "killed", "books killed", "spool full", "several objects"}
@@ -41,12 +41,12 @@ type instance struct {
 	life     life
 	requests int
 
-	// Its own figures, before it stops.
+	// The instance's own figures before it stops.
 	accounting e2e.Accounting
 	paths      map[pathName]*pathFigures
 }
 
-// smallSpool has room for about a megabyte of events.
+// smallSpool limits the spool to about a megabyte of events.
 var smallSpool = []string{"WAYSIDE_SPOOL_BYTES_MAX=1MiB", "WAYSIDE_SPOOL_SEGMENT_BYTES=64KiB", "WAYSIDE_SPOOL_SEGMENTS=2"}
 
 // pathName names a row of the statistics within a service.
@@ -78,13 +78,13 @@ func application() (address string, stop func(), err error) {
 	return l.Addr().String(), func() { _ = server.Close() }, nil
 }
 
-// fleetRun has what all instances share.
+// fleetRun is what all instances share.
 type fleetRun struct {
 	dir, binary, upstream, archive string
 	env                            []string
 }
 
-// serve runs an instance from its start to its end. At the end everything is in the bucket.
+// serve runs an instance from its start to its end. Afterwards everything is in the bucket.
 func (f *fleetRun) serve(ctx context.Context, in *instance) (err error) {
 	listen, err := e2e.FreeAddress()
 	if err != nil {
@@ -118,7 +118,7 @@ func (f *fleetRun) serve(ctx context.Context, in *instance) (err error) {
 	return w.Stop(time.Minute)
 }
 
-// live sends the instance's requests, with the events of its life between them.
+// live sends the instance's requests, and in between makes happen what its life prescribes.
 func (f *fleetRun) live(ctx context.Context, w *e2e.Wayside, in *instance) error {
 	r := rand.New(rand.NewPCG(uint64(in.number), 7))
 	client := &http.Client{Transport: &http.Transport{}}
@@ -193,7 +193,8 @@ func (f *fleetRun) archived(ctx context.Context, w *e2e.Wayside) error {
 	}
 }
 
-// send sends n requests. A request that fails was cut off by a kill, which is no fault here: the figures of the instance count.
+// send sends n requests. A request that fails was cut off by a kill, which is not an error here, because the instance's
+// own figures count.
 func (in *instance) send(ctx context.Context, client *http.Client, address string, r *rand.Rand, n int, long string) error {
 	for range n {
 		method, path, status := "GET", fmt.Sprintf("/users/%d", r.IntN(100_000)), 200
@@ -231,7 +232,7 @@ func (in *instance) send(ctx context.Context, client *http.Client, address strin
 	return nil
 }
 
-// ownPaths are the figures of all paths that the instance itself reports.
+// ownPaths returns the figures that the instance itself reports for all paths.
 func ownPaths(ctx context.Context, w *e2e.Wayside) (map[pathName]*pathFigures, error) {
 	body, err := w.Ask(ctx, http.MethodGet, "/api/v1/paths?from=-48h&limit=1000")
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/wayside-proxy/wayside/test/e2e"
 )
 
-// keeper is a ZooKeeper of Debian's package, which S3Queue and replicated tables need.
+// keeper is a ZooKeeper from Debian's package, which S3Queue and replicated tables need.
 type keeper struct {
 	cmd  *exec.Cmd
 	port string

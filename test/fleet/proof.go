@@ -31,7 +31,7 @@ type proof struct {
 	objects            map[string][]uploader.Object // by epoch, ascending
 }
 
-// expect adds up the instances' own figures, and reads the latencies of all events from the bucket without SQL.
+// expect adds up the instances' own figures, and reads the latencies of all events from the bucket without using SQL.
 func (p *proof) expect(ctx context.Context) error {
 	p.status, p.perInstance, p.drops = map[string]uint64{}, map[string]uint64{}, map[string]uint64{}
 	p.latencies, p.objects = map[string][]uint64{}, map[string][]uploader.Object{}
@@ -91,7 +91,7 @@ type gap struct {
 	text            string // first and last missing number
 }
 
-// takeAway moves objects out of the bucket that are not the last of their epoch, and returns the gaps that this makes.
+// takeAway moves objects out of the bucket, but never the last of an epoch, and returns the resulting gaps.
 func (p *proof) takeAway() (gaps []gap, putBack func() error, err error) {
 	var moved [][2]string
 	for _, epoch := range slices.Sorted(maps.Keys(p.objects)) {
@@ -99,7 +99,7 @@ func (p *proof) takeAway() (gaps []gap, putBack func() error, err error) {
 		if len(objects) < 3 || len(gaps) == 7 {
 			continue
 		}
-		o := objects[len(gaps)%(len(objects)-1)] // the first, the second, …
+		o := objects[len(gaps)%(len(objects)-1)] // the first, then the second, …
 		for _, key := range []string{o.Key, uploader.StatsKey(o.Key)} {
 			file := p.server.ObjectPath("books/" + key)
 			aside := filepath.Join(p.dir, "aside", key)
@@ -174,7 +174,8 @@ func (p *proof) run() (string, error) {
 		p.describe(), click.version, 100*worst, len(gaps), ways), nil
 }
 
-// startDuckDB starts DuckDB with views of the bucket's files: the S3 server keeps each object as a file.
+// startDuckDB starts DuckDB with views of the bucket's files, which works because the S3 server stores each object as a
+// file.
 func (p *proof) startDuckDB() (*engine, error) {
 	setup, err := fleet.Setup(fleet.Options{Engine: fleet.DuckDB, Bucket: p.server.ObjectPath("books")})
 	if err != nil {
@@ -191,7 +192,7 @@ func (p *proof) startDuckDB() (*engine, error) {
 	return duck, nil
 }
 
-// describe says what the fleet was.
+// describe describes the fleet.
 func (p *proof) describe() string {
 	counted := map[life]int{}
 	for _, in := range p.instances {

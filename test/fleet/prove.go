@@ -15,7 +15,7 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// prove runs the fleet and compares what the engines say with what the instances said.
+// prove runs the fleet and compares the results of the engines with the figures of the instances.
 func prove(ctx context.Context, flags *flag.FlagSet, args []string) (string, error) {
 	n := flags.Int("instances", 200, "instances")
 	services := flags.Int("services", 5, "services")

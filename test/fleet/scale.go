@@ -13,17 +13,17 @@ import (
 	"github.com/wayside-proxy/wayside/internal/fleet"
 )
 
-// level is what was measured with a number of instances in the bucket.
+// level is what was measured with a certain number of instances in the bucket.
 type level struct {
 	instances int
 	made      made
-	ingested  map[string]float64 // seconds, by part
+	ingested  map[string]float64 // seconds of ingestion by part
 	tableMB   float64
-	rows      map[string]uint64 // of the tables
+	rows      map[string]uint64 // number of rows by table
 	queries   map[string]time.Duration
 }
 
-// scale makes 10, 100 and 1,000 instances, ingests them, and measures the questions at each level.
+// scale generates 10, 100 and 1,000 instances, ingests them, and measures the queries at each level.
 func scale(ctx context.Context, flags *flag.FlagSet, args []string) (string, error) {
 	n := flags.Int("instances", 1000, "instances at the last level; the levels before have a tenth and a hundredth")
 	services := flags.Int("services", 40, "services")
@@ -71,7 +71,7 @@ func scale(ctx context.Context, flags *flag.FlagSet, args []string) (string, err
 		last.rows["events"], last.queries["top-paths"].Round(time.Millisecond), last.queries["completeness"].Round(time.Millisecond)), err
 }
 
-// measure ingests what is new in the bucket, and asks every question three times.
+// measure ingests what is new in the bucket, and runs every query three times.
 func (p *proof) measure(c *clickHouse, l *level, day time.Time) error {
 	l.ingested, l.rows, l.queries = map[string]float64{}, map[string]uint64{}, map[string]time.Duration{}
 	text, err := fleet.Setup(fleet.Options{Engine: fleet.ClickHouse, Bucket: c.bucket, Part: "ingest"})
@@ -126,7 +126,7 @@ func (p *proof) measure(c *clickHouse, l *level, day time.Time) error {
 	return nil
 }
 
-// scaleTables writes the levels side by side.
+// scaleTables formats the levels side by side.
 func scaleTables(levels []level, perHour, services int, version string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d services, 100 paths each, %d responses an hour on each instance, one day; ClickHouse %s in process; %s, two cores\n"+

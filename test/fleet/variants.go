@@ -13,7 +13,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/fleet"
 )
 
-// roles runs what a role is for with no other rights than those that the set-up grants it, and what it must not be able to do.
+// roles runs what each role is meant for, with only the rights that the setup grants it, and then what it must not be
+// able to do.
 func (c *clickHouse) roles(p *proof) error {
 	text, err := fleet.Setup(fleet.Options{Engine: fleet.ClickHouse, Bucket: c.bucket, Part: "schema"})
 	if err != nil {
@@ -59,9 +60,9 @@ var (
 	replicated = regexp.MustCompile(`Replicated(\w+)\([^)]*\)`)
 )
 
-// cluster checks the set-up for a cluster. The grammar of all statements as they are printed; the replicated tables by creating them with
-// ZooKeeper; then, on one server with plain tables below the distributed ones, ingestion and every query. Several servers and ON CLUSTER
-// itself need ClickHouse servers, which do not exist in process.
+// cluster checks the setup for a cluster: the grammar of all statements as they are printed; the replicated tables, by
+// creating them with ZooKeeper; and, on one server with plain tables below the distributed ones, ingestion and every
+// query. Several servers, and ON CLUSTER itself, require real ClickHouse servers, which cannot run inside a process.
 func (c *clickHouse) cluster(p *proof, worst *float64) error {
 	text, err := fleet.Setup(fleet.Options{Engine: fleet.ClickHouse, Bucket: c.bucket, Cluster: "fleet"})
 	if err != nil {
@@ -96,7 +97,7 @@ func (c *clickHouse) cluster(p *proof, worst *float64) error {
 	if err := c.setUp(replicated.ReplaceAllString(schema, "$1")); err != nil {
 		return err
 	}
-	for range 2 { // the second time from the beginning
+	for range 2 { // the second time starts from the beginning
 		if _, err := c.query("TRUNCATE TABLE wayside.ingested_local"); err != nil {
 			return err
 		}
@@ -107,7 +108,7 @@ func (c *clickHouse) cluster(p *proof, worst *float64) error {
 	return p.compareAll(c.engine, worst)
 }
 
-// athenaGrammar checks the statements for Athena: queries by Trino's grammar, tables by Hive's.
+// athenaGrammar checks the statements for Athena: queries with Trino's grammar, tables with Hive's.
 func athenaGrammar() error {
 	type statement struct {
 		Grammar string `json:"grammar"`
@@ -117,7 +118,7 @@ func athenaGrammar() error {
 	if err != nil {
 		return err
 	}
-	all := []statement{{"trino", "SELECT FROM WHERE;"}} // the check itself is checked
+	all := []statement{{"trino", "SELECT FROM WHERE;"}} // makes sure that the check can fail
 	for _, sql := range statements(text) {
 		all = append(all, statement{"hive", sql + ";"})
 	}

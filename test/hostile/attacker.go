@@ -19,7 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// target is the configuration of the attacking process.
+// target tells the attacking process what to attack.
 type target struct {
 	Traffic, Probes, Admin string // addresses
 	Books                  int    // process ID
@@ -27,34 +27,35 @@ type target struct {
 	Attacks                []string
 }
 
-// tally contains the figures that the attacking process reports once a second.
+// tally holds the figures that the attacking process reports once a second.
 type tally struct {
 	Held   int64 // current number of connections
 	Opened int64
 	Failed int64 // failed attempts to open a connection
-	Ended  int64 // connections that the other side ended
+	Ended  int64 // connections that the other side closed
 }
 
 // attacker runs one attack in the attacking process.
 type attacker struct {
 	target
-	index int // of the attack, which gives it its own addresses
+	index int // index of the attack, which gives it its own addresses
 	*shared
 }
 
 // shared is shared by the attacks of a process.
 type shared struct {
-	dials                        <-chan time.Time // limits the rate of all attacks: they hold connections, and must not use up the processor
+	dials                        <-chan time.Time // limits the rate of all attacks together: they should hold connections, not use up the CPU
 	held, opened, failed, closed atomic.Int64
 }
 
 const (
 	dialsPerSecond = 1000
-	reopenAfter    = 2 * time.Second // until a connection that the other side ended is opened again
-	checkEvery     = 2 * time.Second // between two checks whether the other side has ended a connection
+	reopenAfter    = 2 * time.Second // time until a connection that the other side closed is reopened
+	checkEvery     = 2 * time.Second // time between two checks whether the other side has closed a connection
 )
 
-// runAttacker is the attacking process: it reads its target, and attacks until its standard input ends.
+// runAttacker is the main function of the attacking process: it reads its target, and attacks until its standard input
+// ends.
 func runAttacker(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -106,7 +107,7 @@ func setNice(nice int) {
 	}
 }
 
-// address is the i-th of n source addresses of this attack.
+// address returns the i-th of n source addresses of this attack.
 func (a *attacker) address(i, n int) *net.TCPAddr {
 	i %= n
 	return &net.TCPAddr{IP: net.IPv4(127, byte(10+a.index), byte(i/250), byte(1+i%250))}
@@ -131,17 +132,18 @@ func (a *attacker) dial(ctx context.Context, addr string, from *net.TCPAddr, sma
 		return nil, err
 	}
 	a.opened.Add(1)
-	return conn.(*net.TCPConn), nil //nolint:forcetypeassert // by its network
+	return conn.(*net.TCPConn), nil //nolint:forcetypeassert // certain because of the network
 }
 
-// hold keeps connections open, sends the beginning of a request on each, and opens a connection again if the other side ends it.
+// hold keeps connections open, sends the beginning of a request on each, and reopens a connection if the other side
+// closes it.
 type hold struct {
 	addr        string
 	conns, from int // number of connections, and of source addresses
 	first       func(i int) []byte
 	drip        []byte // sent repeatedly
 	every       time.Duration
-	read        bool // read responses; otherwise they stay in the buffers
+	read        bool // whether to read responses; otherwise they stay in the buffers
 }
 
 func (a *attacker) hold(ctx context.Context, h hold) {
@@ -206,7 +208,7 @@ func (h hold) wait(ctx context.Context, conn *net.TCPConn, buf []byte) bool {
 	}
 }
 
-// hungUp reports whether the other side has ended the connection, without reading from it.
+// hungUp reports, without reading from the connection, whether the other side has closed it.
 func hungUp(conn *net.TCPConn) (gone bool) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
@@ -224,7 +226,7 @@ func hungUp(conn *net.TCPConn) (gone bool) {
 type ask struct {
 	addr  string
 	rate  int // a second
-	most  int // largest number of connections at the same time; the default is 512
+	most  int // maximum number of connections at the same time; default 512
 	from  int // number of source addresses
 	stay  time.Duration
 	texts []string // the requests, used in turn
@@ -269,7 +271,7 @@ func (a *attacker) askOne(ctx context.Context, q ask, i int) {
 	_ = conn.SetLinger(0) // disconnect with a reset, as a browser may do when a tab is closed
 }
 
-// names sends n requests at a constant interval, and reads the responses.
+// names sends n requests at a constant interval and reads the responses.
 func (a *attacker) names(ctx context.Context, n int, every time.Duration, text func(i int) string) {
 	var conn *net.TCPConn
 	var answers *bufio.Reader

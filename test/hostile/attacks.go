@@ -21,7 +21,7 @@ const (
 )
 
 var attacks = []attack{
-	{"metrics", "metrics-probes", "1,000 connections to the probes listener with five GET /metrics each, and the answers are not read", false, func(ctx context.Context, a *attacker) {
+	{"metrics", "metrics-probes", "1,000 connections to the probes listener with five GET /metrics each, and the responses are not read", false, func(ctx context.Context, a *attacker) {
 		a.hold(ctx, hold{addr: a.Probes, conns: 1000, from: 1, first: get("/metrics", 5)})
 	}},
 	{"metrics", "metrics-admin", "the same on the admin listener", false, func(ctx context.Context, a *attacker) {
@@ -30,7 +30,7 @@ var attacks = []attack{
 	{"unread", "events-unread", "64 connections that request 10,000 events and do not read them", false, func(ctx context.Context, a *attacker) {
 		a.hold(ctx, hold{addr: a.Admin, conns: 64, from: 2, first: get("/api/v1/events?limit=10000", 2)})
 	}},
-	{"unread", "snapshot-unread", "500 connections with twenty GET /snapshot each, 100 with /api/v1/live and 100 with /api/v1/tail, and the answers are not read", false, func(ctx context.Context, a *attacker) {
+	{"unread", "snapshot-unread", "500 connections with twenty GET /snapshot each, 100 with /api/v1/live and 100 with /api/v1/tail, and the responses are not read", false, func(ctx context.Context, a *attacker) {
 		go a.hold(ctx, hold{addr: a.Admin, conns: 100, from: 1, first: get("/api/v1/live", 1)})
 		go a.hold(ctx, hold{addr: a.Admin, conns: 100, from: 1, first: get("/api/v1/tail", 1)})
 		a.hold(ctx, hold{addr: a.Admin, conns: 500, from: 4, first: get("/snapshot", 20)})
@@ -56,7 +56,7 @@ var attacks = []attack{
 	{"flood", "slow-readers", "1,000 connections from 64 addresses that request 64 MiB and do not read", false, func(ctx context.Context, a *attacker) {
 		a.hold(ctx, hold{addr: a.Traffic, conns: 1000, from: 64, first: get("/large", 1)})
 	}},
-	{"flood", "pipelined", "500 connections with 50 pipelined requests for 100 KiB each, and the answers are not read", false, func(ctx context.Context, a *attacker) {
+	{"flood", "pipelined", "500 connections with 50 pipelined requests for 100 KiB each, and the responses are not read", false, func(ctx context.Context, a *attacker) {
 		a.hold(ctx, hold{addr: a.Traffic, conns: 500, from: 16, first: get("/page", 50)})
 	}},
 
@@ -91,7 +91,8 @@ func get(path string, n int) func(int) []byte {
 	return func(int) []byte { return text }
 }
 
-// half holds 550 unfinished requests on each of the probes and the admin listener. It sends drip every two seconds.
+// half holds 550 unfinished requests on each of the probes listener and the admin listener. It sends drip every two
+// seconds.
 func half(from int, first, drip string) func(context.Context, *attacker) {
 	return func(ctx context.Context, a *attacker) {
 		h := hold{conns: 550, from: from, read: true, first: func(int) []byte { return []byte(first) }, drip: []byte(drip)}
@@ -152,7 +153,7 @@ func hugeHeaders(ctx context.Context, a *attacker) {
 
 func manyNames(ctx context.Context, a *attacker) {
 	const all, long = 30_000, 2_000
-	n := min(all, 500*a.Seconds) // a short run has no time for all
+	n := min(all, 500*a.Seconds) // a short run has no time for all of them
 	every := max(seconds(a.Seconds)/3/time.Duration(n), 500*time.Microsecond)
 	a.names(ctx, n, every, func(i int) string {
 		host, path := fmt.Sprintf("host-%d.example", i), fmt.Sprintf("/name-%x/%d", i*7919, i)

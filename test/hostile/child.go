@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// child is this program in another role. It ends when its standard input ends, and so also when this process ends.
+// child is this program in another role. It ends when its standard input ends, and therefore also when this process
+// ends.
 type child struct {
 	cmd *exec.Cmd
 	in  io.WriteCloser
@@ -64,7 +65,7 @@ type assault struct {
 	*child
 	mu   sync.Mutex // guards last and held
 	last tally
-	held int64 // the largest number of connections at the same time
+	held int64 // maximum number of connections at the same time
 	done chan struct{}
 }
 

@@ -14,16 +14,16 @@ import (
 )
 
 const (
-	ratioMax  = 2.0 // of the p99 under attack and without
-	idleMax   = 1.0 // percent of a core
-	idleTries = 3   // windows in which both processes may become idle
+	ratioMax  = 2.0 // maximum ratio of the p99 under attack to that without
+	idleMax   = 1.0 // maximum percent of a core when idle
+	idleTries = 3   // number of windows in which both processes may become idle
 )
 
-// result contains the measurements of a run.
+// result holds the measurements of a run.
 type result struct {
 	baseline, under *phase
-	health          answers // to /livez
-	reads           answers // to /metrics on the probes listener and to /api/v1/paths, requested by an honest client
+	health          answers // responses to /livez
+	reads           answers // responses to an honest client's requests for /metrics on the probes listener and for /api/v1/paths
 	tally           tally
 	held            int64
 	sizes           sizes
@@ -113,11 +113,12 @@ func (res *result) judge(o options, run run) error {
 		errs = append(errs, fmt.Errorf("p99 is %.1f times the baseline", res.ratio()))
 	}
 	if res.health.late > 0 || res.health.asked == 0 {
-		errs = append(errs, fmt.Errorf("/livez: %d of %d requests had no answer within a second: %q", res.health.late, res.health.asked, res.health.errors))
+		errs = append(errs, fmt.Errorf("/livez: %d of %d requests had no response within a second: %q", res.health.late, res.health.asked, res.health.errors))
 	}
-	// While the books process is stopped, requests to it are refused. Otherwise no honest client may be locked out.
+	// While the books process is stopped, requests that need it are refused. Otherwise, no honest client may be locked
+	// out.
 	if run.attacks[0].group != "stopped" && res.reads.late*2 > res.reads.asked {
-		errs = append(errs, fmt.Errorf("honest clients are locked out: /metrics and /api/v1/paths: %d of %d requests had no answer within %v: %q",
+		errs = append(errs, fmt.Errorf("honest clients are locked out: /metrics and /api/v1/paths: %d of %d requests had no response within %v: %q",
 			res.reads.late, res.reads.asked, readsWithin, res.reads.errors))
 	}
 	if all := res.sizes.memory[0] + res.sizes.memory[1] + res.sizes.memory[3]; all > o.memory<<20 {
@@ -139,7 +140,7 @@ func (res *result) ratio() float64 {
 	return float64(res.under.latency.Quantile(0.99)) / float64(base)
 }
 
-// alive returns an error if a process has died or was replaced.
+// alive returns an error if a process has died or has been replaced.
 func (r *rig) alive() error {
 	var errs []error
 	if !r.wayside.Running() {
@@ -205,7 +206,8 @@ func (r *rig) idle(ctx context.Context, o options, res *result) error {
 	return fmt.Errorf("the idle processes use %.1f %% and %.1f %% of a core", res.idle[0], res.idle[1])
 }
 
-// verify makes wayside verify its data directory, running and stopped, and rebuilds the statistics from the archive alone.
+// verify makes wayside verify its data directory, both while running and while stopped, and rebuilds the statistics
+// from the archive alone.
 func (r *rig) verify(ctx context.Context, o options) error {
 	var errs []error
 	try := func(when string, args ...string) {

@@ -8,15 +8,15 @@
 //	go run ./test/hostile -list
 //
 // Each run has its own wayside with a books process, an origin and an archive. A healthy client sends requests from its own address,
-// first alone (the baseline), then while another process attacks from other addresses. Further clients request /livez every half
+// first alone (the baseline), and then while another process attacks from other addresses. Further clients request /livez every half
 // second, and /metrics and the API every two seconds.
 //
-// A run holds if all of this is true:
+// A run holds if all of the following are true:
 //   - no request of the healthy client failed, and its p99 at most doubled;
 //   - every /livez was answered within a second, and at least half of the other requests were answered;
 //   - no process died, and both processes are idle afterwards;
 //   - everything that the healthy client received is in the archive exactly once, and the accounting adds up;
-//   - wayside verify finds nothing, and the archive alone can be verified and rebuilt.
+//   - wayside verify finds no problems, and the archive alone can be verified and rebuilt.
 //
 // The exit code is 1 if any run does not hold, and 77 if the machine cannot run the attacks.
 package main
@@ -42,7 +42,7 @@ type options struct {
 	seconds  int
 	baseline int
 	idle     int
-	memory   int64 // MiB
+	memory   int64 // in MiB
 	files    int
 	short    bool
 	out      string
@@ -58,7 +58,7 @@ func main() {
 	flag.StringVar(&o.attacks, "attacks", "", "groups or single attacks, separated by commas or spaces; a name that ends in * is a prefix; empty: all groups")
 	flag.IntVar(&o.seconds, "seconds", 300, "length of each attack in seconds")
 	flag.IntVar(&o.baseline, "baseline", 30, "length of the baseline measurement in seconds, at most -seconds")
-	flag.IntVar(&o.idle, "idle", 30, "length of the measurement of idle processor time afterwards in seconds")
+	flag.IntVar(&o.idle, "idle", 30, "length of the measurement of idle CPU time afterwards in seconds")
 	flag.Int64Var(&o.memory, "memory", 256, "memory limit of both processes together in MiB; the default is the limit in configs/kubernetes.yaml")
 	flag.IntVar(&o.files, "descriptors", 4096, "limit of descriptors of each process")
 	flag.BoolVar(&o.short, "short", false, "a few seconds each; the ratio of latencies is not checked, and nothing is recorded")
@@ -176,7 +176,7 @@ func (r run) names() (names []string) {
 	return names
 }
 
-// choose finds groups and attacks by name. Without names it returns all groups.
+// choose finds groups and attacks by name. Without names, it returns all groups.
 func choose(names string) (runs []run, err error) {
 	fields := strings.FieldsFunc(names, func(r rune) bool { return r == ',' || r == ' ' })
 	if len(fields) == 0 {

@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	keptRate, keptConns = 360, 8 // requests a second over connections that stay open
-	newRate, newConns   = 40, 8  // requests a second with a new connection each
+	keptRate, keptConns = 360, 8 // requests per second over connections that stay open
+	newRate, newConns   = 40, 8  // requests per second with a new connection each
 	clientTimeout       = 10 * time.Second
 	livezEvery          = 500 * time.Millisecond
 	livezWithin         = time.Second
@@ -26,22 +26,22 @@ const (
 	readsWithin         = 5 * time.Second
 )
 
-// client is the healthy client. It remembers what it sent and received in all its phases.
+// client is the healthy client. It remembers what it has sent and received in all its phases.
 type client struct {
 	addr           string
 	sent, received load.Bitmap
 	next           uint64 // first nonce of the next phase
 }
 
-// phase contains the measurements of the client in one phase.
+// phase holds the measurements of the client in one phase.
 type phase struct {
 	sent, failed uint64
 	errors       []string
 	latency      load.Histogram
 }
 
-// run sends requests for the time d. A connection that cannot be opened counts as a failure, like a request without the right
-// answer.
+// run sends requests for the time d. A connection that cannot be opened counts as a failure, as does a request without
+// the right response.
 func (c *client) run(ctx context.Context, d time.Duration) (*phase, error) {
 	options := func(rate float64, conns int) load.Options {
 		o := load.Options{
@@ -78,7 +78,7 @@ func (c *client) run(ctx context.Context, d time.Duration) (*phase, error) {
 	return p, errors.Join(errs...)
 }
 
-// verify notes the responses that came from the origin. They must be in the books under their path.
+// verify records the responses that came from the origin. They must be in the books under their path.
 func (c *client) verify(nonce uint64, r *load.Response) error {
 	err := load.ExpectBody(http.StatusOK, []byte(originBody))(nonce, r)
 	if err == nil {
@@ -165,10 +165,10 @@ func (q question) ask() error {
 	return err
 }
 
-// sizes contains the largest figures of all samples.
+// sizes holds the maximum figures of all samples.
 type sizes struct {
-	descriptors [2]int   // of the traffic process and of the books process
-	memory      [4]int64 // of the same two, of the group without the buffers of its sockets, and of these buffers; in bytes
+	descriptors [2]int   // descriptors of the traffic process and of the books process
+	memory      [4]int64 // bytes: of the same two processes, of the group without the buffers of its sockets, and of these buffers
 }
 
 // watchSizes samples the descriptors and memory of the processes of a rig.
@@ -200,13 +200,13 @@ func watchSizes(r *rig) (stop func() sizes) {
 	return func() sizes { close(done); return <-result }
 }
 
-// processorTime is the CPU time of a process so far; 0 if it has ended.
+// processorTime returns the CPU time of a process so far, or 0 if it has ended.
 func processorTime(pid int) time.Duration {
 	stat, _ := procfs.ReadStat(pid)
 	return stat.CPU
 }
 
-// peakMemory is the largest size of a process in RAM so far, in bytes; 0 if it has ended.
+// peakMemory returns the maximum resident size of a process so far in bytes, or 0 if it has ended.
 func peakMemory(pid int) int64 {
 	n, _ := procfs.Status(pid, "VmHWM:")
 	return int64(n)

@@ -13,7 +13,7 @@ const (
 	originBody = "ok, said the origin\n"
 	largeBytes = 64 << 20
 	pageBytes  = 100 << 10
-	sendBytes  = 64 << 10 // the kernel doubles it
+	sendBytes  = 64 << 10 // the kernel doubles this
 )
 
 // serveOrigin runs in its own process. It prints its address and serves until its standard input ends.
@@ -47,9 +47,9 @@ func serveOrigin() error {
 	return server.Serve(smallBuffers{ln})
 }
 
-// smallBuffers gives the origin's connections the send buffer that they would have at the start over a network. On loopback, where a
-// segment has 64 KiB, the kernel gives them three megabytes. Copying these for every client that does not read would be most of
-// the measured work.
+// smallBuffers gives the origin's connections the send buffer that they would initially have over a network. On
+// loopback, where a segment has 64 KiB, the kernel gives them three megabytes. Filling these buffers for every client
+// that does not read would be most of the measured work.
 type smallBuffers struct{ net.Listener }
 
 func (l smallBuffers) Accept() (net.Conn, error) {
@@ -60,7 +60,7 @@ func (l smallBuffers) Accept() (net.Conn, error) {
 	return conn, err
 }
 
-// upgrade changes to another protocol and sends nothing until the other side disconnects.
+// upgrade switches to another protocol and sends nothing until the other side disconnects.
 func upgrade(w http.ResponseWriter, _ *http.Request) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {

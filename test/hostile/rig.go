@@ -99,8 +99,8 @@ func (r *rig) openArchive(ctx context.Context, s3 bool) (err error) {
 	return err
 }
 
-// wrapper makes a script that sets the limits for itself and then executes wayside, so both processes have them from their first
-// instruction.
+// wrapper writes a script that sets the limits for itself and then executes wayside, so that both processes have them
+// from their first instruction.
 func (r *rig) wrapper(o options) (string, error) {
 	binary, err := filepath.Abs(o.binary)
 	if err != nil {
@@ -130,12 +130,12 @@ func (r *rig) awaitBooks(ctx context.Context) error {
 
 func (r *rig) admin() string { return strings.TrimPrefix(r.wayside.Info().Admin, "http://") }
 
-// target is the configuration of the attacking process.
+// target returns the configuration for the attacking process.
 func (r *rig) target(o options, run run) target {
 	return target{Traffic: r.wayside.Listen, Probes: r.probes, Admin: r.admin(), Books: r.books, Seconds: o.seconds, Attacks: run.names()}
 }
 
-// close ends everything that still runs.
+// close stops everything that is still running.
 func (r *rig) close() {
 	if r.wayside != nil && r.wayside.Running() {
 		_ = r.wayside.Stop(40 * time.Second)

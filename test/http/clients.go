@@ -23,7 +23,7 @@ const (
 	browserMax = 30 * time.Second
 )
 
-// curl uploads a file in several ways and downloads it, whole and in ranges. All bytes must be the same.
+// curl uploads a file in several ways and downloads it, both as a whole and in ranges. All bytes must be the same.
 func curl(ctx context.Context, r *rig) (string, error) {
 	content := make([]byte, curlBytes)
 	_, _ = rand.NewChaCha8([32]byte{1}).Read(content)
@@ -118,8 +118,8 @@ source.onmessage = e => {
 };
 </script>`
 
-// eventSource opens a page through wayside in Chromium. Its EventSource reads events and reports them. The origin breaks the
-// stream in the middle, so the browser must connect again and send the id of the last event.
+// eventSource opens a page through wayside in Chromium, whose EventSource reads events and reports them. The origin
+// breaks the stream in the middle, so the browser must reconnect and send the id of the last event.
 func eventSource(ctx context.Context, r *rig) (string, error) {
 	result, visits := make(chan string, 1), atomic.Int32{}
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {

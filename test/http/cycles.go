@@ -22,9 +22,9 @@ import (
 
 const cycleClients = 16
 
-// steady is a load that continues during restarts. Half of it uses persistent connections, the other half a connection for each
-// request. If a connection cannot be opened, it is tried again. A request that was sent over an open connection counts as broken
-// if it does not get a complete response.
+// steady is a load that continues during restarts. Half of it uses persistent connections, the other half a new
+// connection for each request. If a connection cannot be opened, it is retried. A request that was sent over an open
+// connection counts as broken if it does not get a complete response.
 type steady struct {
 	addr     string
 	next     atomic.Uint64
@@ -56,7 +56,7 @@ func (s *steady) work(keep bool) {
 		}
 		conn, err := net.DialTimeout("tcp", s.addr, 3*time.Second)
 		if err != nil {
-			time.Sleep(5 * time.Millisecond) // between two processes nothing listens
+			time.Sleep(5 * time.Millisecond) // between two processes, nothing is listening
 			continue
 		}
 		_ = conn.SetDeadline(time.Now().Add(time.Minute))
@@ -65,7 +65,8 @@ func (s *steady) work(keep bool) {
 	}
 }
 
-// use sends requests over one connection until wayside announces that it closes the connection, or one request if keep is false.
+// use sends requests over one connection until wayside announces that it will close the connection, or only one request
+// if keep is false.
 func (s *steady) use(conn net.Conn, br *bufio.Reader, keep bool) {
 	for {
 		select {
@@ -131,15 +132,15 @@ func echoPath(name string) *httptest.Server {
 	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		_, _ = io.Copy(io.Discard, req.Body)
 		if strings.HasSuffix(req.URL.Path, "7") {
-			time.Sleep(20 * time.Millisecond) // so some requests are always in flight
+			time.Sleep(20 * time.Millisecond) // so that some requests are always in flight
 		}
 		w.Header().Set("X-Origin", name)
 		_, _ = io.WriteString(w, req.URL.Path)
 	}))
 }
 
-// reloads changes the upstream under load many times, with SIGHUP and through the admin listener. Every tenth configuration is
-// invalid and must be refused.
+// reloads changes the upstream under load many times, with SIGHUP and through the admin listener. Every tenth
+// configuration is invalid and must be rejected.
 func reloads(ctx context.Context, r *rig, cycles int) (string, error) {
 	one, two := echoPath("one"), echoPath("two")
 	defer one.Close()
@@ -180,8 +181,8 @@ func reloads(ctx context.Context, r *rig, cycles int) (string, error) {
 	return fmt.Sprintf("%d reloads (%d invalid configurations refused): %s", cycles, refused, measured), errors.Join(err, verdict)
 }
 
-// reload reloads the configuration and waits until it is in effect. It reports whether wayside refused it, which it must do with
-// an invalid one.
+// reload reloads the configuration and waits until it is in effect. It reports whether wayside rejected it, which it
+// must do if it is invalid.
 func (r *rig) reload(ctx context.Context, i int) (refused bool, err error) {
 	broken := i%10 == 9
 	if i%2 == 0 || broken {
@@ -198,7 +199,7 @@ func (r *rig) reload(ctx context.Context, i int) (refused bool, err error) {
 		return false, err
 	}
 	for limit := time.Now().Add(10 * time.Second); time.Now().Before(limit); time.Sleep(2 * time.Millisecond) {
-		resp, err := http.Get("http://" + r.wayside.Listen + "/probe") //nolint:noctx // in a proof
+		resp, err := http.Get("http://" + r.wayside.Listen + "/probe") //nolint:noctx // not needed in a proof
 		if err != nil {
 			return false, err
 		}
@@ -211,7 +212,7 @@ func (r *rig) reload(ctx context.Context, i int) (refused bool, err error) {
 	return false, fmt.Errorf("reload %d by SIGHUP has no effect", i)
 }
 
-// stops sends SIGTERM under load and starts wayside again with the same address and data, many times.
+// stops sends SIGTERM under load and restarts wayside with the same address and data, many times.
 func stops(ctx context.Context, r *rig, cycles int) (string, error) {
 	origin := echoPath("only")
 	defer origin.Close()

@@ -1,4 +1,4 @@
-// Command http makes the long proofs of the traffic path. Each has its own wayside:
+// Command http runs the long proofs of the traffic path. Each has its own wayside:
 //
 //	go run ./test/http mixed   a million nonces in every kind of request: none crossed, none replayed, the books agree
 //	go run ./test/http memory  1 GiB down and up, and 1,000 connections that declare 4 MiB and send nothing
@@ -7,7 +7,7 @@
 //	go run ./test/http stop    100 SIGTERMs under load; -uid 65532: without privileges
 //	go run ./test/http sse     the delay that relaying adds to server-sent events
 //
-// Each outcome, also a failure, is appended to docs/evidence/http.md with the commit and the seed. The tests run short forms.
+// Each outcome, even a failure, is appended to docs/evidence/http.md with the commit and the seed. The tests run short forms.
 package main
 
 import (
@@ -25,7 +25,7 @@ import (
 	"github.com/wayside-proxy/wayside/test/e2e"
 )
 
-// proof is one subject of the command. It returns its measurements, and an error if the promise does not hold.
+// proof is one of the command's subjects. It returns its measurements, and an error if the promise does not hold.
 type proof func(ctx context.Context, r *rig, o options) (measured string, err error)
 
 type options struct {

@@ -14,13 +14,13 @@ import (
 	"time"
 )
 
-// way is one kind of request: its share per thousand, and the behaviour of the client.
+// way is one kind of request, with its share per thousand and the client's behaviour.
 type way struct {
 	share  int
 	method string
 	kind   string
-	body   int  // bytes of the request's body
-	chunks bool // the body is sent in chunks
+	body   int  // length of the request's body
+	chunks bool // whether the body is sent in chunks
 	abort  abort
 }
 
@@ -32,7 +32,7 @@ const (
 	abortWaiting
 	abortReading
 	abortSending
-	pipelined // the client does not disconnect, and sends the next request together with this one
+	pipelined // the client stays connected and sends the next request together with this one
 )
 
 var ways = []way{
@@ -77,21 +77,21 @@ type mixedClient struct {
 	nonces  uint64
 	seed    uint64
 	next    atomic.Uint64
-	status  []uint16 // by nonce: the status that the client received, 0 if it disconnected or was disconnected before
-	aborted []bool   // by nonce: the client disconnected
+	status  []uint16 // by nonce: the status that the client received; 0 if the connection ended before that
+	aborted []bool   // by nonce: whether the client disconnected
 	began   time.Time
 
 	mu      sync.Mutex
-	wrong   []string // guarded by mu; the first few
+	wrong   []string // the first few; guarded by mu
 	crossed uint64   // guarded by mu
-	failed  uint64   // guarded by mu; unexpected, but not the response to another request
+	failed  uint64   // unexpected, but not the response to another request; guarded by mu
 }
 
 func newMixedClient(addr string, nonces, seed uint64) *mixedClient {
 	return &mixedClient{addr: addr, nonces: nonces, seed: seed, status: make([]uint16, nonces), aborted: make([]bool, nonces)}
 }
 
-// run sends everything over n connections at once.
+// run sends everything over n connections at the same time.
 func (c *mixedClient) run(n int) {
 	c.began = time.Now()
 	var workers sync.WaitGroup
@@ -295,7 +295,7 @@ func (w *mixedWorker) check(nonce uint64, way way, resp *http.Response, body str
 		}
 	}
 	if resp.StatusCode == 502 && want == 200 && way.method != "GET" && way.method != "HEAD" || resp.StatusCode == 502 && cut {
-		return // a persistent connection died and the request must not be sent again, or the response broke off before its header
+		return // a persistent connection died and the request must not be resent, or the response broke off before the end of its header
 	}
 	switch {
 	case resp.StatusCode != want:

@@ -22,15 +22,15 @@ const (
 	kind204      = "204"
 	kind304      = "304"
 	kindChunked  = "chunked"
-	kindMedium   = "medium"   // wayside reads it whole, into a buffer that connections share
+	kindMedium   = "medium"   // wayside reads all of it into a buffer that connections share
 	kindLarge    = "large"    // streamed
 	kindClose    = "close"    // the body ends with the connection
 	kindTruncate = "truncate" // fewer bytes than declared, buffered
 	kindCut      = "cut"      // the same, streamed
 	kindReset    = "reset"    // a reset instead of a response
-	kindResetMid = "resetmid" // a reset within a chunked body
+	kindResetMid = "resetmid" // a reset in the middle of a chunked body
 	kindTimeout  = "timeout"  // no response
-	kindStale    = "stale"    // closes the kept connection without announcing it
+	kindStale    = "stale"    // closes the persistent connection without announcing it
 	kindUpgrade  = "upgrade"
 )
 
@@ -39,8 +39,8 @@ const (
 	largeBytes  = 150_000
 )
 
-// mixedOrigin answers as the query requests, and puts the nonce of the request everywhere into the response. It counts how often
-// each request arrived completely.
+// mixedOrigin responds as the query requests, and puts the nonce of the request into every part of the response. It
+// counts how often each request arrived completely.
 type mixedOrigin struct {
 	ln      net.Listener
 	arrived []atomic.Uint32 // by nonce
@@ -135,7 +135,7 @@ func (o *mixedOrigin) answer(conn *net.TCPConn, br *bufio.Reader, req *http.Requ
 		if _, err := io.WriteString(conn, text[:mediumBytes/2]); err != nil {
 			return false
 		}
-		time.Sleep(time.Millisecond) // so wayside reads another response meanwhile
+		time.Sleep(time.Millisecond) // so that wayside reads another response in the meantime
 		out = text[mediumBytes/2:]
 	case kindLarge:
 		out = fixed(repeat(nonce, largeBytes))
@@ -153,7 +153,7 @@ func (o *mixedOrigin) answer(conn *net.TCPConn, br *bufio.Reader, req *http.Requ
 		_ = conn.SetLinger(0)
 		return false
 	case kindTimeout:
-		_, _ = br.ReadByte() // until the proxy gives up
+		_, _ = br.ReadByte() // waits until the proxy gives up
 		return false
 	case kindStale:
 		out, keep = fixed(nonce), false
@@ -168,7 +168,7 @@ func (o *mixedOrigin) answer(conn *net.TCPConn, br *bufio.Reader, req *http.Requ
 	return err == nil && keep
 }
 
-// repeat makes a text of n bytes that consists of the nonce.
+// repeat returns a text of n bytes that consists of repetitions of the nonce.
 func repeat(nonce string, n int) string {
 	return strings.Repeat(nonce+" ", n/(len(nonce)+1)+1)[:n]
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// rig is a real wayside in its own directory, which also contains the archive.
+// rig is a real wayside with its own directory, which also contains the archive.
 type rig struct {
 	dir     string
 	binary  string // built once
@@ -24,7 +24,7 @@ type rig struct {
 	wayside *e2e.Wayside
 }
 
-// start starts wayside in front of an origin. If upstream is empty, it is in the configuration file.
+// start starts wayside in front of an origin. If upstream is empty, the upstream comes from the configuration file.
 func (r *rig) start(ctx context.Context, upstream string) error {
 	var err error
 	if r.binary == "" {
@@ -49,7 +49,7 @@ func (r *rig) start(ctx context.Context, upstream string) error {
 	return r.wayside.Start(ctx)
 }
 
-// stop stops wayside if it runs.
+// stop stops wayside if it is running.
 func (r *rig) stop() error {
 	if r.wayside == nil {
 		return nil
@@ -85,13 +85,13 @@ func (r *rig) target(ctx context.Context) (uploader.Target, error) {
 	return uploader.OpenTarget(ctx, "file://"+filepath.Join(r.dir, "archive"), uploader.TargetOptions{})
 }
 
-// residentBytes is the size of the memory of a process that is in RAM.
+// residentBytes returns the resident memory of a process in bytes.
 func residentBytes(pid int) (int64, error) {
 	n, err := procfs.Status(pid, "VmRSS:")
 	return int64(n), err
 }
 
-// peak samples the memory of a process until stop is called, which returns the largest sample.
+// peak samples the memory of a process until stop is called. stop returns the maximum.
 func peak(pid int) (stop func() int64) {
 	done, result := make(chan struct{}), make(chan int64, 1)
 	go func() {

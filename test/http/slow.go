@@ -17,11 +17,11 @@ const (
 	slowConnections = 1000
 	slowSeconds     = 16
 	healthyRate     = 200      // requests a second
-	slowPage        = 16 << 20 // more than the kernel buffers for the proxy
+	slowPage        = 16 << 20 // more than the kernel will buffer for the proxy
 )
 
-// slow holds a thousand connections with slowhttptest, in each of its three ways, and compares the latency of healthy requests with
-// a baseline.
+// slow holds a thousand connections with slowhttptest, in each of its three modes, and compares the latency of healthy
+// requests with a baseline.
 func slow(ctx context.Context, r *rig) (string, error) {
 	tool, err := exec.LookPath("slowhttptest")
 	if err != nil {
@@ -62,7 +62,7 @@ func slow(ctx context.Context, r *rig) (string, error) {
 		if err := cmd.Start(); err != nil {
 			return "", err
 		}
-		time.Sleep(4 * time.Second) // until its connections are open
+		time.Sleep(4 * time.Second) // wait until its connections are open
 		held := r.connections(ctx)
 		during, n, err := healthy(base, 8*time.Second)
 		_ = cmd.Wait()
@@ -81,7 +81,7 @@ func slow(ctx context.Context, r *rig) (string, error) {
 	return strings.Join(out, "; "), errors.Join(errs...)
 }
 
-// connections is the current number of client connections of wayside.
+// connections returns the current number of client connections of wayside.
 func (r *rig) connections(ctx context.Context) (n int) {
 	text, err := r.wayside.Ask(ctx, http.MethodGet, "/metrics")
 	if err != nil {
@@ -95,7 +95,8 @@ func (r *rig) connections(ctx context.Context) (n int) {
 	return -1
 }
 
-// healthy sends requests at a constant rate and returns the p99 of their latency, measured from the time at which each was due.
+// healthy sends requests at a constant rate. It returns the p99 of their latency, measured from the time at which each
+// was due.
 func healthy(base string, d time.Duration) (p99 time.Duration, n int, err error) {
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: 10 * time.Second}
 	defer client.CloseIdleConnections()

@@ -20,7 +20,8 @@ const (
 	sseLimit    = 50 * time.Millisecond
 )
 
-// sse measures the time from the origin's write of an event to the client's read, on many streams at the same time.
+// sse measures the time from when the origin writes an event until the client reads it, on many streams at the same
+// time.
 func sse(ctx context.Context, r *rig, d time.Duration) (string, error) {
 	began := time.Now()
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -68,7 +69,7 @@ func sse(ctx context.Context, r *rig, d time.Duration) (string, error) {
 
 // follow reads one stream to its end.
 func follow(url string, began time.Time) (delays []time.Duration, err error) {
-	resp, err := http.Get(url) //nolint:noctx // in a proof
+	resp, err := http.Get(url) //nolint:noctx // not needed in a proof
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-// Package httpcorpus contains messages about whose end two HTTP implementations may disagree: requests that a proxy must not
+// Package httpcorpus contains messages on whose end two HTTP implementations may disagree: requests that a proxy must not
 // pass on, and responses that it must not accept. Tests and fuzz targets share them.
 //
 // The messages follow the grammar of RFC 9110 and RFC 9112, rule by rule, with the variations that servers are known to treat
@@ -14,15 +14,15 @@ const Smuggled = "GET " + Canary + " HTTP/1.1\r\nHost: canary\r\nX-Canary: 1\r\n
 // Request is a hostile request.
 type Request struct {
 	Name   string
-	Raw    string // the bytes to send; Smuggled is a part of them or follows them
-	Status int    // the status of the refusal; 0 if the request has only one meaning and is served
+	Raw    string // the bytes to send; Smuggled is part of them or follows them
+	Status int    // status of the rejection; 0 if the request has only one meaning and is served
 }
 
 // Response is a hostile response.
 type Response struct {
 	Name string
 	Raw  string
-	// Late is set if the fault comes after the header. Then the client already has the status, and must notice that the
-	// response is incomplete.
+	// Late says that the fault comes after the header. In that case the client already has the status, and must notice
+	// that the response is incomplete.
 	Late bool
 }

@@ -144,7 +144,7 @@ func requestLines() []string {
 	}
 }
 
-// badAuthorities are invalid as Host and in a target.
+// badAuthorities are invalid both as Host and in a request target.
 var badAuthorities = []string{
 	"a%zz", "a%", "a%4", "%", "%zz.b", "a%g0:80", "[1::2::3]", "[:::]", "[::::]", "[1:2]", "[1:2:3:4:5:6:7]", "[1:2:3:4:5:6:7:8:9]", "[1:2:3:4:5:6:7:8::]", "[::12345]",
 	"[::1.2.3]", "[::1.2.3.256]", "[::1.2.3.04]", "[1.2.3.4]", "[1.2.3.4::]", "[::1%25eth0]", "[fe80::1%eth0]", "[::1%]", "[:1]", "[1:]", "[::g]", "[v1.a]", "[v1.a:b]", "[ ::1]", "[::1 ]",
@@ -153,7 +153,7 @@ var badAuthorities = []string{
 	"a/b", "a\\b", "a,b", "a\"b", "a<b", "a{b", "a|b", "a^b", "a`b", "\xc3\xa9", "a\xff", "[::1\xff]",
 }
 
-// authorities are requests to badAuthorities in both places.
+// authorities returns requests with badAuthorities in either place.
 func authorities() []string {
 	var raws []string
 	for _, a := range badAuthorities {
@@ -270,8 +270,8 @@ var badExpectations = []string{
 	"Expect: 100\r\n", "Expect: y\r\n",
 }
 
-// harmless returns requests that look unusual or have been used in attacks, but have only one meaning. The smuggled bytes are the
-// body of the request, or there are none.
+// harmless returns requests that look unusual or have been used in attacks, but have only one meaning. The smuggled
+// bytes are the body of the request, or are absent.
 func harmless() []string {
 	n := len(Smuggled)
 	return []string{

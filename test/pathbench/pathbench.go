@@ -2,8 +2,8 @@
 //
 // An API is a list of operations (testdata/*.txt), one per line: method and template, with the kind of each parameter in its
 // braces. Requests have the distribution of real traffic: operations and the values of parameters follow Zipf distributions
-// over populations of realistic owners, repositories, slugs, numbers and hashes. A share of the requests is noise of
-// scanners. The same seed leads to the same requests.
+// over populations of realistic owners, repositories, slugs, numbers and hashes. Some of the requests are noise from
+// scanners. The same seed gives the same requests.
 //
 // The lists are: github, extracted (package extract) from GitHub's public OpenAPI description, npm @octokit/openapi 23.0.2
 // (MIT); kubernetes and payments, written in the style of two public APIs; shop, which is fictional.
@@ -32,7 +32,7 @@ type Operation struct {
 // segment is literal text or a parameter.
 type segment struct {
 	literal    string
-	name, kind string // of a parameter; kind is empty for literal text
+	name, kind string // name and kind of a parameter; kind is empty for literal text
 }
 
 // Load reads a list.
@@ -78,7 +78,7 @@ func parse(method, path string) Operation {
 // Options describe the traffic. Zero values mean the defaults.
 type Options struct {
 	Seed      uint64
-	Noise     float64 // share of requests of scanners, 0.1 by default; negative for none
+	Noise     float64 // share of requests that come from scanners, 0.1 by default; negative for none
 	Operation float64 // exponent of the Zipf distribution of the operations, 1.05 by default
 	Values    int     // number of names in a population, 2000 by default
 }
@@ -137,7 +137,7 @@ func (g *Generator) Next() Request {
 	return Request{Method: op.Method, Path: path.String(), Template: op.Template, Status: g.status(op.Method)}
 }
 
-// status is mostly a success; about one response in twelve is an error.
+// status returns a success in most cases; about one response in twelve is an error.
 func (g *Generator) status(method string) uint16 {
 	switch n := g.r.IntN(100); {
 	case n < 4:

@@ -7,12 +7,12 @@ import (
 
 // Score counts the labels of requests. The zero value is ready for use.
 type Score struct {
-	templates map[string]int // method and template → number
-	labels    map[string]int // method and label → number
-	truth     []string       // by number
+	templates map[string]int // method and template → index
+	labels    map[string]int // method and label → index
+	truth     []string       // method and template by index
 	given     []string
-	noise     map[int]int    // label → requests of scanners
-	pairs     map[[2]int]int // template, label → requests
+	noise     map[int]int    // label → number of scanner requests
+	pairs     map[[2]int]int // template, label → number of requests
 }
 
 // Add adds a request and its label.
@@ -43,7 +43,7 @@ func number(of map[string]int, list *[]string, name string) int {
 type Result struct {
 	Requests, Templates int     // real requests; templates with at least one request
 	Exact               float64 // requests under exactly their template
-	ExactTemplates      float64 // the mean of this share over the templates
+	ExactTemplates      float64 // mean of Exact over the templates
 	Over                float64 // requests under a label that belongs mostly to another template
 	Under               float64 // requests that are not under the label of most requests of their template
 	Other               float64 // requests under (other)
@@ -127,8 +127,8 @@ func Plain(label string) string {
 	return out.String() + label
 }
 
-// Misses lists at most n templates with the most requests under wrong labels, the worst first, each with its most frequent wrong
-// label.
+// Misses lists the templates with the most requests under wrong labels, at most n of them and worst first, each with
+// its most frequent wrong label.
 func (s *Score) Misses(n int, final func(label string) string) []string {
 	type miss struct {
 		count int

@@ -11,7 +11,7 @@ import (
 type values struct {
 	r     *rand.Rand
 	size  int
-	owner int // of the current path; each owner has its own repositories
+	owner int // owner in the current path; each owner has its own repositories
 
 	logins, slugs *population
 }
@@ -67,7 +67,7 @@ func (v *values) draw(name, kind string) string {
 	return v.shaped(kind)
 }
 
-// number returns small numbers more often than large ones, as issue numbers are.
+// number returns small numbers more often than large ones, as is usual for issue numbers.
 func (v *values) number() int {
 	switch v.r.IntN(3) {
 	case 0:
@@ -93,7 +93,7 @@ func (v *values) random(alphabet string, n int) string {
 	return string(out)
 }
 
-// shaped returns values with a fixed form.
+// shaped returns values of a fixed form.
 func (v *values) shaped(kind string) string {
 	switch kind {
 	case "uuid":
@@ -221,7 +221,7 @@ func (v *values) environment() string {
 	return v.pick([]string{"production", "staging", "preview", "development", "github-pages", "qa", "prod-eu", "prod-us"})
 }
 
-// file is a path of one to four segments, which no template with a single placeholder can match.
+// file returns a path of one to four segments, which no template with a single placeholder can match.
 func (v *values) file() string {
 	out := ""
 	for range v.r.IntN(4) {
@@ -264,7 +264,7 @@ func (v *values) slug() string {
 	}
 }
 
-// invented is a word that is in no list.
+// invented returns a word that is in no list.
 func (v *values) invented() string {
 	out := ""
 	for range 2 + v.r.IntN(2) {
@@ -273,7 +273,7 @@ func (v *values) invented() string {
 	return out + v.pick([]string{"", "", "n", "r", "x", "s"})
 }
 
-// noise is a path that a scanner requests: a known weak spot or a random one.
+// noise returns a path that a scanner might request: a known weak spot or a random one.
 func (v *values) noise() string {
 	switch v.r.IntN(5) {
 	case 0:

@@ -13,7 +13,7 @@ import (
 	"github.com/wayside-proxy/wayside/test/e2e"
 )
 
-// table is the response of GET /api/v1/paths, as far as the proof needs it.
+// table is those parts of the response of GET /api/v1/paths that the proof needs.
 type table struct {
 	Rows   int `json:"rows"`
 	Totals struct {
@@ -22,12 +22,12 @@ type table struct {
 	Paths []tableRow `json:"paths"`
 
 	least, most uint64 // the smallest and largest number of responses of a real route under its own name
-	all         int    // routes with all responses under their own name
-	others      int    // rows that do not belong to a route
+	all         int    // number of routes with all responses under their own name
+	others      int    // number of rows that do not belong to a route
 }
 
-// routeLeast is the number of responses that a real route must have under its own name: all from the second one on. The first one
-// may be under a placeholder, because a name among a million values can only be recognised when it comes again.
+// routeLeast is the number of responses that a real route must have under its own name: all from the second one on. The
+// first may be under a placeholder, because a name among a million values can only be recognised when it occurs again.
 const routeLeast = routeTimes - 1
 
 type tableRow struct {
@@ -36,7 +36,7 @@ type tableRow struct {
 	BytesOut     uint64 `json:"bytes_out"`
 }
 
-// flood sends random URLs and then the routes, and compares the books: at the end, after a restart and after a rebuild.
+// flood sends random URLs and then the routes. It compares the books at the end, after a restart and after a rebuild.
 func flood(ctx context.Context, dir string, o options) (string, error) {
 	if o.requests == 0 {
 		o.requests = 1_000_000
@@ -81,7 +81,7 @@ func flood(ctx context.Context, dir string, o options) (string, error) {
 	return fmt.Sprintf("%s; the same rows after a restart; rebuilt from the archive's events %d rows, %s", measured, rebuilt.Rows, rebuilt.routes()), nil
 }
 
-// sendFlood sends the random URLs and then the routes, and kills the books process during the first part.
+// sendFlood sends the random URLs and then the routes. It kills the books process during the first part.
 func sendFlood(ctx context.Context, w *e2e.Wayside, o options) (sent uint64, err error) {
 	counters := new(load.Counters)
 	killed := make(chan struct{})
@@ -121,7 +121,8 @@ func sendFlood(ctx context.Context, w *e2e.Wayside, o options) (sent uint64, err
 	return sent, nil
 }
 
-// checkTable waits for settled books and checks the table: every route, no more rows than allowed, exact sums.
+// checkTable waits for settled books and checks the table: it must have every route, no more rows than allowed, and
+// exact sums.
 func checkTable(ctx context.Context, w *e2e.Wayside, sent uint64) (table, error) {
 	settle, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
@@ -185,8 +186,8 @@ func (t *table) routes() string {
 		"contain no random word", t.all, routesMany, routeTimes, t.least, t.others)
 }
 
-// strays is the number of responses below which a row may be missing or different after a rebuild: a name that was rarely seen
-// under its own label cannot be distinguished from values on the same level.
+// strays is the number of responses below which a row may be missing or different after a rebuild: a name that was
+// rarely seen under its own label cannot be distinguished from values on the same level.
 const strays = 8
 
 // alike compares the rows after a rebuild with the rows before it. They must be the same, except for strays.

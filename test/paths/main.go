@@ -1,11 +1,11 @@
-// Command paths proves the promises of path templates under a flood, with the real binary: real requests, two processes, spool,
+// Command paths proves the promises about path templates under a flood, with the real binary: real requests, two processes, spool,
 // store and archive.
 //
 //	go run ./test/paths flood    a million random URLs, then fifty routes: all fifty are distinguished, sums are exact, memory
 //	                            stays flat, and the rows are the same after SIGKILLs, a restart, and a rebuild from the archive
 //	go run ./test/paths unique   ten million different paths through spool and store: memory is bounded, sums are exact
 //
-// Each outcome, also a failure, is appended to docs/evidence/paths-flood.md with the commit and the seed.
+// Each outcome, even a failure, is appended to docs/evidence/paths-flood.md with the commit and the seed.
 package main
 
 import (
@@ -29,7 +29,7 @@ type options struct {
 	log      io.Writer
 }
 
-// proof is one subject of the command. It returns its measurements, and an error if the promise does not hold.
+// proof is one of the command's subjects. It returns its measurements, and an error if the promise does not hold.
 type proof func(ctx context.Context, dir string, o options) (measured string, err error)
 
 const head = `# Evidence: paths under a flood

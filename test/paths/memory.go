@@ -9,11 +9,12 @@ import (
 	"github.com/wayside-proxy/wayside/test/procfs"
 )
 
-// watch samples the memory of processes. Functions return their process IDs, because processes are replaced.
+// watch samples the memory of processes. Processes are given as functions that return their current process IDs,
+// because they are replaced.
 type watch struct {
 	mu      sync.Mutex
 	samples map[string][]uint64 // PSS in bytes, oldest first
-	anon    map[string]uint64   // the largest part of it that is not backed by files
+	anon    map[string]uint64   // maximum of the part that is not backed by files
 	stop    func()
 }
 
@@ -41,9 +42,9 @@ func watchMemory(ctx context.Context, pids map[string]func() int) *watch {
 	return w
 }
 
-// flat describes the average memory of each process in the third and in the last fifth of the run, and the maximum. It returns an
-// error if a process took more than a quarter and 8 MiB more at the end than in the middle. It ignores runs of less than ten
-// seconds, which end before memory use is stable.
+// flat describes the average memory of each process in the third and in the last fifth of the run, and the maximum. It
+// returns an error if a process took more than a quarter plus 8 MiB more at the end than in the middle. It ignores runs
+// of less than ten seconds, which end before memory use has become stable.
 func (w *watch) flat() (text string, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

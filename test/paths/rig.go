@@ -20,10 +20,10 @@ type rig struct {
 	began    time.Time // when wayside was started
 	w        *e2e.Wayside
 	memory   *watch
-	stop     func() // ends all of it
+	stop     func() // ends everything
 }
 
-// startRig starts both. The data directory is dir/data, which may exist.
+// startRig starts both the origin and wayside. The data directory is dir/data, which may already exist.
 func startRig(ctx context.Context, dir string, o options) (*rig, error) {
 	origin, stopOrigin, err := startOrigin()
 	if err != nil {
@@ -60,8 +60,8 @@ func (r *rig) start(ctx context.Context, data, archive string) (*e2e.Wayside, er
 	return w, w.Start(ctx)
 }
 
-// rebuild archives everything, makes the statistics in another data directory again from the archived events, and reads the table
-// there. The rebuild learns path templates again from the labels in the archive.
+// rebuild archives everything, rebuilds the statistics in another data directory from the archived events, and reads
+// the table there. The rebuild learns path templates again from the labels in the archive.
 func (r *rig) rebuild(ctx context.Context, sent uint64) (table, error) {
 	if err := r.w.Stop(time.Minute); err != nil { // this archives everything
 		return table{}, err

@@ -14,15 +14,16 @@ import (
 const (
 	routesMany = 50
 	routeTimes = 40
-	rowsMax    = 1000 // the default of paths.max, the number of templates that are shown
+	rowsMax    = 1000 // default of paths.max, the maximum number of templates shown
 )
 
-// route is the path of a real route.
+// route returns the path of a real route.
 func route(i int) string {
 	return fmt.Sprintf("/api/%s/list", strings.Repeat(string(rune('a'+i%25)), 3+i/25))
 }
 
-// randomPath appends a path that is requested only once: one word, two, up to six, below a known name, or with a known ending.
+// randomPath appends a path that is requested only once. It consists of one word, two words, or up to six, lies below a
+// known name, or has a known ending.
 func randomPath(dst []byte, seed, nonce uint64) []byte {
 	r := rand.New(rand.NewPCG(seed, nonce))
 	word := func() {

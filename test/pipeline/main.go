@@ -1,10 +1,10 @@
-// Command pipeline makes the long end-to-end proofs: it sends real traffic through the real binary into a real S3 server, with or
-// without kill -9, and looks for every nonce in the archive. Package test/e2e describes the comparison.
+// Command pipeline runs the long end-to-end proofs: it sends real traffic through the real binary into a real S3 server, with or
+// without kill -9, and looks up every nonce in the archive. Package test/e2e describes the comparison.
 //
 //	go run ./test/pipeline -requests 1000000
 //	go run ./test/pipeline -requests 1000000 -kill-books 3 -kill-run 2 -seed 7
 //
-// The outcome, also a failure, is appended to docs/evidence/e2e.md together with the commit.
+// The outcome, even a failure, is appended to docs/evidence/e2e.md together with the commit.
 package main
 
 import (

@@ -1,4 +1,4 @@
-// Package procfs reads from /proc what processes use: CPU time and memory. The proofs and benchmarks share it.
+// Package procfs reads from /proc how much CPU time and memory processes use. The proofs and benchmarks share it.
 package procfs
 
 import (
@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// tick is the unit of utime and stime: USER_HZ is 100 on every Linux platform that Go runs on.
+// tick is the unit of utime and stime. USER_HZ is 100 on every Linux platform on which Go runs.
 const tick = 10 * time.Millisecond
 
-// Stat is the part of /proc/PID/stat that is used here.
+// Stat has those fields of /proc/PID/stat that are used here.
 type Stat struct {
 	Parent   int
 	State    byte          // 'R', 'S', 'Z' and so on
@@ -61,8 +61,8 @@ func parseStat(text []byte) (Stat, error) {
 	return Stat{Parent: parent, State: fields[0][0], CPU: times[0] + times[1], Children: times[2] + times[3]}, nil
 }
 
-// PSS is the proportional set size of a process in bytes: its private pages, and a share of the pages that several
-// processes map. Anonymous is the part of it that is not backed by files.
+// PSS returns the proportional set size of a process in bytes: its private pages, and its share of pages that several
+// processes map. anonymous is the part that is not backed by files.
 func PSS(pid int) (all, anonymous uint64, err error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
 	if err != nil {
@@ -99,8 +99,8 @@ func kibField(text []byte, field string) (uint64, error) {
 	return 0, fmt.Errorf("no field %s", field)
 }
 
-// Runtime is the time for which all threads of a process have run on a processor, with the precision of the scheduler.
-// Threads that have ended are not included.
+// Runtime returns for how long all threads of a process have run on a CPU, with the precision of the scheduler. Threads
+// that have ended are not included.
 func Runtime(pid int) (sum time.Duration, err error) {
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
 	if err != nil || len(tasks) == 0 {

@@ -1,5 +1,6 @@
-// Package routecorpus holds requests that try to reach another route than they should, with the route that each of them gets. Tests play
-// them against the matching itself, the proxy, nginx and Caddy. corpus.txt describes its format at its beginning.
+// Package routecorpus holds requests that try to reach a different route than they should, and for each of them the
+// route that it gets. Tests replay them against the matching itself, the proxy, nginx and Caddy. The format of
+// corpus.txt is described at its beginning.
 package routecorpus
 
 import (
@@ -20,14 +21,14 @@ const (
 	Refused = "refused" // 400
 )
 
-// Corpus is the contents of the file.
+// Corpus is the content of the file.
 type Corpus struct {
 	Head    string            // comment at its beginning
 	Reasons map[string]string // why results of other servers differ, by number
 	Lists   []*List
 }
 
-// List is a list of routes, and requests.
+// List is a list of routes, and requests to them.
 type List struct {
 	Name   string
 	Routes []Route
@@ -36,7 +37,7 @@ type List struct {
 
 // Route has a name and conditions.
 type Route struct {
-	Text             string // as in the file
+	Text             string // text in the file
 	Name, Host, Path string
 	Methods          []string
 	Headers          [][2]string // name and value
@@ -44,8 +45,8 @@ type Route struct {
 
 // Case is a request, and the name of its route.
 type Case struct {
-	Line    int    // of the file
-	Text    string // of the request, as in the file
+	Line    int    // line number in the file
+	Text    string // text of the request in the file
 	Method  string
 	Target  string
 	Host    string
@@ -138,7 +139,7 @@ func parseCase(line string) *Case {
 	return c
 }
 
-// Fields returns the fields of the request that conditions look at, with CRLF behind each.
+// Fields returns those fields of the request that conditions refer to, each followed by CRLF.
 func (c *Case) Fields() string {
 	var b strings.Builder
 	for _, h := range c.Headers {
@@ -147,7 +148,7 @@ func (c *Case) Fields() string {
 	return b.String()
 }
 
-// Message returns the request as it is sent. Its connection is closed behind it.
+// Message returns the request as it is sent. The connection is closed after it.
 func (c *Case) Message() string {
 	length := ""
 	if c.Method == "POST" || c.Method == "PATCH" {
@@ -156,7 +157,7 @@ func (c *Case) Message() string {
 	return fmt.Sprintf("%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n%s%s\r\n", c.Method, c.Target, c.Host, c.Fields(), length)
 }
 
-// String returns the contents of the file. servers are the names of other servers, in the order of their columns.
+// String returns the content of the file. servers are the names of other servers, in the order of their columns.
 func (c *Corpus) String(servers ...string) string {
 	var b strings.Builder
 	b.WriteString(c.Head + "\n")

@@ -8,8 +8,8 @@ import (
 
 const serverPackage = "github.com/versity/versitygw/cmd/versitygw"
 
-// Binary returns the path of the server's binary. It builds the binary the first time, which takes a minute or two.
+// Binary returns the path of the server's binary. The first time, it builds the binary, which takes a minute or two.
 var Binary = sync.OnceValues(func() (string, error) { return toolbin.Binary("versitygw", "", serverPackage) })
 
-// FakeBinary does the same for the second server, see [StartFake].
+// FakeBinary is like Binary, for the second server (see [StartFake]).
 var FakeBinary = sync.OnceValues(func() (string, error) { return toolbin.Binary("gofakes3", "gofakes3", ".") })

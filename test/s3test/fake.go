@@ -8,7 +8,7 @@ import (
 )
 
 // StartFake runs gofakes3, a second and simpler S3 server. It checks no signatures and keeps everything in memory, so
-// [Server.ObjectPath] has no meaning and Restart loses the objects. The caller ends it with Stop.
+// [Server.ObjectPath] does not apply and Restart loses the objects. The caller must end it with Stop.
 func StartFake(dir string) (*Server, error) {
 	bin, err := FakeBinary()
 	if err != nil {

@@ -8,11 +8,11 @@ import (
 
 // own starts the child and waits for it on one thread.
 func (p *process) own(started chan<- error) {
-	runtime.LockOSThread() // never unlocked, so the thread ends with the goroutine, after the child
+	runtime.LockOSThread() // never unlocked, so that the thread ends with the goroutine, after the child
 	err := p.cmd.Start()
 	started <- err
 	if err == nil {
-		_ = p.cmd.Wait() // its status means nothing, because it was killed
+		_ = p.cmd.Wait() // the status does not matter, because the child was killed
 	}
 	close(p.done)
 }

@@ -9,7 +9,7 @@ func (p *process) own(started chan<- error) {
 	err := p.cmd.Start()
 	started <- err
 	if err == nil {
-		_ = p.cmd.Wait() // its status means nothing, because it was killed
+		_ = p.cmd.Wait() // the status does not matter, because the child was killed
 	}
 	close(p.done)
 }

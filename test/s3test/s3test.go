@@ -1,8 +1,8 @@
 // Package s3test runs a real S3 server, versitygw, for tests and for the end-to-end harness.
 //
-// The server's version is pinned in tools/go.mod. It is built once into the user's cache directory, under a name with a hash
-// of everything that the binary depends on, and all tests on the machine share it. It keeps each bucket as a directory of
-// plain files, so a test can damage objects without the server: see [Server.ObjectPath].
+// The server's version is pinned in tools/go.mod. It is built once into the user's cache directory, under a name with a hash of
+// everything that the binary depends on, and all tests on the machine share it. It stores each bucket as a directory of plain
+// files, so that a test can damage objects without using the server (see [Server.ObjectPath]).
 package s3test
 
 import (
@@ -26,7 +26,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// readyTimeout is the longest time for a start of the server. It is only reached if something is wrong.
+// readyTimeout is the maximum time for starting the server. It is reached only if something is wrong.
 const readyTimeout = 30 * time.Second
 
 // Server is a running S3 server with one bucket.
@@ -63,7 +63,8 @@ func Start(tb testing.TB) *Server {
 }
 
 // StartProcess runs a server with its files below dir, creates the bucket if it is missing, and returns when the server
-// answers requests. The caller ends the server with Stop. It also ends with the process that started it.
+// answers requests. The caller must stop the server with Stop. The server also ends when the process that started it
+// ends.
 func StartProcess(dir string) (*Server, error) {
 	s := &Server{Bucket: "wayside-test", AccessKey: "wayside-test-key", SecretKey: "wayside-test-secret", Region: "us-east-1", dir: dir}
 	// Another process may take the port before the server listens on it.
@@ -79,7 +80,7 @@ func StartProcess(dir string) (*Server, error) {
 	return nil, err
 }
 
-// Restart starts a stopped server again, with the same address and files.
+// Restart restarts a stopped server with the same address and files.
 func (s *Server) Restart() error {
 	bin, err := Binary()
 	if err != nil {
@@ -108,8 +109,8 @@ func (s *Server) Restart() error {
 	return nil
 }
 
-// arguments chooses where the server keeps metadata: in extended attributes if the file system has them, otherwise in
-// separate files.
+// arguments chooses where the server keeps metadata: in extended attributes if the filesystem supports them, otherwise
+// in separate files.
 func (s *Server) arguments() ([]string, error) {
 	data, sidecar := filepath.Join(s.dir, "data"), filepath.Join(s.dir, "metadata")
 	if err := os.MkdirAll(data, 0o700); err != nil {
@@ -133,14 +134,14 @@ func (s *Server) Stop() {
 	}
 }
 
-// Another creates another bucket on the same server. Use the first Server to stop and restart it.
+// Another creates another bucket on the same server. Only the first Server can stop and restart it.
 func (s *Server) Another(bucket string) (*Server, error) {
 	other := *s
 	other.Bucket = bucket
 	return &other, other.ready()
 }
 
-// URL is the archive URL of the bucket with a prefix.
+// URL returns the archive URL of the bucket with a prefix.
 func (s *Server) URL(prefix string) string {
 	return "s3://" + s.Bucket + "/" + strings.Trim(prefix, "/") + "?endpoint=" + s.Endpoint + "&region=" + s.Region + "&path_style=true"
 }
@@ -150,7 +151,7 @@ func (s *Server) Env() []string {
 	return []string{"AWS_ACCESS_KEY_ID=" + s.AccessKey, "AWS_SECRET_ACCESS_KEY=" + s.SecretKey}
 }
 
-// ObjectPath is the file with the bytes of an object. key includes the prefix.
+// ObjectPath returns the path of the file with the bytes of an object. key includes the prefix.
 func (s *Server) ObjectPath(key string) string {
 	return filepath.Join(s.dir, "data", s.Bucket, filepath.FromSlash(key))
 }
@@ -166,7 +167,7 @@ func (s *Server) Log(last int) string {
 
 func (s *Server) logPath() string { return filepath.Join(s.dir, "s3server.log") }
 
-// ready creates the bucket. It tries again until the server answers or has ended.
+// ready creates the bucket. It retries until the server answers or has ended.
 func (s *Server) ready() error {
 	client, err := minio.New(strings.TrimPrefix(s.Endpoint, "http://"), &minio.Options{
 		Creds: credentials.NewStaticV4(s.AccessKey, s.SecretKey, ""), Region: s.Region, BucketLookup: minio.BucketLookupPath,
@@ -185,7 +186,7 @@ func (s *Server) ready() error {
 		case code != "" && !errors.Is(err, io.EOF) && minio.ToErrorResponse(err).StatusCode != 0:
 			return fmt.Errorf("create the bucket on the S3 server: %w", err)
 		}
-		// The server does not report that it listens, so this tries again.
+		// The server does not report when it is listening, so ready retries.
 		select {
 		case <-s.process.done:
 			return errors.New("the S3 server ended right after its start")

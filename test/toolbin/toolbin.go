@@ -1,5 +1,6 @@
-// Package toolbin builds the programs of other projects that tests need. Their versions are pinned in tools/go.mod and in modules below
-// tools/. A program is built once into the user's cache directory, under a name with a hash of the pinned versions.
+// Package toolbin builds the programs from other projects that tests need. Their versions are pinned in tools/go.mod
+// and in modules below tools/. A program is built once into the user's cache directory, under a name with a hash of the
+// pinned versions.
 package toolbin
 
 import (
@@ -15,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Binary returns the path of a program. It builds a package of the module in a folder of tools/, unless the cache has the program. The
-// first time, that can take minutes.
+// Binary returns the path of a program. If the program is not in the cache, Binary builds it as a package of the module
+// in a folder of tools/, which can take minutes.
 func Binary(name, folder, pkg string) (string, error) {
 	tools, err := toolsDir()
 	if err != nil {
@@ -34,7 +35,7 @@ func Binary(name, folder, pkg string) (string, error) {
 	hash.Write([]byte(runtime.Version() + runtime.GOOS + runtime.GOARCH))
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		cache = os.TempDir() // without a home directory it is built again after the next reboot
+		cache = os.TempDir() // without a home directory, the program is built again after the next reboot
 	}
 	dir := filepath.Join(cache, "wayside", "tools")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -77,7 +78,7 @@ func buildLocked(tools, bin, pkg string) error {
 	return nil
 }
 
-// toolsDir finds tools/go.mod in the working directory or above it, or above this source file.
+// toolsDir finds tools/go.mod in or above the working directory, or above this source file.
 func toolsDir() (string, error) {
 	var starts []string
 	if wd, err := os.Getwd(); err == nil {

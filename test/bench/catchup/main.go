@@ -1,7 +1,7 @@
-// Command catchup measures how a books process that catches up affects traffic, and what difference its niceness makes. It
-// makes a backlog while no books process runs, starts a books process under a steady load, and measures the latency of the
-// requests of the next seconds. The values of niceness take turns, each on a new data directory. The command appends the
-// medians to docs/evidence/catchup.md.
+// Command catchup measures how a books process that is catching up affects traffic, and how much its niceness matters.
+// It builds up a backlog while no books process is running, starts a books process under a steady load, and measures
+// the latency of the requests in the following seconds. The values of niceness take turns, each on a new data
+// directory. The command appends the medians to docs/evidence/catchup.md.
 package main
 
 import (
@@ -31,7 +31,7 @@ and wayside share one machine. The latencies are from the first seconds after th
 
 type options struct {
 	rig.Options
-	build time.Duration // how long the backlog is made
+	build time.Duration // how long the backlog is built up
 	rate  float64       // requests a second during the measurement; 0 for full speed
 }
 
@@ -52,7 +52,7 @@ var niceness = []string{noBooks, "0", "5", "10"}
 type turn struct {
 	load    *load.Report
 	backlog uint64
-	took    time.Duration // until only the events of the last second are in the spool; 0 without a books process
+	took    time.Duration // time until only the events of the last second were in the spool; 0 without a books process
 }
 
 func run(ctx context.Context, o options) (err error) {
@@ -79,7 +79,7 @@ func run(ctx context.Context, o options) (err error) {
 	return nil
 }
 
-// measure makes one turn on a new data directory.
+// measure takes one turn on a new data directory.
 func measure(ctx context.Context, r *rig.Rig, o options, nice, name string) (result *turn, err error) {
 	env := []string{"WAYSIDE_DATA_FREE_MIN=0", "WAYSIDE_SPOOL_BYTES_MAX=1GiB"}
 	w, err := r.Start(ctx, name, env, "--no-collector")
@@ -116,8 +116,8 @@ func measure(ctx context.Context, r *rig.Rig, o options, nice, name string) (res
 	return result, err
 }
 
-// awaitPending waits until the spool has at most this number of events, and returns the time that this took; 0 if ctx ended
-// first.
+// awaitPending waits until the spool has at most this number of events, and returns how long that took, or 0 if ctx
+// ended first.
 func awaitPending(ctx context.Context, w *e2e.Wayside, most uint64) time.Duration {
 	for began := time.Now(); ctx.Err() == nil; time.Sleep(20 * time.Millisecond) {
 		if n, err := rig.PendingEvents(ctx, w); err == nil && n <= most {

@@ -44,7 +44,8 @@ func main() {
 	}
 }
 
-// load reads an API by its name, or a list that test/pathbench/extract made of another description.
+// load reads the operations of an API by its name, or from a file that test/pathbench/extract made from another
+// description.
 func load(name string) ([]pathbench.Operation, error) {
 	if !strings.HasSuffix(name, ".txt") {
 		return pathbench.Load(name)
@@ -60,7 +61,7 @@ func load(name string) ([]pathbench.Operation, error) {
 type rule struct {
 	name   string
 	label  func(r pathbench.Request) string
-	final  func(label string) string // the template under which a label is shown at the end
+	final  func(label string) string // returns the template under which a label is shown at the end
 	learnt func() (learnt, likely []string)
 	misses int
 }
@@ -79,7 +80,7 @@ const host = "api.example.com"
 func wayside(name string, o paths.Options, misses int) rule {
 	labeler, err := paths.New(o)
 	if err != nil {
-		panic(err) // impossible without configured templates
+		panic(err) // cannot happen without configured templates
 	}
 	return rule{
 		name: name, misses: misses,
@@ -92,7 +93,7 @@ func wayside(name string, o paths.Options, misses int) rule {
 	}
 }
 
-// measure draws requests, labels them, and prints a line of the table. The time does not include the drawing.
+// measure draws requests, labels them, and prints a line of the table. The time does not include drawing them.
 func (r *rule) measure(api string, g *pathbench.Generator, n, seed int) {
 	var score pathbench.Score
 	var took time.Duration
@@ -129,7 +130,7 @@ func (r *rule) measure(api string, g *pathbench.Generator, n, seed int) {
 	}
 }
 
-// memory is the number of bytes per row by which the heap shrinks when the rule is released.
+// memory returns the number of bytes per row by which the heap shrinks when the rule is released.
 func (r *rule) memory(rows int) string {
 	if r.learnt == nil || rows == 0 {
 		return "–"

@@ -1,5 +1,5 @@
-// Package rig is shared by the benchmarks that put a load on the real binary: their flags, an origin, wayside in front of
-// it, loads, and the rows of their tables of evidence.
+// Package rig is shared by the benchmarks that put a load on the real binary. It contains their flags, an origin,
+// wayside in front of it, loads, and the rows of their evidence tables.
 package rig
 
 import (
@@ -22,7 +22,7 @@ import (
 	"github.com/wayside-proxy/wayside/test/e2e"
 )
 
-// stopTimeout bounds the end of a wayside. It is only reached if something is wrong.
+// stopTimeout limits the time for stopping a wayside. It is reached only if something is wrong.
 const stopTimeout = time.Minute
 
 // Options are the flags that all benchmarks have.
@@ -37,7 +37,7 @@ type Options struct {
 func (o *Options) Flags(each time.Duration, dir, evidence string) {
 	flag.IntVar(&o.Rounds, "rounds", 3, "number of rounds; in a round each contestant has one turn")
 	flag.DurationVar(&o.Each, "each", each, "length of a turn")
-	flag.StringVar(&o.Dir, "dir", dir, "the benchmark makes a folder in this one and removes it; empty: the system's temporary folder")
+	flag.StringVar(&o.Dir, "dir", dir, "folder in which the benchmark creates its own and removes it afterwards; empty: the system's temporary folder")
 	flag.StringVar(&o.Evidence, "evidence", evidence, "file to which the result is appended; empty: none")
 }
 
@@ -57,8 +57,8 @@ func Main(name string, run func(context.Context) error) {
 type Rig struct {
 	Dir    string
 	Binary string
-	Origin string // URL
-	Commit string // of the code under test
+	Origin string // URL of the origin
+	Commit string // commit of the code under test
 
 	stopOrigin func()
 	running    []*e2e.Wayside
@@ -66,7 +66,7 @@ type Rig struct {
 
 // New builds wayside in a new folder below parent, and starts the origin. Close ends everything.
 func New(ctx context.Context, parent string) (*Rig, error) {
-	r := &Rig{Commit: e2e.Commit()} // before the folder below may make the work tree differ from the commit
+	r := &Rig{Commit: e2e.Commit()} // read first, because the folder below may make the work tree differ from the commit
 	var err error
 	if r.Dir, err = os.MkdirTemp(parent, ".wayside-bench-"); err != nil {
 		return nil, err
@@ -83,7 +83,7 @@ func New(ctx context.Context, parent string) (*Rig, error) {
 	return r, nil
 }
 
-// Start starts a wayside in front of the origin. Its data is in a folder of that name.
+// Start starts a wayside in front of the origin. Its data is in a folder with the given name.
 func (r *Rig) Start(ctx context.Context, name string, env []string, args ...string) (*e2e.Wayside, error) {
 	listen, err := e2e.FreeAddress()
 	if err != nil {
@@ -103,7 +103,7 @@ func (r *Rig) End(w *e2e.Wayside) error {
 	return errors.Join(w.Stop(stopTimeout), os.RemoveAll(w.DataDir))
 }
 
-// Close ends every wayside and the origin, and removes the folder.
+// Close stops every wayside and the origin, and removes the folder.
 func (r *Rig) Close() error {
 	var errs []error
 	for _, w := range slices.Clone(r.running) {
@@ -125,7 +125,8 @@ func Load(ctx context.Context, o load.Options) (*load.Report, error) {
 	return r, err
 }
 
-// LatencyCells are the columns requests a second, p50, p99 and 99.9 % of a table: medians of several turns.
+// LatencyCells returns the columns for requests per second, p50, p99 and 99.9 % of a table, each as the median of
+// several turns.
 func LatencyCells(turns []*load.Report) string {
 	rate := MedianOf(turns, (*load.Report).PerSecond)
 	at := func(q float64) time.Duration {
@@ -134,14 +135,14 @@ func LatencyCells(turns []*load.Report) string {
 	return fmt.Sprintf("%.0f | %v | %v | %v", rate, at(0.5), at(0.99), at(0.999))
 }
 
-// Row prints a row of the table of evidence, which begins with the time and the commit, and appends it to the file.
+// Row prints a row of the evidence table, which begins with the time and the commit, and appends it to the file.
 func (r *Rig) Row(file, head, format string, args ...any) error {
 	row := fmt.Sprintf("| %s | %s | ", time.Now().UTC().Format("2006-01-02 15:04"), r.Commit) + fmt.Sprintf(format, args...) + " |"
 	fmt.Println(row)
 	return e2e.AppendEvidence(file, head, row)
 }
 
-// MedianOf is the median of a figure of each item.
+// MedianOf returns the median of a figure over the items.
 func MedianOf[T any](items []T, figure func(T) float64) float64 {
 	values := make([]float64, 0, len(items))
 	for _, item := range items {
@@ -150,7 +151,7 @@ func MedianOf[T any](items []T, figure func(T) float64) float64 {
 	return Median(values)
 }
 
-// Median is the middle value, or the mean of the two middle ones; 0 for no values.
+// Median returns the middle value, or the mean of the two middle ones, or 0 if there are no values.
 func Median(values []float64) float64 {
 	if len(values) == 0 {
 		return 0
@@ -165,7 +166,7 @@ func Median(values []float64) float64 {
 
 var pendingLine = regexp.MustCompile(`(?m)^wayside_spool_pending_events (\S+)$`)
 
-// PendingEvents is the number of events in the spool of a wayside.
+// PendingEvents returns the number of events in the spool of a wayside.
 func PendingEvents(ctx context.Context, w *e2e.Wayside) (uint64, error) {
 	metrics, err := w.Ask(ctx, http.MethodGet, "/metrics")
 	if err != nil {

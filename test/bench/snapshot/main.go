@@ -1,14 +1,14 @@
-// Command snapshot compares GET /snapshot with nginx, which serves the same bytes from a file, with its default settings and
-// with open_file_cache: with wrk, in one run on one machine. It measures three states: at rest, while the books process is
+// Command snapshot compares GET /snapshot with nginx serving the same bytes from a file, once with nginx's default settings and
+// once with open_file_cache. It uses wrk, in one run on one machine, in three states: at rest, while the books process is
 // stopped, and while the books process drains a backlog at full speed. It appends requests per second, CPU time per
 // request and ratios to docs/evidence/snapshot.md.
 //
-// It exits with 1 if wayside's rate at rest or during a drain is below -least of nginx's default rate, or if its processor
-// time at rest is above -most.
+// It exits with 1 if wayside's rate at rest or during a drain is below -least of nginx's default rate, or if its CPU time at
+// rest is above -most.
 //
-// The three take turns, every round begins with another one, and the result is the median of the ratios of the rounds.
-// During a drain each turn gets its own backlog, which must last longer than the turn. The CPU time of wayside is that
-// of the traffic process, which answers. During a drain this process also hands over the backlog.
+// The three contestants take turns, and every round begins with a different one. The result is the median of the ratios of
+// all rounds. During a drain, each turn gets its own backlog, which must last longer than the turn. The CPU time of wayside
+// is that of the traffic process, which serves the snapshot. During a drain, this process also hands over the backlog.
 package main
 
 import (
@@ -40,7 +40,7 @@ func main() {
 	o.Flags(2*time.Second, "", "docs/evidence/snapshot.md")
 	flag.Uint64Var(&o.backlog, "backlog", 600_000, "events to drain during each turn; 0: no drain is measured")
 	flag.Float64Var(&o.least, "least", 0.9, "smallest ratio of requests per second, wayside to nginx")
-	flag.Float64Var(&o.most, "most", 1.1, "largest ratio of processor time per request, wayside to nginx")
+	flag.Float64Var(&o.most, "most", 1.1, "largest ratio of CPU time per request, wayside to nginx")
 	rig.Main("snapshot", func(ctx context.Context) error { return run(ctx, o) })
 }
 
@@ -54,7 +54,7 @@ const (
 
 var contestantNames = [contestants]string{"wayside", "nginx", "nginx with open_file_cache"}
 
-// setup is wayside in front of an origin, and two nginx with the bytes of the snapshot.
+// setup is wayside in front of an origin, and two nginx servers that serve the bytes of the snapshot.
 type setup struct {
 	wayside *e2e.Wayside
 	nginx   []*e2e.Nginx
@@ -66,7 +66,7 @@ func (s *setup) stop() {
 	}
 }
 
-// url is the URL of the snapshot.
+// url returns the URL of the snapshot.
 func (s *setup) url(of int) string {
 	if of == ofWayside {
 		return s.wayside.Info().Admin + "/snapshot"
@@ -78,8 +78,8 @@ func (s *setup) url(of int) string {
 type state struct {
 	name    string
 	measure func(context.Context, options) (figures, error)
-	rate    bool // compare requests per second with -least
-	cpu     bool // compare CPU time per request with -most
+	rate    bool // whether to compare requests per second with -least
+	cpu     bool // whether to compare CPU time per request with -most
 }
 
 func run(ctx context.Context, o options) (err error) {
@@ -117,7 +117,7 @@ func run(ctx context.Context, o options) (err error) {
 			errs = append(errs, fmt.Errorf("%s: %.2f times nginx's requests per second; the limit is %.2f", state.name, rate, o.least))
 		}
 		if cpu := f.ratio(ofNginx, turn.perRequest); state.cpu && cpu > o.most {
-			errs = append(errs, fmt.Errorf("%s: %.2f times nginx's processor time; the limit is %.2f", state.name, cpu, o.most))
+			errs = append(errs, fmt.Errorf("%s: %.2f times nginx's CPU time; the limit is %.2f", state.name, cpu, o.most))
 		}
 	}
 	fmt.Print(text)
@@ -199,7 +199,7 @@ func (s *setup) drain(ctx context.Context, o options) (figures, error) {
 	})
 }
 
-// makeBacklog stops the books process until this number of events wait in the spool.
+// makeBacklog stops the books process until this number of events are waiting in the spool.
 func (s *setup) makeBacklog(ctx context.Context, events uint64) error {
 	resume, err := s.stopBooks()
 	if err != nil {
@@ -221,7 +221,7 @@ func (s *setup) makeBacklog(ctx context.Context, events uint64) error {
 	return nil
 }
 
-// stopBooks stops the books process with SIGSTOP, as if it hung; resume continues it.
+// stopBooks stops the books process with SIGSTOP, as if it were hanging. Calling resume continues it.
 func (s *setup) stopBooks() (resume func(), err error) {
 	books := s.wayside.BooksPID()
 	if err := syscall.Kill(books, syscall.SIGSTOP); err != nil {

@@ -19,11 +19,11 @@ type turn struct {
 func (t turn) perSecond() float64  { return t.rate }
 func (t turn) perRequest() float64 { return t.processor }
 
-// figures contains the turns of each contestant, by round.
+// figures contains the turns of each contestant by round.
 type figures [contestants][]turn
 
-// ratio is the median of the ratios of the rounds, wayside to another contestant, because other work of the machine affects
-// all turns of a round.
+// ratio returns the median over the rounds of the ratio of wayside to another contestant. It is taken within each
+// round, because other work on the machine affects all turns of a round.
 func (f figures) ratio(other int, figure func(turn) float64) float64 {
 	var ratios []float64
 	for i := range f[other] {
@@ -46,8 +46,8 @@ func (f figures) table(state string) string {
 	return b.String()
 }
 
-// turns loads the contestants in turn. Every round begins with another one. before, if not nil, prepares each turn, and after
-// checks it.
+// turns loads the contestants in turn. Every round begins with a different one. before, if it is not nil, prepares each
+// turn, and after checks it.
 func (s *setup) turns(ctx context.Context, rounds int, each time.Duration, before, after func() error) (f figures, err error) {
 	for round := range rounds {
 		for i := range contestants {
@@ -72,7 +72,7 @@ func (s *setup) turns(ctx context.Context, rounds int, each time.Duration, befor
 	return f, nil
 }
 
-// measure makes one turn of one contestant.
+// measure takes one turn of one contestant.
 func (s *setup) measure(ctx context.Context, of int, d time.Duration) (t turn, err error) {
 	pids, err := s.pids(of)
 	if err != nil {
@@ -90,7 +90,7 @@ func (s *setup) measure(ctx context.Context, of int, d time.Duration) (t turn, e
 	return turn{report.PerSecond, float64((after - before).Nanoseconds()) / 1000 / float64(report.Requests)}, err
 }
 
-// pids lists the processes that answer for a contestant.
+// pids lists the processes that serve the requests of a contestant.
 func (s *setup) pids(of int) ([]int, error) {
 	if of == ofWayside {
 		return []int{s.wayside.PID()}, nil

@@ -1,8 +1,8 @@
-// Command year measures queries on a store that holds a year of hourly statistics for a thousand paths.
+// Command year measures queries on a store that contains a year of hourly statistics for a thousand paths.
 //
-//	go run ./test/bench/year -dir /tmp/year        makes the store (minutes, 2 GB), or uses an existing one
+//	go run ./test/bench/year -dir /tmp/year        creates the store (minutes, 2 GB), or uses an existing one
 //
-// It exits with 1 if a median is over its budget: 20 ms for the table of a day and for 90 days of one path, 500 ms for a year.
+// It exits with 1 if a median exceeds its budget: 20 ms for the table of a day and for 90 days of one path, 500 ms for a year.
 package main
 
 import (
@@ -27,7 +27,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// now is the end of the year: within a day and within an hour.
+// now is the end of the year, in the middle of a day and of an hour.
 var now = time.Date(2026, 11, 23, 15, 20, 0, 0, time.UTC)
 
 func main() {
@@ -112,7 +112,7 @@ func measure(s *store.Store, runs int) error {
 		slices.Sort(took)
 		fmt.Printf("| %s | %.1f ms | %.1f ms | %.1f ms |\n", q.name, ms(first), ms(took[len(took)/2]), ms(took[len(took)-1]))
 		if median := took[len(took)/2]; median > q.budget {
-			over += fmt.Sprintf("; %s takes %v, its budget is %v", q.name, median, q.budget)
+			over += fmt.Sprintf("; %s takes %v, but its budget is %v", q.name, median, q.budget)
 		}
 	}
 	if over != "" {
@@ -156,7 +156,7 @@ func fill(ctx context.Context, s *store.Store, days, names int) error {
 	return nil
 }
 
-// size is the size of the tables in the directory.
+// size returns the size of the tables in the directory.
 func size(dir string) (sum int64) {
 	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
 		if err == nil && !d.IsDir() && filepath.Ext(d.Name()) == ".sst" {

@@ -11,7 +11,8 @@ import (
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// TestBacklogIsReported: status and metrics show a backlog that decreases, and the log reports it from time to time, and its end.
+// TestBacklogIsReported: status and metrics show that a backlog is decreasing, and the log reports it from time to
+// time, including its end.
 func TestBacklogIsReported(t *testing.T) {
 	var log bytes.Buffer
 	r := newRig(t, func(o *Options) { o.Logger = slog.New(slog.NewTextHandler(&log, nil)) })

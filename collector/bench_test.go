@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// BenchmarkDrain applies a backlog of 1,000 templates to a real store, a mebibyte per Peek. One iteration is one event.
+// BenchmarkDrain applies a backlog with 1,000 templates to a real store, a mebibyte per Peek. One iteration is one
+// event.
 func BenchmarkDrain(b *testing.B) {
 	const perBatch = 4096
 	r := newRig(b, nil)

@@ -41,8 +41,8 @@ func TestDrainAppliesAndAcknowledges(t *testing.T) {
 	}
 }
 
-// TestNewerEventsWait: events of an unknown version are not quarantined. Events before them are applied, and the next step gets the
-// newer ones again.
+// TestNewerEventsWait: events of an unknown version are not quarantined. Events before them are applied, and the next
+// step gets the newer events again.
 func TestNewerEventsWait(t *testing.T) {
 	r := newRig(t, nil)
 	r.source.add(r.epoch, r.request("/a", 200), r.request("/b", 404))
@@ -71,7 +71,7 @@ func TestNewerEventsWait(t *testing.T) {
 	r.checkBooks(t, 5)
 }
 
-// After a crash between Apply and Ack, this process or the next gets the events again, and counts them once.
+// After a crash between Apply and Ack, this process or the next one gets the events again, and counts them once.
 func TestReplayChangesNothing(t *testing.T) {
 	r := newRig(t, nil)
 	r.source.add(r.epoch, r.request("/a", 200), r.request("/b", 404))
@@ -245,12 +245,13 @@ func TestLargePeekNeedsSeveralTransactions(t *testing.T) {
 	r.checkBooks(t, 35)
 }
 
-// For any order of events, restarts and failures, the rows add up to the events, and the labels are those of an undisturbed run.
+// For any order of events, restarts and failures, the rows add up to the events, and the labels are the same as in an
+// undisturbed run.
 func TestRowsSumUpProperty(t *testing.T) {
 	checks := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		if checks++; checks > 12 {
-			return // each one opens several stores
+			return // each case opens several stores
 		}
 		r, plain := newRig(t, nil), newRig(t, nil)
 		count := uint64(0)
@@ -329,7 +330,7 @@ func TestDrainSaysWhatIsLeft(t *testing.T) {
 	r.checkBooks(t, 1)
 }
 
-// TestSnapshotAfterDropsAlone: dropped responses are in the next snapshot, even if no response follows.
+// TestSnapshotAfterDropsAlone: dropped responses are in the next snapshot, even if no response follows them.
 func TestSnapshotAfterDropsAlone(t *testing.T) {
 	r := newRig(t, nil)
 	r.source.add(r.epoch, r.request("/a", 200))

@@ -57,7 +57,7 @@ func TestRoomIsLeftForWhatGrowsWhilePaused(t *testing.T) {
 	if least := int64(64<<20 + storeRoomMin + archivedEventBytes); s.RoomBytes < least || s.RoomBytes > least+1<<20 {
 		t.Errorf("room of %d bytes, want about %d", s.RoomBytes, least)
 	}
-	// Fill the directory up to the room, and then apply a backlog before the next measurement.
+	// Fill the directory up to the reserved room, and then apply a backlog before the next measurement.
 	if err := os.WriteFile(r.dir+"/other", make([]byte, limit-s.BytesTotal-s.RoomBytes-1<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +149,7 @@ func TestOnlyOwnFilesCount(t *testing.T) {
 	}
 }
 
-// BenchmarkWalk walks through a data directory with the archive objects of an hour, one a second.
+// BenchmarkWalk walks through a data directory with an hour's archive objects, one per second.
 func BenchmarkWalk(b *testing.B) {
 	dir := b.TempDir()
 	for _, folder := range []string{"archive/v1/dt=2026-11-23/hour=09/", "archive/v1/stats/dt=2026-11-23/hour=09/"} {

@@ -77,7 +77,7 @@ func TestSnapshotIsOfferedAgain(t *testing.T) {
 	}
 }
 
-// Run retries while the store and the source are unavailable, reports that meanwhile, and ends with its context.
+// Run retries while the store and the source are unavailable, reports this in the meantime, and ends with its context.
 func TestRunRetries(t *testing.T) {
 	r := newRig(t, func(o *Options) { o.Now = time.Now; o.SnapshotInterval = time.Millisecond })
 	r.source.add(r.epoch, r.request("/a", 200))

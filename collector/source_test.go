@@ -21,7 +21,7 @@ import (
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// memSource is a spool in memory. It calls the hooks first, and returns their errors.
+// memSource is a spool in memory. Each method first calls its hook and returns the hook's error.
 type memSource struct {
 	mu        sync.Mutex
 	epochs    []*memEpoch
@@ -34,7 +34,7 @@ type memSource struct {
 type memEpoch struct {
 	id      uuid.UUID
 	next    uint64
-	batches []event.Batch // not acknowledged
+	batches []event.Batch // batches that have not been acknowledged
 	acked   uint64
 	ledger  spool.Ledger
 }
@@ -205,7 +205,7 @@ func newRig(t testing.TB, change func(*Options)) *rig {
 	return r
 }
 
-// open opens the store and starts a collector on it, as a new process does.
+// open opens the store and starts a collector on it, as a new process would.
 func (r *rig) open(t testing.TB, change func(*Options)) {
 	t.Helper()
 	opened, err := store.Open(store.Options{
@@ -240,7 +240,7 @@ func (r *rig) reopen(t testing.TB, change func(*Options)) {
 	r.open(t, change)
 }
 
-// request is an encoded event at the rig's time.
+// request returns an encoded event at the rig's time.
 func (r *rig) request(path string, status uint16) []byte {
 	return encode(&event.Event{
 		TimeMicros: r.now.UnixMicro(), Kind: event.KindRequest, Status: status, DurationMicros: 1500, TTFBMicros: 1000,
@@ -255,7 +255,7 @@ func encode(e *event.Event) []byte {
 	return out
 }
 
-// malformed is a record that the batch format accepts and the decoder refuses.
+// malformed returns a record that the batch format accepts and the decoder rejects.
 func (r *rig) malformed() []byte {
 	record := r.request("/bad", 200)
 	record[2] = 0xff // no such method

@@ -17,14 +17,14 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// testClock is a clock that a test moves.
+// testClock is a clock that a test controls.
 type testClock struct {
 	mu      sync.Mutex
 	now     time.Time
 	elapsed time.Duration
 }
 
-// Elapsed is the time that passed, which jumps do not change.
+// Elapsed returns the time that has passed, which jumps do not affect.
 func (c *testClock) Elapsed() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -67,11 +67,11 @@ func newTest(t *testing.T, m *memStore, target Target, change func(*Options)) (*
 	return u, clk
 }
 
-// faulty is a target that a test makes fail.
+// faulty is a target that a test can make fail.
 type faulty struct {
 	Target
 	put    func(key string) error        // called before a put; an error replaces it
-	after  func(key string)              // called after a put that succeeded
+	after  func(key string)              // called after a successful put
 	get    func(io.ReadCloser) io.Reader // replaces the body that is read back
 	getErr error
 	meta   func(map[string]string)
@@ -123,7 +123,8 @@ func clearRequests(p place) {
 	}
 }
 
-// wantArchived checks that the objects hold exactly these events, each in the object of its hour, and as their metadata says.
+// wantArchived checks that the objects contain exactly these events, each in the object of its hour, as their metadata
+// says.
 func wantArchived(t *testing.T, target Target, items []memItem) {
 	t.Helper()
 	ctx := context.Background()

@@ -54,8 +54,8 @@ func TestArchiveAndRetention(t *testing.T) {
 	})
 }
 
-// TestRetryExecutesTheSamePlan breaks the first attempt at each step. The second attempt finishes the same plan with the same
-// bytes, although clock, options and pending events have changed.
+// TestRetryExecutesTheSamePlan breaks the first attempt at each step. The second attempt must finish the same plan with
+// the same bytes, although clock, options and pending events have changed.
 func TestRetryExecutesTheSamePlan(t *testing.T) {
 	boom := errors.New("boom")
 	for _, c := range []struct {
@@ -217,7 +217,7 @@ func TestArchiveAsksUntilNothingIsPending(t *testing.T) {
 	u, clk := newTest(t, m, directory(t), nil)
 	m.apply(testEpoch, clk.Now(), 10, plainEvents(30, testHour, 1)...)                    // too young, and first in the list
 	m.apply(testEpoch, clk.Now().Add(-2*time.Hour), 10, plainEvents(70, testHour, 31)...) // old enough
-	m.apply(testEpoch, clk.Now().AddDate(1, 0, 0), 10, plainEvents(10, testHour, 101)...) // clock was ahead
+	m.apply(testEpoch, clk.Now().AddDate(1, 0, 0), 10, plainEvents(10, testHour, 101)...) // applied while the clock was ahead
 	for _, c := range []struct {
 		pendingMax int
 		all        bool
@@ -236,7 +236,7 @@ func TestArchivingFitsIntoItsMemory(t *testing.T) {
 	m := newMemStore(t)
 	m.apply(testEpoch, testHour, 1000, items...)
 	pl := testPlanner()
-	pl.estimate.ratio = 0.01 // far too low, so that the object is larger than the memory for it
+	pl.estimate.ratio = 0.01 // far too low, so that the object is larger than its buffer
 	plans := pl.cut(pendingOf(t, m), testHour, true)
 	if len(plans) != 1 {
 		t.Fatalf("%d plans", len(plans))

@@ -41,8 +41,8 @@ func benchPlan(b *testing.B, traceIDs bool) (*memStore, *catalogue.Plan) {
 	return m, plans[0]
 }
 
-// BenchmarkArchive builds an object of realistic events, from encoded records to the compressed and hashed buffer, and reads it back for
-// verification. It includes the decoding of the records.
+// BenchmarkArchive builds an object of realistic events, from encoded records to the compressed and hashed buffer, and
+// reads it back for verification. That includes decoding the records.
 func BenchmarkArchive(b *testing.B) {
 	for _, traceIDs := range []bool{false, true} {
 		b.Run(fmt.Sprintf("trace_id=%t", traceIDs), func(b *testing.B) {
@@ -84,7 +84,8 @@ func BenchmarkVerify(b *testing.B) {
 	report(b, out)
 }
 
-// BenchmarkLevels is the measurement behind gzipLevel. It compares the standard library and, if installed, gzip on the same lines.
+// BenchmarkLevels is the measurement behind gzipLevel. It compares the standard library and, if it is installed, gzip
+// on the same lines.
 func BenchmarkLevels(b *testing.B) {
 	m, plan := benchPlan(b, false)
 	raw := rawLines(b, m, plan)
@@ -184,7 +185,7 @@ func report(b *testing.B, out *built) {
 	}
 }
 
-// cpuTime is the CPU time of the process so far. On a busy machine, the elapsed time says nothing about one core.
+// cpuTime returns the CPU time of the process so far. On a busy machine, the elapsed time says nothing about the cost.
 func cpuTime(b *testing.B) time.Duration {
 	b.Helper()
 	var u unix.Rusage
@@ -194,7 +195,8 @@ func cpuTime(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// memoryOf is everything that building and verifying one object allocates, garbage and mapped memory included, which is at least the peak.
+// memoryOf returns everything that building and verifying one object allocates, including garbage and mapped memory,
+// which is at least the peak.
 func memoryOf(tb testing.TB, m *memStore, plan *catalogue.Plan) uint64 {
 	tb.Helper()
 	var before, after runtime.MemStats

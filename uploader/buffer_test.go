@@ -10,7 +10,7 @@ import (
 	"testing/iotest"
 )
 
-// writeAgain makes a buffer whose content can be built again.
+// writeAgain fills a buffer with content that can be built again.
 func writeAgain(t *testing.T, b *objectBuffer, content []byte) {
 	t.Helper()
 	b.reset()
@@ -93,8 +93,8 @@ func TestBufferIsTrimmed(t *testing.T) {
 	}
 }
 
-// TestBufferReaderThatIsLeft: closing a reader ends the building, at any point. The reader returns the builder's error, and an error if the
-// content is shorter than before.
+// TestBufferReaderThatIsLeft: closing a reader stops the building, at any point. The reader returns the builder's
+// error, and an error if the content is shorter than before.
 func TestBufferReaderThatIsLeft(t *testing.T) {
 	smallBuffer(t)
 	content := make([]byte, bufferBytes+5)
@@ -105,7 +105,7 @@ func TestBufferReaderThatIsLeft(t *testing.T) {
 	if _, err := io.ReadFull(r, make([]byte, 1000)); err != nil {
 		t.Fatal(err)
 	}
-	r.close() // goleak finds a goroutine that stays
+	r.close() // goleak would find a goroutine that is left behind
 	broken := errors.New("broken")
 	for _, c := range []struct{ end, want error }{{broken, broken}, {nil, io.ErrUnexpectedEOF}} {
 		b.again = func(w io.Writer) error {

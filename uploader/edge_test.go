@@ -13,14 +13,14 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// edgeItem is an event as a proxy at the edge records it.
+// edgeItem returns an event as an edge proxy records it.
 func edgeItem() memItem {
 	it := goldenItems()[0]
 	it.event.Route, it.event.Attempts, it.event.TLSVersion, it.event.GRPCStatus = []byte("api"), 2, tls.VersionTLS13, event.GRPCOf(14)
 	return it
 }
 
-// What a proxy at the edge records is written unless it has its zero value, and reads back.
+// What an edge proxy records is written unless it has its zero value, and can be read back.
 func TestEdgeFields(t *testing.T) {
 	hour := testHour.Unix() / 3600
 	it := edgeItem()
@@ -36,7 +36,7 @@ func TestEdgeFields(t *testing.T) {
 	if got := line.Event(); got.Route == nil || got.Edge() != it.event.Edge() || !got.IsError() || line.Row() != *rowOf(it.label, &it.event) {
 		t.Errorf("%+v", got)
 	}
-	for _, name := range []string{"", "(other)"} { // the row's route, where it is not the event's
+	for _, name := range []string{"", "(other)"} { // the row's route, if it differs from the event's
 		row := rowOf(it.label, &it.event)
 		row.Route = name
 		text := newLineWriter(goldenPlan()).appendLine(nil, it.seq, row, &it.event)
@@ -60,7 +60,8 @@ func TestEdgeFields(t *testing.T) {
 	}
 }
 
-// Statistics of an object have a row for each route, count gRPC calls by code, and are the same from events and from lines.
+// The statistics of an object have a row for each route, count gRPC calls by code, and are the same whether made from
+// events or from lines.
 func TestStatisticsOfRoutesAndCalls(t *testing.T) {
 	p := goldenPlan()
 	writer, seq := newLineWriter(p), uint64(0)

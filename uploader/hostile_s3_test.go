@@ -17,18 +17,18 @@ import (
 	"time"
 )
 
-// hostile is a proxy in front of a real S3 server, over real connections, that treats requests as real networks, gateways and servers have
-// done.
+// hostile is a proxy in front of a real S3 server, over real connections, that treats requests as real networks,
+// gateways and servers have been seen to do.
 type hostile struct {
 	next *httputil.ReverseProxy
 
 	mu    sync.Mutex
 	fault fault // guarded by mu; nil passes everything on
 	wait  sync.WaitGroup
-	seen  atomic.Int64 // requests that met the fault
+	seen  atomic.Int64 // number of requests that the fault has affected
 }
 
-// fault answers a request, or passes it to the server with pass.
+// fault answers a request itself, or passes it to the server by calling pass.
 type fault func(w http.ResponseWriter, r *http.Request, pass http.Handler)
 
 func (h *hostile) set(f fault) {
@@ -79,7 +79,7 @@ func hostileBucket(t *testing.T) (place, *hostile) {
 	return bucketOf(t, s, server.URL), h
 }
 
-// puts makes a fault that affects only uploads.
+// puts returns a fault that affects only uploads.
 func puts(f fault) fault {
 	return func(w http.ResponseWriter, r *http.Request, pass http.Handler) {
 		if r.Method != http.MethodPut {
@@ -102,7 +102,7 @@ func answer(status int, code string) fault {
 // unseen passes a request to the server and drops the response.
 func unseen(r *http.Request, pass http.Handler) { pass.ServeHTTP(httptest.NewRecorder(), r) }
 
-// detached copies a request, so that it continues after its client has gone.
+// detached copies a request, so that it continues after its client has disconnected.
 func detached(r *http.Request) *http.Request {
 	body, _ := io.ReadAll(r.Body)
 	c := r.Clone(context.WithoutCancel(r.Context()))
@@ -122,13 +122,13 @@ func reset(w http.ResponseWriter) {
 	_ = conn.Close()
 }
 
-// TestHostileServers archives despite each fault. During the fault, nothing counts as archived that is not in the archive, and the
-// error helps. Afterwards the same plan is finished, and every event is in the archive once.
+// TestHostileServers archives in spite of each fault. During the fault, nothing counts as archived that is not in the
+// archive, and the error is helpful. Afterwards the same plan is finished, and every event is in the archive once.
 func TestHostileServers(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		fault func(h *hostile) fault
-		// With archived, the first attempt succeeds. Otherwise it fails with an error that contains hint.
+		// With archived set, the first attempt succeeds. Otherwise it fails with an error that contains hint.
 		archived bool
 		hint     string
 	}{
@@ -225,7 +225,7 @@ func TestHostileServers(t *testing.T) {
 					pass.ServeHTTP(w, r)
 					return
 				}
-				// A byte now and then, for longer than the timeout.
+				// Send a byte now and then, for longer than the timeout.
 				rec := httptest.NewRecorder()
 				pass.ServeHTTP(rec, r)
 				for k, v := range rec.Header() {
@@ -265,7 +265,7 @@ func TestHostileServers(t *testing.T) {
 				t.Errorf("%d requests carry checksums", h.seen.Load())
 			}
 			h.set(nil)
-			h.wait.Wait() // late uploads have arrived
+			h.wait.Wait() // wait until late uploads have arrived
 			if !c.archived {
 				if r, err = u.ArchiveOnce(t.Context(), true); err != nil || r.Resumed != 1 || r.Rows != 600 {
 					t.Fatalf("after the fault: %+v, %v", r, err)

@@ -25,8 +25,8 @@ func (unlistable) List(context.Context, string, func(uploader.ObjectInfo) error)
 	return errors.New("the target is away")
 }
 
-// TestStoreBegunAnewArchivesNothingTwice sets a store aside whose last events were archived and not yet acknowledged. The spool offers them
-// again, in other batches, to the store that replaces it.
+// TestStoreBegunAnewArchivesNothingTwice sets aside a store whose last events were archived but not yet acknowledged.
+// The spool offers them again, in other batches, to the store that replaces it.
 func TestStoreBegunAnewArchivesNothingTwice(t *testing.T) {
 	t.Run("directory", func(t *testing.T) {
 		dir := t.TempDir()
@@ -34,7 +34,7 @@ func TestStoreBegunAnewArchivesNothingTwice(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		archiveTwoStores(t, dir, target, func() { // the first store stopped before it wrote the statistics of one object
+		archiveTwoStores(t, dir, target, func() { // the first store stopped before it had written the statistics of one object
 			files, err := filepath.Glob(filepath.Join(dir, "archive/v1/stats/*/*/*.gz*"))
 			if err != nil || len(files) < 4 {
 				t.Fatalf("%v, %v", files, err)
@@ -60,7 +60,7 @@ func archiveTwoStores(t *testing.T, dir string, target uploader.Target, between 
 	const acknowledged = 590
 	ctx := t.Context()
 	epoch := uuid.Must(uuid.NewV7())
-	start := time.Now().UTC().Truncate(time.Hour).Add(-time.Second) // batches are in two hours
+	start := time.Now().UTC().Truncate(time.Hour).Add(-time.Second) // so that batches span two hours
 	s := openStore(t, dir)
 	for batch := range uint64(8) {
 		applyBatch(t, s, epoch, start, batch*500+1)
@@ -95,14 +95,14 @@ func archiveTwoStores(t *testing.T, dir string, target uploader.Target, between 
 	if n := plansOf(t, s); len(n) != 0 {
 		t.Fatalf("%d plans were made without knowing what the target holds", len(n))
 	}
-	for range 2 { // the second has nothing to do
+	for range 2 { // the second run has nothing to do
 		if _, err := newUploader(t, s, target).ArchiveOnce(ctx, true); err != nil {
 			t.Fatal(err)
 		}
 	}
 	wantArchivedOnce(t, s, target, 5000, want)
 
-	// The same after a restart: the imports are stored, and later events are archived.
+	// The same must hold after a restart: the imports are stored, and later events are archived.
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -115,8 +115,8 @@ func archiveTwoStores(t *testing.T, dir string, target uploader.Target, between 
 	wantArchivedOnce(t, s, target, 6000, responsesIn(acknowledged+1, 6000))
 }
 
-// TestDamagedRemoteObject: while an object of the store that was set aside cannot be read, no event of its epoch is archived, because it
-// may be in that object. Without the object, all are archived.
+// TestDamagedRemoteObject: as long as an object of the store that was set aside cannot be read, no event of its epoch
+// is archived, because the event may be in that object. When the object has been removed, all are archived.
 func TestDamagedRemoteObject(t *testing.T) {
 	dir, epoch := t.TempDir(), uuid.Must(uuid.NewV7())
 	target := directory(t, dir)
@@ -203,7 +203,8 @@ func plansOf(t *testing.T, s *store.Store) (plans []catalogue.Plan) {
 	return plans
 }
 
-// reapply applies the events that applyBatch makes, in other batches: from first on, one batch up to each of the ends.
+// reapply applies the events that applyBatch generates, but in other batches: starting at first, one batch up to each
+// of the ends.
 func reapply(t *testing.T, s *store.Store, epoch uuid.UUID, start time.Time, first uint64, ends ...uint64) {
 	t.Helper()
 	for _, last := range ends {
@@ -217,7 +218,7 @@ func reapply(t *testing.T, s *store.Store, epoch uuid.UUID, start time.Time, fir
 	}
 }
 
-// responsesIn is the number of responses among the events from first to last.
+// responsesIn returns how many of the events from first to last are responses.
 func responsesIn(first, last uint64) (n uint64) {
 	var start time.Time
 	for seq := first; seq <= last; seq++ {

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// TestMissedRunsAreMadeUpForOnce starts and stops the loop as processes do. Runs that were due in between are replaced by one; a
-// job that ran already does not run again.
+// TestMissedRunsAreMadeUpForOnce starts and stops the loop as processes would. A single run replaces those that were
+// due in between, and a job that has already run does not run again.
 func TestMissedRunsAreMadeUpForOnce(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "archive")
 	synctest.Test(t, func(t *testing.T) { // begins 2000-01-01T00:00Z
@@ -46,12 +46,12 @@ func TestMissedRunsAreMadeUpForOnce(t *testing.T) {
 		time.Sleep(30 * time.Minute)
 		run(10 * time.Minute) // a job that has never run waits for its time
 		want()
-		run(50 * time.Minute) // to 01:30
+		run(50 * time.Minute) // until 01:30
 		want("01:00")
-		time.Sleep(2*time.Hour + 45*time.Minute) // away at 02:00, 03:00 and 04:00
+		time.Sleep(2*time.Hour + 45*time.Minute) // not running at 02:00, 03:00 and 04:00
 		run(15 * time.Minute)                    // from 04:15
 		want("04:15")
-		run(20 * time.Minute) // to 04:50
+		run(20 * time.Minute) // until 04:50
 		want()
 		fail = errors.New("not now")
 		run(10*time.Minute + 100*time.Millisecond)
@@ -125,8 +125,8 @@ func TestObjectsExpireAndStatisticsStay(t *testing.T) {
 	}
 }
 
-// TestClockJumpsExpireNothing moves the wall clock by a year, both ways, and over the end of summer time, and starts and stops
-// processes. Objects expire when their time has passed, and not before.
+// TestClockJumpsExpireNothing moves the wall clock by a year in both directions and over the end of summer time, and
+// starts and stops processes. Objects expire when their time has passed, and not before.
 func TestClockJumpsExpireNothing(t *testing.T) {
 	const day, year = 24 * time.Hour, 365 * 24 * time.Hour
 	for name, jump := range map[string]time.Duration{"a year ahead": year, "a year back": -year, "an hour back": -time.Hour, "none": 0} {
@@ -167,7 +167,7 @@ func TestClockJumpsExpireNothing(t *testing.T) {
 				}
 				clk.advance(day)
 				u.uptime.save()
-				clk.advance(time.Second) // lost, because the process is killed
+				clk.advance(time.Second) // this second is lost, because the process is killed
 				u = process()
 			}
 			if n := expired(); n != 0 {
@@ -183,8 +183,8 @@ func TestClockJumpsExpireNothing(t *testing.T) {
 	}
 }
 
-// TestEventsOfAFastClockAreDeleted archives while the clock is a year ahead; then the clock is corrected. The local events are deleted when
-// their time has passed, not a year later.
+// TestEventsOfAFastClockAreDeleted archives while the clock is a year ahead, after which the clock is corrected. The
+// local events are deleted when their time has passed, not a year later.
 func TestEventsOfAFastClockAreDeleted(t *testing.T) {
 	const year = 365 * 24 * time.Hour
 	ctx := t.Context()

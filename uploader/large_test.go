@@ -12,7 +12,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
-// incompressible makes events with paths that do not compress below three quarters, so that their object is far larger than estimated.
+// incompressible returns events with paths that do not compress below three quarters, so that their object is far
+// larger than estimated.
 func incompressible(n, bytes int) []memItem {
 	items := plainEvents(n, testHour, 1)
 	rng := rand.NewChaCha8([32]byte{2})
@@ -24,8 +25,8 @@ func incompressible(n, bytes int) []memItem {
 	return items
 }
 
-// TestObjectLargerThanItsBuffer archives an object that does not fit into memory, without a folder for temporary files, and again after an
-// upload of which only a part arrived.
+// TestObjectLargerThanItsBuffer archives an object that does not fit into memory, without a folder for temporary files,
+// and does so again after an upload of which only a part arrived.
 func TestObjectLargerThanItsBuffer(t *testing.T) {
 	smallBuffer(t)
 	items := incompressible(1000, 2000)
@@ -63,7 +64,8 @@ func TestObjectLargerThanItsBuffer(t *testing.T) {
 	}
 }
 
-// TestEstimateFollowsWhatIsTooLarge: after one object that is too large, the others of the same run are smaller, also if its upload failed.
+// TestEstimateFollowsWhatIsTooLarge: after one object that was too large, the others of the same run are smaller, even
+// if its upload failed.
 func TestEstimateFollowsWhatIsTooLarge(t *testing.T) {
 	const objectBytes = 64 << 10
 	for _, fails := range []bool{false, true} {

@@ -14,8 +14,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// memStore is a store as the uploader uses it, in memory: blocks of encoded events, plans, and the rules between them. It fails the
-// test if a rule is broken.
+// memStore is a store in memory as the uploader uses it: blocks of encoded events, plans, and the rules between them.
+// It fails the test if a rule is broken.
 type memStore struct {
 	tb testing.TB
 
@@ -26,7 +26,7 @@ type memStore struct {
 	plans   []catalogue.Plan
 	batch   uint64
 
-	pendingMax int   // longest list that Pending returns, 0 means no limit
+	pendingMax int   // maximum length of the list that Pending returns; 0 means no limit
 	failMark   error // returned once by MarkVerified
 	failDelete error // returned by DeleteBlocks
 	deleted    uint64
@@ -46,7 +46,7 @@ func newMemStore(tb testing.TB) *memStore {
 	return &memStore{tb: tb, blocks: map[catalogue.BlockID]*memBlock{}, planned: map[catalogue.BlockID]uint64{}}
 }
 
-// rowOf is the row of an event under a label, with the event's host, method and route.
+// rowOf returns the row of an event under a label, with the event's host, method and route.
 func rowOf(label string, e *event.Event) *catalogue.RowName {
 	return &catalogue.RowName{Host: string(e.Host), Method: string(e.Method), Label: label, Route: string(e.Route)}
 }
@@ -57,7 +57,7 @@ type memItem struct {
 	event event.Event
 }
 
-// apply stores events as blocks of at most perBlock events, one hour each, like the collector's batches.
+// apply stores events as blocks of at most perBlock events, each of one hour, like the collector's batches.
 func (m *memStore) apply(epoch uuid.UUID, at time.Time, perBlock int, items ...memItem) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

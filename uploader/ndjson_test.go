@@ -21,7 +21,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-// goldenItems covers every kind and every field, absent and present, and the characters that need care.
+// goldenItems covers every kind and every field, both absent and present, and the characters that need care.
 func goldenItems() []memItem {
 	at := testHour.UnixMicro()
 	return []memItem{
@@ -91,7 +91,7 @@ func TestLinesMatchGoldenFile(t *testing.T) {
 	}
 }
 
-// The times before the upstream had the request are written unless they are zero, and read back.
+// The times before the upstream had the request are written unless they are zero, and can be read back.
 func TestTimesBeforeTheUpstream(t *testing.T) {
 	it := goldenItems()[0]
 	it.event.RequestMicros, it.event.WaitMicros = 1_700_000, 300
@@ -190,7 +190,7 @@ func FuzzStringsReadBack(f *testing.F) {
 	})
 }
 
-// percentInvalid is the text of a byte string in a line, computed in a simple way.
+// percentInvalid returns the text of a byte string in a line, computed in a simple way.
 func percentInvalid(v []byte) string {
 	var b strings.Builder
 	for len(v) > 0 {
@@ -216,8 +216,8 @@ func TestAppendingALineDoesNotAllocate(t *testing.T) {
 }
 
 func TestObjectMatchesGoldenFile(t *testing.T) {
-	// The same plan must give the same bytes with every build of the program. If a change of the compressor breaks this, it needs a new
-	// FormatVersion.
+	// The same plan must give the same bytes with every build of the program. If a change in the compressor breaks
+	// this, a new FormatVersion is needed.
 	m := newMemStore(t)
 	m.apply(testEpoch, testHour, 100, goldenItems()...)
 	pending, _ := m.Pending(context.Background(), farFuture)

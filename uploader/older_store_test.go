@@ -15,9 +15,10 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// TestStoreOfAnEarlierMomentArchivesNothingTwice damages the log of a killed store, which Badger then truncates silently: the store
-// has events again that it had archived and removed, and its catalogue does not know that. Nothing may be archived twice, neither
-// before the spools have said which epochs exist, nor for an epoch whose spool is gone.
+// TestStoreOfAnEarlierMomentArchivesNothingTwice damages the log of a killed store, which Badger then truncates
+// silently: the store has events again that it had archived and removed, and its catalogue does not know that. Nothing
+// may be archived twice, neither before the spools have reported which epochs exist, nor for an epoch whose spool no
+// longer exists.
 func TestStoreOfAnEarlierMomentArchivesNothingTwice(t *testing.T) {
 	made, killed := t.TempDir(), t.TempDir()
 	epoch := uuid.Must(uuid.NewV7())
@@ -63,8 +64,8 @@ func TestStoreOfAnEarlierMomentArchivesNothingTwice(t *testing.T) {
 	}
 }
 
-// archiveEarlier opens a store that may be older than its archive, archives at once and after the spools were asked, and reports whether
-// anything was missing.
+// archiveEarlier opens a store that may be older than its archive. It archives both immediately and after the spools
+// have been queried, and reports whether anything was missing.
 func archiveEarlier(t *testing.T, dir string, epoch uuid.UUID, retired bool) bool {
 	t.Helper()
 	ctx := t.Context()
@@ -98,7 +99,7 @@ func archiveEarlier(t *testing.T, dir string, epoch uuid.UUID, retired bool) boo
 	return totals.Applied < responsesIn(1, 4500)
 }
 
-// archiveInParts makes a store and an archive.
+// archiveInParts creates a store and an archive.
 func archiveInParts(t *testing.T, dir string, epoch uuid.UUID, start time.Time) *store.Store {
 	t.Helper()
 	ctx := t.Context()
@@ -139,7 +140,7 @@ func directory(t *testing.T, dir string) uploader.Target {
 	return target
 }
 
-// wantSettled checks that everything that is applied is archived, and that the store has no problems.
+// wantSettled checks that everything that was applied is archived, and that the store has no problems.
 func wantSettled(t *testing.T, s *store.Store) {
 	t.Helper()
 	now, sum, err := s.Account(t.Context())

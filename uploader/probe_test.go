@@ -44,7 +44,7 @@ func until(t *testing.T, what string, condition func() bool) {
 	}
 }
 
-// TestProbe: testing an archive that works leaves no object, and also succeeds without the permission to delete.
+// TestProbe: testing a working archive leaves no object behind, and succeeds even without permission to delete.
 func TestProbe(t *testing.T) {
 	forEveryTarget(t, func(t *testing.T, p place) {
 		t.Helper()
@@ -71,12 +71,12 @@ func TestProbe(t *testing.T) {
 				t.Fatalf("without the permission to delete: %v", err)
 			}
 		}
-		wantKeys(t, p, "v1/") // readers of the archive do not see it
+		wantKeys(t, p, "v1/") // readers of the archive do not see the probe
 	})
 }
 
-// TestArchiveIsTriedAtTheStart: a mistake is found at the start, logged once, shown in the status, and not taken for a job that
-// succeeded. After it is fixed, that is noticed.
+// TestArchiveIsTriedAtTheStart: a mistake is found at the start, logged once, shown in the status, and not mistaken for
+// a successful job. When it is fixed, that is noticed.
 func TestArchiveIsTriedAtTheStart(t *testing.T) {
 	s := s3Server(t)
 	file := filepath.Join(t.TempDir(), "file")
@@ -122,7 +122,7 @@ func TestArchiveIsTriedAtTheStart(t *testing.T) {
 			if n := strings.Count(log.String(), "the archive cannot be used"); n != 1 {
 				t.Errorf("said %d times:\n%s", n, log)
 			}
-			// MakeBucket's response has no ETag, so the target takes it for a foreign one.
+			// MakeBucket's response has no ETag, so the target considers it foreign.
 			var foreign *foreignError
 			if err := c.fix(); err != nil && !errors.As(err, &foreign) {
 				t.Fatal(err)
@@ -140,8 +140,8 @@ func TestArchiveIsTriedAtTheStart(t *testing.T) {
 	}
 }
 
-// TestShutdownOfADeadArchive: an archive that is failing, or fails now, gets a few seconds of the shutdown's time. It is tested
-// with a small object before it is sent a large one. If it works again in that time, it gets everything.
+// TestShutdownOfADeadArchive: an archive that is failing, or fails now, gets a few seconds of the shutdown's time. It
+// is tested with a small object before a large one is sent to it. If it works again in that time, it gets everything.
 func TestShutdownOfADeadArchive(t *testing.T) {
 	refused := errors.New("connection refused")
 	always := func(int, bool) error { return refused }
@@ -159,7 +159,7 @@ func TestShutdownOfADeadArchive(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		failed bool                          // before the shutdown
-		put    func(n int, probe bool) error // of the shutdown, by number
+		put    func(n int, probe bool) error // puts during the shutdown, by number
 		works  bool
 	}{
 		"stays dead":    {true, always, false},
@@ -190,7 +190,7 @@ func TestShutdownOfADeadArchive(t *testing.T) {
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 			defer cancel()
-			r, err := u.Shutdown(ctx) // if it does not return, the test's own time limit ends it
+			r, err := u.Shutdown(ctx) // if it does not return, the test's own timeout ends the test
 			switch {
 			case c.works && (err != nil || r.Rows != 10):
 				t.Fatalf("%+v, %v", r, err)

@@ -29,7 +29,7 @@ func TestOptionsAreChecked(t *testing.T) {
 	}
 }
 
-// TestRunBySchedule runs in fake time: both jobs by their schedules, then a target that is away for a day.
+// TestRunBySchedule runs in fake time: first both jobs by their schedules, then a target that is unavailable for a day.
 func TestRunBySchedule(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "archive")
 	synctest.Test(t, func(t *testing.T) {
@@ -77,7 +77,7 @@ func TestRunBySchedule(t *testing.T) {
 		time.Sleep(24 * time.Hour)
 		synctest.Wait()
 		s := u.Status()
-		// Pauses double up to five minutes: about 280 attempts in 22 hours, not 24 and not 80,000.
+		// Pauses double up to five minutes, which gives about 280 attempts in 22 hours, rather than 24 or 80,000.
 		if n := puts.Load(); n < 200 || n > 600 || s.Jobs[JobArchive].ConsecutiveFailures < int(n) || s.OpenPlans != 1 {
 			t.Fatalf("%d attempts in a day, status %+v", n, s)
 		}
@@ -113,7 +113,7 @@ func TestRunSeesTheClockJump(t *testing.T) {
 		now := func() time.Time { return time.Now().Add(time.Duration(offset.Load())) }
 		m := newMemStore(t)
 		u, _ := newTest(t, m, target, func(o *Options) { o.Now = now })
-		offset.Store(int64(10 * 365 * 24 * time.Hour)) // starts years ahead
+		offset.Store(int64(10 * 365 * 24 * time.Hour)) // the clock starts years ahead
 		ctx, cancel := context.WithCancel(context.Background())
 		done := make(chan error, 1)
 		go func() { done <- u.Run(ctx) }()

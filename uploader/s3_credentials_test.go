@@ -15,7 +15,8 @@ import (
 	"github.com/wayside-proxy/wayside/test/s3test"
 )
 
-// cloud gives out the credentials of a real server like STS, the endpoint of a container and the metadata service of an instance.
+// cloud issues the credentials of a real server, as STS, the endpoint of a container and the metadata service of an
+// instance do.
 type cloud struct {
 	*httptest.Server
 	mu    sync.Mutex
@@ -75,7 +76,7 @@ func TestCredentialsComeFromTheWholeChain(t *testing.T) {
 	s := s3Server(t)
 	for name, c := range map[string]struct {
 		set   func(t *testing.T, c *cloud)
-		asked string // the service that is asked; empty: none
+		asked string // the service that must be asked; empty if none
 	}{
 		"environment": {set: func(t *testing.T, _ *cloud) {
 			t.Setenv("AWS_ACCESS_KEY_ID", s.AccessKey)

@@ -32,7 +32,7 @@ func open(t *testing.T, url string) Target {
 	return target
 }
 
-// askAll calls each operation of a target and returns the errors by name. One that succeeds fails the test.
+// askAll calls each operation of a target and returns the errors by name. It fails the test if an operation succeeds.
 func askAll(t *testing.T, target Target) map[string]error {
 	t.Helper()
 	_, _, get := target.Get(t.Context(), "v1/a.ndjson.gz")
@@ -49,7 +49,8 @@ func askAll(t *testing.T, target Target) map[string]error {
 	return errs
 }
 
-// wantLine wants errors of one short line that is safe to log, with all of want, and without a word about a missing object.
+// wantLine checks that each error is one short line that is safe to log, contains all of want, and says nothing about a
+// missing object.
 func wantLine(t *testing.T, errs map[string]error, want ...string) {
 	t.Helper()
 	for name, err := range errs {
@@ -70,7 +71,8 @@ func wantLine(t *testing.T, errs map[string]error, want ...string) {
 
 const page = "<!DOCTYPE html>\n<html><body onload=\"x\">\x1b[31mWelcome to my router\n</body></html>"
 
-// TestServersThatAreNoS3: whatever a server answers, one clear line says that it is no S3 server, without its text.
+// TestServersThatAreNoS3: whatever a server responds, the error is one clear line that says that it is not an S3
+// server, without quoting its text.
 func TestServersThatAreNoS3(t *testing.T) {
 	for name, c := range map[string]struct {
 		status       int
@@ -132,7 +134,7 @@ func TestServersThatAreNoS3(t *testing.T) {
 	}
 }
 
-// TestServersThatAreNoHTTP: another service listens on the port.
+// TestServersThatAreNoHTTP: another service is listening on the port.
 func TestServersThatAreNoHTTP(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -146,7 +148,7 @@ func TestServersThatAreNoHTTP(t *testing.T) {
 				return
 			}
 			_, _ = io.WriteString(conn, "SSH-2.0-OpenSSH_9.2p1\x1b[2J\r\n"+strings.Repeat("x", 10_000)+"\r\n")
-			go func() { // wait until the client has gone: a reset would not show that this is no HTTP
+			go func() { // wait until the client has disconnected: a reset would not show that this is not HTTP
 				_, _ = io.Copy(io.Discard, conn)
 				_ = conn.Close()
 			}()
@@ -155,7 +157,7 @@ func TestServersThatAreNoHTTP(t *testing.T) {
 	wantLine(t, askAll(t, open(t, "s3://bkt/p?endpoint=http://"+ln.Addr().String())), "does not speak HTTP", "endpoint=")
 }
 
-// TestWhatIsMissingIsSaid distinguishes a missing object, a missing bucket and a wrong key, on a real server.
+// TestWhatIsMissingIsSaid: on a real server, a missing object, a missing bucket and a wrong key are distinguished.
 func TestWhatIsMissingIsSaid(t *testing.T) {
 	s := s3Server(t)
 	open := func(bucket, access, secret string) Target {
@@ -176,15 +178,15 @@ func TestWhatIsMissingIsSaid(t *testing.T) {
 	for name, target := range map[string]Target{"key": open(s.Bucket, "nobody", s.SecretKey), "secret": open(s.Bucket, s.AccessKey, "wrong")} {
 		t.Run("wrong "+name, func(t *testing.T) { wantLine(t, askAll(t, target), "AWS_ACCESS_KEY_ID") })
 	}
-	// Some servers answer 404 if the key may not see the object.
+	// Some servers respond with 404 if the key may not see the object.
 	for _, code := range []string{"InvalidAccessKeyId", "NoSuchUser", "NotFound", "AccessDenied"} {
 		target := answering(t, func(w http.ResponseWriter, r *http.Request) { answer(http.StatusNotFound, code)(w, r, nil) })
 		wantLine(t, askAll(t, target), "AWS_ACCESS_KEY_ID")
 	}
 }
 
-// TestObjectLock: AWS refuses objects without a checksum in a bucket with a default retention; other servers refuse one kind of
-// checksum or both. The accepted kind is remembered.
+// TestObjectLock: in a bucket with a default retention, AWS rejects objects without a checksum; other servers reject
+// one kind of checksum, or both. The kind that was accepted is remembered.
 func TestObjectLock(t *testing.T) {
 	const md5Field, shaField = "Content-Md5", "X-Amz-Checksum-Sha256"
 	refuse := func(status int, code string, when func(h http.Header) bool) fault {
@@ -199,7 +201,7 @@ func TestObjectLock(t *testing.T) {
 	has := func(h http.Header, field string) bool { return h.Get(field) != "" }
 	for name, c := range map[string]struct {
 		fault  fault
-		second int // requests of the second upload
+		second int // number of requests for the second upload
 	}{
 		"AWS":                  {refuse(400, "InvalidRequest", func(h http.Header) bool { return !has(h, md5Field) && !has(h, shaField) }), 1},
 		"no Content-MD5":       {refuse(400, "InvalidRequest", func(h http.Header) bool { return has(h, md5Field) }), 1},
@@ -240,8 +242,8 @@ func TestObjectLock(t *testing.T) {
 	})
 }
 
-// TestRepeatedPutAnsweredAsElsewhere: older MinIO servers answer 304 to a conditional PUT of an existing object, and AWS 409 during
-// another PUT. A process that was killed before it could enter the object must continue.
+// TestRepeatedPutAnsweredAsElsewhere: to a conditional PUT of an existing object, older MinIO servers respond with 304,
+// and AWS with 409 during another PUT. A process that was killed before it could enter the object must continue.
 func TestRepeatedPutAnsweredAsElsewhere(t *testing.T) {
 	for name, c := range map[string]fault{
 		"304": func(w http.ResponseWriter, r *http.Request, _ http.Handler) {

@@ -31,15 +31,15 @@ func gzipped(t *testing.T, content []byte) []byte {
 	return out.Bytes()
 }
 
-// TestUnpackerReadsWholeObjectsOnly: an object that is cut, changed, longer, or not readable is refused, and the next one is read as if it
-// were the first.
+// TestUnpackerReadsWholeObjectsOnly: an object that is truncated, changed, too long or unreadable is rejected, and the
+// next one is read as if it were the first.
 func TestUnpackerReadsWholeObjectsOnly(t *testing.T) {
 	content := []byte(strings.Repeat("a line that is repeated, and a number\n", 10_000))
 	object := gzipped(t, content)
 	sum := sha256.Sum256(object)
 	boom := errors.New("boom")
 	changed := slices.Clone(object)
-	changed[len(changed)-6] ^= 1 // of the checksum
+	changed[len(changed)-6] ^= 1 // a bit of the checksum
 	type attempt struct {
 		body io.Reader
 		max  int

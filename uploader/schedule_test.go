@@ -43,15 +43,15 @@ func TestScheduleNext(t *testing.T) {
 	}
 }
 
-// TestScheduleOverClockChanges goes through both clock changes of a zone: each daily job runs once on each day, each hourly one in
-// each hour that passes.
+// TestScheduleOverClockChanges goes through both clock changes of a time zone: each daily job runs once on each day,
+// each hourly job in each hour that passes.
 func TestScheduleOverClockChanges(t *testing.T) {
 	for _, c := range []struct {
 		text     string
-		from, to string // in the zone
+		from, to string // in the time zone
 		want     []string
 	}{
-		// 2026-03-29, 02:00 becomes 03:00 in Berlin; 2026-10-25, 03:00 becomes 02:00.
+		// In Berlin, 02:00 becomes 03:00 on 2026-03-29, and 03:00 becomes 02:00 on 2026-10-25.
 		{"TZ=Europe/Berlin 30 2 * * *", "2026-03-28T00:00:00+01:00", "2026-03-31T00:00:00+02:00", []string{
 			"2026-03-28T02:30:00+01:00", "2026-03-29T03:00:00+02:00", "2026-03-30T02:30:00+02:00",
 		}},
@@ -67,7 +67,7 @@ func TestScheduleOverClockChanges(t *testing.T) {
 		{"TZ=Europe/Berlin 0 * * * *", "2026-10-25T00:30:00+02:00", "2026-10-25T03:30:00+01:00", []string{
 			"2026-10-25T01:00:00+02:00", "2026-10-25T02:00:00+02:00", "2026-10-25T02:00:00+01:00", "2026-10-25T03:00:00+01:00",
 		}},
-		// A change of half an hour.
+		// Here the clock changes by half an hour.
 		{"TZ=Australia/Lord_Howe 0 * * * *", "2026-04-05T00:30:00+11:00", "2026-04-05T03:30:00+10:30", []string{
 			"2026-04-05T01:00:00+11:00", "2026-04-05T02:00:00+10:30", "2026-04-05T03:00:00+10:30",
 		}},
@@ -84,7 +84,7 @@ func TestScheduleOverClockChanges(t *testing.T) {
 			if !due.After(now) {
 				t.Fatalf("%q: %s after %s", c.text, due, now)
 			}
-			// The response is the same for any earlier time.
+			// The result is the same for any earlier time.
 			if half := s.next(now.Add(due.Sub(now) / 2)); !half.Equal(due) {
 				t.Errorf("%q after %s is %s, a little later %s", c.text, now, due, half)
 			}

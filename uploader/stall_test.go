@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// slowLink is a proxy for connections that passes a limited number of bytes a second in each direction, or none while it hangs.
+// slowLink is a proxy for connections that passes a limited number of bytes per second in each direction, or none while
+// it hangs.
 type slowLink struct {
 	ln   net.Listener
 	to   string
@@ -66,7 +67,7 @@ func (l *slowLink) serve() {
 func (l *slowLink) pass(dst, src net.Conn) {
 	defer func() { _ = dst.Close(); _ = src.Close() }()
 	buf := make([]byte, max(l.rate/20, 1))
-	due := time.Now() // makes up for pauses that were too long, as on a busy machine
+	due := time.Now() // compensates for pauses that were too long, as happens on a busy machine
 	for {
 		n, err := src.Read(buf)
 		for l.hang.Load() {
@@ -83,7 +84,7 @@ func (l *slowLink) pass(dst, src net.Conn) {
 	}
 }
 
-// TestSlowLink: upload and reading back take longer than the timeout, and make progress all the time.
+// TestSlowLink: uploading and reading back take longer than the timeout, but make progress all the time.
 func TestSlowLink(t *testing.T) {
 	s := s3Server(t)
 	items := incompressible(1000, 1000)
@@ -101,7 +102,7 @@ func TestSlowLink(t *testing.T) {
 	wantArchived(t, bucketAgain(t, p), items)
 }
 
-// bucketAgain is the same place without the link.
+// bucketAgain returns the same place without the slow link.
 func bucketAgain(t *testing.T, p place) Target {
 	t.Helper()
 	s := s3Server(t)
@@ -112,8 +113,8 @@ func bucketAgain(t *testing.T, p place) Target {
 	return target
 }
 
-// TestLinkThatHangs: a request that stalls ends and counts as a failure, whether the server accepts, answers or sends nothing.
-// Afterwards the same plan is finished.
+// TestLinkThatHangs: a request that stalls ends and counts as a failure, whether the server accepts, answers or sends
+// nothing. Afterwards the same plan is finished.
 func TestLinkThatHangs(t *testing.T) {
 	s := s3Server(t)
 	link := newSlowLink(t, s.Endpoint, 64<<20)
@@ -134,7 +135,7 @@ func TestLinkThatHangs(t *testing.T) {
 		t.Errorf("the limit does not grow: %d", n)
 	}
 	link.hang.Store(false)
-	for range 20 { // a busy machine may stall for as long
+	for range 20 { // a busy machine may stall for that long
 		if _, err = u.ArchiveOnce(t.Context(), true); err == nil {
 			break
 		}
@@ -145,7 +146,7 @@ func TestLinkThatHangs(t *testing.T) {
 	wantArchived(t, p, items)
 }
 
-// TestProgress: reading a body is progress, and an error without a stall stays as it is.
+// TestProgress: reading a body counts as progress, and an error without a stall is returned unchanged.
 func TestProgress(t *testing.T) {
 	u, _ := newTest(t, newMemStore(t), directory(t).Target, func(o *Options) { o.RequestTimeout = time.Hour })
 	ctx, s := u.requests.begin(t.Context())

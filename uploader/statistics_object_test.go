@@ -67,7 +67,8 @@ func buildStats(t *testing.T, p *catalogue.Plan, m *memStore) (*Contents, string
 	return c, first, rows
 }
 
-// TestStatisticsDescribeTheirObject: runs with gaps, and the latest drop record of each reason; also without a response.
+// TestStatisticsDescribeTheirObject: runs with gaps, and the latest drop record of each reason, even without a
+// response.
 func TestStatisticsDescribeTheirObject(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
@@ -95,7 +96,7 @@ func TestStatisticsDescribeTheirObject(t *testing.T) {
 			if c.Lines != max(rows, 1) {
 				t.Errorf("%d lines for %d rows", c.Lines, rows)
 			}
-			// A plan of an older version is retried with the bytes that this version wrote.
+			// A plan of an older version is retried with the bytes that the older version wrote.
 			plans[0].Fields = nil
 			if c, old, _ := buildStats(t, plans[0], m); c.Runs != nil || c.Drops != nil || strings.Contains(old, `"object"`) || c.Lines != rows {
 				t.Errorf("an older plan has %+v", c)
@@ -107,7 +108,7 @@ func TestStatisticsDescribeTheirObject(t *testing.T) {
 	}
 }
 
-// TestForeignDescriptionsAreDamage: nothing that wayside does not write is believed.
+// TestForeignDescriptionsAreDamage: nothing that wayside would not write is trusted.
 func TestForeignDescriptionsAreDamage(t *testing.T) {
 	hour := stats.HourOf(testHour)
 	o := &Object{First: 10, Last: 20, Epoch: uuid.UUID{}}

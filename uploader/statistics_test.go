@@ -12,7 +12,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
-// TestStatsLineEndsWithItsObject: text after the object in a line is damage; it is not skipped.
+// TestStatsLineEndsWithItsObject: text after the JSON object in a line is damage and is not skipped.
 func TestStatsLineEndsWithItsObject(t *testing.T) {
 	const line = `{"schema_version":1,"hour":"2026-03-17T09:00:00Z"}`
 	hour := time.Date(2026, 3, 17, 9, 0, 0, 0, time.UTC).Unix() / 3600
@@ -26,7 +26,8 @@ func TestStatsLineEndsWithItsObject(t *testing.T) {
 	}
 }
 
-// TestBuilderIsReused: objects do not depend on those that the builder made before: rows that are gone, new, or too many to keep.
+// TestBuilderIsReused: objects do not depend on those that the builder built before, whether rows have disappeared, are
+// new, or are too many to keep.
 func TestBuilderIsReused(t *testing.T) {
 	m := newMemStore(t)
 	seq := uint64(1)

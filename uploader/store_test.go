@@ -17,15 +17,15 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// refusing is a target that is away.
+// refusing is a target that is unavailable.
 type refusing struct{ uploader.Target }
 
 func (refusing) Put(context.Context, string, io.ReadSeeker, int64, map[string]string) error {
 	return errors.New("the target is away")
 }
 
-// TestWithTheRealStore runs archive and retention over the store itself: an open plan is finished after a restart, and the store's
-// totals agree with the lines in the objects.
+// TestWithTheRealStore runs archiving and retention on the store itself: an open plan is finished after a restart, and
+// the store's totals agree with the lines in the objects.
 func TestWithTheRealStore(t *testing.T) {
 	// Shutdown may try as long as ctx allows.
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -91,7 +91,7 @@ func newUploader(t *testing.T, s *store.Store, target uploader.Target) *uploader
 	t.Helper()
 	u, err := uploader.New(uploader.Options{
 		Source: s, Catalogue: s, Target: target, RetentionEvents: -1, Logger: slog.New(slog.DiscardHandler),
-		Now: func() time.Time { return time.Now().Add(time.Second) }, // retention "at once" means older than now
+		Now: func() time.Time { return time.Now().Add(time.Second) }, // immediate retention means older than now
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +111,7 @@ func applyBatch(t *testing.T, s *store.Store, epoch uuid.UUID, start time.Time, 
 	}
 }
 
-// itemOf is the event with a number. Each 500th, from the 251st on, is a drop record.
+// itemOf returns the event with a number. Starting with the 251st, every 500th is a drop record.
 func itemOf(start time.Time, seq uint64) store.Item {
 	it := store.Item{Seq: seq, Host: "example.com", Method: "GET", Label: "/users/{id}", Event: event.Event{
 		TimeMicros: start.UnixMicro() + int64(seq)*400, Kind: event.KindRequest, Status: 200, DurationMicros: 1000,

@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// The S3 server is started once; each test gets a prefix of its own.
+// The S3 server is started only once, and each test gets its own prefix.
 var (
 	serverOnce   sync.Once
 	sharedServer *s3test.Server
@@ -48,7 +48,7 @@ func s3Server(t *testing.T) *s3test.Server {
 		t.Skipf("SKIPPED, no S3 server to test against: %v", err)
 	}
 	serverOnce.Do(func() {
-		if sharedDir, errServer = os.MkdirTemp("", "wayside-s3-*"); errServer == nil { //nolint:usetesting // outlives the test that is first
+		if sharedDir, errServer = os.MkdirTemp("", "wayside-s3-*"); errServer == nil { //nolint:usetesting // outlives the first test
 			sharedServer, errServer = s3test.StartProcess(sharedDir)
 		}
 	})
@@ -62,7 +62,7 @@ func s3Server(t *testing.T) *s3test.Server {
 type place struct {
 	Target
 	requests *requestLog         // nil for a directory
-	file     func(string) string // of an object, on disk
+	file     func(string) string // path of an object on disk
 }
 
 // forEachTarget runs the test on a directory and on a real S3 server.
@@ -72,7 +72,8 @@ func forEachTarget(t *testing.T, test func(t *testing.T, p place)) {
 	t.Run("versitygw", func(t *testing.T) { test(t, bucket(t)) })
 }
 
-// forEveryTarget runs the test on a directory, on two S3 servers, and through the proxy with which other tests make faults.
+// forEveryTarget runs the test on a directory, on two S3 servers, and through the proxy with which other tests inject
+// faults.
 func forEveryTarget(t *testing.T, test func(t *testing.T, p place)) {
 	t.Helper()
 	forEachTarget(t, test)
@@ -80,7 +81,7 @@ func forEveryTarget(t *testing.T, test func(t *testing.T, p place)) {
 	t.Run("hop", func(t *testing.T) { p, _ := hostileBucket(t); test(t, p) })
 }
 
-// The second S3 server is started once as well.
+// The second S3 server is also started only once.
 var (
 	fakeOnce   sync.Once
 	fakeServer *s3test.Server
@@ -94,7 +95,7 @@ func fakeBucket(t *testing.T) place {
 		t.Skipf("SKIPPED, gofakes3 cannot be built: %v", err)
 	}
 	fakeOnce.Do(func() {
-		if fakeDir, errFake = os.MkdirTemp("", "wayside-fake-*"); errFake == nil { //nolint:usetesting // outlives the test that is first
+		if fakeDir, errFake = os.MkdirTemp("", "wayside-fake-*"); errFake == nil { //nolint:usetesting // outlives the first test
 			fakeServer, errFake = s3test.StartFake(fakeDir)
 		}
 	})
@@ -129,7 +130,7 @@ func bucket(t *testing.T) place {
 	return bucketOf(t, s, s.Endpoint)
 }
 
-// bucketOf is a prefix of a server's bucket, reached at an endpoint.
+// bucketOf returns a prefix in a server's bucket, reached through an endpoint.
 func bucketOf(t *testing.T, s *s3test.Server, endpoint string) place {
 	t.Helper()
 	log := &requestLog{next: closing(t)}
@@ -141,14 +142,14 @@ func bucketOf(t *testing.T, s *s3test.Server, endpoint string) place {
 	return place{Target: target, requests: log, file: func(key string) string { return s.ObjectPath(prefix + "/" + key) }}
 }
 
-// requestLog counts requests and can answer some itself.
+// requestLog counts requests and can answer some of them itself.
 type requestLog struct {
 	next http.RoundTripper
 
 	mu       sync.Mutex
 	requests []string // "METHOD path?query"
 	headers  []http.Header
-	answer   func(*http.Request) *http.Response // nil or a nil answer: ask the server
+	answer   func(*http.Request) *http.Response // if it or its result is nil, the server is asked
 	cut      func(*http.Request) bool           // whether to close the connection without a response
 }
 
@@ -215,7 +216,7 @@ func TestTargetContract(t *testing.T) {
 		if err := p.List(ctx, "v1/", func(o ObjectInfo) error { t.Errorf("listed %v", o); return nil }); err != nil {
 			t.Fatalf("list of nothing: %v", err)
 		}
-		// Again with the same bytes, then with others, once of the same length: the last content counts.
+		// Write again with the same bytes, then with others, once with the same length. The last content must win.
 		for _, content := range []string{"first", "first", "other", "second, longer"} {
 			body := strings.NewReader(content)
 			_, _ = body.Seek(3, io.SeekStart) // Put reads from the beginning, whatever the position is

@@ -54,8 +54,8 @@ func TestBucketInHostNameOrInPath(t *testing.T) {
 	}
 }
 
-// TestCredentialsAreReadAgain uses the metadata service of a container: its first keys are wrong and expire, the second are
-// right.
+// TestCredentialsAreReadAgain uses the metadata service of a container, whose first keys are wrong and expire, and
+// whose second keys are right.
 func TestCredentialsAreReadAgain(t *testing.T) {
 	s := s3Server(t)
 	var asked atomic.Int64

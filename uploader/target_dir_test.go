@@ -32,7 +32,7 @@ func TestDirectoryShowsOnlyWholeObjects(t *testing.T) {
 	if err := p.Put(ctx, "v1/dt=a/x.ndjson.gz", strings.NewReader("x"), 1, nil); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"y.ndjson.gz", "x.ndjson.gz.tmp", "z.txt"} { // left by a crash or by a person
+	for _, name := range []string{"y.ndjson.gz", "x.ndjson.gz.tmp", "z.txt"} { // left behind by a crash or by a person
 		if err := os.WriteFile(p.file("v1/dt=a/"+name), []byte("x"), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -46,7 +46,7 @@ func TestDirectoryShowsOnlyWholeObjects(t *testing.T) {
 	}
 }
 
-// Truncated metadata is damaged, wherever it was cut, because its last byte is a line feed.
+// Truncated metadata is recognised as damaged, wherever it was cut, because its last byte must be a line feed.
 func TestDirectoryNoticesMetadataCutOff(t *testing.T) {
 	const key = "v1/dt=a/x.ndjson.gz"
 	p := directory(t)

@@ -79,7 +79,8 @@ func TestS3AnswersToIfNoneMatch(t *testing.T) {
 			if r.Header.Get("If-None-Match") == "" {
 				return nil
 			}
-			// Like net/http if the response comes early: it still reads the body when the caller already has the response.
+			// Behaves like net/http if the response comes early, which still reads the body when the caller already has
+			// the response.
 			body := r.Body
 			r.Body = nil
 			p.requests.answerWith(func(again *http.Request) *http.Response {
@@ -161,7 +162,7 @@ func TestS3ErrorsSayWhatToDo(t *testing.T) {
 			}
 			want := "PUT"
 			if c.code == "AccessDenied" {
-				want = "PUT GET" // does it exist, and is it locked?
+				want = "PUT GET" // checks whether the object exists and is locked
 			}
 			if got := p.requests.take(); got != want {
 				t.Errorf("requests are %s: retrying is the job's business", got)
@@ -178,7 +179,7 @@ func TestCredentialsComeFromTheEnvironmentOrAreMissed(t *testing.T) {
 	t.Setenv("HOME", t.TempDir())
 	t.Setenv("AWS_CONFIG_FILE", filepath.Join(t.TempDir(), "none"))
 	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", filepath.Join(t.TempDir(), "none"))
-	// A relative metadata address where nothing answers, so that no test waits for a cloud.
+	// Use a metadata address at which nothing answers, so that no test waits for a cloud.
 	t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:1/")
 	transport := &http.Transport{DisableKeepAlives: true}
 	open := func() Target {

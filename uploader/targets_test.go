@@ -13,7 +13,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
-// relocated changes the archive: one object is in the former target, one in the current one.
+// relocated changes the archive, so that one object is in the former target and one in the current one.
 func relocated(t *testing.T, former, current Target, change func(*Options)) (*memStore, *Uploader, *testClock) {
 	t.Helper()
 	m := newMemStore(t)
@@ -50,8 +50,8 @@ func withKeys(t *testing.T, current Target) func(*Options) {
 	}
 }
 
-// TestRetentionAsksWhereAnObjectIs: after a change of the bucket, older entries are looked up and verified where they are, also
-// those that an older version entered under the target's short name.
+// TestRetentionAsksWhereAnObjectIs: after the bucket was changed, older entries are looked up and verified where they
+// are, including those that an older version entered under the target's short name.
 func TestRetentionAsksWhereAnObjectIs(t *testing.T) {
 	for _, old := range []bool{false, true} {
 		former, current := bucket(t), directory(t)
@@ -73,8 +73,8 @@ func TestRetentionAsksWhereAnObjectIs(t *testing.T) {
 	}
 }
 
-// TestFormerTargetThatIsGone: its events are kept and do not stop the rest. If the object is copied to the current target, it is
-// found there.
+// TestFormerTargetThatIsGone: the events of a former target that is gone are kept, and do not stop the rest. If the
+// object is copied to the current target, it is found there.
 func TestFormerTargetThatIsGone(t *testing.T) {
 	former, hop := hostileBucket(t)
 	current := directory(t)
@@ -110,8 +110,8 @@ func TestFormerTargetThatIsGone(t *testing.T) {
 	}
 }
 
-// TestObjectBegunInAFormerTarget: wayside is killed between upload and entry, and started with another target. The events are in
-// one archive.
+// TestObjectBegunInAFormerTarget: wayside is killed between uploading and entering an object, and started with another
+// target. The events are in only one archive.
 func TestObjectBegunInAFormerTarget(t *testing.T) {
 	former, current := bucket(t), directory(t)
 	m := newMemStore(t)
@@ -135,7 +135,8 @@ func TestObjectBegunInAFormerTarget(t *testing.T) {
 	}
 }
 
-// TestDataDirectoryIsMoved: the catalogue does not say where the data directory is. Entries of an older version do, and are found too.
+// TestDataDirectoryIsMoved: the catalogue does not contain the path of the data directory. Entries of an older version
+// do, and are found too.
 func TestDataDirectoryIsMoved(t *testing.T) {
 	for _, old := range []bool{false, true} {
 		before, after := filepath.Join(t.TempDir(), "before"), filepath.Join(t.TempDir(), "after")

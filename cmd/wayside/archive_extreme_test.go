@@ -80,7 +80,7 @@ func floodedArchive(t *testing.T) (dir string, responses uint64) {
 func TestArchiveOfAFlood(t *testing.T) {
 	dir, responses := floodedArchive(t)
 	for _, origin := range []string{"best", "events"} {
-		if out := command(t, exitOK, "archive", "rebuild", "--data", dir, "--origin", origin); !strings.Contains(out, "0 differ, 0 are on one side") {
+		if out := command(t, exitOK, "archive", "rebuild", "--data", dir, "--origin", origin); !strings.Contains(out, "0 differ, and 0 exist on only one side") {
 			t.Errorf("from %s: %s", origin, out)
 		}
 	}

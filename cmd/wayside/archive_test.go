@@ -146,7 +146,7 @@ func TestArchiveOnS3(t *testing.T) {
 
 	for _, origin := range []string{"best", "statistics", "events"} {
 		out := run(exitOK, "archive", "rebuild", "--data", dir, "--origin", origin)
-		if !strings.Contains(out, "0 differ, 0 are on one side") || origin != "statistics" && !strings.Contains(out, "not recorded, according to drop records: 77 responses") {
+		if !strings.Contains(out, "0 differ, and 0 exist on only one side") || origin != "statistics" && !strings.Contains(out, "not recorded, according to drop records: 77 responses") {
 			t.Errorf("from %s: %s", origin, out)
 		}
 	}
@@ -275,7 +275,7 @@ func fileSums(t *testing.T, dir string) map[string]string {
 func TestArchiveRebuild(t *testing.T) {
 	dir := archived(t, "")
 	for _, origin := range []string{"best", "statistics", "events"} {
-		if out := command(t, exitOK, "archive", "rebuild", "--data", dir, "--origin", origin); !strings.Contains(out, "0 differ, 0 are on one side") {
+		if out := command(t, exitOK, "archive", "rebuild", "--data", dir, "--origin", origin); !strings.Contains(out, "0 differ, and 0 exist on only one side") {
 			t.Errorf("from %s: %s", origin, out)
 		}
 	}

@@ -31,7 +31,7 @@ var testHour = stats.HourOf(testNow)
 // memRows are statistics in memory. reads counts the hours that were read.
 type memRows struct {
 	rows  map[stats.Key]*stats.Row
-	reads atomic.Int64 // the halves of a range are read in parallel
+	reads atomic.Int64 // atomic, because the halves of a range are read in parallel
 	fail  error
 }
 
@@ -278,7 +278,7 @@ func TestDashboardIsLockedDown(t *testing.T) {
 	}
 }
 
-// TestOtherMethods sends a method that it does not have to every endpoint of the index.
+// TestOtherMethods sends to every endpoint of the index a method that the endpoint does not support.
 func TestOtherMethods(t *testing.T) {
 	h := NewHandler(Options{})
 	for _, e := range append(endpoints(), indexEntry{Method: http.MethodGet, Path: "/api/v1/"}) {

@@ -10,8 +10,8 @@ import (
 	"github.com/wayside-proxy/wayside/collector/snapshot"
 )
 
-// TestRatesAreOverTheCoveredTime reads books that began ten seconds ago with a response every second, in ranges that begin before
-// that and end after now.
+// TestRatesAreOverTheCoveredTime reads books that began ten seconds ago and have a response every second, over ranges
+// that begin before that and end after now.
 func TestRatesAreOverTheCoveredTime(t *testing.T) {
 	paths := make([]string, 10)
 	for i := range paths {
@@ -51,7 +51,7 @@ func TestRatesAreOverTheCoveredTime(t *testing.T) {
 		t.Errorf("%v, %v", records, err)
 	}
 
-	// Snapshots over a window of an hour, which begins with a minute and ends now.
+	// Snapshots over a window of an hour, which begins at a whole minute and ends now.
 	for after, want := range map[time.Duration]struct {
 		from           time.Time
 		count, seconds int

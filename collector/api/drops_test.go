@@ -16,7 +16,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// dropStore holds a response, and drop records of three hours.
+// dropStore returns a store with a response, and drop records of three hours.
 func dropStore(t *testing.T) *store.Store {
 	t.Helper()
 	dir := t.TempDir()
@@ -49,8 +49,8 @@ func dropStore(t *testing.T) *store.Store {
 	return s
 }
 
-// TestDropsInTotals: totals and points over all paths include dropped responses; those of a selection do not, because a dropped
-// response has no path.
+// TestDropsInTotals: totals and points over all paths include dropped responses; those over selected paths do not,
+// because a dropped response has no path.
 func TestDropsInTotals(t *testing.T) {
 	s := dropStore(t)
 	h := NewHandler(Options{Rows: s, Now: func() time.Time { return testNow }, Logger: slog.New(slog.DiscardHandler)})

@@ -11,8 +11,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// edgeStore is a store with calls of three routes, one after the other each second: of "" (no call), "api" and "web". A call of second i
-// ends with code i % 20, where 18 and 19 are no calls.
+// edgeStore returns a store with requests of three routes, one after another each second: "" (not a gRPC call), "api"
+// and "web". A call in second i ends with code i % 20, where 18 and 19 mean that it is not a gRPC call.
 func edgeStore(t *testing.T) *store.Store {
 	t.Helper()
 	s := eventStore(t)
@@ -38,7 +38,8 @@ func edgeStore(t *testing.T) *store.Store {
 	return s
 }
 
-// TestRoutesAndCallsInTables: a route is a part of a row; filters select by route and gRPC status; figures count calls by code.
+// TestRoutesAndCallsInTables: a route is part of a row's name; filters select by route and gRPC status; figures count
+// calls by code.
 func TestRoutesAndCallsInTables(t *testing.T) {
 	h := eventHandler(edgeStore(t))
 	all := decode[pathsAnswer](t, get(t, h, "/api/v1/paths"))
@@ -49,7 +50,7 @@ func TestRoutesAndCallsInTables(t *testing.T) {
 	if len(api.Paths) != 1 || api.Paths[0].Route != "api" || api.Paths[0].Count != 200 || api.Totals.Count != 200 || sumOf(api.Paths[0].Spark) != 200 {
 		t.Fatalf("%+v", api)
 	}
-	// Each of the 20 values of i % 20 is on ten of the 200 calls: 18 codes, of which 7 are errors.
+	// Each of the 20 values of i % 20 occurs in ten of the 200 calls: 18 codes, of which 7 are errors.
 	if f := api.Paths[0].Figures; len(f.GRPC) != 18 || f.GRPC["14"] != 10 || f.GRPC["17"] != 10 || f.Errors != 70 {
 		t.Errorf("%+v", f)
 	}
@@ -96,7 +97,7 @@ func TestRoutesAndCallsInTables(t *testing.T) {
 	}
 }
 
-// TestRoutesAndCallsInEvents: events have the fields unless they are not set, and the filters select by them.
+// TestRoutesAndCallsInEvents: events have these fields if they are set, and the filters select by them.
 func TestRoutesAndCallsInEvents(t *testing.T) {
 	h := eventHandler(edgeStore(t))
 	for query, want := range map[string]int{"route=api": 200, "grpc=14": 20, "route=api&grpc=error": 70, "grpc=17": 20, "route=none": 0, "": 600} {

@@ -19,7 +19,7 @@ import (
 
 var testEpoch = uuid.MustParse("0190a0b0-c0d0-7e0f-8102-030405060708")
 
-// eventStore is a real store with an event every second until testNow.
+// eventStore returns a real store with an event every second until testNow.
 func eventStore(t *testing.T, paths ...string) *store.Store {
 	t.Helper()
 	dir := t.TempDir()
@@ -153,7 +153,7 @@ func TestCSV(t *testing.T) {
 		if !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/csv") {
 			t.Errorf("%s: %s", target, resp.Header.Get("Content-Type"))
 		}
-		records, err := csv.NewReader(resp.Body).ReadAll() // refuses lines of different lengths
+		records, err := csv.NewReader(resp.Body).ReadAll() // rejects lines of different lengths
 		if err != nil || len(records) != lines {
 			t.Errorf("%s: %d lines, want %d, %v", target, len(records), lines, err)
 		}
@@ -169,7 +169,8 @@ func TestCSV(t *testing.T) {
 }
 
 func TestPathsComparedAndFiltered(t *testing.T) {
-	// At the end of an hour, because in the middle of it a comparison leaves out the current hour if there are no minutes.
+	// now is at the end of an hour, because in the middle of it a comparison would leave out the current hour if there
+	// were no minutes.
 	h := NewHandler(Options{Rows: sampleRows(), Now: func() time.Time { return stats.HourStart(testHour + 1) }})
 	a := decode[pathsAnswer](t, get(t, h, "/api/v1/paths?from=-24h&compare=previous&spark=4"))
 	if a.Before == nil || a.Before.Totals.Count != 1 || len(a.Paths) != 3 || a.Paths[0].Before == nil || a.Paths[0].Before.Count != 0 {

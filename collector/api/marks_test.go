@@ -11,7 +11,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
-// TestMarks makes marks, refuses wrong ones, and lists them.
+// TestMarks adds marks, tries invalid ones, and lists them.
 func TestMarks(t *testing.T) {
 	s := eventStore(t)
 	now := testNow

@@ -17,7 +17,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// minuteStore holds responses at random moments of the four days before testNow. Some are in rows only.
+// minuteStore returns a store with responses at random times in the four days before testNow. Some are only in rows.
 func minuteStore(t *testing.T, random *rand.Rand) (*store.Store, []event.Event) {
 	t.Helper()
 	dir := t.TempDir()
@@ -70,8 +70,8 @@ func minuteStore(t *testing.T, random *rand.Rand) (*store.Store, []event.Event) 
 	return s, all
 }
 
-// TestRangesOfMinutes asks for random ranges and steps, and compares counts, errors, the largest latency, seconds and rates with a recount of
-// the events, and the answers with each other.
+// TestRangesOfMinutes queries random ranges and steps. It compares counts, errors, the largest latency, seconds and
+// rates with a recount of the events, and the results with each other.
 func TestRangesOfMinutes(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
 	s, all := minuteStore(t, random)
@@ -156,7 +156,7 @@ func TestRangesOfMinutes(t *testing.T) {
 	}
 }
 
-// TestComparisonsAreCutAlike: the part of a range that is not over is left out of both sides.
+// TestComparisonsAreCutAlike: the part of a range that is in the future is cut off both sides.
 func TestComparisonsAreCutAlike(t *testing.T) {
 	s, _ := minuteStore(t, rand.New(rand.NewPCG(5, 6)))
 	h := NewHandler(Options{Rows: s, Now: func() time.Time { return testNow.Add(20 * time.Second) }, Logger: slog.New(slog.DiscardHandler)})
@@ -165,7 +165,7 @@ func TestComparisonsAreCutAlike(t *testing.T) {
 		"from=-1h&compare=previous": {at(8, 30), at(9, 30), at(7, 30), at(8, 30)},
 		"from=2026-11-23T09&to=2026-11-23T10&compare_from=2026-11-22T09&compare_to=2026-11-22T10": {at(9, 0), at(9, 30), at(-15, 0), at(-15, 30)},
 		"from=2026-11-23T07&to=2026-11-23T08&compare_from=2026-11-22T09&compare_to=2026-11-22T10": {at(7, 0), at(8, 0), at(-15, 0), at(-14, 0)},
-		// Of last week there are hours only, so both sides are cut to whole hours.
+		// For last week there are only hours, so both sides are cut to whole hours.
 		"from=-4h&compare_from=2026-11-20T05:30&compare_to=2026-11-20T09:30": {at(5, 0), at(9, 0), at(-67, 0), at(-63, 0)},
 	} {
 		for _, path := range []string{"paths", "series"} {

@@ -21,7 +21,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// patience keeps a failing test from hanging.
+// patience limits every wait, so that a failing test does not hang.
 const patience = time.Minute
 
 // served is a handler behind a real server, on a socket like that of the books process.
@@ -129,8 +129,8 @@ func TestClientsThatDoNotReadLockNobodyOut(t *testing.T) {
 	}
 }
 
-// TestAnswersAreBounded requests events with the longest paths, of characters that are longest in JSON: pages end early, and the next
-// page continues there.
+// TestAnswersAreBounded requests events with the longest paths, consisting of the characters that are longest in JSON.
+// Pages end early, and the next page continues where the previous one ended.
 func TestAnswersAreBounded(t *testing.T) {
 	paths := make([]string, 3000)
 	for i := range paths {
@@ -157,7 +157,7 @@ func TestAnswersAreBounded(t *testing.T) {
 	}
 }
 
-// stuckRows end only with their context.
+// stuckRows is a source whose queries end only with their context.
 type stuckRows struct{ began, ended chan struct{} }
 
 func (r stuckRows) Rows(ctx context.Context, _, _ int64, _ func(stats.Key, *stats.Row) error) error {
@@ -167,14 +167,14 @@ func (r stuckRows) Rows(ctx context.Context, _, _ int64, _ func(stats.Key, *stat
 	return ctx.Err()
 }
 
-// panickingRows fail as a store whose mapped files are damaged may.
+// panickingRows is a source that fails as a store with damaged mapped files may.
 type panickingRows struct{}
 
 func (panickingRows) Rows(context.Context, int64, int64, func(stats.Key, *stats.Row) error) error {
 	panic("injected")
 }
 
-// TestPanicInAQuery: a panic while the halves of a range are read is answered with 500.
+// TestPanicInAQuery: a panic while the halves of a range are being read leads to a response with status 500.
 func TestPanicInAQuery(t *testing.T) {
 	h := NewHandler(Options{Rows: panickingRows{}, Logger: slog.New(slog.DiscardHandler)})
 	if resp := get(t, h, "/api/v1/series?from=-3h"); resp.StatusCode != http.StatusInternalServerError {
@@ -182,7 +182,8 @@ func TestPanicInAQuery(t *testing.T) {
 	}
 }
 
-// TestClientsThatLeaveReleaseTheirSlot starts as many queries as may run, and closes their connections.
+// TestClientsThatLeaveReleaseTheirSlot starts as many queries as may run at the same time, and closes their
+// connections.
 func TestClientsThatLeaveReleaseTheirSlot(t *testing.T) {
 	rows := stuckRows{make(chan struct{}), make(chan struct{})}
 	h := newHandler(Options{Rows: rows, Plans: memPlans{}, Logger: slog.New(slog.DiscardHandler)})
@@ -193,7 +194,7 @@ func TestClientsThatLeaveReleaseTheirSlot(t *testing.T) {
 			clients = append(clients, s.ask("/api/v1/paths"))
 			<-rows.began
 		}
-		waiting := s.ask("/api/v1/paths") // leaves before it has a slot
+		waiting := s.ask("/api/v1/paths") // disconnects before it has a slot
 		await(t, "a query to wait", func() bool { return len(h.queries.waiting) == 1 })
 		_ = waiting.Close()
 		await(t, "the query to leave", func() bool { return len(h.queries.waiting) == 0 })
@@ -207,7 +208,7 @@ func TestClientsThatLeaveReleaseTheirSlot(t *testing.T) {
 	}
 }
 
-// TestWaitingQueriesAreBounded sends more queries than may wait.
+// TestWaitingQueriesAreBounded sends more queries than are allowed to wait.
 func TestWaitingQueriesAreBounded(t *testing.T) {
 	rows := stuckRows{make(chan struct{}), make(chan struct{}, queriesMax)}
 	h := newHandler(Options{Rows: rows, Plans: memPlans{}, Logger: slog.New(slog.DiscardHandler)})

@@ -11,7 +11,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// TestCallsAndRoutes: gRPC calls are counted by method and code, responses by configured route; both are bounded and add up.
+// TestCallsAndRoutes: gRPC calls are counted by method and code, and responses by configured route. Both are bounded,
+// and their counts add up.
 func TestCallsAndRoutes(t *testing.T) {
 	w := newWorld(2)
 	want := map[string]float64{}
@@ -29,7 +30,7 @@ func TestCallsAndRoutes(t *testing.T) {
 		}
 	}
 	plain := event.Event{Kind: event.KindRequest, Status: 500, TimeMicros: w.now.UnixMicro()}
-	b.Add(catalogue.RowName{Host: "shop", Method: "POST", Label: "/a.Service/M0"}, 9999, &plain) // in neither
+	b.Add(catalogue.RowName{Host: "shop", Method: "POST", Label: "/a.Service/M0"}, 9999, &plain) // counted as neither
 	b.Close()
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(w.Feed)

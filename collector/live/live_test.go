@@ -66,7 +66,8 @@ func label(m *dto.Metric, name string) string {
 	return ""
 }
 
-// TestFastResponsesHaveBuckets: a service on the same machine answers in less than a millisecond, so there are buckets below that.
+// TestFastResponsesHaveBuckets: a service on the same machine responds in less than a millisecond, so there must be
+// buckets below that.
 func TestFastResponsesHaveBuckets(t *testing.T) {
 	w := newWorld(10)
 	for _, micros := range []int{80, 200, 400, 900, 2000, 4000} {
@@ -184,7 +185,7 @@ func TestRecentCountsBySteps(t *testing.T) {
 	}
 }
 
-// TestRateNow sends 20 requests a second, and then none.
+// TestRateNow sends 20 requests a second for a while, and then none.
 func TestRateNow(t *testing.T) {
 	w := newWorld(10)
 	for second := range 30 {
@@ -246,8 +247,8 @@ func TestASlowWatcherIsToldWhatItMissed(t *testing.T) {
 	}
 }
 
-// TestWatchersAreBounded adds as many watchers as are allowed, which read nothing. One more displaces the oldest, and the lines that
-// waited for it are dropped.
+// TestWatchersAreBounded adds as many watchers as are allowed, none of which reads anything. Another one displaces the
+// oldest, and the lines that were waiting for the oldest are dropped.
 func TestWatchersAreBounded(t *testing.T) {
 	w := newWorld(10)
 	var all []*Watcher
@@ -295,7 +296,7 @@ func TestWaitingBytesAreBounded(t *testing.T) {
 	}
 }
 
-// BenchmarkAdd adds events of routes that all have histograms, and of ten times as many.
+// BenchmarkAdd adds events of routes that all have their own histograms, and of ten times as many routes.
 func BenchmarkAdd(b *testing.B) {
 	for _, labels := range []int{100, 1000} {
 		b.Run(fmt.Sprintf("labels=%d", labels), func(b *testing.B) { benchAdd(b, labels) })

@@ -17,7 +17,8 @@ func TestSelectionsAreChecked(t *testing.T) {
 	}
 }
 
-// Everything that was learnt from forgotten rows alone is removed with them, also from the persisted state. All else stays.
+// Everything that was learnt only from forgotten rows is removed with them, even from the persisted state. Everything
+// else stays.
 func TestForgetLeavesNoNameBehind(t *testing.T) {
 	l, err := New(Options{Max: 100})
 	if err != nil {

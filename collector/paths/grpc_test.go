@@ -28,7 +28,7 @@ func get(path, route string) *event.Event {
 	}
 }
 
-// store keeps what a labeler wants to have stored, and makes another one of it.
+// store keeps what a labeler wants to have stored, and restores another labeler from it.
 type store map[string][]byte
 
 func (s store) keep(l *Labeler) {
@@ -57,8 +57,8 @@ func (s store) labeler(t *testing.T) *Labeler {
 	return l
 }
 
-// TestGRPCMethods: beside a root level that varies, and below a service whose methods look like values, the paths of gRPC methods stay
-// as they are: when they are counted, when they are shown, and after a restart.
+// TestGRPCMethods: next to a root level that varies, and below a service whose methods look like values, the paths of
+// gRPC methods stay as they are: when they are counted, when they are shown, and after a restart.
 func TestGRPCMethods(t *testing.T) {
 	kept := store{}
 	l := kept.labeler(t)
@@ -92,7 +92,8 @@ func TestGRPCMethods(t *testing.T) {
 	shown(kept.labeler(t))
 }
 
-// TestGRPCAfterHTTP: a path that was an ordinary one becomes that of a method, and an undone batch does not leave it one.
+// TestGRPCAfterHTTP: a row of an ordinary path becomes that of a gRPC method, and an ordinary one again if the batch is
+// undone.
 func TestGRPCAfterHTTP(t *testing.T) {
 	l := store{}.labeler(t)
 	post := get("/a.B/Call", "")
@@ -125,7 +126,8 @@ func TestUnknownMethodsTakeNoRoom(t *testing.T) {
 	}
 }
 
-// TestRoutes: a route is part of a row; rows of many routes are bounded; learnt levels merge rows of the same route only.
+// TestRoutes: a route is part of a row's name; the number of rows of many routes is bounded; learnt levels merge only
+// rows of the same route.
 func TestRoutes(t *testing.T) {
 	kept := store{}
 	l := kept.labeler(t)

@@ -22,7 +22,7 @@ func labelOf(l *Labeler, r pathbench.Request) string {
 	return label
 }
 
-// The figures of the benchmark with less traffic. test/bench/paths measures them in full.
+// These are the figures of the benchmark with less traffic. test/bench/paths measures all of them.
 func TestTemplatesOfKnownAPIs(t *testing.T) {
 	for _, api := range pathbench.Names {
 		ops, err := pathbench.Load(api)
@@ -106,12 +106,12 @@ func TestLearningSurvives(t *testing.T) {
 	}
 }
 
-// Fifty routes after a flood of invented paths all get their own rows, for every status and form of the flood, and the flood takes
-// no more room than it may.
+// Fifty routes that arrive after a flood of invented paths all get their own rows, for every status and form of the
+// flood, and the flood takes no more room than it may.
 func TestLateRoutes(t *testing.T) {
 	letters := func(r *rand.Rand) string { return "/" + word(r, 10) }
 	flood := 30_000
-	if text := os.Getenv("WAYSIDE_FLOOD"); text != "" { // the evidence is of a million
+	if text := os.Getenv("WAYSIDE_FLOOD"); text != "" { // the evidence uses a million
 		if _, err := fmt.Sscan(text, &flood); err != nil {
 			t.Fatal(err)
 		}
@@ -170,7 +170,8 @@ func TestLateRoutes(t *testing.T) {
 	}
 }
 
-// sameRelearnt gives only the labels to a new labeler, as a rebuild from the archive does, and checks that they are shown alike.
+// sameRelearnt gives only the labels to a new labeler, as a rebuild from the archive does, and checks that it shows
+// them in the same way.
 func sameRelearnt(t *testing.T, proofs map[string]uint64, shown, final map[string]int) {
 	t.Helper()
 	l := newLabeler(t, Options{})
@@ -186,7 +187,7 @@ func sameRelearnt(t *testing.T, proofs map[string]uint64, shown, final map[strin
 		for given, n := range shown {
 			rows[l.Rules().Label("example.com", given)] += n
 		}
-		for row, n := range final { // except rare rows under a name that was found later
+		for row, n := range final { // except for rare rows under a name that was found later
 			if rows[row] == 0 && n >= exceptionCount {
 				t.Errorf("%s, with %d responses, is not there when learnt from the labels alone", row, n)
 			}

@@ -140,7 +140,7 @@ func TestMethodsAndHosts(t *testing.T) {
 		{"A.Example", "GET", 200, "a.example GET"},
 		{"a.example.", "BREW", 200, "a.example (other)"},
 		{"noise1", "GET", 404, "noise1 GET"},
-		{"noise2", "GET", 404, "(other) GET"}, // half of the hosts are used
+		{"noise2", "GET", 404, "(other) GET"}, // half of the hosts are in use
 		{"b.example", "PROPFIND", 200, "b.example PROPFIND"},
 		{"noise2", "GET", 200, "noise2 GET"},
 		{"late", "get", 200, "(other) (other)"},
@@ -183,7 +183,8 @@ func TestScannerNoiseCannotTakeTheTable(t *testing.T) {
 	}
 }
 
-// Requests without a path have one row, which takes no room. It is the same after a restart, and after a rebuild from an archive.
+// Requests without a path have one row, which takes up no room. The row is the same after a restart, and after a
+// rebuild from an archive.
 func TestRequestsWithoutAPath(t *testing.T) {
 	l := newLabeler(t, Options{Max: 1, HostsMax: 1})
 	l.Begin()
@@ -229,7 +230,7 @@ func TestOverflowRowsAreBounded(t *testing.T) {
 		}
 		rows[[3]string{h, m, p}] = true
 	}
-	if len(rows) != 11 { // ten with their host, one for everybody else
+	if len(rows) != 11 { // ten with their own host, one for all others
 		t.Errorf("%d (other) rows", len(rows))
 	}
 }
@@ -282,7 +283,7 @@ func TestStateSurvivesAndRollsBack(t *testing.T) {
 	saved = append(saved, l.Changes()...)
 	l.Commit()
 
-	// The rest of the traffic gets the same labels from a labeler that was restored, in any order of entries.
+	// The rest of the traffic gets the same labels from a restored labeler, whatever the order of its entries.
 	saved[0], saved[len(saved)-1] = saved[len(saved)-1], saved[0]
 	again := restored(t, o, saved)
 	for _, path := range []string{"/c", "/a", "/d", "/b", "/e/1"} {
@@ -387,7 +388,7 @@ func TestKnownPathsDoNotAllocate(t *testing.T) {
 	for i := range 20 {
 		rowOf(l, host, method, fmt.Appendf(nil, "/fill/%c", 'a'+i), 200)
 	}
-	for i := range 4 * evaluateMax { // looking at the rows allocates, and becomes rare
+	for i := range 4 * evaluateMax { // evaluating the rows allocates memory, but becomes rare
 		rowOf(l, host, method, paths[i%4], 200)
 	}
 	for _, path := range paths {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// shownAs labels paths, and returns the templates under which each is shown at the end, with the number of its requests.
+// shownAs labels paths. It returns the templates under which each is shown at the end, with their numbers of requests.
 func shownAs(l *Labeler, paths []string) map[string]map[string]int {
 	given := map[[2]string]int{}
 	for _, p := range paths {
@@ -108,8 +108,9 @@ func TestNamesStandOut(t *testing.T) {
 	}
 }
 
-// The pages of a site beside the names of its users, "/login" beside "/@anna/posts", stay pages, however many there are: there are
-// no paths below them, but below nearly every user. A page that is new after the users were learnt is found too.
+// The pages of a site next to the names of its users, such as "/login" next to "/@anna/posts", stay pages, however many
+// there are: there are no paths below them, but there are paths below nearly every user. Even a page that is new after
+// the users were learnt is found.
 func TestPagesBesideUsers(t *testing.T) {
 	random := rand.New(rand.NewPCG(7, 8))
 	zipf := rand.NewZipf(random, 1.05, 10, 3000)
@@ -158,8 +159,8 @@ func TestPagesBesideUsers(t *testing.T) {
 	}
 }
 
-// Names of another shape than the values beside them, a file or a path with identifiers below it, are recognised even if there are no
-// paths below the values: posts at the root of a site.
+// Names that have a different shape from the values next to them, such as a file or a path with identifiers below it,
+// are recognised even if there are no paths below the values, as in a site with posts at its root.
 func TestFilesAndListsBesidePosts(t *testing.T) {
 	random := rand.New(rand.NewPCG(9, 10))
 	zipf := rand.NewZipf(random, 1.05, 10, 3000)

@@ -72,8 +72,8 @@ func build(t testing.TB, b *Builder, now time.Time) (Document, *Snapshot) {
 	return doc, s
 }
 
-// TestIncrementalEqualsFresh: whatever rows are added between snapshots, a builder that reads only the changes makes the same
-// snapshot as a new one, and the totals equal the sum over the rows.
+// TestIncrementalEqualsFresh: whatever rows are added between snapshots, a builder that reads only the changes makes
+// the same snapshot as a new builder, and the totals equal the sum over the rows.
 func TestIncrementalEqualsFresh(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		m := &memRows{}

@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// TestNewerSnapshotIsRefused: a books process of a newer version may publish snapshots that this one cannot read. The error says so.
+// TestNewerSnapshotIsRefused: a books process of a newer version may publish snapshots that this version cannot read.
+// The error must say so.
 func TestNewerSnapshotIsRefused(t *testing.T) {
 	body := (&Snapshot{Version: 3, ETag: `"x"`, JSON: []byte("{}")}).Encode()
 	if _, err := Decode(body); err != nil {

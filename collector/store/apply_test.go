@@ -22,7 +22,7 @@ import (
 func TestApplyReplayChangesNothing(t *testing.T) {
 	s := openStore(t, testOptions(t.TempDir()))
 	g := newTraffic(1)
-	g.step = 1_000_000 // across an hour
+	g.step = 1_000_000 // so that the events cross the end of an hour
 	batches := []*Batch{g.batch(1500), g.batch(1), g.batch(2100)}
 	batches[1].PathState = []StateChange{{Key: []byte("a"), Value: []byte("1")}, {Key: []byte("b"), Value: []byte("2")}}
 	for _, b := range batches {
@@ -37,7 +37,7 @@ func TestApplyReplayChangesNothing(t *testing.T) {
 		}
 		checkpoint(t, s)
 	}
-	// A batch that begins below the watermark is cut, not refused.
+	// A batch that begins below the watermark is trimmed, not rejected.
 	overlap := &Batch{Epoch: g.epoch, Items: batches[2].Items[2000:]}
 	more := g.batch(10)
 	overlap.Items = append(overlap.Items[:len(overlap.Items):len(overlap.Items)], more.Items...)
@@ -131,7 +131,7 @@ func TestApplyLimits(t *testing.T) {
 	}
 }
 
-// TestBlockKeepsEveryField sends odd events through a block and expects the very same records back.
+// TestBlockKeepsEveryField encodes unusual events in a block and expects exactly the same records back.
 func TestBlockKeepsEveryField(t *testing.T) {
 	s := openStore(t, testOptions(t.TempDir()))
 	long := bytes.Repeat([]byte("x"), event.PathBytesMax)
@@ -175,10 +175,11 @@ func TestBlockKeepsEveryField(t *testing.T) {
 	}
 }
 
-// TestAccountDuringApply applies, checkpoints and reads at the same time: at every reading the rows must add up to the total.
+// TestAccountDuringApply applies, checkpoints and reads at the same time. At every reading, the rows must add up to the
+// total.
 func TestAccountDuringApply(t *testing.T) {
 	o := testOptions(t.TempDir())
-	o.LiveRowsMax = 5 // evict all the time
+	o.LiveRowsMax = 5 // evict constantly
 	s := openStore(t, o)
 	g := newTraffic(5)
 	g.step = 2_000_000
@@ -345,7 +346,7 @@ func TestRowsRange(t *testing.T) {
 	checkpoint(t, s)
 	g := newTraffic(8)
 	g.epoch = uuid.UUID{1}
-	apply(t, s, g.batch(50)) // live rows beside persisted ones
+	apply(t, s, g.batch(50)) // live rows in addition to persisted ones
 	hours := map[int64]int{}
 	first := stats.HourOfMicros(testStart.UnixMicro())
 	err := s.Rows(context.Background(), first, first+2, func(k stats.Key, _ *stats.Row) error { hours[k.Hour]++; return nil })
@@ -358,7 +359,7 @@ func TestRowsRange(t *testing.T) {
 	}
 }
 
-// TestSizePerEvent: an event takes at most 40 bytes on disk, everything included.
+// TestSizePerEvent: an event takes at most 40 bytes on disk, including everything.
 func TestSizePerEvent(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := openStore(t, o)

@@ -10,8 +10,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// TestBegan follows the time from which on there are figures: the making of the store, an event that waited before that, a restart, an
-// older schema, rows from an archive.
+// TestBegan checks from when on there are figures: the creation of the store, an event that had been waiting since
+// before that, a restart, an older schema, rows from an archive.
 func TestBegan(t *testing.T) {
 	o := testOptions(t.TempDir())
 	made := testStart.Add(20 * time.Minute)

@@ -11,7 +11,7 @@ import (
 
 const benchBatch = 4096
 
-// nextRound moves a batch behind itself, so that it can be applied again without making its events again.
+// nextRound moves a batch forward by its own length, so that it can be applied again without generating new events.
 func nextRound(b *Batch) {
 	n := uint64(len(b.Items))
 	for i := range b.Items {
@@ -20,7 +20,7 @@ func nextRound(b *Batch) {
 	b.LastSeq += n
 }
 
-// BenchmarkApply is the drain without peek and label: block, compress, commit, fold; one op is one event.
+// BenchmarkApply measures the drain without peeking and labelling: block, compress, commit, fold. One op is one event.
 func BenchmarkApply(b *testing.B) {
 	s, err := Open(testOptions(b.TempDir()))
 	if err != nil {
@@ -38,7 +38,8 @@ func BenchmarkApply(b *testing.B) {
 	}
 }
 
-// BenchmarkEncode is blocks and compression alone, of a sidecar without routes and of a proxy at the edge; one op is one event.
+// BenchmarkEncode measures only blocks and compression, for a sidecar without routes and for an edge proxy. One op is
+// one event.
 func BenchmarkEncode(b *testing.B) {
 	for name, traffic := range map[string]*traffic{"sidecar": plainTraffic(1), "edge": newTraffic(1)} {
 		b.Run(name, func(b *testing.B) {
@@ -59,7 +60,7 @@ func BenchmarkEncode(b *testing.B) {
 	}
 }
 
-// BenchmarkDecode reads blocks, as replay and archiving do; one op is one event.
+// BenchmarkDecode reads blocks, as replay and archiving do. One op is one event.
 func BenchmarkDecode(b *testing.B) {
 	a := newApplyBuffer()
 	defer a.close()
@@ -85,7 +86,7 @@ func BenchmarkDecode(b *testing.B) {
 	}
 }
 
-// BenchmarkFold is row lookup and fold alone; one op is one event.
+// BenchmarkFold measures only row lookup and folding. One op is one event.
 func BenchmarkFold(b *testing.B) {
 	batch := plainTraffic(1).batch(benchBatch)
 	rows := map[stats.Key]*stats.Row{}
@@ -102,7 +103,7 @@ func BenchmarkFold(b *testing.B) {
 	}
 }
 
-// BenchmarkRows walks 24 hours of 1,000 rows, persisted; one op is one row.
+// BenchmarkRows walks through 24 hours of 1,000 persisted rows. One op is one row.
 func BenchmarkRows(b *testing.B) {
 	s, err := Open(testOptions(b.TempDir()))
 	if err != nil {

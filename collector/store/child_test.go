@@ -19,7 +19,7 @@ import (
 	"github.com/wayside-proxy/wayside/collector/store/badgerfiles"
 )
 
-// childEnv makes the test binary act as a process for a test to kill.
+// childEnv makes the test binary act as a process that a test can kill.
 const childEnv = "WAYSIDE_STORE_TEST_CHILD"
 
 func TestMain(m *testing.M) {
@@ -48,7 +48,7 @@ func openChild(dir string) {
 	}
 }
 
-// applyChild applies batches until it is killed, and makes checkpoints meanwhile. It prints each watermark once it is durable.
+// applyChild applies batches and makes checkpoints until it is killed. It prints each watermark once it is durable.
 func applyChild(dir string) {
 	o := testOptions(dir)
 	o.CheckpointInterval = 20 * time.Millisecond
@@ -76,7 +76,7 @@ func applyChild(dir string) {
 	}
 }
 
-// refillChild refills a store from the object of a lost one.
+// refillChild refills a store from the object of a lost store.
 func refillChild(dir string) {
 	ctx, object := context.Background(), objectOf(manyRows(uuid.UUID{1}, 1300))
 	s, err := Open(testOptions(dir))
@@ -120,7 +120,8 @@ func TestCloseLeavesNoGoroutine(t *testing.T) {
 	goleak.VerifyNone(t, before)
 }
 
-// TestKillNine kills a process that applies and checkpoints, again and again. Every batch that it reported as applied must be there, once.
+// TestKillNine kills a process that applies and checkpoints, again and again. Every batch that it reported as applied
+// must be there exactly once.
 func TestKillNine(t *testing.T) {
 	dir := t.TempDir()
 	acknowledged := uint64(0)
@@ -156,8 +157,8 @@ func TestKillNine(t *testing.T) {
 	}
 }
 
-// TestCrashDuringOpen: Badger panics over some kinds of damage in a goroutine of its own, where nothing can recover. After two crashes, whose
-// text the runtime has written to the marker, the third start must set the store aside.
+// TestCrashDuringOpen: on some kinds of damage, Badger panics in its own goroutine, where nothing can recover. After
+// two crashes, whose text the runtime has written to the marker, the third start must set the store aside.
 func TestCrashDuringOpen(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s, err := Open(o)
@@ -185,7 +186,7 @@ func TestCrashDuringOpen(t *testing.T) {
 	}
 }
 
-// TestRubbishTable: a file that makes Badger panic is found before Badger opens it, by the first start.
+// TestRubbishTable: a file that would make Badger panic is found before Badger opens it, on the first start.
 func TestRubbishTable(t *testing.T) {
 	dir := t.TempDir()
 	o := testOptions(dir)

@@ -13,7 +13,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// The largest row that clients can cause has the longest names, every status and every bin.
+// The largest row that clients can cause has the longest names, every status and every latency bin.
 const (
 	longHost  = 255
 	longLabel = 256
@@ -24,7 +24,7 @@ func longName(prefix string, n, size int) string {
 	return name + strings.Repeat("x", size-len(name))
 }
 
-// fullRow is a row of the largest size.
+// fullRow returns a row of the maximum size.
 func fullRow() *stats.Row {
 	row := &stats.Row{}
 	for i := range uint64(1300) {
@@ -36,7 +36,7 @@ func fullRow() *stats.Row {
 	return row
 }
 
-// extremeRows are rows of one hour: many with short names, many with long ones, and some of the largest size.
+// extremeRows returns rows of one hour: many with short names, many with long ones, and some of the maximum size.
 func extremeRows() (keys []stats.Key, rows []*stats.Row, responses uint64) {
 	hour := stats.HourOfMicros(testStart.UnixMicro())
 	add := func(k stats.Key, row *stats.Row) {
@@ -60,8 +60,8 @@ func extremeRows() (keys []stats.Key, rows []*stats.Row, responses uint64) {
 	return keys, rows, responses
 }
 
-// TestImportExtremeRows: names, entries and values of any size and number fit into the transactions of an import, and a key that is given
-// twice is added up.
+// TestImportExtremeRows: names, entries and values of any size and number fit into the transactions of an import, and
+// rows with a key that is given twice are added up.
 func TestImportExtremeRows(t *testing.T) {
 	s := openStore(t, testOptions(t.TempDir()))
 	keys, rows, responses := extremeRows()
@@ -72,7 +72,7 @@ func TestImportExtremeRows(t *testing.T) {
 	}
 	r := rand.New(rand.NewPCG(1, 1))
 	e := ImportedEpoch{Epoch: testEpoch, LastSeq: 1 << 40, Responses: 2 * responses, Dropped: map[string]uint64{}, Drops: map[int64]stats.Drops{}}
-	for i := range 30 { // objects with the largest number of runs
+	for i := range 30 { // objects with the maximum number of runs
 		p := catalogue.Plan{Key: longName("v1/", i, 250), Epoch: testEpoch, Hour: keys[0].Hour}
 		if i == 0 {
 			p.Rows = 2 * responses
@@ -84,7 +84,7 @@ func TestImportExtremeRows(t *testing.T) {
 		}
 		e.Plans = append(e.Plans, p)
 	}
-	for hour := range int64(100) { // the largest number of reasons, in every hour
+	for hour := range int64(100) { // the maximum number of reasons in every hour
 		told := stats.Drops{}
 		for i := range stats.ErrorTypesMax {
 			told[longName("r", i, event.ErrorTypeBytesMax)] = stats.Drop{Seq: 1 << 60, Responses: 1 << 60}
@@ -111,7 +111,7 @@ func TestImportExtremeRows(t *testing.T) {
 	}
 }
 
-// extremeEvents are events of rows with long names, each row with many statuses.
+// extremeEvents returns events of rows with long names, in which each row has many statuses.
 func extremeEvents(seq *uint64, names, statuses int) (b *Batch) {
 	b = &Batch{Epoch: testEpoch}
 	for i := range names {
@@ -180,7 +180,8 @@ func TestForgetFullRows(t *testing.T) {
 	}
 }
 
-// TestEventChangesWholePathTable: an event cannot be divided, and is still applied.
+// TestEventChangesWholePathTable: even if a single event, which cannot be divided, changes the whole table, it is
+// applied.
 func TestEventChangesWholePathTable(t *testing.T) {
 	s := openStore(t, testOptions(t.TempDir()))
 	b := newTraffic(1).batch(1)
@@ -224,7 +225,7 @@ func TestImportFromLargeBlocks(t *testing.T) {
 	}
 }
 
-// TestPlanWithAllRuns: a plan with the largest number of blocks and runs goes through all its states.
+// TestPlanWithAllRuns: a plan with the maximum number of blocks and runs goes through all its states.
 func TestPlanWithAllRuns(t *testing.T) {
 	s := openStore(t, testOptions(t.TempDir()))
 	r := rand.New(rand.NewPCG(1, 1))

@@ -14,11 +14,12 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// countingContext counts the calls of Err, and is cancelled from some call on. It measures work without a clock.
+// countingContext counts the calls of Err, and is cancelled after a number of calls. It thus measures work without a
+// clock.
 type countingContext struct {
 	context.Context
 	asked    atomic.Int64
-	leavesAt int64 // 0: never
+	leavesAt int64 // the call at which it is cancelled; 0: never
 }
 
 func (c *countingContext) Err() error {
@@ -28,13 +29,13 @@ func (c *countingContext) Err() error {
 	return nil
 }
 
-// TestQueriesEndWithContext queries everything from 1970 to 9999. The work must grow with the data, not with the range, and end when the
-// context does.
+// TestQueriesEndWithContext queries everything from 1970 to 9999. The work must grow with the data, not with the range,
+// and must end when the context does.
 func TestQueriesEndWithContext(t *testing.T) {
 	const first, end = 0, 70_389_504 // hours from 1970-01-01 to 9999-12-31
 	s := openStore(t, testOptions(t.TempDir()))
 	held := int64(0)
-	for i := range 40 { // days; a row each in two hours
+	for i := range 40 { // days, each with a row in two hours
 		g := newTraffic(uint64(i))
 		g.epoch = uuid.UUID{byte(i + 1)}
 		for hour := range 2 {

@@ -18,7 +18,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/verify"
 )
 
-// TestFlippedBitInTable flips one bit in each part of a table in turn: each must be found.
+// TestFlippedBitInTable flips one bit in each part of a table in turn. Each must be found.
 func TestFlippedBitInTable(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s, err := Open(o)
@@ -56,14 +56,14 @@ func TestFlippedBitInTable(t *testing.T) {
 			t.Errorf("byte %d of %d: %v", at, len(whole), err)
 		}
 	}
-	// A store with such a table is set aside with a report, not opened without a part of its data.
+	// A store with such a table is set aside with a report, rather than opened without part of its data.
 	openStore(t, o)
 	if aside, _ := filepath.Glob(filepath.Join(o.QuarantineDir, "*-store.txt")); len(aside) != 1 {
 		t.Errorf("set aside: %v", aside)
 	}
 }
 
-// problemsOf verifies the store and returns the problems, by check.
+// problemsOf verifies the store and returns the problems by check.
 func problemsOf(t *testing.T, s *Store) map[string][]string {
 	t.Helper()
 	checks, err := s.Verify(t.Context())
@@ -215,10 +215,10 @@ func problemsText(checks []*verify.Check) string {
 	return strings.Join(out, "\n")
 }
 
-// TestManifestCutOff cuts Badger's MANIFEST off, which leaves a valid one with fewer tables: Badger would delete the others. They must be
-// kept, and the store be set aside with them.
+// TestManifestCutOff truncates Badger's MANIFEST so that a valid one with fewer tables remains, and Badger would delete
+// the others. They must be kept, and the store must be set aside together with them.
 func TestManifestCutOff(t *testing.T) {
-	for _, keep := range []int64{16, 18} { // its head only, and a torn first entry
+	for _, keep := range []int64{16, 18} { // only its header; and the header with a torn first entry
 		o := testOptions(t.TempDir())
 		s, err := Open(o)
 		if err != nil {
@@ -242,8 +242,8 @@ func TestManifestCutOff(t *testing.T) {
 	}
 }
 
-// TestManifestLosesEpoch: the rows and counters of the orphaned table were written again since, so all sums are right without it; but a
-// finished epoch is nowhere else.
+// TestManifestLosesEpoch: the rows and counters of the orphaned table have been rewritten since, so all sums are right
+// without it. But it is the only place that has a finished epoch.
 func TestManifestLosesEpoch(t *testing.T) {
 	dir := t.TempDir()
 	o := testOptions(dir)
@@ -292,7 +292,7 @@ func TestManifestLosesEpoch(t *testing.T) {
 	}
 }
 
-// TestSchemaFileDamaged: no flipped bit in the file that names the schema may make a store look newer than it is.
+// TestSchemaFileDamaged: no flipped bit in the file with the schema version may make a store look newer than it is.
 func TestSchemaFileDamaged(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s, err := Open(o)
@@ -319,7 +319,7 @@ func TestSchemaFileDamaged(t *testing.T) {
 	}
 }
 
-// TestOrphanOfCrash: an orphaned table that a crash left half written does no harm.
+// TestOrphanOfCrash: an orphaned table that a crash has left half written does no harm.
 func TestOrphanOfCrash(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s, err := Open(o)

@@ -14,7 +14,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// dropBatch is a batch of responses and one drop record, with the responses dropped since the epoch began.
+// dropBatch returns a batch of responses and one drop record with the number of responses dropped since the epoch
+// began.
 func (g *traffic) dropBatch(reason string, responses uint64) *Batch {
 	b := g.batch(20)
 	record := &b.Items[len(b.Items)-1]
@@ -38,7 +39,7 @@ func dropsOf(t testing.TB, s *Store, from, to int64) map[int64]map[string]uint64
 	return out
 }
 
-// dropTraffic applies drop records of two epochs in three hours and returns the expected figures of the hours.
+// dropTraffic applies drop records of two epochs in three hours, and returns the expected figures for the hours.
 func dropTraffic(t testing.TB, s *Store) map[int64]map[string]uint64 {
 	t.Helper()
 	a, b := newTraffic(1), newTraffic(2)
@@ -56,8 +57,8 @@ func dropTraffic(t testing.TB, s *Store) map[int64]map[string]uint64 {
 	return map[int64]map[string]uint64{first: {"full": 28}, first + 1: {"age": 7}, first + 2: {"full": 100}}
 }
 
-// TestHourlyDrops: the figures of drop records are in their hour, once, after restarts, in ranges, and when the records are only in the
-// archive.
+// TestHourlyDrops: the figures of drop records are counted once in their hour: after restarts, in ranges, and when the
+// records are only in the archive.
 func TestHourlyDrops(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := openStore(t, o)
@@ -74,7 +75,7 @@ func TestHourlyDrops(t *testing.T) {
 			t.Errorf("alone: %s", diff)
 		}
 	}
-	for len(blockIDs(t, s)) > 0 { // an object holds events of one hour and epoch
+	for len(blockIDs(t, s)) > 0 { // an object contains events of only one hour and epoch
 		archiveAndDelete(t, s)
 	}
 	compare("archived")
@@ -86,7 +87,7 @@ func TestHourlyDrops(t *testing.T) {
 	compare("opened again")
 }
 
-// forgetDrops deletes the figures by the hour.
+// forgetDrops deletes the hourly figures.
 func forgetDrops(t testing.TB, s *Store) {
 	t.Helper()
 	err := s.update(func(txn *badger.Txn) error {
@@ -107,7 +108,7 @@ func forgetDrops(t testing.TB, s *Store) {
 	}
 }
 
-// TestDropsOfOlderSchema: an older store has drop records in its blocks only.
+// TestDropsOfOlderSchema: an older store has drop records only in its blocks.
 func TestDropsOfOlderSchema(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s, err := Open(o)
@@ -130,7 +131,7 @@ func TestDropsOfOlderSchema(t *testing.T) {
 	}
 }
 
-// TestVerifyDrops: Verify finds figures that are missing, older than the records held, or damaged.
+// TestVerifyDrops: Verify finds figures that are missing, older than the stored records, or damaged.
 func TestVerifyDrops(t *testing.T) {
 	for name, spoil := range map[string]func([]byte) []byte{
 		"missing": nil,

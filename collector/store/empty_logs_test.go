@@ -10,8 +10,8 @@ import (
 	"github.com/wayside-proxy/wayside/collector/store/badgerfiles"
 )
 
-// TestOpenWithEmptyLog makes the files of a process that was killed between creating a log file and giving it a length. Badger takes that
-// for damage; the store must not be set aside.
+// TestOpenWithEmptyLog creates the files of a process that was killed after it had created a log file and before it
+// extended the file. Badger would treat that as damage, but the store must not be set aside.
 func TestOpenWithEmptyLog(t *testing.T) {
 	for _, empty := range []string{"09999.mem", "099999.vlog"} {
 		t.Run(empty, func(t *testing.T) {

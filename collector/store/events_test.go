@@ -42,7 +42,7 @@ func TestScanEventsInBothDirections(t *testing.T) {
 		for i := range b.Items {
 			want = append(want, b.Items[i].Seq)
 		}
-		g.now += 3600 * 1e6 // hours in the order of batches, so that positions ascend with seqs
+		g.now += 3600 * 1e6 // each batch is in a later hour, so that positions ascend with sequence numbers
 	}
 	all := EventScan{FromMicros: 0, ToMicros: 1 << 60}
 	for _, page := range []int{1 << 30, 1000, 997, 333} {

@@ -15,8 +15,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// TestCrashPoints kills a child at each crash point of applying and of checkpoints, when it passes the point for the k-th time, and expects
-// everything that it acknowledged, once.
+// TestCrashPoints kills a child at each crash point of applying and of checkpoints, when it passes the point for the
+// k-th time, and expects everything that it has acknowledged, exactly once.
 func TestCrashPoints(t *testing.T) {
 	for _, point := range []string{
 		"store.apply.before", "store.sync.before", "store.sync.after", "store.apply.after",
@@ -53,8 +53,8 @@ func TestCrashPoints(t *testing.T) {
 	}
 }
 
-// TestRefillCrashPoints kills a child that refills a store in each of its transactions, until a child reaches the end. Each response is
-// counted once.
+// TestRefillCrashPoints kills a child that is refilling a store in each of its transactions, until a child reaches the
+// end. Each response must be counted once.
 func TestRefillCrashPoints(t *testing.T) {
 	for _, point := range []string{"store.refill.before:1", "store.refill.after:0"} { // each life writes one transaction
 		t.Run(point, func(t *testing.T) {

@@ -61,7 +61,8 @@ func forgetSecret() *Forget {
 	}
 }
 
-// TestForget: a forgotten path is in no row, event, sum or file, before and after a restart, and every count stays.
+// TestForget: a forgotten path is in no row, event, sum or file, neither before nor after a restart, and every count
+// stays the same.
 func TestForget(t *testing.T) {
 	ctx := context.Background()
 	dir := t.TempDir()
@@ -137,7 +138,8 @@ func rowsByLabel(t *testing.T, s *Store) map[string]uint64 {
 	return out
 }
 
-// TestForgetReopensPlans: an object whose events are still here is planned again; until it is written again its rows do not count as archived.
+// TestForgetReopensPlans: an object whose events are still in the store is planned again. Until it is rewritten, its
+// rows do not count as archived.
 func TestForgetReopensPlans(t *testing.T) {
 	ctx := context.Background()
 	s := openStore(t, testOptions(t.TempDir()))

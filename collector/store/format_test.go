@@ -60,7 +60,8 @@ func describe(t testing.TB, value []byte) string {
 	return out
 }
 
-// goldenItemsWithIDs make a block of version 2: request IDs of every form, and events without one between them.
+// goldenItemsWithIDs returns the items of a version 2 block: request IDs of every form, and in between, events without
+// one.
 func goldenItemsWithIDs() []Item {
 	items := goldenItems()
 	for i, id := range []string{"0192f3a4-5b6c-7d8e-9f00-112233445566", "", "of-a-trusted-proxy", "0192F3A4-5B6C-7D8E-9F00-112233445566", strings.Repeat("x", event.RequestIDBytesMax)} {
@@ -69,7 +70,7 @@ func goldenItemsWithIDs() []Item {
 	return items
 }
 
-// goldenItemsWithTimes make a block of version 3.
+// goldenItemsWithTimes returns the items of a version 3 block.
 func goldenItemsWithTimes() []Item {
 	items := goldenItemsWithIDs()
 	items[1].Event.RequestMicros, items[2].Event.WaitMicros = 1_700_000, 300
@@ -77,7 +78,8 @@ func goldenItemsWithTimes() []Item {
 	return items
 }
 
-// goldenItemsWithEdge make a block of version 4: routes, on events and on rows, attempts, TLS and gRPC, and events without any of them.
+// goldenItemsWithEdge returns the items of a version 4 block: routes on events and on rows, attempts, TLS and gRPC, and
+// events without any of them.
 func goldenItemsWithEdge() []Item {
 	items := goldenItemsWithTimes()
 	for _, i := range []int{0, 2, 5} {
@@ -90,8 +92,9 @@ func goldenItemsWithEdge() []Item {
 	return items
 }
 
-// TestGoldenBlock reads blocks that an earlier build wrote. The written bytes may differ with the compressor's version, the events read
-// must not. The version is the oldest one that has all that the events need.
+// TestGoldenBlock reads blocks that an earlier build wrote. The bytes written today may differ because of the
+// compressor's version, but the events read must not. The version is the oldest one that has everything the events
+// need.
 func TestGoldenBlock(t *testing.T) {
 	for version, items := range [][]Item{1: goldenItems(), 2: goldenItemsWithIDs(), 3: goldenItemsWithTimes(), 4: goldenItemsWithEdge()} {
 		if version == 0 {
@@ -130,7 +133,7 @@ func TestGoldenBlock(t *testing.T) {
 	}
 }
 
-// TestRowKeysOfRoutes: a row without a route has the key that older versions gave it, and a key cannot be read in two ways.
+// TestRowKeysOfRoutes: a row without a route has the same key as in older versions, and no key can be read in two ways.
 func TestRowKeysOfRoutes(t *testing.T) {
 	plain := appendRowKey(nil, &stats.Key{Host: "shop", Method: "GET", Label: "/a"})
 	if want := "r\x80\x00\x00\x00\x00\x00\x00\x00\x04shop\x03GET/a"; string(plain) != want {
@@ -141,8 +144,8 @@ func TestRowKeysOfRoutes(t *testing.T) {
 		t.Errorf("the longest method: %v", err)
 	}
 	for _, key := range []string{
-		"r........\x04shop\x83\x80\x01GET\x00/a",    // an empty route, in the form with one
-		"r........\x04shop\x83\x80\x01GET\x7froute", // cut
+		"r........\x04shop\x83\x80\x01GET\x00/a",    // an empty route, in the form of keys with a route
+		"r........\x04shop\x83\x80\x01GET\x7froute", // truncated
 	} {
 		if got, err := parseRowKey([]byte(key)); err == nil {
 			t.Errorf("%q is read as %+v", key, got)

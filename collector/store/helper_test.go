@@ -25,22 +25,22 @@ var testEpoch = uuid.MustParse("0190a0b0-c0d0-7e0f-8102-030405060708")
 // testStart is a quarter past an hour.
 var testStart = time.Date(2026, 3, 3, 10, 15, 0, 0, time.UTC)
 
-// traffic makes events like those of a small service.
+// traffic generates events like those of a small service.
 type traffic struct {
 	r     *rand.Rand
 	epoch uuid.UUID
 	seq   uint64
 	now   int64 // µs
-	step  int64 // mean distance of two events, µs
+	step  int64 // mean time between two events, µs
 	trace bool
-	edge  bool // as a proxy at the edge records it: routes, TLS, gRPC, attempts
+	edge  bool // whether events are like those of an edge proxy, with routes, TLS, gRPC and attempts
 }
 
 func newTraffic(seed uint64) *traffic {
 	return &traffic{r: rand.New(rand.NewPCG(seed, 1)), epoch: testEpoch, now: testStart.UnixMicro(), step: 100, edge: seed%2 == 1}
 }
 
-// plainTraffic is newTraffic of a sidecar without routes.
+// plainTraffic is like newTraffic, for a sidecar without routes.
 func plainTraffic(seed uint64) *traffic {
 	g := newTraffic(seed)
 	g.edge = false
@@ -117,7 +117,7 @@ func (g *traffic) item() Item {
 	return Item{Seq: g.seq, Host: "shop.example.com", Method: route.method, Label: route.label, Route: rowRoute, Event: e, Record: record}
 }
 
-// addEdge adds what a proxy at the edge records, and returns the route of the row.
+// addEdge adds what an edge proxy records, and returns the route of the row.
 func (g *traffic) addEdge(e *event.Event) (rowRoute string) {
 	e.TLSVersion = tls.VersionTLS13
 	switch g.r.IntN(8) {
@@ -161,7 +161,7 @@ func testOptions(dir string) Options {
 	}
 }
 
-// openStore opens a store. At the end of the test it checks the store's promises and closes it.
+// openStore opens a store. At the end of the test, it checks the store's promises and closes it.
 func openStore(t testing.TB, o Options) *Store {
 	t.Helper()
 	s, err := Open(o)
@@ -194,7 +194,7 @@ func checkpoint(t testing.TB, s *Store) {
 	}
 }
 
-// recount folds all events that the store still holds, block by block.
+// recount folds all events that are still in the store, block by block.
 func recount(t testing.TB, s *Store) (responses uint64, rows map[stats.Key]*stats.Row) {
 	t.Helper()
 	rows = map[stats.Key]*stats.Row{}
@@ -219,8 +219,8 @@ func recount(t testing.TB, s *Store) (responses uint64, rows map[stats.Key]*stat
 
 func clone(s string) string { return string([]byte(s)) }
 
-// checkPromises compares totals, rows and events: applied == aggregated == events held + events deleted. If no event was deleted, every row
-// equals a recount of its events to the last bin.
+// checkPromises compares totals, rows and events: applied = aggregated = stored events + deleted events. If no event
+// was deleted, every row must equal a recount of its events, including every latency bin.
 func checkPromises(t testing.TB, s *Store) {
 	t.Helper()
 	totals, aggregated, err := s.Account(context.Background())
@@ -266,7 +266,7 @@ func checkPromises(t testing.TB, s *Store) {
 	}
 }
 
-// checkHours compares all rows with those of each hour, which may come from memory alone.
+// checkHours compares all rows with those of each single hour, which may come from memory alone.
 func checkHours(t testing.TB, s *Store, all map[stats.Key]string) {
 	t.Helper()
 	hours := map[int64]bool{}
@@ -282,7 +282,7 @@ func checkHours(t testing.TB, s *Store, all map[stats.Key]string) {
 	}
 }
 
-// allRows is every row in its encoded form.
+// allRows returns every row in its encoded form.
 func allRows(t testing.TB, s *Store) map[stats.Key]string {
 	t.Helper()
 	return rowsIn(t, s, -1<<62, 1<<62)

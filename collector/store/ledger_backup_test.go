@@ -11,7 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestDamagedBackup: a backup with a flipped bit or cut off is not used, not taken for a newer version, and costs nothing but itself.
+// TestDamagedBackup: a backup that has a flipped bit or was truncated is not used and not mistaken for a newer version.
+// Nothing else is lost.
 func TestDamagedBackup(t *testing.T) {
 	o := ledgerOptions(t, 2)
 	s := openStore(t, o)
@@ -69,7 +70,7 @@ func TestDamagedBackup(t *testing.T) {
 	}
 }
 
-// TestNewerBackup: the backup of a newer wayside is refused, the error names it, and nothing is changed.
+// TestNewerBackup: the backup of a newer wayside is rejected, the error names it, and nothing is changed.
 func TestNewerBackup(t *testing.T) {
 	o := ledgerOptions(t, 2)
 	s := openStore(t, o)

@@ -50,7 +50,8 @@ func ledgerOptions(t *testing.T, ledgersMax int) Options {
 	return o
 }
 
-// checkLedgers checks that the ledgers have the recorded responses of finished epochs, each of which is here or counts as quarantined.
+// checkLedgers checks that the ledgers have the recorded responses of finished epochs, each of which must be in the
+// store or count as quarantined.
 func checkLedgers(t *testing.T, s *Store, want []Ledger) {
 	t.Helper()
 	checkPromises(t, s)
@@ -71,7 +72,7 @@ func checkLedgers(t *testing.T, s *Store, want []Ledger) {
 	for epoch, mark := range marks {
 		n := mark.Applied + mark.Quarantined
 		recorded += n
-		if epoch[0] < 100 { // finished, in the sum, and here: the collector stores a ledger for it
+		if epoch[0] < 100 { // finished, in the sum, and in the store, so the collector stores a ledger for it
 			got.Recorded, got.Responses = got.Recorded+n, got.Responses+n
 		}
 	}
@@ -83,7 +84,7 @@ func checkLedgers(t *testing.T, s *Store, want []Ledger) {
 	}
 }
 
-// cutFiles cuts off every file that matches a pattern.
+// cutFiles truncates every file that matches a pattern.
 func cutFiles(t *testing.T, dir, pattern string, keep int64) {
 	t.Helper()
 	names, err := filepath.Glob(filepath.Join(dir, pattern))
@@ -97,8 +98,8 @@ func cutFiles(t *testing.T, dir, pattern string, keep int64) {
 	}
 }
 
-// TestLedgersSurviveStore: however a store is lost, the figures of finished epochs stay, and their missing responses count as quarantined,
-// once.
+// TestLedgersSurviveStore: however a store is lost, the figures of finished epochs are kept, and their missing
+// responses count as quarantined, exactly once.
 func TestLedgersSurviveStore(t *testing.T) {
 	remove := func(names ...string) func(*testing.T, Options) {
 		return func(t *testing.T, o Options) {
@@ -162,7 +163,7 @@ func TestLedgersSurviveStore(t *testing.T) {
 				lose(t, o)
 				s := openStore(t, o)
 				checkLedgers(t, s, want)
-				for range 2 { // again, after batches that the spool may offer again
+				for range 2 { // a second time, after batches that the spool may offer again
 					was := mustTotals(t, s)
 					for n, batches := range offered {
 						if _, summed := s.Watermarks()[uuid.UUID{n}]; !summed {
@@ -233,7 +234,7 @@ func TestStoreOlderThanBackup(t *testing.T) {
 	}
 }
 
-// TestBackupOlderThanStore: a backup that is older than the store, or missing, changes nothing and is written again.
+// TestBackupOlderThanStore: a backup that is older than the store, or missing, changes nothing and is rewritten.
 func TestBackupOlderThanStore(t *testing.T) {
 	o := ledgerOptions(t, 2)
 	s := openStore(t, o)
@@ -276,8 +277,8 @@ func TestBackupOlderThanStore(t *testing.T) {
 	}
 }
 
-// TestSetLedgerWithoutBackup: SetLedger fails while the backup cannot be written, so that the spool is not removed, and succeeds once it
-// can.
+// TestSetLedgerWithoutBackup: SetLedger fails as long as the backup cannot be written, so that the spool is not
+// removed, and succeeds once it can.
 func TestSetLedgerWithoutBackup(t *testing.T) {
 	o := ledgerOptions(t, 2)
 	s := openStore(t, o)
@@ -309,8 +310,8 @@ func TestSetLedgerWithoutBackup(t *testing.T) {
 	}
 }
 
-// TestMissingLedgers takes the ledgers of a store and a backup at random times of one history: with the missing ledgers, the store has the
-// newer of the two.
+// TestMissingLedgers takes the ledgers of a store and a backup at random points in one history. After the missing
+// ledgers were restored, the store must have those of the newer of the two.
 func TestMissingLedgers(t *testing.T) {
 	for seed := range uint64(200) {
 		r := rand.New(rand.NewPCG(seed, 60))
@@ -320,7 +321,7 @@ func TestMissingLedgers(t *testing.T) {
 		for n := range 30 {
 			stored++
 			epoch := uuid.UUID{byte(n + 1)}
-			if r.IntN(3) == 0 { // again, with other figures, if it is still there
+			if r.IntN(3) == 0 { // stored again with other figures, if it is still there
 				if known := (uuid.UUID{byte(1 + r.IntN(n+1))}); ledgers[known].Order > 0 {
 					epoch = known
 				}

@@ -10,9 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// BenchmarkMinutes measures the cost of minutes: two stores take the same events, one with minutes and one without. One op is one minute of
-// traffic in batches of a second, and the checkpoint after it. µs/event is the difference in CPU time of the process, with the kernel's and
-// the garbage collector's. share is the part of the store's bytes that are minutes, with 48 hours of minutes and 72 hours of events.
+// BenchmarkMinutes measures the cost of minutes: two stores take the same events, one with minutes and one without. One
+// op is one minute of traffic in batches of a second, followed by a checkpoint. µs/event is the difference in CPU time
+// of the process, including the kernel's and the garbage collector's. share is the share of minutes in the store's
+// bytes, with 48 hours of minutes and 72 hours of events.
 func BenchmarkMinutes(b *testing.B) {
 	for _, c := range []struct{ rate, paths int }{{300, 100}, {2_000, 100}, {2_000, 1_000}, {8_000, 1_000}} {
 		b.Run(fmt.Sprintf("rate=%d/paths=%d", c.rate, c.paths), func(b *testing.B) { benchMinutes(b, c.rate, c.paths) })
@@ -84,7 +85,7 @@ func benchMinutes(b *testing.B, rate, paths int) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// bytesOf is the size of the keys and values with a prefix.
+// bytesOf returns the size of the keys and values with a prefix.
 func bytesOf(b *testing.B, s *Store, prefix byte) (n int64) {
 	err := s.view(func(txn *badger.Txn) error {
 		o := badger.DefaultIteratorOptions
@@ -102,7 +103,7 @@ func bytesOf(b *testing.B, s *Store, prefix byte) (n int64) {
 	return n
 }
 
-// processTime is the CPU time that this process has used.
+// processTime returns the CPU time that this process has used.
 func processTime(b *testing.B) time.Duration {
 	var usage unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &usage); err != nil {

@@ -18,7 +18,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// minuteKey names the row of a minute: Hour is the minute.
+// minuteKey names the row of a minute. Its Hour is the minute.
 type minuteKey = stats.Key
 
 // minutesIn returns the encoded rows of the minutes [from, to) whose names keep selects.
@@ -74,8 +74,8 @@ func recountMinutes(batches []*Batch, from, to int64, keep func(stats.Key) bool)
 
 func anyName(stats.Key) bool { return true }
 
-// TestMinutesEqualTheirEvents compares the minutes of many ranges with a fold of their events: in memory, partly stored, stored, and after a
-// restart. Some events come late, to minutes that are stored already.
+// TestMinutesEqualTheirEvents compares the minutes of many ranges with a fold of their events: in memory, partly
+// stored, stored, and after a restart. Some events arrive late, for minutes that have already been stored.
 func TestMinutesEqualTheirEvents(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := openStore(t, o)
@@ -121,7 +121,7 @@ func TestMinutesEqualTheirEvents(t *testing.T) {
 	compare("after a restart")
 }
 
-// TestMinutesAreBounded: the minutes in memory are stored when they are too many, and their memory is used again.
+// TestMinutesAreBounded: the minutes in memory are stored when there are too many, and their memory is reused.
 func TestMinutesAreBounded(t *testing.T) {
 	o := testOptions(t.TempDir())
 	o.LiveRowsMax = 64
@@ -139,7 +139,7 @@ func TestMinutesAreBounded(t *testing.T) {
 	}
 }
 
-// TestMinutesArePruned: after two days minutes are deleted, and the hours stay.
+// TestMinutesArePruned: minutes are deleted after two days, and the hours stay.
 func TestMinutesArePruned(t *testing.T) {
 	o := testOptions(t.TempDir())
 	now := testStart
@@ -187,7 +187,7 @@ func TestMinutesArePruned(t *testing.T) {
 		t.Errorf("%d rows of hours, %d before", len(after), len(before))
 	}
 
-	now = testStart.Add(-time.Hour) // the clock was wrong, and is right again
+	now = testStart.Add(-time.Hour) // the clock was wrong and has been corrected
 	rollup()
 	next := stats.MinuteOf(now) + 1
 	if s.MinutesKnown(next-1, next+1) || !s.MinutesKnown(next, next+1) || s.MinutesKnown(first, first+1) {
@@ -195,7 +195,7 @@ func TestMinutesArePruned(t *testing.T) {
 	}
 }
 
-// TestMinutesOfAnOlderStore: in a store without minutes they begin with the next minute.
+// TestMinutesOfAnOlderStore: in a store without minutes, minutes begin with the next one.
 func TestMinutesOfAnOlderStore(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := openStore(t, o)
@@ -240,7 +240,7 @@ func TestRefilledMinutes(t *testing.T) {
 		if with {
 			for i := range object.Rows {
 				text, _ := object.Rows[i].AppendBinary(nil)
-				object.Minutes = append(object.Minutes, []stats.EncodedMinute{{Minute: first, Row: text}}) // all of its events are of one minute
+				object.Minutes = append(object.Minutes, []stats.EncodedMinute{{Minute: first, Row: text}}) // all of its events are in the same minute
 			}
 		}
 		if err := errors.Join(knownID(t.Context(), s, object), s.Refill(t.Context(), object)); err != nil {
@@ -266,7 +266,7 @@ func TestRefilledMinutes(t *testing.T) {
 	}
 }
 
-// TestMinutesFormat pins the value of a bucket.
+// TestMinutesFormat pins the stored value of a bucket.
 func TestMinutesFormat(t *testing.T) {
 	s := openStore(t, testOptions(t.TempDir()))
 	g := newTraffic(6)
@@ -311,7 +311,8 @@ func TestMinutesFormat(t *testing.T) {
 	}
 }
 
-// TestDamagedMinutes: damaged minutes are set aside when others are added to them, Verify reports them, and queries leave them out.
+// TestDamagedMinutes: damaged minutes are set aside when others are added to them, Verify reports them, and queries
+// skip them.
 func TestDamagedMinutes(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s, err := Open(o)

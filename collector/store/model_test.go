@@ -23,7 +23,7 @@ import (
 // modelSteps counts the operations of all cases; TestModel prints it.
 var modelSteps atomic.Uint64
 
-// storeModel is the expected content of a store, in maps.
+// storeModel is the expected content of a store, as maps.
 type storeModel struct {
 	t      *rapid.T
 	o      Options
@@ -33,17 +33,17 @@ type storeModel struct {
 	last   map[uuid.UUID]Batch // the batch applied last; the model owns its items
 	marks  map[uuid.UUID]uint64
 	rows   map[stats.Key]uint64 // responses
-	told   map[uuid.UUID]uint64 // responses dropped, by the last drop record
+	told   map[uuid.UUID]uint64 // responses dropped, according to the last drop record
 	drops  map[int64]uint64     // by hour
 	totals Totals
-	plans  []*catalogue.Plan // made, not verified
-	sent   []*catalogue.Plan // verified, their blocks not deleted
+	plans  []*catalogue.Plan // created, but not verified
+	sent   []*catalogue.Plan // verified, but their blocks are not deleted
 }
 
 var modelLabels = []string{"/", "/a/{id}", "/b", "(other)"}
 
-// TestModel takes a store through batches, overlapping and repeated batches, checkpoints, plans, marks, deletions, losses, restarts and
-// crashes. It compares totals and watermarks with maps after each step, and sometimes all rows.
+// TestModel takes a store through batches, overlapping and repeated batches, checkpoints, plans, marks, deletions,
+// losses, restarts and crashes. After each step it compares totals and watermarks with maps, and sometimes all rows.
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		dir, err := os.MkdirTemp("", "store-model") //nolint:usetesting // one for each of rapid's cases
@@ -105,14 +105,14 @@ func (m *storeModel) apply(t *rapid.T) {
 	m.put(Batch{Epoch: epoch, Items: m.items(t, m.marks[epoch])})
 }
 
-// overlap applies a batch whose beginning was applied already.
+// overlap applies a batch whose beginning has already been applied.
 func (m *storeModel) overlap(t *rapid.T) {
 	epoch := modelEpoch(rapid.IntRange(0, 2).Draw(t, "epoch"))
 	old := m.last[epoch].Items
 	m.put(Batch{Epoch: epoch, Items: append(append([]Item(nil), old...), m.items(t, m.marks[epoch])...)})
 }
 
-// again applies the last batch again, which changes nothing.
+// again applies the last batch again, which must change nothing.
 func (m *storeModel) again(t *rapid.T) {
 	if b, ok := m.last[modelEpoch(rapid.IntRange(0, 2).Draw(t, "epoch"))]; ok {
 		m.put(b)
@@ -147,7 +147,7 @@ func (m *storeModel) checkpoint(t *rapid.T) {
 	}
 }
 
-// plan makes a plan of the pending blocks of one hour and epoch.
+// plan creates a plan for the pending blocks of one hour and epoch.
 func (m *storeModel) plan(t *rapid.T) {
 	pending, err := m.s.Pending(context.Background(), time.Now().Add(time.Hour))
 	if err != nil {
@@ -192,7 +192,7 @@ func (m *storeModel) remove(t *rapid.T) {
 	}
 	p := m.sent[0]
 	m.sent = m.sent[1:]
-	m.checkpoint(t) // else the plan is refused
+	m.checkpoint(t) // otherwise the plan is rejected
 	if err := m.s.DeleteBlocks(context.Background(), p); err != nil {
 		t.Fatal(err)
 	}
@@ -210,8 +210,8 @@ func (m *storeModel) lose(t *rapid.T) {
 	m.totals.Quarantined += n
 }
 
-// restart closes the store and opens it, or opens a copy of its folder, as a crash would leave it. Mostly it does neither, because both take
-// a thousand times longer than the other operations.
+// restart closes the store and reopens it, or opens a copy of its folder as a crash would leave it. Mostly it does
+// neither, because both take a thousand times as long as the other operations.
 func (m *storeModel) restart(t *rapid.T) {
 	how := rapid.IntRange(0, 59).Draw(t, "how")
 	if how > 2 {
@@ -233,7 +233,7 @@ func (m *storeModel) restart(t *rapid.T) {
 	_ = os.RemoveAll(filepath.Join(to, "store"))
 	before := filesOf(m.o.Dir)
 	if err := os.CopyFS(filepath.Join(to, "store"), os.DirFS(m.o.Dir)); err != nil || filesOf(m.o.Dir) != before {
-		return // Badger wrote a table meanwhile, so the copy is no consistent state
+		return // Badger wrote a table in the meantime, so the copy is not consistent
 	}
 	if err := m.s.Close(); err != nil {
 		t.Fatal(err)

@@ -10,7 +10,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
-// TestNewerPlanIsRefused: the error for a plan of a newer version says so, and the plan does not change.
+// TestNewerPlanIsRefused: the error for a plan of a newer version says so, and the plan is not changed.
 func TestNewerPlanIsRefused(t *testing.T) {
 	s := openStore(t, testOptions(t.TempDir()))
 	apply(t, s, newTraffic(1).batch(10))

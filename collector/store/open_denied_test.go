@@ -13,8 +13,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/datadir"
 )
 
-// TestOpenWithoutPermission: a file of another user, which a command run as root may leave, is no damage. The store is not set aside, and
-// opens once the file may be opened.
+// TestOpenWithoutPermission: a file that belongs to another user, as a command run as root may leave behind, is not
+// damage. The store is not set aside, and can be opened once the permission is given.
 func TestOpenWithoutPermission(t *testing.T) {
 	top := t.TempDir()
 	o := testOptions(filepath.Join(top, datadir.StoreDir))
@@ -71,13 +71,14 @@ func unprivileged(t *testing.T, dir string, fn func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	runtime.LockOSThread() // and never unlocked: the thread ends with the test
+	runtime.LockOSThread() // never unlocked, so that the thread ends with the test
 	_, _, _ = syscall.RawSyscall(syscall.SYS_SETFSUID, nobody, 0, 0)
 	defer func() { _, _, _ = syscall.RawSyscall(syscall.SYS_SETFSUID, 0, 0, 0) }()
 	fn()
 }
 
-// TestErrnosInBadgerText: an error of the machine is told from damage, although Badger keeps only the text of a cause.
+// TestErrnosInBadgerText: an error of the machine is distinguished from damage, although Badger keeps only the text of
+// the cause.
 func TestErrnosInBadgerText(t *testing.T) {
 	for errno, machine := range map[syscall.Errno]bool{
 		syscall.EMFILE: true, syscall.ENOMEM: true, syscall.ENOSPC: true, syscall.EROFS: true, syscall.ENOENT: false, syscall.EINVAL: false,

@@ -13,7 +13,8 @@ import (
 	"github.com/wayside-proxy/wayside/collector/store/badgerfiles"
 )
 
-// openBytesEnv asks for the long form: the size in bytes of the store that is killed and opened.
+// openBytesEnv names the variable that enables the long form. Its value is the size in bytes of the store that is
+// killed and opened.
 const openBytesEnv = "WAYSIDE_STORE_OPEN_BYTES"
 
 // fillChild applies batches until the store has the given size, prints that, and continues until it is killed.
@@ -52,9 +53,9 @@ func fillChild(dir string) {
 	}
 }
 
-// TestOpenAfterKillBySize kills a process whose store has the size in the environment, and opens the store: with the pages in memory, as
-// after a kill, and without, as after a power cut. It prints the times and sets no limit, which would judge the machine. Without the
-// variable it is skipped.
+// TestOpenAfterKillBySize kills a process whose store has the size in the environment, and opens the store: once with
+// the pages in memory, as after a kill, and once without, as after a power cut. It prints the times and sets no limit,
+// which would test the machine. Without the variable, it is skipped.
 func TestOpenAfterKillBySize(t *testing.T) {
 	if os.Getenv(openBytesEnv) == "" {
 		t.Skipf("SKIPPED: set %s=1073741824 to open a store of 1 GiB", openBytesEnv)
@@ -106,7 +107,7 @@ func TestOpenAfterKillBySize(t *testing.T) {
 	}
 }
 
-// dropCaches writes everything out and empties the kernel's page cache. Root only.
+// dropCaches writes everything to disk and empties the kernel's page cache. It requires root.
 func dropCaches(t *testing.T) {
 	t.Helper()
 	if out, err := exec.Command("sh", "-c", "sync; echo 3 >/proc/sys/vm/drop_caches").CombinedOutput(); err != nil {

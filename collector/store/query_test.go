@@ -14,7 +14,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// slowSums adds up rows one by one; Sums must give the same from its spans.
+// slowSums adds up rows one by one. Sums must give the same result from its spans.
 func slowSums(t *testing.T, s *Store, from, to int64) map[stats.Key][]byte {
 	t.Helper()
 	rows := map[stats.Key]*stats.Row{}
@@ -101,7 +101,7 @@ func TestSumsAgreeWithRows(t *testing.T) {
 	roll := func() {
 		t.Helper()
 		for range 4 {
-			checkpoint(t, s) // rows leave memory after a few
+			checkpoint(t, s) // rows are evicted after a few checkpoints
 		}
 		if more, err := s.Rollup(t.Context(), time.Hour); more || err != nil {
 			t.Fatalf("more to sum %v, %v", more, err)
@@ -116,7 +116,7 @@ func TestSumsAgreeWithRows(t *testing.T) {
 		t.Fatalf("%d long spans are summed", n)
 	}
 	check("summed")
-	checkCapacity(t, s)                                    // its keys have the prefix of long spans
+	checkCapacity(t, s)                                    // the keys of samples have the prefix of long spans
 	g.now = testStart.Add(40 * 24 * time.Hour).UnixMicro() // late events
 	apply(t, s, g.batch(50))
 	check("late, in memory")
@@ -163,7 +163,7 @@ func TestRowsOfAgreesWithRows(t *testing.T) {
 		g.now += 3600 * 1e6
 	}
 	for range idleGenerations + 1 {
-		checkpoint(t, s) // rows leave memory
+		checkpoint(t, s) // rows are evicted
 	}
 	apply(t, s, g.batch(300))
 	for _, label := range []string{"/api/search", "/api/users/{id}", "/nowhere"} {
@@ -197,8 +197,8 @@ func TestRowsOfAgreesWithRows(t *testing.T) {
 	}
 }
 
-// TestSumsOfQuarterDays: quarter days are summed while they are recent, their sums count until one of their rows is written, and old sums are
-// deleted.
+// TestSumsOfQuarterDays: quarter days are summed while they are recent, their sums are used until one of their rows is
+// written, and old sums are deleted.
 func TestSumsOfQuarterDays(t *testing.T) {
 	o := testOptions(t.TempDir())
 	g := newTraffic(13)
@@ -245,7 +245,7 @@ func TestSumsOfQuarterDays(t *testing.T) {
 	}
 	sum(int(quarterTier.keep))
 	now = now.Add(30 * 24 * time.Hour)
-	sum(int(quarterTier.keep)) // empty ones
+	sum(int(quarterTier.keep)) // empty quarter days
 	rows := 0
 	err = s.view(func(txn *badger.Txn) error {
 		return each(context.Background(), txn, []byte{prefixQuarterRow}, nil, func(_, _ []byte) error { rows++; return nil })
@@ -255,10 +255,10 @@ func TestSumsOfQuarterDays(t *testing.T) {
 	}
 }
 
-// TestRowsOfAnHourInMemory: rows of a single hour are complete, wherever they are: all live, some evicted, some stored by an import, and in
-// hours that only lie between those of a name's rows.
+// TestRowsOfAnHourInMemory: the rows of a single hour are complete, wherever they are: all live, some evicted, some
+// stored by an import, and in hours without rows of a name that has rows before and after.
 func TestRowsOfAnHourInMemory(t *testing.T) {
-	s, err := Open(testOptions(t.TempDir())) // not openStore: the imported row has no events
+	s, err := Open(testOptions(t.TempDir())) // openStore is not used, because the imported row has no events
 	if err != nil {
 		t.Fatal(err)
 	}

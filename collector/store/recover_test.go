@@ -47,7 +47,7 @@ func crashSomewhere(t *testing.T, seed uint64) {
 		case 0:
 			checkpoint(t, s)
 		case 1:
-			writeSomeRows(t, s) // an interrupted checkpoint
+			writeSomeRows(t, s) // simulates an interrupted checkpoint
 		default:
 			apply(t, s, g.batch(1+g.r.IntN(1500)))
 		}
@@ -72,7 +72,7 @@ func crashSomewhere(t *testing.T, seed uint64) {
 	}
 }
 
-// writeSomeRows writes about half of the changed rows and does not move the checkpoint.
+// writeSomeRows writes about half of the changed rows without moving the checkpoint.
 func writeSomeRows(t *testing.T, s *Store) {
 	s.Statistics.mu.Lock()
 	var rows []*liveRow
@@ -161,8 +161,8 @@ func TestOpenNewerSchema(t *testing.T) {
 	}
 }
 
-// TestOpenOlderSchema: a store of an older version is read, and has this version afterwards. The packed days of version 3 are deleted,
-// however many there are.
+// TestOpenOlderSchema: a store of an older version can be read, and has the current version afterwards. The packed days
+// of version 3 are deleted, however many there are.
 func TestOpenOlderSchema(t *testing.T) {
 	for _, before := range []byte{1, 3} {
 		t.Run(fmt.Sprintf("version %d", before), func(t *testing.T) { testOpenOlderSchema(t, before) })

@@ -19,7 +19,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// manyRows is a batch of an epoch with two responses under each of n labels of one hour, and a drop record.
+// manyRows returns a batch of an epoch with two responses under each of n labels in one hour, and a drop record.
 func manyRows(epoch uuid.UUID, n int) *Batch {
 	b := &Batch{Epoch: epoch}
 	for i := range 2*n + 1 {
@@ -34,7 +34,7 @@ func manyRows(epoch uuid.UUID, n int) *Batch {
 	return b
 }
 
-// objectOf is the archive object of a batch from manyRows.
+// objectOf returns the archive object of a batch from manyRows.
 func objectOf(b *Batch) *Refill {
 	hour := stats.HourOfMicros(testStart.UnixMicro())
 	rows := map[stats.Key]*stats.Row{}
@@ -60,7 +60,8 @@ func objectOf(b *Batch) *Refill {
 	return r
 }
 
-// loseStore makes a store that counts a batch, stores its ledger, which has three more responses, and removes the store.
+// loseStore creates a store that counts a batch, stores its ledger, which has three more responses, and removes the
+// store.
 func loseStore(t *testing.T, o Options, lost *Batch) {
 	t.Helper()
 	s := openStore(t, o)
@@ -90,8 +91,9 @@ func (e *ending) Err() error {
 	return nil
 }
 
-// TestInterruptedRefill: the rows of an object take many transactions, beside rows of the same names that are in memory, stored, or both. The
-// refill is interrupted after each transaction, and the store opened as a crash would leave it. At the end each response is counted once.
+// TestInterruptedRefill: the rows of an object take many transactions, and rows with the same names are in memory,
+// stored, or both. The refill is interrupted after each transaction, and the store is opened as a crash would leave it.
+// In the end, each response must be counted once.
 func TestInterruptedRefill(t *testing.T) {
 	o := testOptions(t.TempDir())
 	lost := manyRows(uuid.UUID{1}, 1300)
@@ -142,12 +144,12 @@ func TestInterruptedRefill(t *testing.T) {
 		if !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}
-		// The catalogue knows it now.
+		// Now the catalogue knows the object.
 		if err := knownID(t.Context(), s, object); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for range 2 { // the second time it changes nothing
+	for range 2 { // the second time changes nothing
 		if err := s.Refill(t.Context(), object); err != nil {
 			t.Fatal(err)
 		}
@@ -161,13 +163,13 @@ func TestInterruptedRefill(t *testing.T) {
 		}
 		checkPromises(t, s)
 	}
-	if drops := dropsOf(t, s, -1<<62, 1<<62); drops[object.Plan.Hour]["full"] != 21 { // 7 of each epoch, and 7 more
+	if drops := dropsOf(t, s, -1<<62, 1<<62); drops[object.Plan.Hour]["full"] != 21 { // 7 for each epoch, and 7 more
 		t.Errorf("drops %v", drops)
 	}
 	if mark := s.Marks()[lost.Epoch]; mark != (Mark{Seq: lost.LastSeq, Applied: responses, Quarantined: 3}) {
 		t.Errorf("%+v", mark)
 	}
-	apply(t, s, lost) // should a spool offer it after all
+	apply(t, s, lost) // in case a spool offers it after all
 	if totals := mustTotals(t, s); totals.Applied != before.Applied+responses {
 		t.Errorf("%+v", totals)
 	}
@@ -176,7 +178,7 @@ func TestInterruptedRefill(t *testing.T) {
 	}
 }
 
-// moreOf is a batch that follows another, with the same rows.
+// moreOf returns a batch that follows another one and has the same rows.
 func moreOf(b *Batch) *Batch {
 	next := &Batch{Epoch: b.Epoch, LastSeq: 2 * b.LastSeq}
 	for _, it := range b.Items {
@@ -189,8 +191,8 @@ func moreOf(b *Batch) *Batch {
 	return next
 }
 
-// TestRefillOfUnnamedEpochs: epochs that are only in the sum of the oldest ledgers come back, up to that sum; epochs that the lost store
-// never had do not.
+// TestRefillOfUnnamedEpochs: epochs that are only in the sum of the oldest ledgers come back, up to that sum. Epochs
+// that the lost store never had do not.
 func TestRefillOfUnnamedEpochs(t *testing.T) {
 	o := ledgerOptions(t, 2)
 	objects := map[byte]*Refill{}

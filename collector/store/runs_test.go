@@ -12,8 +12,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// TestRuns follows a process that is killed, one that shuts down, and one that runs: the gaps between them, and the marks that they make,
-// before and after restarts of the store.
+// TestRuns follows a process that is killed, one that shuts down, and one that is running. It checks the gaps between
+// them and the marks that they make, before and after restarts of the store.
 func TestRuns(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := openStore(t, o)
@@ -80,7 +80,8 @@ func TestRuns(t *testing.T) {
 	}
 }
 
-// TestMarks: two marks never have the same time, a further one replaces the oldest, and a mark is a sign of life.
+// TestMarks: no two marks have the same time, a mark beyond the limit replaces the oldest, and a mark is a sign of
+// life.
 func TestMarks(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := openStore(t, o)
@@ -103,7 +104,7 @@ func TestMarks(t *testing.T) {
 	if gaps := s.Gaps(testStart, testStart.Add(time.Minute)); len(gaps) != 1 || gaps[0].From.Sub(testStart) != time.Second+2*time.Microsecond {
 		t.Errorf("gaps: %v", gaps)
 	}
-	s.MarkLog.count = MarksMax // as if there were that many
+	s.MarkLog.count = MarksMax // pretends that there are that many
 	if _, err := s.AddMark(catalogue.Mark{Time: testStart.Add(time.Minute), Kind: catalogue.MarkNote, Text: "last"}); err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +117,8 @@ func TestMarks(t *testing.T) {
 	}
 }
 
-// TestRunsAreBounded: beyond the limit the oldest run is forgotten, and the time before the next one counts as recorded.
+// TestRunsAreBounded: beyond the limit, the oldest run is forgotten, and the time before the next one counts as
+// recorded.
 func TestRunsAreBounded(t *testing.T) {
 	s := openStore(t, testOptions(t.TempDir()))
 	s.Runs.list = make([]run, runsMax)

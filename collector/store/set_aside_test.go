@@ -48,7 +48,8 @@ func archiveAndDelete(t *testing.T, s *Store) {
 	}
 }
 
-// TestCondemned: a store that Verify finds damaged is set aside when it is next opened, once, with a report of the damage.
+// TestCondemned: a store in which Verify has found damage is set aside when it is next opened, once, with a report of
+// the damage.
 func TestCondemned(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := openStore(t, o)
@@ -88,7 +89,7 @@ func TestCondemned(t *testing.T) {
 	if err := errors.Join(Condemn(o.Dir, found), s.Close()); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 { // the second time it is the new store, which is intact
+	for range 2 { // the second time, the new store is opened, which is intact
 		s = openStore(t, o)
 		if totals, err := s.Totals(); err != nil || totals.Applied != 0 || !s.RefillDue() {
 			t.Errorf("%+v, refill due %v, %v", totals, s.RefillDue(), err)
@@ -109,8 +110,8 @@ func TestCondemned(t *testing.T) {
 	}
 }
 
-// TestCondemnedAndKilled: the process is killed after the store was set aside and before the file that condemns it was removed. The new store
-// is not set aside.
+// TestCondemnedAndKilled: the process is killed after the store was set aside and before the file that condemned it was
+// removed. The new store must not be set aside.
 func TestCondemnedAndKilled(t *testing.T) {
 	o := testOptions(t.TempDir())
 	if err := openStore(t, o).Close(); err != nil {
@@ -129,8 +130,8 @@ func TestCondemnedAndKilled(t *testing.T) {
 	}
 }
 
-// TestDamagedLogBeforeAnother: the store is set aside if a log is damaged and a later one follows, which may build on the lost entries. If the
-// last log is damaged, the store is in an earlier state, and stays in use.
+// TestDamagedLogBeforeAnother: the store is set aside if a log is damaged and a later one follows, which may build on
+// the lost entries. If the last log is damaged, the store is merely in an earlier state and stays in use.
 func TestDamagedLogBeforeAnother(t *testing.T) {
 	made := t.TempDir()
 	o := testOptions(made)
@@ -138,7 +139,7 @@ func TestDamagedLogBeforeAnother(t *testing.T) {
 	apply(t, s, newTraffic(1).batch(500))
 	for _, last := range []bool{false, true} {
 		dir := t.TempDir()
-		copyTree(t, made, dir) // as a kill leaves it
+		copyTree(t, made, dir) // as a kill would leave it
 		o := testOptions(dir)
 		logs := badgerfiles.Logs(o.Dir)
 		name := logs[len(logs)-1]

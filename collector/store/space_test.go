@@ -5,10 +5,10 @@ import (
 	"testing"
 )
 
-// TestFlattenFreesSpace archives and deletes all events and expects their disk space to be free after a Flatten.
+// TestFlattenFreesSpace archives and deletes all events, and expects their disk space to be free after a Flatten.
 func TestFlattenFreesSpace(t *testing.T) {
 	o := testOptions(t.TempDir())
-	o.MemTableBytes = 1 << 20 // so that there is more than Badger leaves in its first level
+	o.MemTableBytes = 1 << 20 // so that there is more than Badger keeps in its first level
 	s := openStore(t, o)
 	ctx := context.Background()
 	g := newTraffic(11)

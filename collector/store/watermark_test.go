@@ -11,7 +11,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
-// TestWatermarkHoles: events that a store has lost are those between the watermark at that time and the next event that is applied.
+// TestWatermarkHoles: the events that a store has lost are those between the watermark at that time and the next event
+// that is applied.
 func TestWatermarkHoles(t *testing.T) {
 	const end = math.MaxUint64
 	var w watermark

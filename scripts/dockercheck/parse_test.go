@@ -15,7 +15,7 @@ func TestParseRefusesWhatItDoesNotKnow(t *testing.T) {
 		"FROM a\nRUN --mount=type=cache true": "does not know RUN --mount",
 		"FROM a\nRUN":                         "without arguments",
 		"FROM a\nRUN true \\":                 "ends in a backslash",
-		"FROM --platform=x a":                 "knows no --platform but",
+		"FROM --platform=x a":                 "supports no --platform other than",
 		"FROM a b":                            "not understood",
 	} {
 		if _, err := parse(text); err == nil || !strings.Contains(err.Error(), want) {
@@ -36,7 +36,7 @@ func TestDescribeRefusesAShell(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := describe(stages[0]); err == nil || !strings.Contains(err.Error(), "RUN in the final stage") {
+	if _, err := describe(stages[0]); err == nil || !strings.Contains(err.Error(), "RUN is in the final stage") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -38,7 +38,7 @@ func zipped(t *testing.T, text []byte) []byte {
 	return out.Bytes()
 }
 
-// honest is the metadata of an object of two events.
+// honest returns the correct metadata of an object with two events.
 func honest(text []byte) map[string]string {
 	return map[string]string{
 		uploader.MetaFormat: "1", uploader.MetaRows: "2", uploader.MetaLines: "2", uploader.MetaRawBytes: strconv.Itoa(len(text)),
@@ -46,7 +46,7 @@ func honest(text []byte) map[string]string {
 	}
 }
 
-// strange is an object of unknown origin: two events, and a row that counts them.
+// strange is an object of unknown origin, with two events and a row that counts them.
 type strange struct {
 	events, statistics []byte // NDJSON
 	zip                []byte // if set, the bytes of the event object
@@ -101,7 +101,7 @@ func (s *strange) put(t *testing.T, dir string) {
 	}
 }
 
-// allocates returns all bytes that fn allocates, which is at least the peak.
+// allocates returns the number of bytes that fn allocates, which is at least the peak.
 func allocates(fn func()) uint64 {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -110,10 +110,10 @@ func allocates(fn func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// TestStrangersObjects: whatever is under the key of an object, it is reported with the reason, takes little memory and is not
-// counted, and the other objects are read.
+// TestStrangersObjects: whatever is under the key of an object is reported with the reason, takes little memory and is
+// not counted, and the other objects are read.
 func TestStrangersObjects(t *testing.T) {
-	bomb := func(piece []byte) *strange { // half a GiB, many times the memory limit
+	bomb := func(piece []byte) *strange { // half a GiB, which is many times the memory limit
 		s := newStrange("", "")
 		s.zip = bytes.Repeat(zipped(t, bytes.Repeat(piece, (64<<20)/len(piece))), 8)
 		s.meta[uploader.MetaRawBytes] = strconv.Itoa(512 << 20)
@@ -165,8 +165,8 @@ func TestStrangersObjects(t *testing.T) {
 	many.zip, many.statsMeta = zipped(t, nil), honest(many.statistics)
 	cases["statistics without end"] = many
 	common := newLibrary(t)
-	reasons := map[string]string{ // the reading must end because of this limit, not because of a later one
-		"one line of 4 GiB": "is longer than", "4 GiB, announced as 10": "goes on after the 10 bytes", "statistics without end": "rows of statistics",
+	reasons := map[string]string{ // reading must end because of this limit, not because of a later one
+		"one line of 4 GiB": "is longer than", "4 GiB, announced as 10": "continues after the 10 bytes", "statistics without end": "rows of statistics",
 		"status 70000": "status 70000", "a long path": "url_path of 100000 bytes",
 	}
 	for name, s := range cases {
@@ -225,7 +225,7 @@ func TestStrangersObjects(t *testing.T) {
 				}
 			})
 			limit := uint64(100 << 20)
-			if name == "statistics without end" { // garbage of decoding a hundred thousand lines
+			if name == "statistics without end" { // garbage from decoding a hundred thousand lines
 				limit = 500 << 20
 			}
 			if took > limit {
@@ -252,7 +252,7 @@ func TestStrangersObjects(t *testing.T) {
 			t.Errorf("%d bytes were allocated, %v", took, err)
 		}
 	})
-	t.Run("what it is without a change", func(t *testing.T) { // a check of the test itself
+	t.Run("what it is without a change", func(t *testing.T) { // checks the test itself
 		l := newLibrary(t)
 		newStrange("", "").put(t, l.dir)
 		for _, from := range []reader.Origin{reader.FromEvents, reader.FromStatistics} {

@@ -63,7 +63,7 @@ func TestNewerObjectsAreRefused(t *testing.T) {
 			edit(t, object+".json", regexp.MustCompile(`"wayside-format": "1"`), `"wayside-format": "2"`)
 			before := contents(t, l.dir)
 			err := read(t, l)
-			if !isNewer(err) || !strings.Contains(err.Error(), filepath.Base(object)) || !strings.Contains(err.Error(), "is 2, this version reads up to 1") {
+			if !isNewer(err) || !strings.Contains(err.Error(), filepath.Base(object)) || !strings.Contains(err.Error(), "is 2, but this version reads up to 1") {
 				t.Errorf("%v", err)
 			}
 			if !maps.Equal(before, contents(t, l.dir)) {
@@ -73,7 +73,7 @@ func TestNewerObjectsAreRefused(t *testing.T) {
 	}
 }
 
-// TestNewerLinesAreRefused: the same if the metadata is gone and only the lines have the version.
+// TestNewerLinesAreRefused: the same applies if the metadata is missing and only the lines have the version.
 func TestNewerLinesAreRefused(t *testing.T) {
 	l := newLibrary(t)
 	object := l.files(t)[0]

@@ -24,17 +24,17 @@ import (
 	"github.com/wayside-proxy/wayside/uploader/reader"
 )
 
-// library is a store, an uploader, and the archive that they made.
+// library is a store, an uploader, and the archive that they have created.
 type library struct {
 	store  *store.Store
-	dir    string // of the archive
+	dir    string // folder of the archive
 	target uploader.Target
 }
 
 var start = time.Date(2026, 3, 17, 9, 59, 0, 0, time.UTC)
 
-// newLibrary archives two epochs of 1,000 events each, 200 ms apart, across the end of an hour. Every 100th is an error, and each
-// epoch has one drop record and one gap in its numbers.
+// newLibrary archives two epochs of 1,000 events each, 200 ms apart, across the end of an hour. Every 100th event is an
+// error, and each epoch has one drop record and one gap in its numbers.
 func newLibrary(t *testing.T) *library {
 	t.Helper()
 	dir := t.TempDir()
@@ -179,7 +179,7 @@ func TestCatFilters(t *testing.T) {
 		"a request id":      {filter: reader.Filter{RequestID: "request-300"}, want: 2},
 		"another id":        {filter: reader.Filter{RequestID: "request-30"}},
 		"another method":    {filter: reader.Filter{Method: "POST"}},
-		"from within":       {filter: reader.Filter{Range: reader.Range{From: start.Add(100 * time.Second)}, Drops: true}, want: 2 * 501}, // numbers 500 to 1001 but 700
+		"from within":       {filter: reader.Filter{Range: reader.Range{From: start.Add(100 * time.Second)}, Drops: true}, want: 2 * 501}, // numbers 500 to 1001 except 700
 		"to within":         {filter: reader.Filter{Range: reader.Range{To: start.Add(100 * time.Second)}, Drops: true}, want: 2 * 499},
 		"one moment":        {filter: reader.Filter{Range: reader.Range{From: start.Add(200 * time.Millisecond), To: start.Add(201 * time.Millisecond)}}, want: 2},
 		"errors of a range": {filter: reader.Filter{Range: reader.Range{To: start.Add(50 * time.Second)}, Status: errorsOnly}, want: 4},
@@ -264,7 +264,7 @@ func TestVerifyFindsWhatIsWrong(t *testing.T) {
 		if err := os.WriteFile(name, content, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		want(t, verify(t, l, false, l.plans(t)), "byte for byte")
+		want(t, verify(t, l, false, l.plans(t)), "its bytes differ")
 	})
 	t.Run("events stand there twice", func(t *testing.T) {
 		l := newLibrary(t)

@@ -14,7 +14,7 @@ import (
 	"github.com/wayside-proxy/wayside/uploader/reader"
 )
 
-// wantRows checks that rebuilt rows equal those of the store in every count and every bin.
+// wantRows checks that rebuilt rows equal those of the store in every count and every latency bin.
 func wantRows(t *testing.T, l *library, o reader.RebuildOptions) *reader.Rebuilt {
 	t.Helper()
 	got := map[stats.Key][]byte{}
@@ -105,7 +105,7 @@ func TestRebuildLeavesDamageOut(t *testing.T) {
 	}
 }
 
-// TestDamagedStatisticsAreMadeFromEvents: the events are used if there are any, and the damage is reported.
+// TestDamagedStatisticsAreMadeFromEvents: if the events exist, they are used instead, and the damage is reported.
 func TestDamagedStatisticsAreMadeFromEvents(t *testing.T) {
 	l := newLibrary(t)
 	if err := os.WriteFile(strings.Replace(l.files(t)[0], "/v1/", "/v1/stats/", 1), []byte("gone"), 0o600); err != nil {
@@ -122,7 +122,7 @@ func TestCopyAndMerge(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 2 { // the second time finds everything there
+	for range 2 { // the second time, everything is already there
 		c, err := reader.Copy(t.Context(), l.target, to, reader.CopyOptions{Range: span(t, "2026-03-17T09", "2026-03-17T11")})
 		if err != nil || c.Objects != 4 || c.Rows != 1998 || c.Lines != 2000 {
 			t.Fatalf("%+v, %v", c, err)

@@ -18,7 +18,8 @@ import (
 	"github.com/wayside-proxy/wayside/uploader/reader"
 )
 
-// archiveUpTo archives the events of an epoch up to each of these sequence numbers in turn, from a store that dies then.
+// archiveUpTo archives the events of an epoch up to each of these sequence numbers in turn, from a store that then
+// dies.
 func archiveUpTo(t *testing.T, target uploader.Target, epoch uuid.UUID, ends ...uint64) *store.Store {
 	t.Helper()
 	dir, quiet := t.TempDir(), slog.New(slog.DiscardHandler)
@@ -57,8 +58,8 @@ func archiveUpTo(t *testing.T, target uploader.Target, epoch uuid.UUID, ends ...
 	return s
 }
 
-// TestRepeatedEventsCountOnce: a data directory was restored from a backup twice, and archived its events again, in objects with
-// other bounds: 1-400, 401-1000, 1-600, 601-700.
+// TestRepeatedEventsCountOnce: a data directory was restored from a backup twice, and archived its events again, in
+// objects with other bounds: 1-400, 401-1000, 1-600, 601-700.
 func TestRepeatedEventsCountOnce(t *testing.T) {
 	epoch := uuid.UUID{6: 0x70, 8: 0x80, 15: 1}
 	l := &library{dir: t.TempDir()}
@@ -124,7 +125,8 @@ func TestRepeatedEventsCountOnce(t *testing.T) {
 		}
 		return found[0]
 	}
-	// The events of one object have expired: its statistics can only be counted whole, so the events of the others are used.
+	// The events of one object have expired. Its statistics can only be counted as a whole, so the events of the others
+	// are used.
 	if err := os.Remove(object("1-600")); err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +134,8 @@ func TestRepeatedEventsCountOnce(t *testing.T) {
 	if repeated(t, built.Repeated, 700); built.Responses != 1000 || len(built.Problems) > 0 {
 		t.Errorf("one without events: %+v", built)
 	}
-	// Two objects without events overlap in part, so it is unknown which events a row counts: one is left out and reported.
+	// Two objects without events overlap in part. It is unknown which events a row counts, so one object is left out
+	// and reported.
 	if err := os.Remove(object("401-1000")); err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestDamagedTablesAreClosed: a file that is no table leaves no descriptor open.
+// TestDamagedTablesAreClosed: trying to open a file that is not a table leaves no descriptor open.
 func TestDamagedTablesAreClosed(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "000007.sst")
 	if err := os.WriteFile(name, bytes.Repeat([]byte{0xff}, 5000), 0o600); err != nil {

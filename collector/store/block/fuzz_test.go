@@ -11,7 +11,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
-// goldenBlock is a block that an earlier build wrote; the store's own tests compare its events.
+// goldenBlock returns a block that an earlier build wrote. The store's own tests compare its events.
 func goldenBlock(t testing.TB, version string) []byte {
 	t.Helper()
 	text, err := os.ReadFile("../testdata/block." + version + ".hex")
@@ -25,7 +25,8 @@ func goldenBlock(t testing.TB, version string) []byte {
 	return block
 }
 
-// TestRewrite: a block that is rewritten without a change stays the same; one without some of its events holds the others.
+// TestRewrite: a block that is rewritten without a change stays the same; one that is rewritten without some of its
+// events contains the others.
 func TestRewrite(t *testing.T) {
 	for _, version := range []string{"v1", "v2", "v3", "v4"} {
 		d := NewDecoder()
@@ -84,7 +85,7 @@ func FuzzBlockDecode(f *testing.F) {
 		f.Add(append([]byte(nil), d.plain...))
 	}
 	f.Fuzz(func(t *testing.T, payload []byte) {
-		// Beyond the checksum: the columns must be read or refused, whatever they hold.
+		// Past the checksum, the columns must be either read or rejected, whatever they contain.
 		if !d.columns.open(1+byte(len(payload)%version), payload) {
 			return
 		}

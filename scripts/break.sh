@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Shows that a proof can fail: runs a command on the committed code in a scratch clone, where it must pass, then breaks one line
-# and runs it again, when it must fail.
+# and runs it again. This time it must fail.
 #
 #   scripts/break.sh FILE SED-EXPRESSION COMMAND...
 #   scripts/break.sh uploader/object.go 's/gzipLevel = 2/gzipLevel = 9/' go run ./test/bench -loads full/64 -only wayside,nginx
 #
-# Exits 0 if the broken code fails, and appends the break and the failure to docs/evidence/breaks.md. Exits 1 if it passes, and 2
-# if nothing was shown: more than one line changed, the broken code does not build, or the command fails or runs no test without
-# the break. EVIDENCE= (empty) appends nothing.
+# Exits with 0 if the broken code fails, and appends the break and the failure to docs/evidence/breaks.md. Exits with 1 if it passes,
+# and with 2 if nothing was shown: more than one line changed, the broken code does not build, or the command fails or runs no test
+# without the break. If EVIDENCE is set but empty, nothing is appended.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 (($# >= 3)) || { sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2; }
@@ -17,13 +17,13 @@ evidence="${EVIDENCE-docs/evidence/breaks.md}"
 
 scratch="$(mktemp -d "${TMPDIR:-/tmp}/wayside-break-XXXXXX")"
 trap 'rm -rf "$scratch"' EXIT
-chmod 755 "$scratch" # servers that give up root must get in
+chmod 755 "$scratch" # servers that give up root need access
 git clone -q . "$scratch/clone"
 commit="$(git rev-parse --short=12 HEAD)"
 log="$scratch/log"
 cd "$scratch/clone"
 
-nothing() { # MESSAGE: the command shows nothing
+nothing() { # MESSAGE: nothing was shown
 	tail -n "${TAIL:-6}" "$log" >&2
 	echo "break.sh: $1" >&2
 	exit 2
@@ -33,10 +33,10 @@ changed="$(git diff --numstat | awk '{ added += $1; removed += $2 } END { print 
 : >"$log"
 case "$changed" in
 "1 1" | "0 1" | "1 0") ;;
-*) nothing "not one line changed in $file, but (added removed) $changed" ;;
+*) nothing "expected one changed line in $file, but (added removed): $changed" ;;
 esac
 git diff -U0 | sed -n '/^[-+][^-+]/p'
-if [[ "$file" == *.go ]]; then # a proof that does not build is not red
+if [[ "$file" == *.go ]]; then # code that does not build does not count as a failed proof
 	{ go build ./... && go test -run '^$' "./$(dirname "$file")"; } >"$log" 2>&1 || nothing "$file does not build like this"
 fi
 git diff >"$scratch/break.patch"
@@ -45,7 +45,7 @@ git checkout -q .
 if grep -qE 'no tests to run|no test files' "$log" && ! grep '^ok' "$log" | grep -qv 'no tests to run'; then
 	nothing "the command runs no test: $*"
 fi
-git reset -q --hard && git clean -qfdx # files that the command has left
+git reset -q --hard && git clean -qfdx # removes files that the command left behind
 git apply "$scratch/break.patch"
 status=0
 "$@" >"$log" 2>&1 || status=$?

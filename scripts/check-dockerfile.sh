@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds and runs the Dockerfile's image without a container engine: see scripts/dockercheck. It needs root, for mounts and namespaces.
-# Without root it prints a message and exits with 77, the conventional code of a skipped check.
+# Without root it prints a message and exits with 77, the conventional code for a skipped check.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# dashboard.sh build | check | shots: works on collector/api/dashboard with the versions that its package-lock.json pins.
+# dashboard.sh build | check | shots: builds or checks collector/api/dashboard with the tools that its package-lock.json pins.
 #
-#   build   type check, and write the files that wayside embeds
-#   check   type check; fail if the committed files are not what the sources build to; then drive the dashboard in Chromium
-#           on demo traffic (drive.mjs)
-#   shots   the long form of check: every view, both themes, phone width, screenshots into docs/images
+#   build   check types, and write the files that wayside embeds
+#   check   check types; fail if the committed files differ from what the sources build to; then drive the dashboard in
+#           Chromium on demo traffic (drive.mjs)
+#   shots   the long form of check: every view, both themes and phone width, with screenshots in docs/images
 #
-# Exits 77 with a message if there is no npm, or no registry to fetch the tools from. Then nothing was checked.
+# Exits with 77 and a message if there is no npm, or no registry from which to get the tools. In that case nothing was checked.
 set -euo pipefail
 cd "$(dirname "$0")/../collector/api/dashboard"
 
 skip() {
-	echo "SKIPPED: $1: the dashboard's sources were NOT compared with its built files, and no browser has shown it" >&2
+	echo "SKIPPED: $1: the dashboard's sources were NOT compared with its built files, and it was NOT tested in a browser" >&2
 	exit 77
 }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# fuzz.sh DURATION: runs every fuzz target of the module for this duration, one after the other.
+# fuzz.sh DURATION: runs every fuzz target of the module for this duration, one after another.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 duration="${1:-60s}"
@@ -7,7 +7,7 @@ count=0
 while IFS=: read -r file line; do
 	target="$(sed -E 's/^func (Fuzz[A-Za-z0-9_]*).*/\1/' <<<"$line")"
 	echo "== $target in $(dirname "$file") for $duration"
-	# By default, minimizing an input may take a minute each time, more than the search itself.
+	# By default, minimizing an input may take a minute each time, which is longer than the search itself.
 	go test -run '^$' -fuzz "^${target}\$" -fuzztime "$duration" -fuzzminimizetime 10x "./$(dirname "$file")"
 	count=$((count + 1))
 done < <(grep -rE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*\(f \*testing\.F\)' --exclude-dir=tools . | sed 's|^\./||')

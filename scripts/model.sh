@@ -2,10 +2,10 @@
 # Runs random operations on the spool and on the store and compares each with a model, a map. It prints the seed of each round and
 # appends the result to docs/evidence/model.md.
 #
-#   scripts/model.sh [STEPS] [SEED]      a million steps by default, about ten minutes; half of them on each
+#   scripts/model.sh [STEPS] [SEED]      by default a million steps, which take about ten minutes; each gets half of them
 #
-# The command that it prints repeats a failed round. TMPDIR is in memory (/dev/shm) to spare the disk: crashes are tested elsewhere
-# (test/faults).
+# To repeat a failed round, run the command that it prints. TMPDIR is in memory (/dev/shm), which spares the disk; crashes are tested
+# elsewhere (test/faults).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 want=${1:-1000000}
@@ -17,7 +17,7 @@ export TMPDIR="${TMPDIR:-/dev/shm}"
 commit="$(git rev-parse --short=12 HEAD)"
 git diff --quiet HEAD -- . ':!docs' || commit="$commit+"
 
-model() { # PACKAGE: rounds until half of the steps are made
+model() { # PACKAGE: runs rounds until half of the steps are done
 	local package=$1 steps=0 round=0 made
 	go test -c -o "$dir/$(basename "$package").test" "$package"
 	while ((steps < want / 2)); do

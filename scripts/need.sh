@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# need.sh PROGRAM:PACKAGE …: checks that programs are installed. As root on Debian it installs the packages of missing ones; otherwise
-# it says what to install, and fails.
+# need.sh PROGRAM:PACKAGE …: checks that programs are installed. As root on Debian, it installs the packages of missing programs;
+# otherwise it says what to install, and fails.
 set -euo pipefail
 missing=()
 for pair in "$@"; do

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# promtool.sh: puts promtool into bin/ unless it is installed. It takes it from Debian's prometheus package, without installing the
-# package. If that fails, it prints a message and exits 77.
+# promtool.sh: puts promtool into bin/ unless it is already installed. It extracts promtool from Debian's prometheus package, without
+# installing the package. If that fails, it prints a message and exits with 77.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if command -v promtool >/dev/null || [[ -x bin/promtool ]]; then exit 0; fi

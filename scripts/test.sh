@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the tests with the race detector and prints a clear result. Arguments are passed to go test; without arguments it tests
+# Runs the tests with the race detector and prints a clear result. Arguments are passed to go test; without arguments, it tests
 # all packages. It needs Go, git, gcc (for the race detector), and nginx, haproxy and node (with which the proxy is compared).
 # Everything else is built from source, including a real S3 server (tools/go.mod).
 set -uo pipefail
@@ -8,8 +8,8 @@ scripts/need.sh gcc:gcc nginx:nginx-light haproxy:haproxy node:nodejs || exit 1
 [[ -e /usr/include/stdlib.h ]] || scripts/need.sh no-headers:libc6-dev || exit 1
 begin=$SECONDS
 
-# Several packages test the real binary. It is built here once, in each of three forms. The name of the folder depends on the
-# contents, so go test does not take results of another binary from its cache (test/e2e, Build).
+# Several packages test the real binary. It is built only once, here, in each of its three forms. The name of the folder depends on
+# its contents, so that go test does not reuse cached results for another binary (test/e2e, Build).
 build() { go build -buildvcs=false -o "bin/test/new/$1" "${@:2}" ./cmd/wayside; }
 rm -rf bin/test
 mkdir -p bin/test/new
@@ -18,20 +18,20 @@ hash="$(cat bin/test/new/* | sha256sum | cut -c1-16)"
 mv bin/test/new "bin/test/$hash"
 export WAYSIDE_INTERNAL_TEST_BINARIES="$PWD/bin/test/$hash"
 
-# A program with the race detector sleeps for a second before it exits, unless this is set. The tests run hundreds of them.
+# Unless this is set, a program with the race detector sleeps for a second before it exits. The tests run hundreds of them.
 export GORACE="${GORACE:-} atexit_sleep_ms=20"
 
-# The slowest packages come first, so the others run next to them.
+# The slowest packages come first, so that the others run at the same time.
 all=$((!$#))
 ((all)) && set -- ./test/e2e/... ./uploader/... ./cmd/wayside ./collector/store ./...
-# A test that hangs must not hide the reports of the others, so the limit is below the time of a CI job. On a quiet machine the slowest
-# package takes five minutes.
+# A test that hangs must not hide the results of the others, so the limit is less than the time limit of a CI job. On a quiet machine,
+# the slowest package takes five minutes.
 CGO_ENABLED=1 go test -race -timeout 30m "$@"
 status=$?
 if ((all)); then
 	# The tests above use event loops. What a response looks like, and what is recorded, must not depend on the driver.
 	CGO_ENABLED=1 go test -race -timeout 30m ./proxy ./proxy/difftest -args -driver goroutine || status=1
-	# Nor on TLS.
+	# They must not depend on TLS either.
 	CGO_ENABLED=1 go test -race -timeout 30m ./proxy -args -tls || status=1
 fi
 took=$((SECONDS - begin))

@@ -20,8 +20,8 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// floodedArchive archives one hour of hostile requests: 2,000 hosts of 246 bytes with paths of 245 bytes, 20,000 short names, and paths
-// with bytes that JSON cannot carry. It returns the data directory.
+// floodedArchive archives one hour of hostile requests: 2,000 hosts of 246 bytes with paths of 245 bytes, 20,000 short
+// names, and paths with bytes that JSON cannot represent. It returns the data directory.
 func floodedArchive(t *testing.T) (dir string, responses uint64) {
 	t.Helper()
 	dir = t.TempDir()
@@ -95,7 +95,8 @@ func TestArchiveOfAFlood(t *testing.T) {
 	}
 }
 
-// TestRebuildKilledAtAnyMoment: after a rebuild was killed at any time, the next one completes, and counts everything once.
+// TestRebuildKilledAtAnyMoment: after a rebuild was killed at any time, the next one completes, and counts everything
+// once.
 func TestRebuildKilledAtAnyMoment(t *testing.T) {
 	dir, responses := floodedArchive(t)
 	into := filepath.Join(t.TempDir(), "into")
@@ -114,7 +115,7 @@ func TestRebuildKilledAtAnyMoment(t *testing.T) {
 		kill := time.AfterFunc(wait, func() { _ = cmd.Process.Kill() })
 		err := cmd.Wait()
 		kill.Stop()
-		if _, noStore := os.Stat(filepath.Join(into, "store")); err == nil || noStore == nil { // it may be killed after its last step
+		if _, noStore := os.Stat(filepath.Join(into, "store")); err == nil || noStore == nil { // it may have been killed after its last step
 			break
 		}
 		if cmd.ProcessState.Exited() {

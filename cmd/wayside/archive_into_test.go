@@ -15,7 +15,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/datadir"
 )
 
-// TestRebuildIntoWhatIsInUse: while a books process uses the directory, the ledger backup of an earlier store stays.
+// TestRebuildIntoWhatIsInUse: while a books process is using the directory, the ledger backup of an earlier store is
+// kept.
 func TestRebuildIntoWhatIsInUse(t *testing.T) {
 	dir, into := archived(t, ""), t.TempDir()
 	kept := filepath.Join(into, datadir.StoreDir+".ledgers")
@@ -81,8 +82,8 @@ func TestRebuildIntoVolume(t *testing.T) {
 	}
 }
 
-// TestMissingObjectsAreNamed: every command that reads the archive names objects that are in the catalogue and not in the archive, and
-// damaged ones. Its exit code is then 1.
+// TestMissingObjectsAreNamed: every command that reads the archive names damaged objects, and objects that are in the
+// catalogue but not in the archive. Its exit code is then 1.
 func TestMissingObjectsAreNamed(t *testing.T) {
 	dir := archived(t, "")
 	objects, err := filepath.Glob(filepath.Join(dir, "archive/v1/dt=*/hour=*/*.ndjson.gz"))
@@ -125,8 +126,8 @@ func TestMissingObjectsAreNamed(t *testing.T) {
 	}
 }
 
-// TestRebuildElsewhere: a catalogue that is rebuilt into another directory finds the archive in the first one. If that does not exist, the
-// error says to name it with --archive.
+// TestRebuildElsewhere: a catalogue that is rebuilt into another directory finds the archive in the first one. If the
+// first one no longer exists, the error says to name it with --archive.
 func TestRebuildElsewhere(t *testing.T) {
 	dir, into := archived(t, ""), filepath.Join(t.TempDir(), "into")
 	command(t, exitOK, "archive", "rebuild", "--data", dir, "--into", into)
@@ -145,7 +146,7 @@ func TestRebuildElsewhere(t *testing.T) {
 // TestEpochsAreBroughtBackInOrder: the newest restored events are those of the newest epoch, whatever the order in the archive.
 func TestEpochsAreBroughtBackInOrder(t *testing.T) {
 	dir := archived(t, "")
-	for range 4 { // a random order is right in one of six cases
+	for range 4 { // a random order would be right in one of six cases
 		for _, what := range []string{"restore", "rebuild"} {
 			into := filepath.Join(t.TempDir(), "into")
 			command(t, exitOK, "archive", what, "--data", dir, "--into", into)

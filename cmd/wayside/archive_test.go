@@ -27,8 +27,8 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// archived creates a data directory with 5,000 responses in three epochs around the end of an hour, and two drop records in one of them.
-// All are archived, to address or below archive/.
+// archived creates a data directory with 5,000 responses in three epochs around the end of an hour, and two drop
+// records in one of them. All of them are archived, to address or to archive/ inside the directory.
 func archived(t *testing.T, address string) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -49,7 +49,7 @@ func archived(t *testing.T, address string) (dir string) {
 	for n := range uint64(5) {
 		b := &store.Batch{Epoch: uuid.UUID{6: 0x70, 8: 0x80, 15: byte(n%3) + 1}, LastSeq: n*1000 + 1000}
 		for seq := n*1000 + 1; seq <= b.LastSeq; seq++ {
-			// Times alternate, so that events of both hours are mixed around the end of the hour.
+			// The times alternate, so that events of both hours are mixed around the end of the hour.
 			at := begin + int64(seq)*24_000 + int64(seq%7)*1_000_000
 			e := event.Event{
 				TimeMicros: at, Kind: event.KindRequest, Status: 200, DurationMicros: seq, Method: []byte("GET"), Host: []byte("Shop.test"),
@@ -57,7 +57,7 @@ func archived(t *testing.T, address string) (dir string) {
 			}
 			b.Items = append(b.Items, store.Item{Seq: seq, Host: "shop.test", Method: "GET", Label: "/users/{id}", Event: e})
 		}
-		if dropped := map[uint64]uint64{1: 90, 4: 77}[n]; dropped > 0 { // 13 of the 90 were recorded after all
+		if dropped := map[uint64]uint64{1: 90, 4: 77}[n]; dropped > 0 { // 13 of the 90 turned out to be recorded
 			b.LastSeq++
 			drop := event.Event{TimeMicros: begin + 130_000_000, Kind: event.KindDrop, ErrorType: []byte("full"), RequestBytes: dropped}
 			b.Items = append(b.Items, store.Item{Seq: b.LastSeq, Event: drop})
@@ -224,7 +224,7 @@ func TestArchiveServeAnswersAndChangesNothing(t *testing.T) {
 	}
 }
 
-// TestArchiveServeRefusesADamagedStore: an incomplete answer would look like a complete one.
+// TestArchiveServeRefusesADamagedStore: an incomplete response would look like a complete one.
 func TestArchiveServeRefusesADamagedStore(t *testing.T) {
 	dir := archived(t, "")
 	into := filepath.Join(t.TempDir(), "restored")
@@ -304,7 +304,7 @@ func TestArchiveRestore(t *testing.T) {
 	for _, args := range [][]string{{"verify"}, {"rebuild"}} {
 		command(t, exitOK, append([]string{"archive", args[0], "--data", into}, args[1:]...)...)
 	}
-	// Only the hour that begins at ten.
+	// This range covers only the hour that begins at ten.
 	late := filepath.Join(t.TempDir(), "late")
 	command(t, exitOK, "archive", "restore", "--data", dir, "--into", late, "--from", "2026-03-17T10")
 	if out := command(t, exitOK, "archive", "ls", "--data", late); strings.Contains(out, "hour=09") || !strings.Contains(out, "hour=10") {

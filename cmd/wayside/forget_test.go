@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestForgetSaysWhatItFound: forget says if nothing matched, and if archive objects could be rewritten.
+// TestForgetSaysWhatItFound: forget says whether anything matched, and whether archive objects could be rewritten.
 func TestForgetSaysWhatItFound(t *testing.T) {
 	dir := archived(t, "")
 	const again = "--archive rewrites those objects whose events are all still in the store"

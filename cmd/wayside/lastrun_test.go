@@ -10,8 +10,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/datadir"
 )
 
-// TestCommandsOnACopiedDirectory: the files with keys and certificates stay on the machine where wayside ran. Commands that do not need
-// them work without. The two S3 keys are only used together.
+// TestCommandsOnACopiedDirectory: the files with keys and certificates are only on the machine where wayside ran.
+// Commands that do not need them work without them. The two S3 keys are only used together.
 func TestCommandsOnACopiedDirectory(t *testing.T) {
 	dir, elsewhere := archived(t, ""), t.TempDir()
 	there, gone := filepath.Join(elsewhere, "access"), filepath.Join(elsewhere, "gone")

@@ -6,8 +6,9 @@ import (
 	"testing"
 )
 
-// TestAddressThatMayCome: an address that this machine does not have, or an unknown name, may exist at the next start. So the exit code is
-// not that of a wrong configuration, after which systemd would not restart wayside. The error has the place in the configuration.
+// TestAddressThatMayCome: an address that this machine does not have, or an unknown name, may exist at the next start.
+// So the exit code must not be that of a wrong configuration, after which systemd would not restart wayside. The error
+// must contain the position in the configuration.
 func TestAddressThatMayCome(t *testing.T) {
 	for _, addr := range []string{"192.0.2.1:0", "nosuch.invalid:0"} {
 		var out, errs bytes.Buffer

@@ -19,7 +19,8 @@ import (
 	"github.com/wayside-proxy/wayside/test/s3test"
 )
 
-// forwarder is an HTTP proxy that forwards all requests to one S3 server; those in a CONNECT tunnel over TLS.
+// forwarder is an HTTP proxy that forwards all requests to one S3 server. Requests in a CONNECT tunnel are forwarded
+// over TLS.
 type forwarder struct {
 	plain  *httputil.ReverseProxy
 	secure *httptest.Server // TLS, in front of the same server
@@ -70,7 +71,8 @@ func (f *forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(in, out)
 }
 
-// proxied checks the first request that the proxy has received since the last call: its beginning, or that there was none.
+// proxied checks the beginning of the first request that the proxy has received since the last call, or that there was
+// none.
 func (f *forwarder) proxied(ts *testscript.TestScript, _ bool, args []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

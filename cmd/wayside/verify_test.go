@@ -19,7 +19,7 @@ import (
 	"github.com/wayside-proxy/wayside/test/s3test"
 )
 
-// leaveSpool creates the spool of a dead process below dir, with some responses acknowledged.
+// leaveSpool creates the spool of a dead process below dir, in which some responses have been acknowledged.
 func leaveSpool(t *testing.T, dir string, responses int, acked uint64) {
 	t.Helper()
 	s, err := spool.Open(spool.Options{
@@ -42,7 +42,7 @@ func leaveSpool(t *testing.T, dir string, responses int, acked uint64) {
 	}
 }
 
-// wantSaid runs verify and checks that its output has all parts, and that it leaves no copy behind.
+// wantSaid runs verify and checks that its output contains all parts, and that verify leaves no copy behind.
 func wantSaid(t *testing.T, code int, dir string, parts ...string) {
 	t.Helper()
 	said := command(t, code, "verify", "--data", dir)
@@ -128,7 +128,8 @@ func TestVerifyNamesReportsOfLosses(t *testing.T) {
 	wantSaid(t, exitOK, dir, "2 entries", "1 are reports of losses")
 }
 
-// TestVerifyOnAFullDisk: without room for a copy of the store's logs, verify checks the rest and says that the store is not checked.
+// TestVerifyOnAFullDisk: without space for a copy of the store's logs, verify checks the rest and says that the store
+// was not checked.
 func TestVerifyOnAFullDisk(t *testing.T) {
 	dir := t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=16m"); err != nil {
@@ -154,7 +155,7 @@ func TestVerifyOnAFullDisk(t *testing.T) {
 	wantSaid(t, exitFailure, dir, "store", "was not checked, because its logs", "spool figures", "quarantine")
 }
 
-// TestVerifyOfADeadVerification: the next verify removes the copy of a killed one, and so does the next start.
+// TestVerifyOfADeadVerification: the copy of a killed verify is removed by the next one, and by the next start.
 func TestVerifyOfADeadVerification(t *testing.T) {
 	dir := archived(t, "")
 	at := filepath.Join(dir, ".verify-1", "store")
@@ -164,7 +165,7 @@ func TestVerifyOfADeadVerification(t *testing.T) {
 	wantSaid(t, exitOK, dir)
 }
 
-// TestVerifyEndsInOrder: SIGTERM ends a verify that waits for the archive, and no copy stays behind.
+// TestVerifyEndsInOrder: SIGTERM ends a verify that is waiting for the archive, and no copy is left behind.
 func TestVerifyEndsInOrder(t *testing.T) {
 	server := s3test.Start(t)
 	for _, setting := range server.Env() {
@@ -220,7 +221,7 @@ func TestVerifyTellsWhatItCouldNotAsk(t *testing.T) {
 		t.Setenv(name, value)
 	}
 	t.Setenv("WAYSIDE_ARCHIVE_URL", server.URL("elsewhere"))
-	wantSaid(t, exitOK, dir) // its objects are found in the former archive
+	wantSaid(t, exitOK, dir) // the objects are found in the former archive
 	t.Setenv("WAYSIDE_ARCHIVE_URL", server.URL("shop"))
 	found, err := filepath.Glob(server.ObjectPath("shop/v1/dt=*/*/*.gz"))
 	if err != nil || len(found) == 0 {

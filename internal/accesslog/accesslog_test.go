@@ -60,7 +60,7 @@ func TestLines(t *testing.T) {
 	}
 }
 
-// blocked is a writer that blocks until released, then fails.
+// blocked is a writer that blocks until it is released, and then fails.
 type blocked struct{ entered, release chan struct{} }
 
 func (b *blocked) Write([]byte) (int, error) {

@@ -15,7 +15,8 @@ func TestAccount(t *testing.T) {
 		{Epoch: one, Responses: 110, Recorded: 100, Excluded: 4, Dropped: map[string]uint64{"full": 6}, Spooled: 10},
 		{Epoch: two, Responses: 55, Recorded: 50, Dropped: map[string]uint64{"full": 1, "fault": 4}},
 	}
-	// Stored and not yet retired: the spool's own figures count, once. A ledger that was made without a spool has less.
+	// These epochs are stored but not yet retired: the spool's own figures count, once. A ledger that was created
+	// without a spool has less.
 	stored := []spool.Ledger{{Epoch: two, Responses: 40, Recorded: 40}}
 	view := func(aggregated uint64, totals Totals) *View {
 		return &View{Ledgers: stored, Totals: totals, Aggregated: aggregated}

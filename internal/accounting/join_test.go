@@ -29,7 +29,7 @@ func TestAccountingWaitsForSlowBooks(t *testing.T) {
 		time.Sleep(retryTime + 200*time.Millisecond)
 		view := View{}
 		if asked.Add(1) == 1 {
-			view.Totals = Totals{Applied: 1} // of an epoch that is just being retired
+			view.Totals = Totals{Applied: 1} // belongs to an epoch that is just being retired
 			view.Aggregated = 1
 		}
 		_ = json.NewEncoder(w).Encode(view)
@@ -43,7 +43,7 @@ func TestAccountingWaitsForSlowBooks(t *testing.T) {
 	}
 }
 
-// rig is a joiner over an empty spool, with the server through which it asks the books process.
+// rig is a joiner over an empty spool, with the server through which it queries the books process.
 type rig struct {
 	*Joiner
 	spool *spool.Set
@@ -77,7 +77,8 @@ func recordTen(t *testing.T, tr *rig) {
 	}
 }
 
-// TestRetiredSinceTheLastView: an epoch counts whose spool was removed after the last view of the books process, so that it is in neither.
+// TestRetiredSinceTheLastView: an epoch whose spool was removed after the last view of the books process, so that it is
+// in neither, must still count.
 func TestRetiredSinceTheLastView(t *testing.T) {
 	dir := t.TempDir()
 	dead := newRig(t, dir)
@@ -108,8 +109,9 @@ func TestRetiredSinceTheLastView(t *testing.T) {
 	want("with the books process away")
 }
 
-// TestRetiredUnknownToTheLastView: an epoch counts that a books process has drained and retired before it was killed, although its
-// last view does not have the epoch: there was none yet, or another process used the epoch's folder then.
+// TestRetiredUnknownToTheLastView: an epoch that a books process drained and retired before it was killed must count,
+// even if the last view of that process does not have it because there was no view yet, or because another process used
+// the epoch's folder at the time.
 func TestRetiredUnknownToTheLastView(t *testing.T) {
 	for _, viewed := range []bool{false, true} {
 		dir := t.TempDir()
@@ -159,7 +161,8 @@ func waitForEpoch(t *testing.T, s *spool.Set, epoch uuid.UUID) {
 	<-ended
 }
 
-// TestNothingIsKnownOfTheStore: while no books process has sent its figures, zeros are settled only if there was no store.
+// TestNothingIsKnownOfTheStore: as long as no books process has sent its figures, zeros count as settled only if there
+// was no store.
 func TestNothingIsKnownOfTheStore(t *testing.T) {
 	for _, had := range []bool{false, true} {
 		tr := newRig(t, t.TempDir())
@@ -174,7 +177,7 @@ func TestNothingIsKnownOfTheStore(t *testing.T) {
 	}
 }
 
-// serveBooks plays the books process, with answers that a real one cannot be made to give.
+// serveBooks plays the books process, with responses that a real one cannot be made to send.
 func serveBooks(t *testing.T, s *admin.Server, handler http.HandlerFunc) {
 	t.Helper()
 	dialer, _ := linktest.Serve(t, handler)

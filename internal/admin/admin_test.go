@@ -105,7 +105,7 @@ func get(t testing.TB, address, method, target string, header ...string) answer 
 	return answer{resp.StatusCode, string(body), resp.Header}
 }
 
-// books is the books process at the other end of the relay.
+// books starts a books process at the other end of the relay.
 func books(t *testing.T, s *Server, handler http.Handler) (leave func()) {
 	t.Helper()
 	dialer, leave := linktest.Serve(t, secure.Handler(handler))
@@ -131,7 +131,7 @@ func TestBooksAway(t *testing.T) {
 	}
 }
 
-// TestMethodsOfRelayedPages: the response for a wrong method of a relayed page names the methods of that page.
+// TestMethodsOfRelayedPages: the response to a wrong method on a relayed page names the methods of that page.
 func TestMethodsOfRelayedPages(t *testing.T) {
 	s := newServer(t, "")
 	mux := http.NewServeMux()
@@ -186,7 +186,7 @@ func TestRelay(t *testing.T) {
 	}
 }
 
-// TestRelayToBooksThatHang: a query is answered with 503 in limited time. A job has no time limit.
+// TestRelayToBooksThatHang: a query gets a 503 within limited time. A job has no time limit.
 func TestRelayToBooksThatHang(t *testing.T) {
 	s := newServer(t, "")
 	s.books.answer = 50 * time.Millisecond
@@ -392,7 +392,7 @@ func TestProfilesOnlyWhenAsked(t *testing.T) {
 	}
 }
 
-// details are requests, each with a part of the response that not everyone may see.
+// details are requests whose response has a part that not everyone may see.
 var details = []string{"/readyz?verbose", "/metrics"}
 
 // TestDetailsOnlyWithTheToken: without the token, the probes listener and /readyz show no details.
@@ -423,7 +423,7 @@ func TestDetailsOnlyWithTheToken(t *testing.T) {
 				t.Errorf("token %q, %s: %d %q, want %q", token, c.where, a.status, a.body, want)
 			}
 			if c.where == "admin" && token != "" {
-				continue // needs the token
+				continue // requires the token
 			}
 			a := get(t, c.address, "GET", "/metrics", c.auth...)
 			if a.status != 200 || strings.Contains(a.body, "/secret") != c.detailed || !strings.Contains(a.body, "wayside_books_gauge 9") || !strings.Contains(a.body, "wayside_test_gauge 7") {

@@ -14,8 +14,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/secure"
 )
 
-// TestBooksThatAnswerNothing: a request that may take long is not sent to a books process that does not answer a ping. BooksSilent then
-// reports it without another ping.
+// TestBooksThatAnswerNothing: a request that may take long is not sent to a books process that does not answer a ping.
+// Afterwards BooksSilent reports that without sending another ping.
 func TestBooksThatAnswerNothing(t *testing.T) {
 	s := newServer(t, "")
 	s.books.ping = 50 * time.Millisecond
@@ -64,7 +64,7 @@ func TestBooksThatAnswerNothing(t *testing.T) {
 	}
 }
 
-// frozenBooks is a books process that was stopped: it accepts no connections and answers nothing.
+// frozenBooks connects a books process that was stopped: it accepts no connections and answers nothing.
 func frozenBooks(t *testing.T, s *Server) (resume func()) {
 	t.Helper()
 	near, far, err := link.Pair("control")
@@ -94,8 +94,9 @@ func frozenBooks(t *testing.T, s *Server) (resume func()) {
 	}
 }
 
-// TestBooksThatStandStill: while the books process is stopped, requests use a limited number of descriptors, and health and the metrics of
-// this process are still answered. When it continues, everything works again.
+// TestBooksThatStandStill: while the books process is stopped, requests use a limited number of descriptors, and
+// requests for health and for the metrics of this process are still answered. When it continues, everything works
+// again.
 func TestBooksThatStandStill(t *testing.T) {
 	s := newServer(t, "")
 	s.books.ping = 100 * time.Millisecond

@@ -28,7 +28,7 @@ func historyOf(body []byte) *snapshot.History {
 	return h
 }
 
-// snapshotServer is a server with one snapshot.
+// snapshotServer returns a server with one snapshot.
 func snapshotServer(token string, body []byte) *Server {
 	return New(Options{Token: token, Hosts: []string{"books.example"}, Snapshots: historyOf(body).Serve, Logger: slog.New(slog.DiscardHandler)})
 }
@@ -63,7 +63,8 @@ func exchange(t testing.TB, address, raw string, responses int) []string {
 
 const ordinaryRequest = "GET /snapshot HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
-// frontCases are requests for a snapshot, with the status of the response. same: the response equals that of net/http, byte for byte.
+// frontCases are requests for a snapshot, with the status of the response. same says that the response must equal that
+// of net/http, byte for byte.
 var frontCases = map[string]struct {
 	raw    string
 	status int
@@ -157,7 +158,7 @@ func TestTokenOnTheWire(t *testing.T) {
 	}
 }
 
-// TestRequestsInARow: requests that arrive together, in pieces, and after a request that could not be relayed.
+// TestRequestsInARow sends requests that arrive together, in pieces, and after a request that could not be relayed.
 func TestRequestsInARow(t *testing.T) {
 	address := listen(t, snapshotServer("", longBody).Serve)
 	one := exchange(t, address, ordinaryRequest, 1)[0]

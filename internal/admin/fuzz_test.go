@@ -56,7 +56,7 @@ func FuzzForward(f *testing.F) {
 		got, err := http.ReadRequest(in)
 		if err != nil {
 			if strings.Contains(err.Error(), "invalid URI") || strings.Contains(err.Error(), "malformed") || strings.Contains(err.Error(), "cannot parse") || strings.Contains(err.Error(), "net/url") {
-				return // the books process refuses it
+				return // the books process rejects it
 			}
 			t.Fatalf("%q: net/http does not take %q: %v", raw, sent, err)
 		}

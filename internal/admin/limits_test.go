@@ -21,7 +21,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/link"
 )
 
-// bigMetrics is a gatherer of about a megabyte of text. Each call is counted and waits for gate.
+// bigMetrics returns a gatherer of about a megabyte of text. Each call is counted and waits for gate.
 func bigMetrics(gate <-chan struct{}, count *atomic.Int32) prometheus.Gatherer {
 	registry := prometheus.NewRegistry()
 	for i := range 4 {
@@ -59,8 +59,8 @@ func heap() uint64 {
 	return m.HeapAlloc
 }
 
-// TestMetricsThatNobodyReads: many connections request metrics repeatedly and read nothing. They share the same texts, memory stays within
-// its limit, other requests are answered, and all memory is released in the end.
+// TestMetricsThatNobodyReads: many connections request metrics repeatedly and read nothing. They share the same texts,
+// memory stays within its limit, other requests are answered, and in the end all memory is released.
 func TestMetricsThatNobodyReads(t *testing.T) {
 	s := newServer(t, "")
 	gate, count := make(chan struct{}), new(atomic.Int32)
@@ -81,7 +81,7 @@ func TestMetricsThatNobodyReads(t *testing.T) {
 			t.Fatalf("/livez beside them: %d", a.status)
 		}
 	}
-	// As long as the last of them are being answered, there may be too many that wait: 503.
+	// While the last of them are still being answered, there may be too many waiting: 503.
 	waitFor(t, "no metrics beside them", func() bool {
 		a := get(t, address, "GET", "/metrics")
 		return a.status == 200 && len(a.body) == one
@@ -175,8 +175,8 @@ func TestHalfRequests(t *testing.T) {
 	}
 }
 
-// TestRelayedPagesThatNobodyReads: their connections are cut off, they use a limited number of connections to the books process, and it
-// notices when they leave.
+// TestRelayedPagesThatNobodyReads: the connections are cut off and use a limited number of connections to the books
+// process, which notices when the clients disconnect.
 func TestRelayedPagesThatNobodyReads(t *testing.T) {
 	s := newServer(t, "")
 	var open, most atomic.Int32
@@ -223,7 +223,7 @@ func descriptors(t testing.TB) []os.DirEntry {
 	return entries
 }
 
-// TestStreams: bytes from the books process arrive at once, and each end notices when the other leaves.
+// TestStreams: bytes from the books process arrive immediately, and each end notices when the other disconnects.
 func TestStreams(t *testing.T) {
 	s := newServer(t, "")
 	left := make(chan struct{})
@@ -300,8 +300,8 @@ func TestServeEndsInTime(t *testing.T) {
 	}
 }
 
-// TestUnreadMetricsAreBounded: while too many bytes of metrics are unread, all requests get the last text. Once it has been sent, metrics
-// are gathered again.
+// TestUnreadMetricsAreBounded: while too many bytes of metrics are unread, all requests get the last text. Once it has
+// been sent, metrics are gathered again.
 func TestUnreadMetricsAreBounded(t *testing.T) {
 	const size = 1 << 20
 	var m metrics
@@ -316,7 +316,7 @@ func TestUnreadMetricsAreBounded(t *testing.T) {
 		g, release := m.take(nil)
 		last = g
 		releases = append(releases, release)
-		time.Sleep(time.Millisecond) // longer than such a text is valid
+		time.Sleep(time.Millisecond) // longer than such a text stays valid
 	}
 	if m.sending > metricsBytesMax || made > metricsBytesMax/size {
 		t.Errorf("%d bytes of %d texts", m.sending, made)
@@ -331,7 +331,7 @@ func TestUnreadMetricsAreBounded(t *testing.T) {
 	if m.sending != 0 || m.newest != nil {
 		t.Errorf("%d bytes are left", m.sending)
 	}
-	waitFor(t, "an old text, with nothing being sent", func() bool { // it is valid for as long as making it took, ten times
+	waitFor(t, "an old text, with nothing being sent", func() bool { // it stays valid for ten times as long as it took to gather
 		g, release := m.take(nil)
 		defer release()
 		return g != last
@@ -354,7 +354,7 @@ func TestGuessingTokensKeepsNobodyOut(t *testing.T) {
 	}
 }
 
-// TestWrongTokensWait: a wrong token is counted at once and answered after the delay.
+// TestWrongTokensWait: a wrong token is counted immediately, but the response is delayed.
 func TestWrongTokensWait(t *testing.T) {
 	s := newServer(t, "secret")
 	s.tokens.delay = time.Hour

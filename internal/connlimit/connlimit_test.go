@@ -49,7 +49,7 @@ func serve(t *testing.T, o Options) (*Listener, func() net.Conn, <-chan *Conn) {
 	return l, dial, accepted
 }
 
-// handle is the server of one connection: it reads until the end, then closes.
+// handle is the server of one connection: it reads until the end and then closes the connection.
 func handle(c *Conn) {
 	_, _ = io.Copy(io.Discard, struct{ io.Reader }{c})
 	_ = c.Close()
@@ -72,8 +72,8 @@ func waitFor(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-// TestTheLongestIdleGivesWay: if there is no room, a new connection replaces the one that has waited longest, even if that one sends
-// single bytes.
+// TestTheLongestIdleGivesWay: if there is no room, a new connection replaces the one that has waited longest, even if
+// that one is sending single bytes.
 func TestTheLongestIdleGivesWay(t *testing.T) {
 	var log bytes.Buffer
 	l, dial, accepted := serve(t, Options{Name: "test", Total: 3, Logger: slog.New(slog.NewTextHandler(&log, nil))})
@@ -115,8 +115,8 @@ func TestTheLongestIdleGivesWay(t *testing.T) {
 	}
 }
 
-// TestWhoIsAnsweredStaysLongest: a connection that is being answered only gives way if none waits. Among several, it is the one whose
-// client has read nothing for longest.
+// TestWhoIsAnsweredStaysLongest: a connection that is being answered gives way only if no connection is waiting. Among
+// several such connections, the one whose client has read nothing for the longest time gives way.
 func TestWhoIsAnsweredStaysLongest(t *testing.T) {
 	_, dial, accepted := serve(t, Options{Total: 2})
 	first := dial()
@@ -128,7 +128,7 @@ func TestWhoIsAnsweredStaysLongest(t *testing.T) {
 	go handle(idle)
 	waitFor(t, "the second does not wait long enough", func() bool { return idle.idle(time.Now()) })
 	third := dial()
-	other := <-accepted // not read: it counts as being answered
+	other := <-accepted // not read, so it counts as being answered
 	if err := ended(second); err != nil {
 		t.Errorf("the idle one: %v", err)
 	}
@@ -143,18 +143,19 @@ func TestWhoIsAnsweredStaysLongest(t *testing.T) {
 	if busy.cut.Load() {
 		t.Error("the one that took something last gave way")
 	}
-	_ = other.Close() // as its server does when it notices
+	_ = other.Close() // as its server would do when it notices
 	<-accepted
 	if err := ended(third); err != nil {
 		t.Errorf("the one that took nothing: %v", err)
 	}
 }
 
-// TestNewcomersMayAsk: a connection that is new does not give way to the next one. One whose client does not read does.
+// TestNewcomersMayAsk: a connection that is new does not give way to the next one, but one whose client does not read
+// does.
 func TestNewcomersMayAsk(t *testing.T) {
 	_, dial, accepted := serve(t, Options{Total: 2})
 	unread := dial()
-	stuck := <-accepted // not read: it counts as being answered
+	stuck := <-accepted // not read, so it counts as being answered
 	_ = dial()
 	newcomer := <-accepted
 	newcomer.since.Store(time.Now().Add(time.Hour).UnixNano()) // it counts as new, however slow this machine is
@@ -164,14 +165,14 @@ func TestNewcomersMayAsk(t *testing.T) {
 	if newcomer.cut.Load() {
 		t.Error("the newcomer gave way before it could ask")
 	}
-	_ = stuck.Close() // as its server does when it notices
+	_ = stuck.Close() // as its server would do when it notices
 	<-accepted
 	if err := ended(unread); err != nil {
 		t.Errorf("the one that takes nothing: %v", err)
 	}
 }
 
-// TestPerAddress: an address at its limit loses one of its own connections, and no other address does.
+// TestPerAddress: an address at its limit loses one of its own connections, and other addresses lose none.
 func TestPerAddress(t *testing.T) {
 	l, dial, accepted := serve(t, Options{Total: 10, PerAddress: 2})
 	var clients []net.Conn
@@ -202,7 +203,7 @@ func TestPerAddress(t *testing.T) {
 	}
 }
 
-// TestUnreadIsDropped: unread bytes use limited memory, and none after their connection has given way.
+// TestUnreadIsDropped: unread bytes use limited memory, and no memory after their connection has given way.
 func TestUnreadIsDropped(t *testing.T) {
 	l, dial, accepted := serve(t, Options{Total: 1, BufferBytes: 16 << 10, Unread: 10 * time.Second})
 	client := dial()

@@ -45,7 +45,7 @@ func TestPermissionErrorSaysWhatToDo(t *testing.T) {
 	}
 }
 
-// On a read-only filesystem no owner helps.
+// On a read-only filesystem, changing the owner would not help.
 func TestReadOnlyFilesystemIsNamed(t *testing.T) {
 	err := explain("/data", &os.PathError{Op: "open", Path: "/data/lock", Err: syscall.EROFS})
 	if !strings.Contains(err.Error(), "/data is on a read-only filesystem") || strings.Contains(err.Error(), "chown") {
@@ -93,8 +93,8 @@ func TestInfo(t *testing.T) {
 	}
 }
 
-// TestStaleInfo: a run.json of a wayside that has ended is never taken for that of a running one: not if another process has its number
-// now, nor after a power cut damaged the file.
+// TestStaleInfo: a run.json of a wayside that has ended is never mistaken for that of a running one, neither if another
+// process has its process ID now, nor after a power cut damaged the file.
 func TestStaleInfo(t *testing.T) {
 	cmd := exec.Command("true")
 	if err := cmd.Run(); err != nil { // has certainly ended and been waited for
@@ -134,7 +134,7 @@ func TestStaleInfo(t *testing.T) {
 	if err := write(1)(dir); err != nil {
 		t.Fatal(err)
 	}
-	lock, err := Acquire(dir, RunLock) // as a command does that works on the files
+	lock, err := Acquire(dir, RunLock) // as a command that works on the files does
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +191,7 @@ func TestKnown(t *testing.T) {
 	}
 }
 
-// TestCopiesOfDeadVerifications: the next process that takes the lock removes them, and nothing else.
+// TestCopiesOfDeadVerifications: the next process that takes the lock removes the copies, and nothing else.
 func TestCopiesOfDeadVerifications(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "da[t]a*")
 	if err := Create(dir); err != nil {
@@ -231,8 +231,8 @@ func TestCopiesOfDeadVerifications(t *testing.T) {
 	}
 }
 
-// TestCopiesOfDeadCommands: a copy stays while the command that made it lives. Otherwise the next process that takes the lock of the books
-// removes it.
+// TestCopiesOfDeadCommands: a copy stays as long as the command that made it is alive. After that, the next process
+// that takes the lock of the books removes it.
 func TestCopiesOfDeadCommands(t *testing.T) {
 	dir := t.TempDir()
 	at, held, err := ServeCopy(dir)
@@ -244,7 +244,7 @@ func TestCopiesOfDeadCommands(t *testing.T) {
 	}
 	for _, inUse := range []bool{true, false} {
 		if !inUse {
-			_ = held.Close() // as a kill does
+			_ = held.Close() // as a kill would
 		}
 		books, err := Acquire(dir, CollectLock)
 		if err != nil {

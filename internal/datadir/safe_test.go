@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// A link under a name that wayside opens is refused, whatever it leads to, and its target is not changed.
+// A link under a name that wayside opens is rejected, whatever it points to, and its target is not changed.
 func TestLinksAreRefused(t *testing.T) {
 	for _, name := range []string{
 		RunLock, CollectLock, RunFile, RunFile + ".new", CrashFile, SpoolDir, StoreDir, StoreDir + ".lock", StoreDir + ".ledgers", Quarantine, ArchiveDir,
@@ -44,7 +44,7 @@ func TestLinksAreRefused(t *testing.T) {
 			if text, err := os.ReadFile(victim); string(text) != "precious" {
 				t.Errorf("the victim is %q, %v", text, err)
 			}
-			if err := os.Remove(victim); err != nil { // a link to nothing: nothing is made there
+			if err := os.Remove(victim); err != nil { // the link now points to nothing, and nothing must be created there
 				t.Fatal(err)
 			}
 			for _, lock := range []string{RunLock, CollectLock} {
@@ -61,7 +61,7 @@ func TestLinksAreRefused(t *testing.T) {
 	}
 }
 
-// A second name of another file is locked or replaced, but the file is never written to.
+// A file that has a second name elsewhere is locked or replaced, but never written to.
 func TestHardLinksAreNotWrittenTo(t *testing.T) {
 	for _, name := range []string{RunLock, CollectLock, RunFile, RunFile + ".new", ConfigFile, ConfigFile + ".new"} {
 		top := t.TempDir()
@@ -103,7 +103,8 @@ func TestPipesAreRefused(t *testing.T) {
 	}
 }
 
-// A directory that others can write to is refused, also if it belongs to root and has the sticky bit. The top of a volume is accepted.
+// A directory that others can write to is rejected, even if it belongs to root and has the sticky bit. The top of a
+// volume is accepted.
 func TestWritableForOthers(t *testing.T) {
 	mode := func(mode os.FileMode) func(*testing.T, string) {
 		return func(t *testing.T, dir string) {

@@ -22,8 +22,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// fake is a wayside without disk: a proxy that counts, and the two pages of the admin listener that the demo reads. Each lose field makes
-// one figure too small.
+// fake is a wayside without a disk: a proxy that counts, and the two pages of the admin listener that the demo reads.
+// Each lose field makes one figure too small.
 type fake struct {
 	mu        sync.Mutex
 	responses uint64
@@ -44,7 +44,7 @@ func startFake(t *testing.T) *fake {
 	t.Helper()
 	appURL, stop, err := sampleapp.Start(sampleapp.Options{Seed: 1, Sleep: func(_ context.Context, d time.Duration) {
 		if d >= 200*time.Millisecond {
-			time.Sleep(2 * abandonAfter) // long enough for a client to leave
+			time.Sleep(2 * abandonAfter) // long enough for a client to disconnect
 		}
 	}})
 	if err != nil {
@@ -144,7 +144,7 @@ func TestRunAgrees(t *testing.T) {
 	}
 }
 
-// On a used data directory only differences count. Events that were not archived at the start are archived first.
+// On a used data directory, only differences count. Events that had not been archived before are archived first.
 func TestRunOnUsedDirectory(t *testing.T) {
 	f := startFake(t)
 	for range 3 {
@@ -162,7 +162,7 @@ func TestRunOnUsedDirectory(t *testing.T) {
 	}
 }
 
-// A missing event is found, whatever figure lacks it.
+// A missing event is found, whichever figure lacks it.
 func TestRunFindsOneMissing(t *testing.T) {
 	for name, breakIt := range map[string]func(f *fake){
 		"recorded":   func(f *fake) { f.loseRecorded = 1 },

@@ -38,7 +38,7 @@ func TestWriteFile(t *testing.T) {
 	}
 }
 
-// A link that somebody makes under the temporary name after it was removed is not written through.
+// If somebody creates a link under the temporary name after that was removed, nothing is written through it.
 func TestCreateFollowsNoLink(t *testing.T) {
 	for kind, link := range map[string]func(string, string) error{"symbolic": os.Symlink, "hard": os.Link} {
 		dir := t.TempDir()

@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// goldenWithEdge are of version 4: one with all fields, and one with only a gRPC status.
+// goldenWithEdge returns events of version 4: one with all fields, and one with only a gRPC status.
 func goldenWithEdge() []Event {
 	a, b := goldenWithTimes()[0], goldenEvents()[0]
 	a.Route, a.Attempts, a.TLSVersion = []byte("api"), 2, tls.VersionTLS13
@@ -18,7 +18,7 @@ func goldenWithEdge() []Event {
 	return []Event{a, b}
 }
 
-// What a proxy at the edge records has a version of its own. A record of it in which nothing is set is refused.
+// What an edge proxy records has its own version. A record of that version in which nothing is set is rejected.
 func TestEdgeGolden(t *testing.T) {
 	for i, want := range goldenWithEdge() {
 		raw := golden(t, []string{"record-edge.v4.hex", "record-grpc.v4.hex"}[i], encode(&want))
@@ -31,7 +31,7 @@ func TestEdgeGolden(t *testing.T) {
 		}
 	}
 	plain := goldenEvents()[2]
-	base := append(encode(&plain), 0, 0, 0) // no id, and two times of 0
+	base := append(encode(&plain), 0, 0, 0) // no ID, and two times of 0
 	base[0] = 4
 	for _, c := range []struct {
 		edge []byte // route, attempts, TLS version, gRPC status
@@ -53,7 +53,7 @@ func TestEdgeGolden(t *testing.T) {
 	}
 }
 
-// Events without these fields must not grow: one attempt in cleartext is the rule.
+// Events without these fields must not grow: one attempt in cleartext is the usual case.
 func TestEdgeCostsNothing(t *testing.T) {
 	e := goldenEvents()[0]
 	before := encode(&e)
@@ -67,7 +67,7 @@ func TestGRPCStatus(t *testing.T) {
 	for _, c := range []struct {
 		value   string
 		code    int
-		ok, bad bool // has a code; is an error
+		ok, bad bool // whether it has a code, and whether it is an error
 	}{
 		{"", 0, false, false},
 		{"0", 0, true, false},

@@ -45,14 +45,14 @@ func goldenEvents() []Event {
 	}
 }
 
-// goldenWithID is of version 2.
+// goldenWithID is an event of version 2.
 func goldenWithID() Event {
 	e := goldenEvents()[2]
 	e.RequestID = []byte("0192f3a4-5b6c-7d8e-9f00-112233445566")
 	return e
 }
 
-// goldenWithTimes are of version 3, with a request id and without.
+// goldenWithTimes returns events of version 3, with and without a request ID.
 func goldenWithTimes() []Event {
 	a, b := goldenWithID(), goldenEvents()[0]
 	a.RequestMicros, a.WaitMicros = 2_000_000, 5_000_100
@@ -60,7 +60,7 @@ func goldenWithTimes() []Event {
 	return []Event{a, b}
 }
 
-// Times have a version of their own. A record of it in which both are zero is refused.
+// Times have their own version. A record of that version in which both are zero is rejected.
 func TestTimesGolden(t *testing.T) {
 	for i, want := range goldenWithTimes() {
 		raw := golden(t, []string{"record-times-id.v3.hex", "record-times.v3.hex"}[i], encode(&want))
@@ -73,7 +73,7 @@ func TestTimesGolden(t *testing.T) {
 		}
 	}
 	plain := goldenEvents()[2]
-	raw := append(encode(&plain), 0, 0, 0) // no id, and two times of 0
+	raw := append(encode(&plain), 0, 0, 0) // no ID, and two times of 0
 	if raw[0] = 3; new(Event).Decode(raw) == nil {
 		t.Error("a record of version 3 without a time is accepted")
 	}
@@ -82,7 +82,7 @@ func TestTimesGolden(t *testing.T) {
 	}
 }
 
-// An event without a request id is written in the old format. A record of the new format with an empty id is refused.
+// An event without a request ID is written in the old format. A record of the new format with an empty ID is rejected.
 func TestRequestIDGolden(t *testing.T) {
 	want := goldenWithID()
 	raw := golden(t, "record-request-id.v2.hex", encode(&want))

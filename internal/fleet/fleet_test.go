@@ -42,7 +42,7 @@ func TestEveryStatementIsComplete(t *testing.T) {
 	}
 }
 
-// TestEnginesAnswerTheSameQuestions: except for the tables that only ClickHouse has.
+// TestEnginesAnswerTheSameQuestions: all engines have the same queries, except for tables that only ClickHouse has.
 func TestEnginesAnswerTheSameQuestions(t *testing.T) {
 	names := func(engine string) string {
 		queries, err := Queries(engine)
@@ -74,7 +74,8 @@ func TestFiltersAreQuoted(t *testing.T) {
 	}
 }
 
-// TestClusterReplicatesAndDistributes: every object is made on the whole cluster, and readers see the tables over all shards.
+// TestClusterReplicatesAndDistributes: every object is created on the whole cluster, and readers see the tables over
+// all shards.
 func TestClusterReplicatesAndDistributes(t *testing.T) {
 	text, err := Setup(Options{Engine: ClickHouse, Cluster: "fleet"})
 	if err != nil {

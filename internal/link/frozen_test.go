@@ -13,7 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// frozen is a dialer whose peer takes no connections. thaw gives the connections that were passed to it.
+// frozen returns a dialer whose peer accepts no connections. thaw returns a listener for the connections that were
+// passed to the peer.
 func frozen(t *testing.T) (d *Dialer, thaw func() *Listener) {
 	t.Helper()
 	mine, theirs, err := Pair("control")
@@ -77,7 +78,7 @@ func TestDialsToAStoppedPeer(t *testing.T) {
 	defer cancel()
 	stop := make(chan struct{})
 	var others sync.WaitGroup
-	for range 8 { // they keep dialling while one waits
+	for range 8 { // these keep dialling while one waits
 		others.Go(func() {
 			for {
 				select {

@@ -22,7 +22,7 @@ func joined(t *testing.T) (*Dialer, *Listener) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = parent.Close() })
-	fd, err := unix.Dup(int(file.Fd())) // what exec does for a child
+	fd, err := unix.Dup(int(file.Fd())) // as exec does for a child
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func TestSocketInADeepDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = ln.Close()
-	if ln, err = Listen(dir); err != nil { // the first one left its file behind, as a killed process does
+	if ln, err = Listen(dir); err != nil { // the first listener left its file behind, as a killed process would
 		t.Fatal(err)
 	}
 	defer func() { _ = ln.Close() }()

@@ -93,7 +93,7 @@ func TestRunSendsExactNumber(t *testing.T) {
 	}
 }
 
-// hijack answers with raw bytes and closes the connection, with a reset if reset is set.
+// hijack responds with raw bytes and closes the connection, with a reset if reset is set.
 func hijack(w http.ResponseWriter, raw string, reset bool) {
 	conn, _, err := w.(http.Hijacker).Hijack()
 	if err != nil {
@@ -112,7 +112,7 @@ func TestRunClassifiesResponses(t *testing.T) {
 		name  string
 		raw   string
 		reset bool
-		kind  Kind // empty: completed
+		kind  Kind // empty if it completed
 	}{
 		{"length", ok + "Content-Length: 2\r\n\r\nok", false, ""},
 		{"length, connection close", ok + "Content-Length: 2\r\nConnection: close\r\n\r\nok", false, ""},

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-const limit = time.Minute // only keeps a failing test from hanging
+const limit = time.Minute // only so that a failing test does not hang
 
 // gate is a writer that hangs until it is opened. Then it accepts all writes, unless it is broken.
 type gate struct {
@@ -68,7 +68,7 @@ func TestReaderThatHangs(t *testing.T) {
 	}
 }
 
-// Lines that a reader refuses are counted, and their number is reported once a line is accepted again.
+// Lines that a reader rejects are counted, and their number is reported once a line is accepted again.
 func TestReaderThatComesBack(t *testing.T) {
 	g := &gate{open: make(chan struct{}), broken: true}
 	close(g.open)

@@ -23,7 +23,7 @@ func TestCatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = unix.Munmap(page) }()
-	if err := f.Truncate(4096); err != nil { // the second page has no file behind it any more
+	if err := f.Truncate(4096); err != nil { // the second page is no longer backed by the file
 		t.Fatal(err)
 	}
 	sum := 0

@@ -18,7 +18,7 @@ const mib = 1 << 20
 // nearly idle process.
 func TestAPeakLeavesNoCollectionsBehind(t *testing.T) {
 	const aim = 32 * mib
-	defer debug.SetGCPercent(debug.SetGCPercent(50)) // as the books process
+	defer debug.SetGCPercent(debug.SetGCPercent(50)) // as in the books process
 	defer debug.SetMemoryLimit(math.MaxInt64)
 	ctx, cancel := context.WithCancel(t.Context())
 	var out bytes.Buffer
@@ -46,7 +46,7 @@ func TestAPeakLeavesNoCollectionsBehind(t *testing.T) {
 		waste = make([]byte, each)
 		time.Sleep(100 * time.Microsecond)
 	}
-	// Keep itself asks for one now and then.
+	// Keep itself forces a collection from time to time.
 	if cycles, most := read().cycles-before, uint64(2*allocated/roomMin); cycles > most {
 		t.Errorf("%d collections while %d MiB were allocated, at most %d are worth their cost", cycles, allocated/mib, most)
 	}
@@ -60,7 +60,7 @@ func TestAPeakLeavesNoCollectionsBehind(t *testing.T) {
 
 var waste []byte
 
-// peak allocates so many bytes in small pieces and keeps one in thirty.
+// peak allocates this many bytes in small pieces and keeps one in thirty.
 func peak(size int) (kept [][]byte) {
 	var all [][]byte
 	for i := 0; size > 0; i++ {
@@ -81,16 +81,16 @@ func TestKeeper(t *testing.T) {
 			t.Errorf("limit %d MiB, collect %v; want %d MiB, %v", k.limit/mib, got, want, collect)
 		}
 	}
-	look(32, false, 10, 10, 1) // room enough below the aim
+	look(32, false, 10, 10, 1) // enough room below the aim
 	look(32, false, 20, 7, 1)
-	look(40, false, 20, 16, 2) // what cannot be given back takes the room away
+	look(40, false, 20, 16, 2) // memory that cannot be given back takes the room away
 	look(40, false, 20, 16, 2)
-	look(40, true, 20, 16, 2) // is it still so?
+	look(40, true, 20, 16, 2) // check again whether that is still so
 	look(40, false, 20, 16, 3)
 	for range 3 {
 		look(40, false, 20, 16, 3)
 	}
-	look(40, true, 20, 16, 3) // it is: ask less often
+	look(40, true, 20, 16, 3) // it is, so collect less often
 	look(40, false, 20, 16, 4)
 	for range 7 {
 		look(40, false, 20, 16, 4)
@@ -98,8 +98,8 @@ func TestKeeper(t *testing.T) {
 	look(40, true, 20, 16, 4)
 	look(360, false, 304, 18, 5) // a peak
 	look(360, false, 304, 18, 5)
-	look(360, true, 304, 18, 5) // as old as that collection
-	look(32, false, 10, 10, 6)  // and over
+	look(360, true, 304, 18, 5) // the same figures, from that collection
+	look(32, false, 10, 10, 6)  // the peak is over
 	look(32, false, 10, 10, 6)
 	look(32, false, 10, 10, 6)
 }

@@ -82,7 +82,7 @@ func TestParseStatuses(t *testing.T) {
 	}
 }
 
-// TestNearest: a suggestion is similar to the word, not only of the same length.
+// TestNearest: a suggestion must be similar to the word, not just have the same length.
 func TestNearest(t *testing.T) {
 	for word, want := range map[string]string{
 		"form": "from", "limt": "limit", "dryrun": "dry_run", "tpo": "top", "t": "top", "archve": "archive", "nope": "", "tcsh": "", "x": "", "bush": "bash",

@@ -15,7 +15,8 @@ import (
 	"github.com/wayside-proxy/wayside/uploader/reader"
 )
 
-// TestReports: problems and checks that were not made are distinguished, and the terminal does not obey names from outside.
+// TestReports: problems are distinguished from checks that could not be made, and names from outside cannot control the
+// terminal.
 func TestReports(t *testing.T) {
 	const evil = "a\x1b[2Jb"
 	found, unmade := &verify.Check{Name: "blocks", Of: "blocks", Checked: 3}, &verify.Check{Name: "archive", Of: "objects"}

@@ -63,7 +63,7 @@ func TestRoutes(t *testing.T) {
 	for _, c := range []struct {
 		method, path string
 		status       int
-		bytes        int // of the body; -1: any
+		bytes        int // length of the body; -1 accepts any
 	}{
 		{"GET", "/", 200, 2 << 10},
 		{"HEAD", "/", 200, 0},

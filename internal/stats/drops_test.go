@@ -110,7 +110,7 @@ func TestDeltas(t *testing.T) {
 	hours := map[int64]Drops{
 		7: {"full": {Seq: 10, Responses: 100}},
 		8: {"full": {Seq: 20, Responses: 130}, "age": {Seq: 21, Responses: 5}},
-		9: {"full": {Seq: 30, Responses: 90}, "age": {Seq: 31, Responses: 5}}, // forty of the earlier ones were recorded after all
+		9: {"full": {Seq: 30, Responses: 90}, "age": {Seq: 31, Responses: 5}}, // forty of the earlier drops turned out to be recorded
 	}
 	got := map[int64]map[string]uint64{}
 	Deltas(hours, func(hour int64, reason string, responses uint64) {

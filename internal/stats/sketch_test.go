@@ -14,10 +14,10 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// stated is the largest relative error of a percentile.
+// stated is the maximum relative error of a percentile.
 const stated = 0.011
 
-// drawHour draws the latencies of an hour. Their scale differs from hour to hour.
+// drawHour draws the latencies of one hour. Their scale differs from hour to hour.
 func drawHour(r *rand.Rand, draw func() uint64, n int) (row *Row, exact []uint64) {
 	scale := math.Exp(r.NormFloat64() / 2)
 	row = new(Row)
@@ -29,12 +29,13 @@ func drawHour(r *rand.Rand, draw func() uint64, n int) (row *Row, exact []uint64
 	return row, exact
 }
 
-// TestUnionsOfHours draws hours of very different sizes, and compares the percentiles of random unions of them, from one hour to
-// all, with the exact ones. It makes each union in the three ways that queries use, which must agree in every bin.
+// TestUnionsOfHours draws hours of very different sizes, and compares the percentiles of random unions of them, from
+// one hour to all, with the exact ones. It computes each union in the three ways that queries use, which must agree in
+// every bin.
 func TestUnionsOfHours(t *testing.T) {
 	hours, unions, most := 40, 25, 20_000
 	if n, err := strconv.Atoi(os.Getenv("WAYSIDE_UNIONS")); err == nil {
-		most = n // responses of the largest hour
+		most = n // number of responses in the largest hour
 	}
 	for name, draw := range distributions(rand.New(rand.NewPCG(11, 12))) {
 		t.Run(name, func(t *testing.T) {
@@ -98,7 +99,7 @@ func TestSketchEqualsLibrary(t *testing.T) {
 		s, scratch, lib := new(Sketch), new(Sketch), store.NewCollapsingLowestDenseStore(binsMax)
 		zeros := uint64(0)
 		for range 1 + r.IntN(50) {
-			scratch.reset() // its memory is used again
+			scratch.reset() // its memory is reused
 			for range r.IntN(40) {
 				if r.IntN(20) == 0 {
 					scratch.Add(0)
@@ -143,7 +144,7 @@ func TestSketchEqualsLibrary(t *testing.T) {
 	}
 }
 
-// TestAddEncodedRefuses gives rows that do not add up to AddEncoded and Decode.
+// TestAddEncodedRefuses passes rows that do not add up to AddEncoded and Decode, which must reject them.
 func TestAddEncodedRefuses(t *testing.T) {
 	var r Row
 	for _, e := range sample(300, 9) {

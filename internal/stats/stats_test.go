@@ -240,13 +240,13 @@ func TestAddDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// sampleOfCalls is a sample with gRPC calls among the requests.
+// sampleOfCalls returns a sample with gRPC calls among the requests.
 func sampleOfCalls(n int, seed uint64) []event.Event {
 	events := sample(n, seed)
 	for i := range events {
 		switch i % 5 {
 		case 0:
-			events[i].GRPCStatus = event.GRPCOf(i / 5 % 20) // 17 and above are others
+			events[i].GRPCStatus = event.GRPCOf(i / 5 % 20) // 17 and above are other codes
 		case 1:
 			events[i].GRPCStatus = event.GRPCAbsent
 		}
@@ -254,7 +254,7 @@ func sampleOfCalls(n int, seed uint64) []event.Event {
 	return events
 }
 
-// TestGoldenRow: a row has the oldest version that has all that it needs.
+// TestGoldenRow: a row is written in the oldest version that has everything it needs.
 func TestGoldenRow(t *testing.T) {
 	for version, events := range map[byte][]event.Event{1: sample(50, 4), 2: sampleOfCalls(50, 4)} {
 		var r Row
@@ -288,7 +288,8 @@ func TestGoldenRow(t *testing.T) {
 	}
 }
 
-// TestRowsOfCalls: rows with gRPC status codes merge by addition, in each of the three ways, and errors follow the codes.
+// TestRowsOfCalls: rows with gRPC status codes are merged by addition in each of the three ways, and errors follow the
+// codes.
 func TestRowsOfCalls(t *testing.T) {
 	events := sampleOfCalls(400, 9)
 	var whole, merged, added Row

@@ -31,18 +31,18 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// crash ends the process as Badger does on a full disk: with the stack of every goroutine, more than is kept.
+// crash ends the process as Badger does on a full disk: with the stack of every goroutine, which is more than is kept.
 func crash() {
 	debug.SetTraceback("all")
 	for range 600 {
 		go func() { select {} }()
 	}
 	fmt.Fprintln(os.Stderr, "the last words")
-	time.Sleep(50 * time.Millisecond) // let them begin
+	time.Sleep(50 * time.Millisecond) // let the goroutines start
 	panic("on purpose")
 }
 
-// child serves its configuration over HTTP on the relay and ends when its spool channel closes.
+// child serves its configuration over HTTP on the relay, and ends when its spool channel is closed.
 func child() int {
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM)
 	config, err := io.ReadAll(os.NewFile(ConfigFD, "config"))
@@ -167,7 +167,7 @@ func TestDeafChildIsKilled(t *testing.T) {
 	}
 }
 
-// After ForceStop nobody waits for a child, whether it is being stopped already or later.
+// After ForceStop, nobody waits for a child, whether it is already being stopped or will be later.
 func TestForceStop(t *testing.T) {
 	for _, before := range []bool{true, false} {
 		s, starts, exits, stop := start(t, "deaf", time.Hour)
@@ -175,7 +175,7 @@ func TestForceStop(t *testing.T) {
 		if before {
 			s.ForceStop()
 		}
-		if got := ask(t, one.dialer); got != "deaf" { // it lives until it is stopped
+		if got := ask(t, one.dialer); got != "deaf" { // it lives until it is stopped by force
 			t.Errorf("the child answered %q", got)
 		}
 		stopped := make(chan error, 1)
@@ -183,7 +183,7 @@ func TestForceStop(t *testing.T) {
 		if !before {
 			s.ForceStop()
 		}
-		s.ForceStop() // a second time is nothing
+		s.ForceStop() // calling it again has no effect
 		if err := <-stopped; !errors.Is(err, context.Canceled) {
 			t.Errorf("run ended with %v", err)
 		}
@@ -193,8 +193,8 @@ func TestForceStop(t *testing.T) {
 	}
 }
 
-// TestCrashIsOneLine lets the child die of a panic with many goroutines: the log gets one line, and the trace a file of bounded
-// size.
+// TestCrashIsOneLine lets the child die of a panic with many goroutines. The log must get one line, and the trace must
+// go to a file of bounded size.
 func TestCrashIsOneLine(t *testing.T) {
 	var log, stderr bytes.Buffer
 	name := filepath.Join(t.TempDir(), "crash")

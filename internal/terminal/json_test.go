@@ -14,7 +14,7 @@ func TestSafeJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	line = append(line, '\n')
-	for cut := range line { // however it comes
+	for cut := range line { // wherever the input is split
 		var out bytes.Buffer
 		w := SafeJSON(&out)
 		for _, part := range [][]byte{line[:cut], line[cut:]} {

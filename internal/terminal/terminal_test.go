@@ -13,7 +13,7 @@ import (
 	"github.com/charmbracelet/x/ansi"
 )
 
-// hostile are texts with sequences that a terminal interprets.
+// hostile contains texts with sequences that a terminal interprets.
 var hostile = []string{
 	"/a\x1b[2Jb", "/a\x1b]0;title\x07", "/\r\n/b", "/\x9b31m", "/a\u202egnp.exe", "/\u200b", "/e\u0301\u0301\u0301", "/\xff\xfe", "/a\tb\x00\x7f",
 }
@@ -68,10 +68,10 @@ func TestPictures(t *testing.T) {
 	}
 }
 
-// table answers like the API, with the rows of a test.
+// table answers requests as the API does, with the rows of a test.
 type table struct {
 	rows      []string // JSON
-	upstreams string   // JSON; empty: not found
+	upstreams string   // JSON; if empty, the response is 404
 	fail      error
 }
 

@@ -33,7 +33,7 @@ func TestReport(t *testing.T) {
 	}
 }
 
-// TestQuarantine: an entry and the report about it count once, and a report without an entry is a loss.
+// TestQuarantine: an entry and the report about it count once, and a report without an entry counts as a loss.
 func TestQuarantine(t *testing.T) {
 	at := filepath.Join(t.TempDir(), "quarantine")
 	if c := Quarantine(at); c.Checked != 0 || c.NotMade != 0 || c.Skipped != "" {

@@ -21,7 +21,7 @@ func TestParseStatus(t *testing.T) {
 	}
 }
 
-// The usage of a tree includes its children, also those that have ended.
+// The usage of a tree includes its children, even those that have ended.
 func TestUsageOfTree(t *testing.T) {
 	cmd := exec.Command("sh", "-c", `i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; (i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done); sleep 60 & echo ready; wait`)
 	output, err := cmd.StdoutPipe()
@@ -64,7 +64,7 @@ func TestUsageOfTree(t *testing.T) {
 func TestSummary(t *testing.T) {
 	full := workload{connections: 64}
 	r := result{Rounds: 3, Duration: "5s"}
-	for round, cpu := range []float64{20, 30, 60} { // the machine gets slower; the ratios do not
+	for round, cpu := range []float64{20, 30, 60} { // the machine gets slower, but the ratios stay the same
 		for name, factor := range map[string]float64{reference: 1, "wayside": 1.2} {
 			s := sample{
 				Load: full.String(), Contestant: name, Round: round + 1, Settled: true,
@@ -109,7 +109,7 @@ func TestSummary(t *testing.T) {
 
 func near(a, b float64) bool { return math.Abs(a-b) < 1e-9 }
 
-// Each load has its budgets, and each limit itself is met.
+// Each load has its budgets, and a figure equal to its limit meets the budget.
 func TestBudgets(t *testing.T) {
 	loads, err := parseWorkloads("2000/16,10000/64,full/4,full/64")
 	if err != nil {
@@ -137,7 +137,7 @@ func TestBudgets(t *testing.T) {
 			t.Errorf("%+v is met", b)
 		}
 	}
-	r.Budgets, r.Lines = nil, []line{{Load: "10000/64", Contestant: "wayside", PSSBytes: 49 << 20}} // without the reference
+	r.Budgets, r.Lines = nil, []line{{Load: "10000/64", Contestant: "wayside", PSSBytes: 49 << 20}} // the reference was not measured
 	if r.judge(loads, time.Second); len(r.Budgets) != 0 {
 		t.Errorf("%+v", r.Budgets)
 	}
@@ -187,7 +187,7 @@ func TestFlags(t *testing.T) {
 
 func TestCheckBefore(t *testing.T) {
 	r := &result{Lines: []line{{Contestant: "wayside", Load: "full/64"}, {Contestant: "before", Load: "full/64"}}}
-	for _, micros := range [][2]float64{{10, 10}, {11, 10}, {30, 10}} { // the median is 10 % above
+	for _, micros := range [][2]float64{{10, 10}, {11, 10}, {30, 10}} { // the median is 10 % higher
 		r.Samples = append(r.Samples, sample{Contestant: "wayside", Load: "full/64", CPUMicros: micros[0]}, sample{Contestant: "before", Load: "full/64", CPUMicros: micros[1]})
 	}
 	if r.checkBefore(io.Discard, 0) != nil || r.checkBefore(io.Discard, 11) != nil || r.checkBefore(io.Discard, 9) == nil {

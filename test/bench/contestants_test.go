@@ -24,7 +24,7 @@ func startForTest(t *testing.T, only ...string) *setup {
 	return f
 }
 
-// The reference and HAProxy answer a load at a constant rate, and keep their connections to the origin.
+// The reference and HAProxy handle a load at a constant rate, and keep their connections to the origin.
 func TestPacedLoad(t *testing.T) {
 	f := startForTest(t, "nginx", "haproxy")
 	for _, c := range f.contestants {
@@ -36,14 +36,15 @@ func TestPacedLoad(t *testing.T) {
 		if s.Errors > 0 || s.Requests == 0 || s.CPUMicros <= 0 || s.PSSBytes == 0 || !s.Settled || s.P99Micros < s.P50Micros || s.TrafficMicros > 0 {
 			t.Errorf("%+v", s)
 		}
-		// the load and the questions of this test; nginx has connections of its own for each worker
+		// These are the connections of the load and the checks of this test. nginx has separate connections for each
+		// worker.
 		if opened := originConnections(t, f) - before; opened > 16 {
 			t.Errorf("%s opened %d connections to the origin for %d requests", c.name, opened, s.Requests)
 		}
 	}
 }
 
-// originConnections is the number of connections that the origin has accepted.
+// originConnections returns the number of connections that the origin has accepted.
 func originConnections(t *testing.T, f *setup) uint64 {
 	t.Helper()
 	text, err := get(t.Context(), "http://"+f.originAddr+"/bench-status")
@@ -57,7 +58,7 @@ func originConnections(t *testing.T, f *setup) uint64 {
 	return n
 }
 
-// Connections stay open between requests, and one that was closed is noticed.
+// Connections stay open between requests, and a closed connection is noticed.
 func TestConnections(t *testing.T) {
 	f := startForTest(t, "nginx")
 	conns, err := openConnections(t.Context(), f.contestants[0].address, 300)

@@ -13,13 +13,13 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// ages is a wayside with spool.age_max of a minute, the smallest allowed value. It is built with the tag faults, so the test can
-// move its clock.
+// ages is a wayside whose spool.age_max is one minute, the minimum. It is built with the tag faults, so that the test
+// can move its clock.
 type ages struct {
 	*Wayside
 	t      *testing.T
 	log    *LogBuffer
-	offset string // file with the time by which the clock is ahead
+	offset string // file that says how far the clock is ahead
 	ahead  time.Duration
 	sent   uint64
 }
@@ -34,8 +34,8 @@ func newAges(t *testing.T) *ages {
 	return &ages{Wayside: w, t: t, log: log, offset: filepath.Join(t.TempDir(), "offset")}
 }
 
-// live starts wayside, with or without a books process. With spool.sync: request, a response that was received is in the queue,
-// where its age begins.
+// live starts wayside, with or without a books process. With spool.sync: request, a response that was received is
+// already in the queue, where its age starts to count.
 func (a *ages) live(books bool) {
 	a.t.Helper()
 	a.Env = []string{
@@ -45,7 +45,7 @@ func (a *ages) live(books bool) {
 	start(a.t, a.Wayside)
 }
 
-// send makes n more requests with new nonces.
+// send sends n more requests with new nonces.
 func (a *ages) send(n uint64) {
 	a.t.Helper()
 	report, err := load.Run(a.t.Context(), load.Options{Address: a.Listen, Connections: 2, Requests: n, FirstNonce: a.sent})
@@ -69,7 +69,7 @@ func (a *ages) pass(d time.Duration) {
 	}
 }
 
-// expire moves the clock by the age limit, and waits until that many responses are dropped.
+// expire moves the clock forward by the age limit, and waits until that many responses are dropped.
 func (a *ages) expire(dropped uint64) {
 	a.t.Helper()
 	a.pass(61 * time.Second)
@@ -132,8 +132,9 @@ func (a *ages) wantLogged(parts ...string) {
 	})
 }
 
-// TestAgeOfTheSpool lets events wait longer than spool.age_max. They must expire and be counted exactly, in accounting, metrics, log
-// and drop records, also the events of an earlier process and after a kill. Later events must be delivered.
+// TestAgeOfTheSpool lets events wait longer than spool.age_max. They must expire and be counted exactly, in the
+// accounting, metrics, log and drop records. This includes the events of an earlier process, and must hold after a
+// kill. Later events must be delivered.
 func TestAgeOfTheSpool(t *testing.T) {
 	t.Parallel()
 	a := newAges(t)
@@ -141,13 +142,13 @@ func TestAgeOfTheSpool(t *testing.T) {
 	a.send(70)
 	a.Kill()
 
-	a.pass(time.Hour) // no process runs in this time
+	a.pass(time.Hour) // no process is running during this time
 	a.live(false)
 	a.send(100)
 	a.want("before its time", 0, 170)
 	a.expire(170)
 	a.want("after it", 170, 0)
-	a.wantMetric(`wayside_spool_dropped_total{reason="age"} 100`) // of the current epoch
+	a.wantMetric(`wayside_spool_dropped_total{reason="age"} 100`) // counts only the current epoch
 	a.wantMetric("wayside_spool_given_up_total 170")
 	a.wantLogged("responses are dropped from the books, and counted", `"since_start_age":100`)
 	a.wantLogged("left by an earlier process have waited too long", `"responses":70,`)

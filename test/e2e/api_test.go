@@ -17,10 +17,10 @@ import (
 
 // section is the description of an endpoint in docs/API.md.
 type section struct {
-	method, path string // from the heading
+	method, path string // both from the heading
 	text         string // the whole section
 	request      string // "METHOD target", from the first block
-	body         string // of the request
+	body         string // body of the request
 	json         string // the response of the example, if it is JSON
 	plain        string // the response of the example
 }
@@ -50,7 +50,8 @@ func apiSections(t *testing.T) (out []section) {
 	return out
 }
 
-// askAPI sends a request in the form of docs/API.md and returns the response; of a stream, only the beginning.
+// askAPI sends a request in the form used by docs/API.md and returns the response, or only the beginning if it is a
+// stream.
 func askAPI(t *testing.T, w *Wayside, request, body string) (int, []byte) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -79,7 +80,7 @@ func askAPI(t *testing.T, w *Wayside, request, body string) (int, []byte) {
 	return resp.StatusCode, answer
 }
 
-// byName lists fields whose values are objects with data as keys.
+// byName lists fields whose values are objects that have data as keys.
 var byName = []string{"status", "dropped", "error_types", "through", "states", "counts", "bytes", "checks"}
 
 // missing lists the fields of an example that a response does not have.
@@ -131,7 +132,7 @@ func TestAPIPage(t *testing.T) {
 	if status, body := askAPI(t, w, "POST /-/job/archive?all=true", ""); status != http.StatusOK {
 		t.Fatalf("archive: %d %s", status, body)
 	}
-	for end := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) { // the step of ten seconds must be over
+	for end := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) { // the step of ten seconds must have ended
 		if _, body := askAPI(t, w, "GET /api/v1/recent", ""); !bytes.Contains(body, []byte(`"paths":[]`)) {
 			break
 		}
@@ -180,7 +181,7 @@ func TestAPIPage(t *testing.T) {
 	wrongRequestsAreRefused(t, w)
 }
 
-// wrongRequestsAreRefused expects 4xx with the reason for requests that are not clear, and that they change nothing.
+// wrongRequestsAreRefused expects 4xx with a reason for requests that are unclear, and that these change nothing.
 func wrongRequestsAreRefused(t *testing.T, w *Wayside) {
 	t.Helper()
 	const known = "archive, dry_run, host, method, path"

@@ -25,7 +25,7 @@ func TestDeadArchive(t *testing.T) {
 		"no S3":           {"s3://bkt/p?endpoint=" + page.URL, "does not speak S3: HTTP 200 text/html"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			// The timeout is much longer than the wait in Stop, which kills a shutdown that uses up its time.
+			// The timeout is much longer than the wait in Stop, which kills a shutdown that uses all of the timeout.
 			w, log := newWayside(t, origin(t), "--archive", c.archive)
 			w.Env = []string{"AWS_ACCESS_KEY_ID=a", "AWS_SECRET_ACCESS_KEY=b", "WAYSIDE_SHUTDOWN_TIMEOUT=10m"}
 			start(t, w)
@@ -56,7 +56,7 @@ func TestDeadArchive(t *testing.T) {
 			if strings.Contains(log.String(), "router's page") {
 				t.Error("the log contains the page of another server")
 			}
-			w.Args = w.Args[:2] // without --archive
+			w.Args = w.Args[:2] // remove --archive
 			start(t, w)
 			if err := w.Stop(time.Minute); err != nil {
 				t.Fatal(err)

@@ -25,8 +25,8 @@ func s3Target(t *testing.T) (*s3test.Server, uploader.Target) {
 	return s3, target
 }
 
-// onReadOnlyRoot makes everything except the data directory read-only for the process. Without root, only the system's folder for
-// temporary files is missing.
+// onReadOnlyRoot makes everything except the data directory read-only for the process. Without root, it only removes
+// the system's folder for temporary files.
 func onReadOnlyRoot(t *testing.T, w *Wayside) {
 	t.Helper()
 	w.Env = append(w.Env, "TMPDIR=/nonexistent")
@@ -46,11 +46,11 @@ func onReadOnlyRoot(t *testing.T, w *Wayside) {
 	w.Binary = wrapper
 }
 
-// TestLongPathsOnAReadOnlyRoot sends paths that do not compress, so archive objects are much larger than estimated. All must be
-// archived, and wayside may write only to its data directory.
+// TestLongPathsOnAReadOnlyRoot sends paths that do not compress, so that archive objects are much larger than
+// estimated. All must be archived, and wayside may write only to its data directory.
 func TestLongPathsOnAReadOnlyRoot(t *testing.T) {
 	t.Parallel()
-	plain, err := Build(t.Context(), t.TempDir()) // with the race detector this takes minutes
+	plain, err := Build(t.Context(), t.TempDir()) // built without the race detector, with which this takes minutes
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func TestLongPathsOnAReadOnlyRoot(t *testing.T) {
 			s3, target := s3Target(t)
 			w, _ := newWayside(t, origin(t), "--archive", s3.URL("books"))
 			w.Binary = plain
-			w.Env = append(s3.Env(), "WAYSIDE_ARCHIVE_SCHEDULE=0 0 1 1 *", "WAYSIDE_SHUTDOWN_TIMEOUT=4m") // for busy machines
+			w.Env = append(s3.Env(), "WAYSIDE_ARCHIVE_SCHEDULE=0 0 1 1 *", "WAYSIDE_SHUTDOWN_TIMEOUT=4m") // long, for busy machines
 			onReadOnlyRoot(t, w)
 			start(t, w)
 			report, err := load.Run(t.Context(), load.Options{

@@ -36,7 +36,7 @@ func archiveCommand(t *testing.T, w *Wayside, env []string, args ...string) (cod
 	return code, stdout.String(), stderr.String()
 }
 
-// archives returns the kinds of targets; address is the value of --archive.
+// archives returns the kinds of targets. address is the value for --archive.
 func archives(t *testing.T) map[string]func() (address string, env []string) {
 	return map[string]func() (string, []string){
 		"directory": func() (string, []string) { return "file://" + filepath.Join(t.TempDir(), "elsewhere"), nil },
@@ -47,8 +47,9 @@ func archives(t *testing.T) map[string]func() (address string, env []string) {
 	}
 }
 
-// TestArchiveCommandsFindTheArchive checks that ls, verify, cat, restore and rebuild read the right archive. It is named by the
-// URL of a running wayside, by the data directory of a running, a stopped and a killed one, and by its own address.
+// TestArchiveCommandsFindTheArchive checks that ls, verify, cat, restore and rebuild read the right archive when it is
+// named by the URL of a running wayside, by the data directory of a running, a stopped or a killed one, or by its own
+// address.
 func TestArchiveCommandsFindTheArchive(t *testing.T) {
 	t.Parallel()
 	for kind, open := range archives(t) {
@@ -104,9 +105,9 @@ func TestArchiveCommandsFindTheArchive(t *testing.T) {
 	}
 }
 
-// TestJobsUseTheConfigurationOfTheLastRun kills both processes with SIGKILL and runs a job without settings. It must archive to the
-// archive of the last run. It must refuse if the environment names another archive, and accept one that a flag names. The stored
-// configuration must contain no secrets.
+// TestJobsUseTheConfigurationOfTheLastRun kills both processes with SIGKILL and runs a job without settings. The job
+// must archive to the archive of the last run. It must refuse if the environment names another archive, and accept one
+// that a flag names. The stored configuration must contain no secrets.
 func TestJobsUseTheConfigurationOfTheLastRun(t *testing.T) {
 	t.Parallel()
 	for kind, open := range archives(t) {

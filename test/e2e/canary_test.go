@@ -15,21 +15,21 @@ import (
 	"testing"
 )
 
-// canaries are secrets that no part of the books may store. Source addresses are canaries too: wayside stores masked addresses,
-// and never full ones.
+// canaries are secrets that no part of the books may store. Source addresses are canaries too, because wayside stores
+// only masked addresses.
 type canaries struct {
 	words     []string
 	addresses []string
 }
 
-// next makes a new secret for a part of a request.
+// next returns a new secret for a part of a request.
 func (c *canaries) next(place string) string {
 	word := fmt.Sprintf("canary%02dx%sZq7", len(c.words), strings.ReplaceAll(place, "-", ""))
 	c.words = append(c.words, word)
 	return word
 }
 
-// requests sends thirty secrets in requests, and makes wayside itself answer with errors.
+// requests sends thirty secrets in requests, and makes wayside itself respond with errors.
 func (c *canaries) requests(t *testing.T, w *Wayside) {
 	do := func(from, head, body string) {
 		c.refuse(t, w, from, head, body)
@@ -57,13 +57,13 @@ func (c *canaries) requests(t *testing.T, w *Wayside) {
 		c.addresses = append(c.addresses, address)
 		do(address, "GET /page HTTP/1.1\r\nHost: shop\r\n", "")
 	}
-	// wayside itself refuses these: framing, header size, version.
+	// wayside itself rejects these because of framing, header size or version.
 	do("", "GET /page?"+c.next("refusedquery")+" HTTP/1.1\r\nHost: shop\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\nX-Secret: "+c.next("refusedfield")+"\r\n", "")
 	do("", "GET /page HTTP/1.1\r\nHost: shop\r\nCookie: "+c.next("refusedcookie")+strings.Repeat("x", 64<<10)+"\r\n", "")
 	do("", "GET /page?"+c.next("badline")+" HTTP/9.9\r\nHost: shop\r\n", "")
 }
 
-// refuse sends a request, and searches the response for the secrets if wayside made it.
+// refuse sends a request, and searches the response for the secrets if wayside generated it.
 func (c *canaries) refuse(t *testing.T, w *Wayside, from, head, body string) {
 	t.Helper()
 	status, answer := sendRaw(t, w.Listen, from, head+"Connection: close\r\n\r\n"+body)
@@ -81,8 +81,8 @@ func (c *canaries) scan(t *testing.T, where string, text []byte) {
 	}
 }
 
-// scanFiles searches every byte of every file, and also the unpacked bytes of compressed files. It must find the marker, which
-// the books contain: otherwise the search would prove nothing.
+// scanFiles searches every byte of every file, including the unpacked bytes of compressed files. It must find the
+// marker, which the books contain; otherwise the search would prove nothing.
 func (c *canaries) scanFiles(t *testing.T, what, dir, marker string) {
 	t.Helper()
 	found, files := false, 0
@@ -134,7 +134,7 @@ func TestSecretsAreNowhere(t *testing.T) {
 	w, log := newWayside(t, server.URL, "--log-level", "debug")
 	const marker = "/marker-that-is-kept"
 	start(t, w)
-	signalBooks(t, w, syscall.SIGSTOP) // so everything is still in the spool when the test searches it
+	signalBooks(t, w, syscall.SIGSTOP) // so that everything is still in the spool when the test searches it
 	c.requests(t, w)
 	sendRaw(t, w.Listen, "", "GET "+marker+" HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")
 	if n := len(c.words) + len(c.addresses); n < 30 {
@@ -162,7 +162,7 @@ func TestSecretsAreNowhere(t *testing.T) {
 	c.scanFiles(t, "archive", filepath.Join(w.DataDir, "archive"), marker)
 	c.scanFiles(t, "data directory", w.DataDir, marker)
 	c.scan(t, "log", []byte(log.String()))
-	server.Close() // now wayside itself answers with an error page
+	server.Close() // now wayside itself responds with an error page
 	c.refuse(t, w, "", "GET /page?"+c.next("lateQuery")+" HTTP/1.1\r\nHost: shop\r\nCookie: "+c.next("lateCookie")+"\r\n", "")
 	c.scan(t, "log", []byte(log.String()))
 }

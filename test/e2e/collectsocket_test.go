@@ -33,15 +33,16 @@ func withoutDescriptors(t *testing.T, pid int) (lift func()) {
 	}
 }
 
-// TestCollectSocketWithoutDescriptors runs wayside run without free descriptors. It must continue to serve traffic. A books
-// process that connects in this time must be served on the same connection as soon as possible, and a later one too.
+// TestCollectSocketWithoutDescriptors runs wayside run without free descriptors. It must continue to serve traffic. A
+// books process that connects during this time must be served on the same connection as soon as possible, and so must a
+// later one.
 func TestCollectSocketWithoutDescriptors(t *testing.T) {
 	t.Parallel()
 	w, log := newWayside(t, origin(t), "--no-collector")
 	start(t, w)
 	request := func(when string) {
 		t.Helper()
-		resp, err := http.Get("http://" + w.Listen + "/") //nolint:noctx // in a test
+		resp, err := http.Get("http://" + w.Listen + "/") //nolint:noctx // not needed in a test
 		if err != nil {
 			t.Fatalf("%s: %v", when, err)
 		}
@@ -50,7 +51,7 @@ func TestCollectSocketWithoutDescriptors(t *testing.T) {
 			t.Errorf("%s: %q, %v", when, body, err)
 		}
 	}
-	request("before") // the connection stays open
+	request("before") // leaves the connection open
 
 	lift := withoutDescriptors(t, w.PID())
 	conn, err := link.Connect(w.DataDir, link.Relay)

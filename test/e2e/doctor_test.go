@@ -16,12 +16,12 @@ import (
 	"github.com/wayside-proxy/wayside/test/s3test"
 )
 
-// patient is what wayside doctor is to examine. By default all is well.
+// patient describes what wayside doctor examines. By default, everything is in order.
 type patient struct {
 	dir   string
 	flags map[string]string
 	env   []string
-	open  int // limit of descriptors; 0: that of the test
+	open  int // limit of descriptors; 0 means that of the test
 }
 
 // examine runs wayside doctor and returns its findings and its exit code.
@@ -50,8 +50,8 @@ func (p *patient) examine(t *testing.T) (findings []doctor.Finding, exit int) {
 	return findings, exit
 }
 
-// TestDoctor examines a set-up that works, and others in each of which one thing is wrong. The doctor must name it, and nothing else must
-// have failed.
+// TestDoctor examines a setup that works, and others in each of which one thing is wrong. The doctor must name that
+// thing, and no other check may fail.
 func TestDoctor(t *testing.T) {
 	t.Parallel()
 	s3 := s3test.Start(t)
@@ -69,7 +69,7 @@ func TestDoctor(t *testing.T) {
 		spoil func(t *testing.T, p *patient)
 		check string
 		state doctor.State
-		found string // part of the text
+		found string // part of the expected text
 	}{
 		"nothing wrong": {func(*testing.T, *patient) {}, "archive", doctor.OK, "written, read and listed"},
 		"an unknown key": {func(t *testing.T, p *patient) {
@@ -150,7 +150,7 @@ func TestDoctor(t *testing.T) {
 	}
 }
 
-// TestDoctorBesideARun examines a set-up that is in use, and leaves nothing behind.
+// TestDoctorBesideARun examines a setup that is in use, and checks that doctor leaves nothing behind.
 func TestDoctorBesideARun(t *testing.T) {
 	t.Parallel()
 	w, _ := newWayside(t, origin(t))

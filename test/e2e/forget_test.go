@@ -36,9 +36,10 @@ func forget(t *testing.T, w *Wayside, args ...string) (done forgotten) {
 	return done
 }
 
-// TestForgottenPathsAreNowhere sends secrets in paths, with and without their own row, archived and not, applied and not. Then
-// wayside forgets them: while it runs, and on a data directory that no wayside uses. The test searches every byte of the data
-// directory, including the unpacked objects of the archive. The figures must stay the same.
+// TestForgottenPathsAreNowhere sends secrets in paths: with and without their own row, archived and not, applied and
+// not. Then wayside forgets them, once while it is running, and once on a data directory that no wayside is using. The
+// test searches every byte of the data directory, including the unpacked objects of the archive. The figures must stay
+// the same.
 func TestForgottenPathsAreNowhere(t *testing.T) {
 	t.Parallel()
 	w, log := newWayside(t, origin(t), "--log-level", "debug")
@@ -69,7 +70,7 @@ func TestForgottenPathsAreNowhere(t *testing.T) {
 	secrets()
 	before := settle()
 	probe := &canaries{}
-	probe.scanFiles(t, "archive", filepath.Join(w.DataDir, "archive"), "canaryword") // before, the archive contains it
+	probe.scanFiles(t, "archive", filepath.Join(w.DataDir, "archive"), "canaryword") // before the objects are rewritten, the archive contains the word
 
 	done := forget(t, w, "*canary*", "--archive")
 	if done.Events != 24 || len(done.Left) != 0 {
@@ -118,7 +119,7 @@ func TestForgottenPathsAreNowhere(t *testing.T) {
 	settle()
 	nowhere("after kill -9 and a restart")
 
-	secrets() // the same again, but wayside is killed before all of it is applied
+	secrets() // the same again, but wayside is killed before everything has been applied
 	books := w.BooksPID()
 	w.Kill()
 	eventually(t, "the books process has ended", func() bool { return syscall.Kill(books, 0) != nil })
@@ -146,7 +147,8 @@ func verified(t *testing.T, w *Wayside) {
 	}
 }
 
-// awaitAnswer waits until an endpoint of the books process, which starts after the traffic process, answers.
+// awaitAnswer waits until an endpoint of the books process answers, because that process starts after the traffic
+// process.
 func awaitAnswer(t *testing.T, w *Wayside, path string) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {

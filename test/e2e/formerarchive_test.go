@@ -42,7 +42,7 @@ func (c *archiveChange) use(t *testing.T, s *s3test.Server) {
 	}
 }
 
-// archive sends n requests and archives them. Then all events in total must be archived.
+// archive sends n requests and archives them. Afterwards, all events must have been archived.
 func (c *archiveChange) archive(t *testing.T, n int, all uint64) {
 	t.Helper()
 	send(t, c.w, n, 200)
@@ -90,9 +90,9 @@ func (c *archiveChange) wantAll(t *testing.T, when string) {
 	}
 }
 
-// TestBucketIsChanged changes the bucket by a restart or a reload. Retention must look for each object in its own bucket. Commands
-// that read the archive must read both buckets, of a running and of a stopped wayside. If one bucket is missing, they must name
-// it and read the other.
+// TestBucketIsChanged changes the bucket by a restart or a reload. Retention must look for each object in its own
+// bucket. Commands that read the archive must read both buckets, whether wayside is running or stopped. If one bucket
+// is missing, they must name it and read the other.
 func TestBucketIsChanged(t *testing.T) {
 	t.Parallel()
 	for _, change := range []string{"restart", "reload"} {

@@ -85,8 +85,8 @@ func TestHardened(t *testing.T) {
 	}
 }
 
-// TestUnsafeDataDirectory checks that wayside refuses a data directory in which others can have planted files, and does not change
-// the target of a planted link.
+// TestUnsafeDataDirectory checks that wayside refuses a data directory in which others could have planted files, and
+// does not change the target of a planted link.
 func TestUnsafeDataDirectory(t *testing.T) {
 	t.Parallel()
 	for name, plant := range map[string]func(dir, victim string) error{

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// metric is the value of a metric without labels; -1 if it is missing.
+// metric returns the value of a metric without labels, or -1 if it is missing.
 func metric(t *testing.T, w *Wayside, name string) int {
 	t.Helper()
 	body, err := w.Ask(t.Context(), http.MethodGet, "/metrics")
@@ -42,8 +42,8 @@ func fillPipe(t *testing.T, pipe *os.File) {
 	}
 }
 
-// TestLogWithoutReader runs wayside with a standard output and error whose reader has exited or does not read. Lines may be lost
-// and are counted. No request may fail, and wayside must still end.
+// TestLogWithoutReader runs wayside with a standard output and error whose reader has exited or does not read. Lines
+// may be lost, but are counted. No request may fail, and wayside must still be able to end.
 func TestLogWithoutReader(t *testing.T) {
 	t.Parallel()
 	for _, reader := range []string{"has exited", "hangs"} {
@@ -73,7 +73,7 @@ func TestLogWithoutReader(t *testing.T) {
 			} else if n := metric(t, w, "wayside_log_dropped_total"); n != 0 {
 				t.Errorf("%d lines are lost, but all of them must wait", n)
 			}
-			signalBooks(t, w, syscall.SIGKILL) // this makes log lines
+			signalBooks(t, w, syscall.SIGKILL) // this produces log lines
 			eventually(t, "the books process starts again", func() bool { return metric(t, w, "wayside_books_process_restarts_total") == 1 })
 			send(t, w, 200, 200)
 			if a, err := w.AwaitSettled(t.Context()); err != nil || a.Applied != 400 {

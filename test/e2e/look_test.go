@@ -45,8 +45,8 @@ func sendRaw(t *testing.T, address, from, raw string) (int, string) {
 	return resp.StatusCode, string(body)
 }
 
-// TestTrafficDoesNotReachTheAdminListener requests every admin endpoint from the traffic listener, also as from a forward proxy.
-// Each request must reach the application and nothing else.
+// TestTrafficDoesNotReachTheAdminListener requests every admin endpoint from the traffic listener, both directly and as
+// from a forward proxy. Each request must reach the application and nothing else.
 func TestTrafficDoesNotReachTheAdminListener(t *testing.T) {
 	t.Parallel()
 	w, _ := newWayside(t, origin(t))
@@ -85,7 +85,7 @@ func TestMetricsAreClean(t *testing.T) {
 		t.Fatal(err)
 	}
 	var metrics []byte
-	eventually(t, "all figures in /metrics", func() bool { // these need the books process
+	eventually(t, "all figures in /metrics", func() bool { // these require the books process
 		metrics, err = w.Ask(t.Context(), http.MethodGet, "/metrics")
 		return err == nil && bytes.Contains(metrics, []byte("\nwayside_accounting_balanced "))
 	})
@@ -124,13 +124,13 @@ func TestMetricsAreClean(t *testing.T) {
 	}
 }
 
-// TestCountersExistFromTheStart checks that every counter of an alert rule exists at the start, with every label value in the
-// rule. Prometheus cannot see the first increase of a counter that did not exist at the scrape before.
+// TestCountersExistFromTheStart checks that every counter in an alert rule exists from the start, with every label
+// value in the rule. Prometheus cannot see the first increase of a counter that did not exist at the previous scrape.
 func TestCountersExistFromTheStart(t *testing.T) {
 	t.Parallel()
 	w, _ := newWayside(t, origin(t))
 	start(t, w)
-	if _, err := w.AwaitSettled(t.Context()); err != nil { // so the books process runs
+	if _, err := w.AwaitSettled(t.Context()); err != nil { // so that the books process is running
 		t.Fatal(err)
 	}
 	metrics, err := w.Ask(t.Context(), http.MethodGet, "/metrics")
@@ -283,8 +283,8 @@ func startTail(t *testing.T, w *Wayside, args ...string) (<-chan string, *LogBuf
 	return lines, stderr
 }
 
-// tailed sends requests to the paths until tail shows a line. It repeats them, because the stream begins a moment after the
-// process.
+// tailed sends requests to the paths until tail shows a line. It repeats them, because the stream begins a moment after
+// the process has started.
 func tailed(t *testing.T, w *Wayside, lines <-chan string, stderr *LogBuffer, paths ...string) string {
 	t.Helper()
 	deadline := time.After(30 * time.Second)

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// TestNewcomer does what a new user does in the first minutes, and checks that the messages help.
+// TestNewcomer does what a new user does in the first minutes, and checks that the messages are helpful.
 func TestNewcomer(t *testing.T) {
 	t.Parallel()
 	w, log := newWayside(t, origin(t))
@@ -44,7 +44,8 @@ func TestNewcomer(t *testing.T) {
 	}
 }
 
-// TestUpstreamAway starts wayside without an upstream. The log and /readyz?verbose must report this, and wayside must be ready.
+// TestUpstreamAway starts wayside without an upstream. The log and /readyz?verbose must report this, and wayside must
+// be ready.
 func TestUpstreamAway(t *testing.T) {
 	t.Parallel()
 	address, err := FreeAddress()

@@ -27,7 +27,7 @@ func threadsOf(t *testing.T, pid int) (out []string) {
 	return out
 }
 
-// TestBooksProcessPriority checks that every thread of the books process has the niceness and timer slack that it should have,
+// TestBooksProcessPriority checks that every thread of the books process has the intended niceness and timer slack,
 // including threads that started later, and that the traffic process keeps its own.
 func TestBooksProcessPriority(t *testing.T) {
 	t.Parallel()

@@ -10,9 +10,9 @@ import (
 	"testing"
 )
 
-// TestNoPermissionToCreateTheDataDirectory runs wayside as a user who may not create the data directory. The log must say how to
-// create it. wayside must not start a books process, and must not claim that events wait or that files are in place. When the
-// directory exists, the books begin.
+// TestNoPermissionToCreateTheDataDirectory runs wayside as a user who may not create the data directory. The log must
+// say how to create it. wayside must not start a books process, and must not claim that events are waiting or that
+// files are in place. When the directory exists, the books begin.
 func TestNoPermissionToCreateTheDataDirectory(t *testing.T) {
 	t.Parallel()
 	const uid = 12347
@@ -63,8 +63,8 @@ func TestNoPermissionToCreateTheDataDirectory(t *testing.T) {
 	})
 }
 
-// TestDirectoryWithOtherFiles starts wayside in a directory with other files. The first start must warn about them, and only the
-// first. wayside's own files cause no warning.
+// TestDirectoryWithOtherFiles starts wayside in a directory with other files. The first start, and only the first, must
+// warn about them. wayside's own files cause no warning.
 func TestDirectoryWithOtherFiles(t *testing.T) {
 	t.Parallel()
 	const warning = "not empty and was not made by wayside"

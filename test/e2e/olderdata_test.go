@@ -13,9 +13,10 @@ import (
 	"testing"
 )
 
-// TestDataOfAnOlderWayside starts wayside on a data directory that a build without routes left behind: a store of schema 5 with an archive,
-// and the spool of a traffic process that was killed. testdata/data-schema5.tar.gz was written by commit 0556c22 (181 responses in the
-// store, 361 in the journal and the queue). Everything must be counted once, as it was, and new responses beside it.
+// TestDataOfAnOlderWayside starts wayside on a data directory that a build without routes left behind: a store of
+// schema 5 with an archive, and the spool of a traffic process that was killed. testdata/data-schema5.tar.gz was
+// written by commit 0556c22 (181 responses in the store, 361 in the journal and the queue). Everything must be counted
+// once, as before, together with new responses.
 func TestDataOfAnOlderWayside(t *testing.T) {
 	t.Parallel()
 	w, _ := newWayside(t, origin(t))

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// TestRootReadsAStoppedService runs commands as root on the data directory of another user's wayside, which is stopped. Commands
-// that read must leave all files to that user, commands that would write are refused, and the next start finds its books
-// unchanged.
+// TestRootReadsAStoppedService runs commands as root on the data directory of another user's wayside, which is stopped.
+// Commands that read must leave all files to that user, commands that would write must be refused, and the next start
+// must find its books unchanged.
 func TestRootReadsAStoppedService(t *testing.T) {
 	t.Parallel()
 	const uid = 12345
@@ -27,7 +27,7 @@ func TestRootReadsAStoppedService(t *testing.T) {
 	if err := w.Stop(40 * time.Second); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Remove(filepath.Join(w.DataDir, "collect.lock")); err != nil { // as in a directory from a backup
+	if err := os.Remove(filepath.Join(w.DataDir, "collect.lock")); err != nil { // as in a directory restored from a backup
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
@@ -81,8 +81,8 @@ func wantAllOf(t *testing.T, dir string, uid uint32) {
 	}
 }
 
-// TestFilesOfAnotherUserAreNotDamage takes away the permission for each file of the store. The store must stay unchanged, the log
-// must name the file and its owner, and the books must continue when the permission is back.
+// TestFilesOfAnotherUserAreNotDamage removes the permissions of each file of the store. The store must stay unchanged,
+// the log must name the file and its owner, and the books must continue when the permissions are restored.
 func TestFilesOfAnotherUserAreNotDamage(t *testing.T) {
 	t.Parallel()
 	const uid = 12346
@@ -128,7 +128,7 @@ func TestFilesOfAnotherUserAreNotDamage(t *testing.T) {
 	}
 }
 
-// TestSpoolOfAnotherUserIsNotDamage does the same with the files of a dead process's spool.
+// TestSpoolOfAnotherUserIsNotDamage does the same with the files in a dead process's spool.
 func TestSpoolOfAnotherUserIsNotDamage(t *testing.T) {
 	t.Parallel()
 	const uid = 12348
@@ -165,7 +165,7 @@ func TestSpoolOfAnotherUserIsNotDamage(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	w.Args = w.Args[:len(w.Args)-1] // with a books process
+	w.Args = w.Args[:len(w.Args)-1] // now with a books process
 	start(t, w)
 	if a, err := w.AwaitSettled(t.Context()); err != nil || a.Applied != 150 || a.DroppedTotal() != 0 || a.Quarantined != 0 {
 		t.Errorf("%+v, %v", a, err)

@@ -22,7 +22,7 @@ var (
 	buildErr  error
 )
 
-// testBinary builds wayside once for all tests, with the race detector if the tests have it.
+// testBinary builds wayside once for all tests, with the race detector if the tests use it.
 func testBinary(t *testing.T) string {
 	t.Helper()
 	buildOnce.Do(func() {
@@ -116,7 +116,7 @@ func TestPipeline(t *testing.T) {
 	deadline := time.Now().Add(time.Minute)
 	for {
 		if _, err := stack.Wayside.Ask(t.Context(), http.MethodPost, "/-/job/clean"); err != nil {
-			t.Logf("clean: %v", err) // events that are newer than the checkpoint wait for the next one
+			t.Logf("clean: %v", err) // events that are newer than the checkpoint must wait for the next one
 		}
 		a, err := stack.Wayside.Accounting(t.Context())
 		if err != nil {
@@ -157,7 +157,7 @@ func TestEventsOfMissingObjectsStay(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	time.Sleep(6 * time.Second) // past the retention and a checkpoint
+	time.Sleep(6 * time.Second) // longer than the retention and until a checkpoint
 	_, _ = stack.Wayside.Ask(t.Context(), http.MethodPost, "/-/job/clean")
 	a, err := stack.Wayside.Accounting(t.Context())
 	if err != nil {
@@ -175,14 +175,15 @@ func TestKills(t *testing.T) {
 	check(t, Scenario{Requests: 40_000, Connections: 32, KillBooks: 3, KillRun: 2, Seed: 1}, stack)
 }
 
-// TestKillingTheBooksFailsNoRequest kills only the books process. Then Check allows no failed request.
+// TestKillingTheBooksFailsNoRequest kills only the books process. In that case, Check allows no failed request.
 func TestKillingTheBooksFailsNoRequest(t *testing.T) {
 	t.Parallel()
 	stack, _ := startStack(t)
 	check(t, Scenario{Requests: 40_000, Connections: 32, KillBooks: 4, Seed: 2}, stack)
 }
 
-// TestTermArchivesEverything sends SIGTERM right after the traffic. The bucket has everything when the process has ended.
+// TestTermArchivesEverything sends SIGTERM right after the traffic. When the process has ended, the bucket must have
+// everything.
 func TestTermArchivesEverything(t *testing.T) {
 	t.Parallel()
 	stack, log := startStack(t)

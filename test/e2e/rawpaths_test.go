@@ -10,9 +10,10 @@ import (
 	"time"
 )
 
-// TestRawPathsOff sends identifiers that templates replace, and searches for them everywhere behind the spool. With paths.raw:
-// off, wayside stores, archives and shows only the template of a path. The spool contains paths until the books process has
-// taken them, because the books process chooses the templates. At the end the spool is scrubbed.
+// TestRawPathsOff sends identifiers that templates replace, and searches for them everywhere after the spool. With
+// paths.raw: off, wayside stores, archives and shows only the template of a path. The spool contains paths until the
+// books process has taken them, because it is the books process that chooses the templates. At the end, the spool has
+// been scrubbed.
 func TestRawPathsOff(t *testing.T) {
 	t.Parallel()
 	w, log := newWayside(t, origin(t), "--log-level", "debug")
@@ -25,7 +26,7 @@ func TestRawPathsOff(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	awaitAnswer(t, w, "/api/v1/recent") // the books process runs
+	awaitAnswer(t, w, "/api/v1/recent") // so that the books process is running
 	tail, err := http.DefaultClient.Do(req)
 	if err != nil || tail.StatusCode != http.StatusOK {
 		t.Fatalf("tail: %v %v", err, tail)

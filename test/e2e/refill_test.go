@@ -12,9 +12,10 @@ import (
 	"time"
 )
 
-// TestDamagedStoreComesBack damages a store so that it cannot be opened, or damages it in use and runs a verification. The store is
-// set aside, and the archive fills the next one, although the books process is killed several times. At the end every hour has
-// the same figures as before. (books.TestRefill and the fault harness count events that were not archived.)
+// TestDamagedStoreComesBack damages a store so that it cannot be opened, or damages it in use and runs a verification.
+// The store is set aside, and the archive refills the next one, although the books process is killed several times. In
+// the end, every hour must have the same figures as before. (books.TestRefill and the fault harness count events that
+// were not archived.)
 func TestDamagedStoreComesBack(t *testing.T) {
 	t.Parallel()
 	for name, damage := range map[string]func(*testing.T, *Wayside){

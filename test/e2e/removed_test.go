@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// TestRemovedFiles removes files under the running process, also single files of the store. Log and readiness must report which
-// part is missing. A start on an emptied directory must say that the books begin there.
+// TestRemovedFiles removes files while the process is using them, including single files of the store. Log and
+// readiness must report which part is missing. A start on an emptied directory must report that the books begin there.
 func TestRemovedFiles(t *testing.T) {
 	t.Parallel()
 	for name, part := range map[string]string{
@@ -35,7 +35,7 @@ func TestRemovedFiles(t *testing.T) {
 				start(t, w)
 				eventually(t, "the books are open", func() bool { _, err := w.Accounting(t.Context()); return err == nil })
 			}
-			time.Sleep(6 * time.Second) //nolint:forbidigo // wayside checks the files every five seconds, and must have seen them once
+			time.Sleep(6 * time.Second) //nolint:forbidigo // wayside checks the files every five seconds, and must have seen them at least once
 			if ready, err := w.Ask(t.Context(), http.MethodGet, "/readyz?verbose"); err != nil || !strings.Contains(string(ready), "[+] files: in place") {
 				t.Fatalf("%s, %v", ready, err)
 			}
@@ -54,7 +54,7 @@ func TestRemovedFiles(t *testing.T) {
 	}
 }
 
-// remove deletes the files in dir that match a pattern; "." means all of them.
+// remove deletes the files in dir that match a pattern; "." matches all of them.
 func remove(t *testing.T, dir, pattern string) {
 	t.Helper()
 	if pattern == "." {

@@ -49,8 +49,9 @@ func newerBinary(t *testing.T) string {
 	return binary
 }
 
-// TestEventsSurviveARollback runs an older wayside on a spool with events of a newer one. The older one must record and apply its
-// own events, and report and count the others. When the newer one runs again, it must have all events exactly once.
+// TestEventsSurviveARollback runs an older wayside on a spool that has events of a newer one. The older one must record
+// and apply its own events, and must report and count the others. When the newer one runs again, it must have all
+// events exactly once.
 func TestEventsSurviveARollback(t *testing.T) {
 	t.Parallel()
 	if event.Version != 4 {

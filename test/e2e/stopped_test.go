@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// signalBooks sends a signal to the books process. It waits until there is one.
+// signalBooks sends a signal to the books process, and waits for the process if necessary.
 func signalBooks(t *testing.T, w *Wayside, s syscall.Signal) {
 	t.Helper()
 	eventually(t, "a books process", func() bool { return w.BooksPID() > 0 })
@@ -33,8 +33,8 @@ func command(t *testing.T, w *Wayside, args ...string) (code int, output string)
 	return code, string(out)
 }
 
-// TestStoppedBooks stops the books process before anyone has asked it for anything. The accounting must still contain the
-// history, and commands that need the books process must fail and not hang.
+// TestStoppedBooks stops the books process before anyone has asked it for anything. The accounting must still contain
+// the history, and commands that need the books process must fail rather than hang.
 func TestStoppedBooks(t *testing.T) {
 	t.Parallel()
 	w, log := newWayside(t, origin(t))
@@ -72,7 +72,7 @@ func TestStoppedBooks(t *testing.T) {
 		return err == nil && strings.Contains(string(body), "[+] books: connected") && strings.Contains(log.String(), "the books process responds again")
 	})
 	eventually(t, "the contents of the store are known while the books process is stopped", func() bool {
-		time.Sleep(time.Second) // the books process runs for this time
+		time.Sleep(time.Second) // lets the books process run for this time
 		signalBooks(t, w, syscall.SIGSTOP)
 		a, err := w.Accounting(t.Context())
 		signalBooks(t, w, syscall.SIGCONT)
@@ -127,9 +127,9 @@ func TestSecondCollect(t *testing.T) {
 	}
 }
 
-// TestStopWithStoppedBooks stops wayside while the books process is stopped. wayside run must end within shutdown.timeout, and at
-// once after a second signal. Earlier versions took five seconds more, so the bounds are a little less than that above the
-// timeout.
+// TestStopWithStoppedBooks stops wayside while the books process is stopped. wayside run must end within
+// shutdown.timeout, and immediately after a second signal. Earlier versions took five seconds more, so the bounds
+// exceed the timeout by a little less than that.
 func TestStopWithStoppedBooks(t *testing.T) {
 	t.Parallel()
 	for name, timeout := range map[string]string{"timeout": "4s", "second signal": "1h"} {

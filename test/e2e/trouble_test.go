@@ -28,7 +28,7 @@ func origin(t *testing.T) string {
 	return server.URL
 }
 
-// newWayside returns a wayside that is not started yet. Its archive is in the data directory.
+// newWayside returns a wayside that has not been started yet. Its archive is in the data directory.
 func newWayside(t *testing.T, upstream string, args ...string) (*Wayside, *LogBuffer) {
 	t.Helper()
 	listen, err := FreeAddress()
@@ -59,7 +59,7 @@ func start(t *testing.T, w *Wayside) {
 	}
 }
 
-// send makes n requests over two connections. Each response must have this status.
+// send sends n requests over two connections. Each response must have this status.
 func send(t *testing.T, w *Wayside, n, status int) {
 	t.Helper()
 	report, err := load.Run(t.Context(), load.Options{
@@ -181,7 +181,7 @@ func TestS3AwayLosesNothing(t *testing.T) {
 
 func TestDamagedSpoolIsSetAside(t *testing.T) {
 	t.Parallel()
-	w, log := newWayside(t, origin(t), "--no-collector") // so everything stays in the spool
+	w, log := newWayside(t, origin(t), "--no-collector") // so that everything stays in the spool
 	start(t, w)
 	send(t, w, 2000, 200)
 	w.Kill()
@@ -248,7 +248,7 @@ func TestFullDiskAndBack(t *testing.T) {
 	fill(t, ballast)
 	sent := 200
 	for range 20 {
-		send(t, w, 500, 200) // must be served even if nothing can be recorded
+		send(t, w, 500, 200) // these must be served even if nothing can be recorded
 		sent += 500
 	}
 	if err := os.Remove(ballast); err != nil {
@@ -287,7 +287,8 @@ func fill(t *testing.T, name string) {
 	}
 }
 
-// startUnwritable starts w on a data directory in which run.json cannot be written, so the test chooses the admin address.
+// startUnwritable starts w on a data directory in which run.json cannot be written. The test therefore chooses the
+// admin address.
 func startUnwritable(t *testing.T, w *Wayside, with ...func(*exec.Cmd)) (admin string) {
 	t.Helper()
 	admin, err := FreeAddress()

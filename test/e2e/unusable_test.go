@@ -14,10 +14,10 @@ import (
 	"github.com/wayside-proxy/wayside/internal/datadir"
 )
 
-// unusable is a reason why nothing can be written to a data directory. make causes it and returns how to lift it; nil if it
-// cannot be lifted.
+// unusable is a reason why nothing can be written to a data directory. make causes it and returns a function that
+// undoes it, or nil if it cannot be undone.
 type unusable struct {
-	reason string // as in readiness and log
+	reason string // as it appears in readiness and log
 	make   func(t *testing.T, w *Wayside) (with func(*exec.Cmd), lift func())
 }
 
@@ -71,9 +71,9 @@ var unusables = map[string]unusable{
 	}},
 }
 
-// TestUnusableDataDirectory runs wayside on a data directory in which nothing can be written. No response may be held back, even
-// with spool.sync: request. Each response counts as dropped, and the accounting settles. Readiness and log give the reason. When
-// the directory can be used, recording begins by itself.
+// TestUnusableDataDirectory runs wayside on a data directory to which nothing can be written. No response may be held
+// back, even with spool.sync: request. Each response counts as dropped, and the accounting settles. Readiness and log
+// state the reason. When the directory becomes usable, recording begins by itself.
 func TestUnusableDataDirectory(t *testing.T) {
 	t.Parallel()
 	for name, u := range unusables {
@@ -84,7 +84,7 @@ func TestUnusableDataDirectory(t *testing.T) {
 			admin := startUnwritable(t, w, with)
 			send(t, w, 100, 200)
 			var a Accounting
-			eventually(t, "the last response is no longer in flight", func() bool { // its client has it a moment earlier
+			eventually(t, "the last response is no longer in flight", func() bool { // the client has it a moment earlier
 				a = accountingAt(t, admin)
 				return a.Settled
 			})
@@ -132,7 +132,7 @@ func TestUnusableDataDirectory(t *testing.T) {
 
 func get(t *testing.T, url string) (status int, body string) {
 	t.Helper()
-	resp, err := http.Get(url) //nolint:noctx // the admin listener of the test
+	resp, err := http.Get(url) //nolint:noctx // not needed for the admin listener of a test
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,8 +144,8 @@ func get(t *testing.T, url string) (status int, body string) {
 	return resp.StatusCode, string(text)
 }
 
-// TestFullDiskFromStartToEnd runs a process on a disk that is full from its start to its end. The next process that finds space
-// must have exactly its responses in the books.
+// TestFullDiskFromStartToEnd runs a process on a disk that is full from its start to its end. The next process that
+// finds space must have exactly its own responses in the books.
 func TestFullDiskFromStartToEnd(t *testing.T) {
 	t.Parallel()
 	w, log := newWayside(t, origin(t))

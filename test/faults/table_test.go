@@ -16,8 +16,9 @@ func remarked(p *Piece) *Piece {
 	return p
 }
 
-// TestTable writes pieces to an evidence file and from there into a document. Every figure must arrive, and pieces of other code
-// must not. A later success must not hide a failed piece, and a skipped piece must not hide one that was made.
+// TestTable writes pieces to an evidence file and from there into a document. Every figure must arrive, and pieces for
+// other code must not. A later success must not hide a failed piece, and a skipped piece must not hide one that was
+// run.
 func TestTable(t *testing.T) {
 	evidence := filepath.Join(t.TempDir(), "evidence.md")
 	piece := func(fault string, first, cycles int, problem error) *Piece {

@@ -17,7 +17,7 @@ import (
 	"github.com/wayside-proxy/wayside/test/toolbin"
 )
 
-// expected are the cases that fail, and why they should. h2spec tests RFC 7540; RFC 9113 has replaced it.
+// expected lists the cases that fail, and why they should. h2spec tests RFC 7540, which RFC 9113 has replaced.
 var expected = map[string]string{
 	"Sends invalid connection preface": "The listener speaks HTTP/1.1 too. What does not begin with the preface is a request of HTTP/1.1, and gets 400 " +
 		"(RFC 9113, section 3.3; h2spec expects a frame or the end of the connection).",
@@ -25,7 +25,7 @@ var expected = map[string]string{
 	"Sends PRIORITY frame that depend on itself": "RFC 9113, section 5.3.2, has no priorities any more: they are ignored.",
 }
 
-// report is h2spec's report in the format of JUnit.
+// report is h2spec's report in JUnit format.
 type report struct {
 	Suites []struct {
 		Section string `xml:"package,attr"`

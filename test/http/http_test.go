@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// newRig shares one binary among the tests.
+// newRig returns a rig. All tests share one binary.
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	if binary == "" {
@@ -69,8 +69,8 @@ func TestStop(t *testing.T) {
 	prove(t, func(ctx context.Context, r *rig) (string, error) { return stops(ctx, r, 2) })
 }
 
-// TestStopWithoutPrivilege does the same as TestStop with the user of the image. If the tests run without privileges, both are
-// equal.
+// TestStopWithoutPrivilege does the same as TestStop, with the user of the image. If the tests run without privileges,
+// both tests are the same.
 func TestStopWithoutPrivilege(t *testing.T) {
 	prove(t, func(ctx context.Context, r *rig) (string, error) {
 		dir, err := os.MkdirTemp("", "wayside-uid-") //nolint:usetesting // other users cannot access the folder of a test

@@ -32,7 +32,7 @@ func TestRequestsFitTheirTemplates(t *testing.T) {
 	}
 }
 
-// fits compares the literal parts. The value of a parameter may contain slashes.
+// fits compares the literal parts of path and template. The value of a parameter may contain slashes.
 func fits(r Request) bool {
 	rest, first := r.Path, true
 	for part := range strings.SplitSeq(r.Template, "{}") {
@@ -48,8 +48,8 @@ func fits(r Request) bool {
 func TestScore(t *testing.T) {
 	var s Score
 	for _, x := range []struct{ template, label string }{
-		{"/a/{}", "/a/{id}"}, {"/a/{}", "/a/{id}"}, {"/a/{}", "/a/x"}, {"/a/{}", "(other)"}, // exact twice, apart once
-		{"/b", "/b"}, {"/c", "/a/{id}"}, // exact; merged into another's
+		{"/a/{}", "/a/{id}"}, {"/a/{}", "/a/{id}"}, {"/a/{}", "/a/x"}, {"/a/{}", "(other)"}, // exact twice, separate once
+		{"/b", "/b"}, {"/c", "/a/{id}"}, // exact; merged into another template
 		{"", "/d"}, {"", "(other)"},
 	} {
 		s.Add(Request{Method: "GET", Template: x.template}, x.label)

@@ -1,5 +1,5 @@
-// Runs statements on ClickHouse in one session, one after the other: a JSON line {"sql": …} on standard input gives a JSON line
-// {"rows": [...]} or {"error": …} on standard output. Arguments: folder of the data, configuration file.
+// Runs statements on ClickHouse in one session, one after another: a JSON line {"sql": …} on standard input gives a JSON line
+// {"rows": [...]} or {"error": …} on standard output. Arguments: data folder, configuration file.
 import { Session } from 'chdb';
 import { createInterface } from 'node:readline';
 

@@ -1,4 +1,4 @@
-// Runs statements on DuckDB in one connection, one after the other: a JSON line {"sql": …} on standard input gives a JSON line
+// Runs statements on DuckDB in one connection, one after another: a JSON line {"sql": …} on standard input gives a JSON line
 // {"rows": [...]} or {"error": …} on standard output.
 import { DuckDBInstance } from '@duckdb/node-api';
 import { createInterface } from 'node:readline';

@@ -1,5 +1,5 @@
 // Checks the grammar of statements: [{"grammar": "trino" or "hive", "sql": …}, …] as JSON on standard input, the list of errors on standard
-// output. It knows no tables, so names and types are not checked.
+// output. It does not know the tables, so names and types are not checked.
 import { readFileSync } from 'node:fs';
 import { register } from 'node:module';
 

@@ -6,10 +6,10 @@ import (
 	"testing"
 )
 
-// edges lists the values of a key at its limits, in addition to those of its type (see ofType). They are written as in the
-// file. $DIR is the folder of the case, $ORIGIN an upstream that answers, $FILE a file in $DIR that is not a directory, $CA a
-// file with certificates, $KEY a file with a key for S3, $TOKEN a file with a token, $SERVERCERT and $SERVERKEY, or
-// $SERVERCERT2 and $SERVERKEY2, files with a server's certificate and its key.
+// edges lists the values of a key at its limits, in addition to those of its type (see ofType). They are written as in
+// the file. $DIR is the folder of the case, $ORIGIN an upstream that answers, $FILE a file in $DIR that is not a
+// directory, $CA a file with certificates, $KEY a file with a key for S3, $TOKEN a file with a token, and $SERVERCERT
+// and $SERVERKEY, or $SERVERCERT2 and $SERVERKEY2, files with a server's certificate and its key.
 type edges struct {
 	good []string // accepted values; the first one must not be the default, for the reload test
 	bad  []string // values that lead to exit code 78
@@ -188,7 +188,7 @@ var badSchedules = []string{
 	"'@every 367d'", "'TZ=Nowhere/Land 0 * * * *'", "'@never'", "'0 0 1 1 * 2020'",
 }
 
-// ofType lists values at the limits of each type. wayside may accept or refuse them.
+// ofType lists values at the limits of each type. wayside may either accept or reject them.
 var ofType = map[string][]string{
 	"mapping":          {"[]", "''", "plain", "{}", "{a: }", "{a: [b]}", "{[a]: b}", "{'': b}"},
 	"list of mappings": {"{}", "''", "plain", "[]", "[[]]", "[{}]", "[{a: b}]", "[{a: {a: {a: b}}}]"},
@@ -201,7 +201,7 @@ var ofType = map[string][]string{
 	"size":             {"''", "-1", "0", "lots", "1.5GiB", "10G", "9223372036854775807", "99999999999TiB", "1 B B"},
 }
 
-// together lists configurations whose keys contradict each other. The error must have the place of one of them.
+// together lists configurations whose keys contradict each other. The error must contain the position of one of them.
 var together = map[string][]string{
 	"endpoint without a bucket":   {"archive.endpoint: http://127.0.0.1:1"},
 	"region without a bucket":     {"archive.region: eu-west-1"},

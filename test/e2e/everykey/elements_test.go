@@ -15,7 +15,7 @@ type elementEdges struct {
 	bad  []string // values that lead to exit code 78
 }
 
-// The elements that most keys are in. The rest of the file follows from the structured key, see settingsOf.
+// The elements that contain most keys. The rest of the file depends on the structured key (see settingsOf).
 const (
 	inGroup   = "{web: {servers: [$ORIGIN], KEY: VALUE}}"
 	inSecure  = "{web: {servers: [https://127.0.0.1:1], KEY: VALUE}}"
@@ -24,7 +24,7 @@ const (
 	inRespond = "[{name: all, respond: {KEY: VALUE}}]"
 )
 
-// settingsOf returns the settings that go with an element of a structured key.
+// settingsOf returns the settings that are needed with an element of a structured key.
 func settingsOf(key string) []string {
 	switch key {
 	case "upstreams":
@@ -128,5 +128,5 @@ func elementCases(t *testing.T, upstream string) (cases []*trial) {
 	return cases
 }
 
-// nested removes the name of the mapping that inRespond and its like already have.
+// nested removes the name of the mapping, which inRespond and similar elements already contain.
 func nested(name string) string { return strings.TrimPrefix(name, "respond.") }

@@ -9,8 +9,9 @@ import (
 	"github.com/wayside-proxy/wayside/configs"
 )
 
-// TestEveryKeyAtItsEdges starts the real binary with each key at its limits: empty, huge and malformed values, and those of the
-// key's own entry. wayside must exit with 78 and the place of the value, or serve and record the response.
+// TestEveryKeyAtItsEdges starts the real binary with each key at its limits: empty, huge and malformed values, and
+// those of the key's own entry. wayside must either exit with 78 and the position of the value, or serve and record the
+// response.
 func TestEveryKeyAtItsEdges(t *testing.T) {
 	built(t)
 	upstream := origin(t)
@@ -28,7 +29,7 @@ func TestEveryKeyAtItsEdges(t *testing.T) {
 		}
 		good := accepted
 		if k.Unsupported {
-			good = refused // until this version acts on it
+			good = refused // until this version supports the key
 		}
 		for _, value := range own.good {
 			add(good, k, value, own.with)

@@ -95,8 +95,8 @@ type answer struct {
 	Restart []string `json:"needs_restart"`
 }
 
-// reload writes a file with the base and these settings, makes wayside read it, and waits for the books process that starts
-// with them.
+// reload writes a file with the base and these settings, makes wayside read it, and waits for the books process that
+// starts with them.
 func (l *live) reload(settings ...string) (a answer, replaced bool) {
 	l.t.Helper()
 	l.settings = map[string]string{}
@@ -138,7 +138,7 @@ func TestReloadOfEachKey(t *testing.T) {
 		})
 	}
 	for _, k := range configs.Keys() {
-		if len(ofKey[k.Path].good) > 0 && !k.Unsupported { // TestEveryKeyAtItsEdges has no entry for it
+		if len(ofKey[k.Path].good) > 0 && !k.Unsupported { // keys without an entry are the business of TestEveryKeyAtItsEdges
 			if strings.HasPrefix(k.Path, "tls.") || k.Path == "redirect_http" {
 				encrypted = append(encrypted, k)
 				continue
@@ -147,7 +147,7 @@ func TestReloadOfEachKey(t *testing.T) {
 		}
 	}
 	close(work)
-	if len(encrypted) > 0 { // a reload can change TLS, but neither begin nor end it
+	if len(encrypted) > 0 { // a reload can change TLS, but can neither enable nor disable it
 		l := startLive(t, upstream, withTLS...)
 		for _, k := range encrypted {
 			l.oneKey(k)
@@ -169,7 +169,8 @@ func (l *live) oneKey(k configs.Key) {
 		value = own.good[1]
 	}
 	a, replaced := l.reload(append(slices.Clone(own.with), k.Path+": "+value)...)
-	// Keys that the file does not set can change with a key that it sets: the token with its file, a limit with another limit.
+	// Keys that the file does not set can change together with a key that it sets: the token with its file, or one
+	// limit with another.
 	written := func(keys []string) []string {
 		return slices.DeleteFunc(keys, func(key string) bool { return l.settings[key] == "" })
 	}

@@ -35,7 +35,7 @@ import (
 // atOnce is the number of cases that run at the same time: each mostly waits for the disk and for the books process.
 const atOnce = 6
 
-// hang limits every wait, so the test cannot hang. On an idle machine each wait takes a fraction of a second.
+// hang limits every wait, so that the test cannot hang. On an idle machine, each wait takes a fraction of a second.
 const hang = time.Minute
 
 // base is the configuration of every case. Short intervals make the cases fast.
@@ -54,7 +54,7 @@ var (
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if binaryDir != "" {
-		_ = os.RemoveAll(binaryDir) // not the binary's own folder: it may be one that all test packages share
+		_ = os.RemoveAll(binaryDir) // the binary's own folder is not removed, because all test packages may share it
 	}
 	os.Exit(code)
 }
@@ -99,11 +99,11 @@ type trial struct {
 	t              *testing.T
 	name           string
 	dir, file      string
-	key, value     string // under test; empty if the case is about several keys
+	key, value     string // key under test; empty if the case is about several keys
 	origin         string
 	settings       map[string]string // the contents of the file
 	mustBe         outcome
-	unsupported    bool // this version refuses the key, and others that it needs
+	unsupported    bool // this version rejects the key, and others that it needs
 	stdout, stderr bytes.Buffer
 	log            e2e.LogBuffer // instead of stderr, if it is read while the process runs
 }
@@ -209,12 +209,12 @@ func (c *trial) command(env []string, args ...string) (code int, output string) 
 	return cmd.ProcessState.ExitCode(), string(out)
 }
 
-// environ is the environment of the test without variables that configure wayside.
+// environ returns the environment of the test without the variables that configure wayside.
 func environ() []string {
 	return slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, "WAYSIDE_") })
 }
 
-// run makes the whole case: the real process either exits with 78 and a place, or serves and keeps the books.
+// run runs the whole case: the real process must either exit with 78 and a position, or serve and keep the books.
 func (c *trial) run() {
 	defer c.remove()
 	cmd := exec.Command(binary, "run", "--config", c.file)
@@ -283,7 +283,8 @@ func unquote(value string) string { return strings.Trim(value, "'\"") }
 
 var hasPlace = regexp.MustCompile(`edge\.yaml:[1-9][0-9]*:[1-9][0-9]*: `)
 
-// refused checks the exit code and output of run, and that config check and the other sources of a value refuse it as well.
+// refused checks the exit code and output of run, and that config check and the other sources of a value reject it as
+// well.
 func (c *trial) refused(code int, output string) {
 	if code != 78 || !hasPlace.MatchString(output) || strings.Contains(output, "goroutine ") {
 		c.errorf("exited with %d and without a place:\n%s", code, output)
@@ -302,12 +303,12 @@ func (c *trial) refused(code int, output string) {
 	}
 	value := unquote(c.value)
 	if c.key == "" || value == "" || c.unsupported || strings.ContainsAny(c.value, "[{\\\n") {
-		return // the case has several keys, or a value that a variable cannot have
+		return // the case has several keys, or a value that an environment variable cannot have
 	}
 	delete(c.settings, c.key)
 	c.write()
 	for _, k := range configs.Keys() {
-		if k.Path != c.key || k.Type == "list" || k.Env == "" { // in a variable, every value is a list
+		if k.Path != c.key || k.Type == "list" || k.Env == "" { // in an environment variable, every value is a list
 			continue
 		}
 		if code, output := c.command([]string{k.Env + "=" + value}, "run", "--config", c.file); code != 78 || !strings.Contains(output, "environment "+k.Env+": ") {
@@ -322,12 +323,12 @@ func (c *trial) refused(code int, output string) {
 	}
 }
 
-// onlyRun reports whether a value is wrong for run alone: a flag could still set the upstream.
+// onlyRun reports whether a value is wrong only for run, because a flag could still set the upstream.
 func (c *trial) onlyRun() bool {
 	return c.key == "upstream" && (unquote(c.value) == "" || c.value == "[]")
 }
 
-// serves makes a request and waits until its response is in the books.
+// serves sends a request and waits until its response is in the books.
 func (c *trial) serves(info datadir.Info) {
 	if c.settings["collector.enabled"] == "false" {
 		beside := exec.Command(binary, "collect", "--config", c.file)
@@ -399,7 +400,7 @@ func children(pid int) (list []int) {
 	return list
 }
 
-// certificate makes a self-signed certificate in PEM format.
+// certificate creates a self-signed certificate in PEM format.
 func certificate(t *testing.T) string {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -28,7 +28,7 @@ func (c *Collector) View(ctx context.Context) (accounting.View, error) {
 type accountReader struct {
 	store   Store
 	storeMu *sync.Mutex
-	reading chan struct{} // held by the one reader
+	reading chan struct{} // taken by the one reader
 }
 
 // viewTries is how often view reads without stopping the drain loop.

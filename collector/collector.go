@@ -74,9 +74,9 @@ var (
 )
 
 const (
-	peekBytesMax   = 1 << 20         // per Peek, while there is a backlog
-	guardInterval  = 2 * time.Second // between measurements of the disk
-	retireInterval = 5 * time.Second // between comparisons of ledgers
+	peekBytesMax   = 1 << 20         // bytes per Peek while there is a backlog
+	guardInterval  = 2 * time.Second // time between measurements of the disk
+	retireInterval = 5 * time.Second // time between comparisons of ledgers
 )
 
 // Options configure a Collector.

@@ -19,8 +19,8 @@ const (
 	MetaFormat    = "wayside-format"       // [FormatVersion]
 	MetaRows      = "wayside-rows"         // responses; drop records are not counted
 	MetaLines     = "wayside-lines"        // all lines
-	MetaRawBytes  = "wayside-raw-bytes"    // of the NDJSON
-	MetaRawSHA256 = "wayside-raw-sha256"   // of the NDJSON, hex
+	MetaRawBytes  = "wayside-raw-bytes"    // size of the NDJSON
+	MetaRawSHA256 = "wayside-raw-sha256"   // hash of the NDJSON, in hex
 	MetaRunCount  = "wayside-runs-count"   // number of sequence runs
 	MetaRuns      = "wayside-runs"         // "first-last,first-last,…", both ends included; absent if it does not fit
 	metaHeadBytes = len("x-amz-meta-: \n") // maximum size of an entry in addition to its name and value

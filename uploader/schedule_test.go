@@ -48,7 +48,7 @@ func TestScheduleNext(t *testing.T) {
 func TestScheduleOverClockChanges(t *testing.T) {
 	for _, c := range []struct {
 		text     string
-		from, to string // in the time zone
+		from, to string // times in the time zone
 		want     []string
 	}{
 		// In Berlin, 02:00 becomes 03:00 on 2026-03-29, and 03:00 becomes 02:00 on 2026-10-25.

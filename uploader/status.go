@@ -38,7 +38,7 @@ const errorBytesMax = 1000
 type JobStatus struct {
 	Running             bool
 	LastSuccess         time.Time
-	LastError           string // of the last run; empty after a success
+	LastError           string // error of the last run; empty after a success
 	ConsecutiveFailures int
 	NextTry             time.Time // zero while Run is not running
 	Last                Result

@@ -79,8 +79,8 @@ func TestS3AnswersToIfNoneMatch(t *testing.T) {
 			if r.Header.Get("If-None-Match") == "" {
 				return nil
 			}
-			// Behaves like net/http if the response comes early, which still reads the body when the caller already has
-			// the response.
+			// If a response comes early, net/http may still be reading the body when the caller already has the
+			// response. This imitates that.
 			body := r.Body
 			r.Body = nil
 			p.requests.answerWith(func(again *http.Request) *http.Response {

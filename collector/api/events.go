@@ -47,7 +47,7 @@ type Event struct {
 	Route     string    `json:"route,omitempty"`
 	GRPC      *int      `json:"rpc_grpc_status_code,omitempty"` // 17 stands for any code that gRPC does not define
 	TLS       string    `json:"tls_protocol_version,omitempty"`
-	Attempts  uint8     `json:"attempts,omitempty"` // if more than one
+	Attempts  uint8     `json:"attempts,omitempty"` // number of attempts, if more than one
 	Kind      string    `json:"kind"`
 	Service   string    `json:"service,omitempty"`
 	Instance  string    `json:"instance,omitempty"`
@@ -170,7 +170,7 @@ func (h *handler) eventOf(e *store.StoredEvent) Event {
 // process half a second of CPU time, most of it for garbage collection. A client that needs them all follows the
 // cursor.
 const (
-	eventBytes   = 750 // of an event with the names of its fields, without the fields that may be long
+	eventBytes   = 750 // size of an event including the names of its fields, but without fields that may be long
 	pageBytesMax = 2 << 20
 )
 

@@ -21,7 +21,7 @@ type operation struct {
 	params        []string // query parameters; the handler rejects all others
 	answer        any      // zero value of the JSON response
 	csv           bool     // the response is also available as text/csv
-	stream        string   // not empty: the response is a stream of server-sent events, described here
+	stream        string   // describes the stream of server-sent events; empty if the response is not a stream
 }
 
 var operations = []operation{
@@ -158,7 +158,7 @@ type indexEntry struct {
 	Method     string   `json:"method"`
 	Path       string   `json:"path"`
 	Summary    string   `json:"summary"`
-	Parameters []string `json:"parameters,omitempty"` // of the query
+	Parameters []string `json:"parameters,omitempty"` // query parameters
 }
 
 // otherEndpoints are served by other parts of wayside.

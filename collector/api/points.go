@@ -91,7 +91,7 @@ type grid struct {
 	cover        snapshot.Coverage
 	anchor, step int64                // in minutes
 	length       int64                // steps
-	minutes      map[int64]*stats.Row // by step: the minutes that whole hours do not cover
+	minutes      map[int64]*stats.Row // rows of the minutes that whole hours do not cover, by step
 }
 
 // index returns the step to which a minute belongs.

@@ -17,8 +17,8 @@ const (
 	answerBytesMax = 8 << 20  // one response
 	unreadBytesMax = 16 << 20 // all responses together
 
-	writeTime        = 10 * time.Second // for any write, and
-	writeBytesSecMin = 64 << 10         // as long again as its bytes take at this rate
+	writeTime        = 10 * time.Second // time for any write, plus
+	writeBytesSecMin = 64 << 10         // the time that its bytes take at this rate
 )
 
 // outbox sends responses that were encoded completely beforehand. A client that does not read its response occupies
@@ -27,7 +27,7 @@ const (
 type outbox struct {
 	mu     sync.Mutex
 	unread []*delivery // oldest first; guarded by mu
-	bytes  int         // of unread; guarded by mu
+	bytes  int         // total size of unread; guarded by mu
 }
 
 // delivery is a response that is being written.

@@ -22,7 +22,7 @@ func (h *handler) storage(r *http.Request) (any, error) {
 type archivesAnswer struct {
 	Objects  int            `json:"objects"` // number in the catalogue; Archives lists at most limit of them
 	Rows     uint64         `json:"rows"`
-	Bytes    uint64         `json:"bytes"` // of the objects whose size is known
+	Bytes    uint64         `json:"bytes"` // total size of the objects whose size is known
 	States   map[string]int `json:"states"`
 	Archives []archive      `json:"archives"`
 }

@@ -14,7 +14,7 @@ import (
 const (
 	streamsMax    = 64               // streams of snapshots at the same time; one more displaces the oldest
 	heartbeat     = 15 * time.Second // interval of comments that keep either end from considering a quiet stream dead
-	writeDeadline = 10 * time.Second // for a client that does not read
+	writeDeadline = 10 * time.Second // time for a client to accept a write
 )
 
 // serveSnapshots answers "/snapshot", "/snapshot/{version}" and "/snapshots" in the same way as the traffic process.
@@ -74,7 +74,7 @@ func (h *handler) serveLive(w http.ResponseWriter, r *http.Request) {
 type stream struct {
 	w         http.ResponseWriter
 	rc        *http.ResponseController
-	heartbeat *time.Ticker // when beat is due
+	heartbeat *time.Ticker // ticks when beat is due
 	err       error
 }
 

@@ -48,7 +48,7 @@ type Feed struct {
 	rows   map[rowKey]*row
 	routes map[string]*route // by label; always contains Other
 	named  map[string]*named // configured routes by name
-	other  *row              // for rows beyond rowsMax
+	other  *row              // the row for all rows beyond rowsMax
 	total  ring
 	rings  int // number of rows that have a ring
 	// Before fullUntil, in seconds, no route can have been idle for idleMax, because each was seen within the hour

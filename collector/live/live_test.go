@@ -268,7 +268,7 @@ func TestWatchersAreBounded(t *testing.T) {
 	if len(oldest.Lines()) != 0 || len(all[1].Lines()) != WatchersMax || len(newest.Lines()) != 1 {
 		t.Errorf("waiting: %d for the oldest, %d for the next, %d for the newest", len(oldest.Lines()), len(all[1].Lines()), len(newest.Lines()))
 	}
-	oldest.Close() // as its handler does, some time later
+	oldest.Close() // as its handler would do some time later
 	if n := len(w.watchers.list()); n != WatchersMax {
 		t.Errorf("%d watchers after the oldest has closed", n)
 	}

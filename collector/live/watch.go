@@ -22,7 +22,7 @@ const (
 type Seen struct {
 	Epoch uuid.UUID
 	Seq   uint64
-	Row   catalogue.RowName // with the template under which it is shown
+	Row   catalogue.RowName // the row, with the template under which it is shown
 	Event *event.Event
 }
 
@@ -30,7 +30,7 @@ type Seen struct {
 type Watcher struct {
 	show   func(*Seen) []byte
 	lines  chan []byte
-	bytes  atomic.Int64 // of the waiting lines
+	bytes  atomic.Int64 // total length of the waiting lines
 	missed atomic.Uint64
 	gone   chan struct{}
 	leave  func()

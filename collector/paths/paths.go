@@ -115,9 +115,9 @@ type Options struct {
 
 // Usage says how full the table is.
 type Usage struct {
-	Rows, RowsMax   int // templates
+	Rows, RowsMax   int // number of templates, and its limit
 	Hosts, HostsMax int
-	Labels, Levels  int // labels of rows, learnt levels
+	Labels, Levels  int // number of different labels, and of learnt levels
 }
 
 // Labeler assigns labels. It must be used by one goroutine at a time; only Rules may be called from others.
@@ -128,7 +128,7 @@ type Labeler struct {
 	templates                                             []template
 	configured                                            map[string]bool // texts of templates
 
-	rows     map[string]*row   // by rowKey
+	rows     map[string]*row   // rows by their key
 	hosts    map[string]string // admitted hosts, each mapped to itself
 	shown    map[string]int    // (host, method, template) → number of its labels
 	merged   map[string]int    // (host, template) → number of its labels
@@ -141,7 +141,7 @@ type Labeler struct {
 	tally    tally
 	watches  map[*level]*watch
 
-	rules  atomic.Pointer[Rules] // of learnt and likely levels; read by other goroutines
+	rules  atomic.Pointer[Rules] // rules of learnt and likely levels; read by other goroutines
 	exact  sync.Map              // (host, label) of gRPC methods → number of their rows (int); written by the labeler only
 	likely map[string]*level     // likely levels
 

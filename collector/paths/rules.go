@@ -22,7 +22,7 @@ type level struct {
 // Rules say under which template a row is shown. They merge rows whose label is older than the level that was learnt
 // from them. Rules are immutable and safe for concurrent use. Nil Rules change no label.
 type Rules struct {
-	levels     map[string]*level // by levelKey
+	levels     map[string]*level // levels by their key
 	configured map[string]bool   // configured templates stay as they are
 	exact      *sync.Map         // gRPC methods stay as they are, too (see Labeler.exact)
 }

@@ -63,7 +63,7 @@ func (l *Labeler) watch(v *level, value, rest []byte) bool {
 		l.watches[v] = w
 	}
 	if w.hits > watchAllMax && w.known*flatKnownShare >= w.hits && l.tally.events%watchOneIn != 0 {
-		return false // enough is known, and counting costs time for every response at a level whose values do not repeat
+		return false // enough is known by now, so counting each response would only cost time
 	}
 	c := w.count(value)
 	w.noteBelow(c, value, rest)

@@ -27,8 +27,8 @@ var ErrNoEvent = errors.New("no such event is held locally")
 type EventPosition struct {
 	Hour  int64
 	Batch uint64
-	Index uint16 // of the block in its batch
-	Place uint16 // of the event in its block
+	Index uint16 // index of the block in its batch
+	Place uint16 // index of the event in its block
 }
 
 func (p EventPosition) compare(o EventPosition) int {

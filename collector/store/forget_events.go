@@ -92,7 +92,7 @@ func (w *forgetting) rewrite(d *block.Decoder, id catalogue.BlockID, value []byt
 	if err := d.Open(id, value); err != nil {
 		return nil, err
 	}
-	encoder := w.s.apply.encoder // writeMu is held
+	encoder := w.s.apply.encoder // allowed because writeMu is held
 	err := block.Rewrite(encoder, d, func(it *Item) bool {
 		row, path := w.selects(it.Host, it.Method, it.Label, &it.Event)
 		if path {

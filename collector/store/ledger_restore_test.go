@@ -196,7 +196,7 @@ func TestStoreOlderThanBackup(t *testing.T) {
 		for n := range byte(4) {
 			finish(t, s, n+1)
 		}
-		begun := begin(t, s, 5, 20) // to be continued
+		begun := begin(t, s, 5, 20) // this epoch continues later
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}

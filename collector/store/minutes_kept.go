@@ -115,8 +115,8 @@ func (s *Statistics) pruneMinutes(ctx context.Context) error {
 	return nil
 }
 
-// moveMinutes moves the beginning of the minutes. It moves it back only if the clock was set back, and then to the end
-// of the current minute. Hours between the new and the old beginning that have rows become incomplete.
+// moveMinutes moves the beginning of the minutes. If the clock was set back, the beginning moves back to the end of the
+// current minute, and hours with rows between the new and the old beginning become incomplete.
 func (s *Statistics) moveMinutes(ctx context.Context) (from, next int64, err error) {
 	s.rowsMu.Lock()
 	defer s.rowsMu.Unlock()

@@ -162,7 +162,7 @@ func TestMinutesArePruned(t *testing.T) {
 	}
 	before := allRows(t, s)
 	now = testStart.Add(50 * time.Hour)
-	apply(t, s, g.batch(10)) // in hours whose minutes end below
+	apply(t, s, g.batch(10)) // these are in hours whose minutes will be pruned below
 	rollup()
 	oldest := oldestMinute(hour + 50)
 	if s.MinutesKnown(oldest-1, oldest+5) || !s.MinutesKnown(oldest, oldest+5) {

@@ -29,7 +29,7 @@ type Store struct {
 	*HourlyDrops // figures of drop records
 	*Operations  // capacity samples, scheduled jobs
 	*MarkLog     // named points in time
-	*Runs        // when traffic processes ran
+	*Runs        // times during which traffic processes were running
 	*Space       // gives back disk space and memory
 
 	lock  *os.File     // held as long as the store is open

@@ -52,7 +52,7 @@ type booksPeer struct {
 // peer is a books process that is connected.
 type peer struct {
 	dialer *link.Dialer
-	client *http.Transport // for this process's own requests
+	client *http.Transport // connections for this process's own requests
 	wait   time.Duration   // how long the response to a ping may take
 
 	silent atomic.Pointer[time.Time] // when the first unanswered ping was sent; nil if the last one was answered, or if there was none

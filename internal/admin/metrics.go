@@ -22,7 +22,7 @@ type metrics struct {
 
 // gathered is the text of all metrics at one time.
 type gathered struct {
-	all, public []byte // in public, series that differ only in a path are added up
+	all, public []byte // the texts; in public, series that differ only in a path are added up
 	senders     int    // guarded by the metrics' mu
 }
 

@@ -32,7 +32,7 @@ type ForgetOrder struct {
 	Path    string `json:"path"`
 	Host    string `json:"host,omitempty"`
 	Method  string `json:"method,omitempty"`
-	Archive bool   `json:"archive,omitempty"` // also rewrite objects whose events are still in the store
+	Archive bool   `json:"archive,omitempty"` // whether to rewrite objects whose events are still in the store
 	Count   bool   `json:"dry_run,omitempty"`
 }
 

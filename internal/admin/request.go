@@ -26,7 +26,7 @@ type request struct {
 
 	host  string
 	path  string // decoded
-	query string // as received
+	query string // query string as received
 	uri   string // path and query, for the books process
 }
 

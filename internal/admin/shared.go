@@ -12,7 +12,7 @@ type shared[T any] struct {
 	make func() T // must return even if no caller is waiting any more
 
 	mu   sync.Mutex
-	call *call[T]  // in progress, or the last one; guarded by mu
+	call *call[T]  // the call in progress, or the last one; guarded by mu
 	good time.Time // until when call is valid; zero while it is in progress; guarded by mu
 }
 

@@ -23,7 +23,7 @@ const (
 	KindReset     Kind = "reset"     // the connection was reset before or during the response
 	KindTruncated Kind = "truncated" // the connection ended during the response
 	KindTimeout   Kind = "timeout"   // no complete response within Options.Timeout
-	KindMalformed Kind = "malformed" // not an HTTP/1.1 response, or bytes beyond its end
+	KindMalformed Kind = "malformed" // not an HTTP/1.1 response, or with bytes beyond its end
 	KindVerify    Kind = "verify"    // complete, but rejected by Options.Verify
 )
 

@@ -21,7 +21,7 @@ var errMalformed = errors.New("malformed response")
 type Response struct {
 	Status    int
 	Header    []byte // header lines with their line ends, without the status line
-	Body      []byte // without chunk framing; cut off at Options.BodyBytesMax
+	Body      []byte // body without chunk framing, truncated to Options.BodyBytesMax
 	BodyBytes int64  // length of the whole body
 }
 

@@ -17,7 +17,7 @@ import (
 // Listing is the output of wayside archive ls.
 type Listing struct {
 	Objects  int               `json:"objects"`
-	Rows     uint64            `json:"rows"` // as far as the catalogue knows them
+	Rows     uint64            `json:"rows"` // number of rows, as far as the catalogue knows it
 	Bytes    uint64            `json:"bytes"`
 	RawBytes uint64            `json:"raw_bytes,omitempty"`
 	Archives []catalogue.Plan  `json:"archives,omitempty"`

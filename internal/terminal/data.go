@@ -87,7 +87,7 @@ func load(ctx context.Context, ask Asker, w window) (*pathsAnswer, *recentAnswer
 		return nil, nil, err
 	}
 	var upstreams upstreamsAnswer
-	if askFor(ctx, ask, "/api/v1/upstreams", &upstreams) == nil { // if an archive is being served, there are no servers
+	if askFor(ctx, ask, "/api/v1/upstreams", &upstreams) == nil { // there are no servers while an archive is being served
 		paths.unused = upstreams.unused()
 	}
 	skip := recent.trim()

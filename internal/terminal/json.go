@@ -48,7 +48,7 @@ func (w *jsonWriter) Write(p []byte) (int, error) {
 		switch {
 		case r == '\n' || r != utf8.RuneError && showable(r):
 			w.out = append(w.out, text[:size]...)
-		case r == '\r' || r == '\t': // between values; inside a value they are already escaped
+		case r == '\r' || r == '\t': // allowed between values; inside a value they are already escaped
 			w.out = append(w.out, ' ')
 		default:
 			for _, unit := range utf16.Encode([]rune{r}) {

@@ -30,7 +30,7 @@ type Event struct {
 // TailOptions configure Tail.
 type TailOptions struct {
 	Out    io.Writer
-	Notice io.Writer // for messages about missed events
+	Notice io.Writer // receives messages about missed events
 	JSON   bool      // one object per line, as in the API, instead of columns
 	Color  bool
 }

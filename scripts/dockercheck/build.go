@@ -94,7 +94,7 @@ func (b *builder) base(root, image string) error {
 	case isGo:
 		return b.toolchain(root, version)
 	case image == "gcr.io/distroless/static-debian12:nonroot":
-		return nil // that image has certificates and a passwd file, but a program that runs without them also runs with them
+		return nil // the image has certificates and a passwd file, but a program that does not need them runs with them, too
 	}
 	return errors.New("this check has no replacement for that image")
 }

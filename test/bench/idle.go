@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-const restTime = 10 * time.Second // between a load and a measurement without traffic
+const restTime = 10 * time.Second // time between a load and a measurement without traffic
 
 // idleResult is what contestants need without traffic.
 type idleResult struct {

@@ -105,7 +105,7 @@ func run(ctx context.Context, o options) (err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	f := &setup{options: o, dir: dir}
 	defer func() { err = errors.Join(err, f.stop()) }()
-	if o.idleConns > 0 { // for both ends of the connections, which are in this process and in wayside
+	if o.idleConns > 0 { // the limit must allow both ends of the connections, in this process and in wayside
 		if err := raiseDescriptorLimit(uint64(o.idleConns) + 4096); err != nil {
 			return err
 		}

@@ -40,7 +40,7 @@ type Line struct {
 	Error   string    `json:"error_type"`
 	Epoch   string    `json:"epoch"`
 	Seq     uint64    `json:"seq"`
-	Dropped uint64    `json:"dropped"` // in a drop record: responses dropped for this reason since the epoch began
+	Dropped uint64    `json:"dropped"` // number of responses dropped for this reason since the epoch began; only in drop records
 }
 
 // ReadBooks downloads all objects of the target and reads all their lines.

@@ -62,7 +62,7 @@ func TestHardened(t *testing.T) {
 		}
 		for _, task := range tasks {
 			status, err := os.ReadFile(task)
-			if err == nil && !raceEnabled && !strings.Contains(string(status), "NoNewPrivs:\t1") { // with cgo, not all threads have it
+			if err == nil && !raceEnabled && !strings.Contains(string(status), "NoNewPrivs:\t1") { // with cgo, not all threads have this flag
 				t.Errorf("%s: %s can gain privileges", name, task)
 			}
 		}

@@ -93,7 +93,7 @@ type Wayside struct {
 	Listen  string   // fixed, so that clients find it again after a restart
 	Args    []string // additional arguments of wayside run
 	Env     []string // additional environment variables
-	UID     uint32   // if this process is root, wayside runs as this user and group; 0 for the user of this process
+	UID     uint32   // user and group of wayside if this process is root; 0 means the user of this process
 	Log     io.Writer
 
 	mu   sync.Mutex // guards the fields below

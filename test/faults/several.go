@@ -160,7 +160,7 @@ func (m *mixture) fault(ctx context.Context) (took time.Duration, err error) {
 		note("free disk")
 		return 0, m.free()
 	case 7, 8, 9:
-		kind := fileKinds[m.random.IntN(len(fileKinds)-4)] // not the archive, which is not read again
+		kind := fileKinds[m.random.IntN(len(fileKinds)-4)] // excludes the archive, which is not read again
 		if kind == ledgerKind {
 			return 0, nil // on a full disk, the ledger is the only place for the counts of drops
 		}

@@ -25,7 +25,7 @@ var Names = []string{"github", "shop", "payments", "kubernetes"}
 // Operation is a method and a path template.
 type Operation struct {
 	Method   string
-	Template string // with "{}" for parameters; the label of a request is compared with it
+	Template string // template with "{}" for parameters, with which the label of a request is compared
 	segments []segment
 }
 
@@ -94,7 +94,7 @@ type Request struct {
 type Generator struct {
 	o      Options
 	r      *rand.Rand
-	ops    []Operation // in the order of their popularity
+	ops    []Operation // operations, most popular first
 	zipf   *rand.Zipf
 	values *values
 }

@@ -41,7 +41,7 @@ func number(of map[string]int, list *[]string, name string) int {
 
 // Result measures the quality of labels. Shares are of real requests, from 0 to 1.
 type Result struct {
-	Requests, Templates int     // real requests; templates with at least one request
+	Requests, Templates int     // number of real requests, and of templates with at least one
 	Exact               float64 // requests under exactly their template
 	ExactTemplates      float64 // mean of Exact over the templates
 	Over                float64 // requests under a label that belongs mostly to another template

@@ -17,7 +17,7 @@ type rig struct {
 	o        options
 	binary   string
 	upstream string
-	began    time.Time // when wayside was started
+	began    time.Time // time at which wayside was started
 	w        *e2e.Wayside
 	memory   *watch
 	stop     func() // ends everything

@@ -27,7 +27,7 @@ type CopyOptions struct {
 // Copied describes the result of [Copy].
 type Copied struct {
 	Objects int               `json:"objects"` // event objects
-	Bytes   uint64            `json:"bytes"`   // of all objects
+	Bytes   uint64            `json:"bytes"`   // total size of all objects
 	Rows    uint64            `json:"rows"`
 	Lines   uint64            `json:"lines"`
 	Events  []uploader.Object `json:"-"` // the event objects, in the order of hours

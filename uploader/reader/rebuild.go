@@ -139,7 +139,7 @@ type rebuilder struct {
 	counted covered         // events of these objects that have been counted
 	strict  bool            // do not count an object that may repeat events if it is unknown which ones
 
-	rows    map[stats.Key]*stats.Row // of the current hour
+	rows    map[stats.Key]*stats.Row // rows of the current hour
 	bytes   int                      // estimated memory of the rows
 	flushed bool                     // some rows of the hour were already passed to Hour
 }

@@ -37,7 +37,7 @@ type Report struct {
 	Former   int       `json:"former"`  // objects of the catalogue in former archives; not among Objects
 	Bytes    uint64    `json:"bytes"`   // compressed size
 	Rows     uint64    `json:"rows"`
-	Lines    uint64    `json:"lines"` // of the objects that were read
+	Lines    uint64    `json:"lines"` // number of lines in the objects that were read
 	Epochs   int       `json:"epochs"`
 	Open     int       `json:"open"`            // plans that have not been verified yet, which is not a fault
 	Quick    bool      `json:"quick,omitempty"` // no object was read, so Lines is 0

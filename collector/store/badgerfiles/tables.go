@@ -113,7 +113,7 @@ func withTable(name string, fn func(*table.Table) error) error {
 // openTable opens a table, which the caller must close. If Badger fails or panics while opening a table, it leaves the
 // file mapped.
 func openTable(name string) (t *table.Table, err error) {
-	if _, ok := table.ParseFileID(filepath.Base(name)); !ok { // for such a name, Badger would close the file itself
+	if _, ok := table.ParseFileID(filepath.Base(name)); !ok { // with such a name, Badger would close the file itself
 		return nil, fmt.Errorf("%s: not the name of a table", name)
 	}
 	file, err := z.OpenMmapFile(name, os.O_RDONLY, 0)

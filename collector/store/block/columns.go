@@ -39,7 +39,7 @@ const (
 )
 
 const (
-	idBytes       = 16 // of a trace ID or a UUID in its short form
+	idBytes       = 16 // length of the short form of a trace ID or a UUID
 	uuidTextBytes = 36
 )
 

@@ -20,7 +20,7 @@ func edgeItem() memItem {
 	return it
 }
 
-// What an edge proxy records is written unless it has its zero value, and can be read back.
+// Each field that only an edge proxy sets is written unless it is zero, and can be read back.
 func TestEdgeFields(t *testing.T) {
 	hour := testHour.Unix() / 3600
 	it := edgeItem()

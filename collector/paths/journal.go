@@ -5,16 +5,16 @@ import "maps"
 // journal holds the changes of a batch: those that Changes returns, and the previous state for Rollback.
 type journal struct {
 	// For Changes:
-	rows       map[*row]bool     // admitted or counted
+	rows       map[*row]bool     // the rows that were admitted or counted
 	rowsGone   []uint32          // order numbers of rows that were removed
 	levels     map[uint32]*level // by order number; added or changed
 	levelsGone map[uint32]bool   // order numbers of levels that were removed
-	hosts      []string          // added
+	hosts      []string          // the hosts that were added
 
 	// For Rollback:
 	before *saved       // the state before the first evaluation of the batch; nil if there was none
 	counts map[*row]int // counts of the changed rows when the batch began
-	fresh  []*row       // admitted
+	fresh  []*row       // the rows that were admitted
 	tally  tally
 	next   [3]uint32
 }

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	// rowsChunk limits the rows in one transaction, and thereby how long applying waits for it.
+	// rowsChunk limits the rows in one transaction, and so how long applying waits for it.
 	rowsChunk = 512
 	// idleGenerations is the number of checkpoints after which an unchanged row is dropped from memory.
 	idleGenerations = 2

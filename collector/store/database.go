@@ -104,7 +104,7 @@ func (d *database) Failed() error {
 }
 
 // update runs fn in a transaction and commits it, synced. If fn fails, update returns its error and nothing is written.
-// The caller has called enter and not yet leave.
+// The caller must have called enter, and must not have called leave yet.
 func (d *database) update(fn func(*badger.Txn) error) error {
 	if err := d.Failed(); err != nil {
 		return err
@@ -123,7 +123,7 @@ func (d *database) update(fn func(*badger.Txn) error) error {
 	return nil
 }
 
-// view runs fn in a read-only transaction. The caller has called enter and not yet leave.
+// view runs fn in a read-only transaction. The caller must have called enter, and must not have called leave yet.
 func (d *database) view(fn func(*badger.Txn) error) error {
 	txn := d.db.NewTransaction(false)
 	defer txn.Discard()

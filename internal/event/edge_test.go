@@ -18,7 +18,8 @@ func goldenWithEdge() []Event {
 	return []Event{a, b}
 }
 
-// What an edge proxy records has its own version. A record of that version in which nothing is set is rejected.
+// Fields that only an edge proxy sets have a record version of their own. A record of that version in which none of these
+// fields is set is rejected.
 func TestEdgeGolden(t *testing.T) {
 	for i, want := range goldenWithEdge() {
 		raw := golden(t, []string{"record-edge.v4.hex", "record-grpc.v4.hex"}[i], encode(&want))

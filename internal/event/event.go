@@ -56,9 +56,9 @@ type Event struct {
 	Kind       Kind
 	Status     uint16 // as sent to the client; 499 if the client disconnected before the last byte
 
-	// DurationMicros and TTFBMicros are the times from when the upstream had the request until the last and the first
-	// byte of the response, respectively. Both are 0 if the upstream never had it. The duration of a stream is its
-	// lifetime.
+	// DurationMicros is the time from when the upstream had the request until the last byte of the response;
+	// TTFBMicros is the time until the first byte. Both are 0 if the request never reached an upstream. The duration
+	// of a stream is its lifetime.
 	DurationMicros uint64
 	TTFBMicros     uint64
 

@@ -31,7 +31,7 @@ type accountReader struct {
 	reading chan struct{} // taken by the one reader
 }
 
-// viewTries is how often view reads without stopping the drain loop.
+// viewTries is how many times view reads without stopping the drain loop.
 const viewTries = 3
 
 // view retries its reads until no event was applied while it was reading. If events keep arriving too fast for that, it

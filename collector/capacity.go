@@ -76,7 +76,7 @@ func PruneCapacity(s *store.Store, now time.Time) (int, error) {
 	return s.PruneCapacity(now.Add(-capacityKept))
 }
 
-// grow fits a line to each folder's samples of the last days: those in the store, and further ones.
+// grow fits a line to each folder's samples of the last GrowthDays days: those in the store, and the given ones.
 func (c *Capacity) grow(ctx context.Context, s Store, further ...store.CapacitySample) error {
 	fits := map[string]*fit{"total": {}}
 	var first time.Time

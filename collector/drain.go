@@ -149,7 +149,7 @@ func (c *Collector) applyItems(ctx context.Context, d *Drained) error {
 	return nil
 }
 
-// attemptsMax is how often applying a run is attempted before the run is divided.
+// attemptsMax is the number of attempts to apply a run before it is divided.
 const attemptsMax = 3
 
 // applyWithRetry applies a run, or isolates and quarantines the items that cannot be applied (isolate.go). It returns

@@ -81,7 +81,7 @@ func wait(ctx context.Context, d time.Duration) {
 	}
 }
 
-// drainRetries is how often Drain retries if Peek returns nothing although, according to the ledgers, responses are
+// drainRetries is how many times Drain retries if Peek returns nothing although, according to the ledgers, responses are
 // left.
 const drainRetries = 50
 

@@ -22,7 +22,7 @@ type Storage struct {
 	RoomBytes  int64             `json:"room_bytes"` // reserved below bytes_max for files that grow while applying is paused
 	Counts     map[string]uint64 `json:"counts"`     // number of events: spooled, applied, archived, deleted, …
 	State      string            `json:"state"`      // "running", or why applying is paused
-	// The growth over the last days, as in the capacity report. It is 0 until the measurements span an hour. DaysLeft
+	// The growth over the last GrowthDays days, as in the capacity report. It is 0 until the measurements span an hour. DaysLeft
 	// is absent while nothing grows.
 	GrowthBytesPerDay float64  `json:"growth_bytes_per_day"`
 	DaysLeft          *float64 `json:"days_left,omitempty"`

@@ -42,8 +42,8 @@ func CheckCatalogue(ctx context.Context, plans []*catalogue.Plan, ts *Targets) (
 	return c, nil
 }
 
-// checkObject compares one object with the catalogue and records the result. Zero fields of want are unknown. Only what the archive itself
-// says is a problem: a broken connection, or a caller that has left, proves nothing about the object.
+// checkObject compares one object with the catalogue and records the result. Zero fields of want are unknown. Only a
+// response of the archive can be a problem: a broken connection, or a caller that has gone, proves nothing about the object.
 func checkObject(ctx context.Context, c *verify.Check, t Target, p *catalogue.Plan, key string, want built) {
 	err := compareObject(ctx, t, p, key, want)
 	switch {

@@ -78,7 +78,7 @@ func (s schedule) next(now time.Time) time.Time {
 	_, end := now.In(s.zone).ZoneBounds()
 	offset := s.offset(now)
 	if before := s.repeated(now); s.fixed && wall.Before(before) {
-		wall = before.Add(-time.Nanosecond) // times before that were already due
+		wall = before.Add(-time.Nanosecond) // the first pass has covered the times before
 	}
 	for range 8 { // number of periods; most zones have two a year
 		tick, err := gronx.NextTickAfter(s.cron, wall, false)

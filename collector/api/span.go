@@ -14,8 +14,8 @@ type minuteSource interface {
 	AddMinutes(ctx context.Context, from, to int64, rowsOf func(stats.Key) func(minute int64) *stats.Row) error
 }
 
-// span is the range of a query, in minutes, split into the parts from which it is summed up: single minutes, then whole
-// hours, then single minutes. If the range reaches the present, the current hour is read as a whole hour.
+// span is the range of a query, in minutes, split into parts that are added up: single minutes, then whole hours, then
+// single minutes. If the range reaches the present, the current hour is read as a whole hour.
 type span struct {
 	snapshot.Range
 	head, tail snapshot.Range

@@ -51,8 +51,7 @@ type Feed struct {
 	other  *row              // the row for all rows beyond rowsMax
 	total  ring
 	rings  int // number of rows that have a ring
-	// Before fullUntil, in seconds, no route can have been idle for idleMax, because each was seen within the hour
-	// before it.
+	// fullUntil is in seconds since 1970. Until then, no route can have been idle for idleMax, so none can be removed.
 	fullUntil int64
 
 	watchers watchers

@@ -96,7 +96,7 @@ func (t *tree) decide(prefix string, children []*child, merged []sample) *level 
 	return nil
 }
 
-// localesMin is the number of locale codes from which they are considered values.
+// localesMin is how many locale codes there must be at one level for them to be considered values.
 const localesMin = 6
 
 // locales returns the children that are codes of languages or countries, if there are many of them with the same names

@@ -67,7 +67,7 @@ type Builder struct {
 	row, other, totals stats.Row
 }
 
-// entry is one row of the window, in the parts from which it is summed up.
+// entry is one row of the window, as the parts that add up to it.
 type entry struct {
 	key       stats.Key // without the hour
 	base, hot stats.Row

@@ -117,8 +117,8 @@ func (s *Statistics) writeRows(rows []*liveRow) error {
 	})
 }
 
-// writeChunk writes rows and their minutes in one transaction. Under mu, so that all of them are of the same moment, it
-// encodes the rows with the number of the last batch that is folded into them, and takes their minutes.
+// writeChunk writes rows and their minutes in one transaction. While it holds mu, it encodes the rows with the number
+// of the last batch that is folded into them, and takes their minutes, so that both are as of the same moment.
 func (s *Statistics) writeChunk(rows []*liveRow, buffer *chunkBuffer) error {
 	s.rowsMu.Lock()
 	defer s.rowsMu.Unlock()

@@ -103,7 +103,7 @@ func (d *database) Failed() error {
 	return nil
 }
 
-// update runs fn in a transaction and commits it, synced. If fn fails, update returns its error and nothing is written.
+// update runs fn in a transaction and commits it durably. If fn fails, update returns its error and nothing is written.
 // The caller must have called enter, and must not have called leave yet.
 func (d *database) update(fn func(*badger.Txn) error) error {
 	if err := d.Failed(); err != nil {

@@ -69,7 +69,7 @@
 //	'n' batch(8)                                      batch record: the batch's blocks; deleted below the checkpoint
 //	'b' hour(8) batch(8) index(2)                     block of up to 2,048 events of one hour, see package block
 //	'u' hour(8) batch(8) index(2)                     header of a pending block, which is in no plan yet
-//	'y' bucket(8) name                                minutes of a row by five: CRC32C (4), version (1), see minutes.go
+//	'y' bucket(8) name                                five minutes of a row: CRC32C (4), version (1), see minutes.go
 //	'Y'                                               first minute that is kept; 'Y' hour(8): minutes of the hour are incomplete
 //	'r' hour(8) n host n method label                 row: CRC32C (4), last batch included (8), statistics; n is a varint
 //	'r' hour(8) n host n+16384 method n route label   row with a route

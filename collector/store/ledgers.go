@@ -49,7 +49,7 @@ func (l *Ledger) add(o *Ledger) {
 	l.Dropped = dropped
 }
 
-// SetLedger stores the final ledger of an epoch, synced, in the store and in the backup beside it. Once it has returned
+// SetLedger durably stores the final ledger of an epoch, in the store and in the backup beside it. Once it has returned
 // without an error, the figures survive both the removal of the spool and the loss of the store. Storing a ledger again
 // only changes its figures. If there are more than LedgersMax, the oldest is added to the sum under the zero epoch, and
 // its watermark is removed.

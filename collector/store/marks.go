@@ -38,7 +38,7 @@ func (m *MarkLog) load(txn *badger.Txn) error {
 	})
 }
 
-// add stores a mark, synced. The caller must have called enter, and must not have called leave yet.
+// add durably stores a mark. The caller must have called enter, and must not have called leave yet.
 func (m *MarkLog) add(mark catalogue.Mark) (catalogue.Mark, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -18,7 +18,7 @@ import (
 // writes the rows of its minutes. So the number of the last batch that the row includes also applies to its minutes, and a replay folds a
 // batch into both or into neither. In memory there is only the part of the minutes that has not been stored yet.
 //
-// The minutes of a name are grouped in buckets of ten: one value has the rows of up to ten minutes, so that the name is stored only once
+// The minutes of a name are grouped in buckets of five: one value has the rows of up to five minutes, so that the name is stored only once
 // for them. A value is: CRC32C of the rest (4), version 1 (1), n × (minute in the bucket (1), varint length, statistics), ascending. A
 // minute without responses has no row. A minute never has more rows than its hour, because both use the same names.
 //

@@ -36,8 +36,8 @@ func (s *Statistics) AddMinutes(ctx context.Context, from, to int64, rowsOf func
 	return nil
 }
 
-// minutesAt begins a transaction and, so that both are of the same moment, copies the minutes of the range that have
-// not been stored.
+// minutesAt begins a transaction, and copies those minutes of the range that have not been stored. Both show the store
+// at the same moment.
 func (s *Statistics) minutesAt(q *minuteQuery, from, to int64) *badger.Txn {
 	s.rowsMu.Lock()
 	defer s.rowsMu.Unlock()

@@ -15,7 +15,7 @@ const crashesMax = 2
 // crashTextMax limits the length of the crash text in the report.
 const crashTextMax = 8 << 10
 
-// opening is the marker file <Dir>.opening. Its first line says how often opening has crashed already. The Go runtime appends the text of
+// opening is the marker file <Dir>.opening. Its first line says how many times opening has crashed already. The Go runtime appends the text of
 // a fatal panic or fault, because Badger panics in its own goroutines, where nothing can recover.
 //
 // SIGKILL or a power loss leaves a marker without crash text, which says nothing about the store.

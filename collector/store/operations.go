@@ -32,7 +32,7 @@ func capacityKey(at time.Time) []byte {
 // of a span has its sign bit flipped.
 func isSample(key []byte) bool { return len(key) == 9 && key[1] < 0x80 }
 
-// AddCapacity stores a sample, synced. It replaces an earlier sample from the same second.
+// AddCapacity durably stores a sample. It replaces an earlier sample from the same second.
 func (o *Operations) AddCapacity(c CapacitySample) error {
 	text, err := json.Marshal(c)
 	if err != nil {
@@ -99,7 +99,7 @@ func (o *Operations) Job(name string) (state catalogue.JobState, err error) {
 	return state, err
 }
 
-// SetJob stores the state of a scheduled job, synced.
+// SetJob durably stores the state of a scheduled job.
 func (o *Operations) SetJob(name string, state catalogue.JobState) error {
 	text, err := json.Marshal(state)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/crash"
 )
 
-// MarkVerified records, synced, that a plan's object was read back and found correct, together with the figures of the
+// MarkVerified durably records that a plan's object was read back and found correct, together with the figures of the
 // object in p. The same transaction counts its rows as archived. Marking a plan again changes nothing. The error wraps
 // [ErrNoPlan] if there is no such plan.
 func (c *Catalogue) MarkVerified(ctx context.Context, p *catalogue.Plan) error {
@@ -180,7 +180,7 @@ func deleteBlocks(txn *badger.Txn, ids []catalogue.BlockID) error {
 	return nil
 }
 
-// MarkExpired records, synced, that a plan's object was removed from the archive. Marking it again changes nothing. The
+// MarkExpired durably records that a plan's object was removed from the archive. Marking it again changes nothing. The
 // error wraps [ErrNotVerified] if the plan's events are still in the store.
 func (c *Catalogue) MarkExpired(ctx context.Context, p *catalogue.Plan) error {
 	end, err := c.beginWrite(ctx)

@@ -9,7 +9,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// Account returns the totals and the number of responses summed over all rows, both of the same moment: Totals.Applied
+// Account returns the totals and the number of responses summed over all rows, both as of the same moment: Totals.Applied
 // equals the sum unless a row is damaged. The sum is always computed from the rows, never from a counter. Between
 // calls, only the sums of hours whose stored rows have not changed are kept.
 func (s *Store) Account(ctx context.Context) (Totals, uint64, error) {

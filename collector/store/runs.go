@@ -132,7 +132,7 @@ func (r *Runs) EndRun(at time.Time) error {
 	return err
 }
 
-// AddMark stores a mark, synced, and returns it with its final time. The mark also counts as a sign of life of the
+// AddMark durably stores a mark and returns it with its final time. The mark also counts as a sign of life of the
 // running traffic process. The text must have passed [catalogue.CheckMarkText].
 func (s *Store) AddMark(mark catalogue.Mark) (catalogue.Mark, error) {
 	if err := s.enter(); err != nil {

@@ -45,12 +45,12 @@ func (a *Accounts) Unreconciled(epoch uuid.UUID) (unreconciled, imported bool) {
 	return known || a.allUnreconciled, state == epochImported
 }
 
-// MarkUnreconciled makes an epoch unreconciled, synced, because the store has lost some of its events.
+// MarkUnreconciled durably makes an epoch unreconciled, because the store has lost some of its events.
 func (a *Accounts) MarkUnreconciled(epoch uuid.UUID) error {
 	return a.setEpoch(epoch, epochUnreconciled)
 }
 
-// MarkImported records, synced, that the catalogue has the archive's objects of an epoch.
+// MarkImported durably records that the catalogue has the archive's objects of an epoch.
 func (a *Accounts) MarkImported(epoch uuid.UUID) error { return a.setEpoch(epoch, epochImported) }
 
 // LimitUnreconciled is given the epochs that exist. If all epochs are unreconciled, only these stay so, synced, because
@@ -94,8 +94,8 @@ func (a *Accounts) setEpoch(epoch uuid.UUID, state byte) error {
 	return nil
 }
 
-// markAllUnreconciled makes every epoch unreconciled: those that the store knows permanently, all others until the
-// spools have reported their epochs. Only Open calls it.
+// markAllUnreconciled makes every epoch unreconciled. Epochs that the store knows stay so until they are imported; all
+// others only until the spools have reported their epochs. Only Open calls it.
 func (a *Accounts) markAllUnreconciled() error {
 	known := make(map[uuid.UUID]byte, len(a.watermarks))
 	err := a.update(func(txn *badger.Txn) error {

@@ -179,7 +179,7 @@ func (e *Event) SetEdge(v Edge) {
 	e.Attempts, e.TLSVersion, e.GRPCStatus = v[0], tlsVersion(v[1]), GRPCStatus(v[2])
 }
 
-// Attempts returns how often the request was sent to an upstream, or 0 if that was once or never.
+// Attempts returns how many times the request was sent to an upstream, or 0 if that was once or never.
 func (v Edge) Attempts() uint8 { return v[0] }
 
 // Valid reports whether [Event.Edge] can have returned v.

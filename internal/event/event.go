@@ -82,8 +82,8 @@ type Event struct {
 	ErrorType []byte // a short kind of error, such as "connect_refused"; empty without an error
 	Route     []byte // name of the route that the request took; empty without named routes
 
-	// Attempts is how often the request was sent to an upstream, if more than once. Encode writes 1 as 0, because 1 is
-	// the usual case.
+	// Attempts is how many times the request was sent to an upstream, if more than once. Encode writes 1 as 0, because
+	// 1 is the usual case.
 	Attempts uint8
 	// TLSVersion is the version of the client's connection, as crypto/tls numbers it; 0 for cleartext.
 	TLSVersion uint16

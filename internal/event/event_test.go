@@ -60,7 +60,8 @@ func goldenWithTimes() []Event {
 	return []Event{a, b}
 }
 
-// Times have their own version. A record of that version in which both are zero is rejected.
+// Records with a request time or a wait have a version of their own. A record of that version in which both are zero is
+// rejected.
 func TestTimesGolden(t *testing.T) {
 	for i, want := range goldenWithTimes() {
 		raw := golden(t, []string{"record-times-id.v3.hex", "record-times.v3.hex"}[i], encode(&want))

@@ -196,7 +196,7 @@ func (r *run) take(ctx context.Context) (nonce uint64, due time.Time, ok bool) {
 	return r.FirstNonce + n, due, true
 }
 
-// sleep waits for d. It returns false if ctx ends before.
+// sleep waits for d. It returns false if ctx ends first.
 func sleep(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
 		return ctx.Err() == nil

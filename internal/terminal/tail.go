@@ -35,7 +35,7 @@ type TailOptions struct {
 	Color  bool
 }
 
-// lineBytesMax limits the size of one event. Those of the API have at most a few kilobytes.
+// lineBytesMax limits the size of one event. The API's events have at most a few kilobytes.
 const lineBytesMax = 1 << 20
 
 // Tail shows the server-sent events of GET /api/v1/tail line by line, until the stream ends.

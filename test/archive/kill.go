@@ -45,7 +45,7 @@ type killState struct {
 // exactly once and nothing else, the catalogue knows every object, no event was deleted too early, and the statistics
 // from the bucket equal those of the store.
 func proveKill(ctx context.Context, flags *flag.FlagSet, args []string) (string, error) {
-	kills := flags.Int("kills", 1000, "how often the child is killed")
+	kills := flags.Int("kills", 1000, "how many times the child is killed")
 	dir := flags.String("dir", "", "directory to continue in, which is kept (default: a temporary one)")
 	seed := flags.Uint64("seed", 6, "decides the events and the times of the kills")
 	_ = flags.Parse(args)

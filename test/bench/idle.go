@@ -106,7 +106,7 @@ func (f *setup) measureRest(ctx context.Context) (all []idleFigures, err error) 
 	return all, nil
 }
 
-// wakes counts how often the threads of a process tree went to sleep, and therefore how often they woke up.
+// wakes counts how many times the threads of a process tree went to sleep, and so how many times they woke up.
 type wakes struct {
 	root uint64 // count of the root's own threads
 	all  uint64

@@ -14,12 +14,12 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// Scenario configures how much traffic is sent, and how often the processes are killed during it.
+// Scenario configures how much traffic is sent, and how many times the processes are killed during it.
 type Scenario struct {
 	Requests    uint64
 	Connections int // default 64
-	KillBooks   int // how often the books process is killed
-	KillRun     int // how often the traffic process is killed and started again
+	KillBooks   int // how many times the books process is killed
+	KillRun     int // how many times the traffic process is killed and started again
 	Seed        uint64
 	// SettleTimeout is the maximum wait for settled books after the traffic. The default is 2 minutes.
 	SettleTimeout time.Duration

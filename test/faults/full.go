@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// fullsPerTrial is how often the queue of one data directory becomes full.
+// fullsPerTrial is how many times the queue of one data directory becomes full.
 const fullsPerTrial = 5
 
 // runFull stops the books process under traffic until the queue has reached spool.bytes_max, and then continues it,

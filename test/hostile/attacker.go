@@ -132,7 +132,7 @@ func (a *attacker) dial(ctx context.Context, addr string, from *net.TCPAddr, sma
 		return nil, err
 	}
 	a.opened.Add(1)
-	return conn.(*net.TCPConn), nil //nolint:forcetypeassert // certain because of the network
+	return conn.(*net.TCPConn), nil //nolint:forcetypeassert // the network is always tcp
 }
 
 // hold keeps connections open, sends the beginning of a request on each, and reopens a connection if the other side

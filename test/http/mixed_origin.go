@@ -40,7 +40,7 @@ const (
 )
 
 // mixedOrigin responds as the query requests, and puts the nonce of the request into every part of the response. It
-// counts how often each request arrived completely.
+// counts how many times each request arrived completely.
 type mixedOrigin struct {
 	ln      net.Listener
 	arrived []atomic.Uint32 // by nonce

@@ -34,8 +34,8 @@ func main() {
 	var o options
 	flag.Uint64Var(&o.scenario.Requests, "requests", 1_000_000, "number of requests, each with its own nonce")
 	flag.IntVar(&o.scenario.Connections, "connections", 64, "number of client connections")
-	flag.IntVar(&o.scenario.KillBooks, "kill-books", 0, "how often the books process is killed with SIGKILL")
-	flag.IntVar(&o.scenario.KillRun, "kill-run", 0, "how often the traffic process is killed with SIGKILL and started again")
+	flag.IntVar(&o.scenario.KillBooks, "kill-books", 0, "how many times the books process is killed with SIGKILL")
+	flag.IntVar(&o.scenario.KillRun, "kill-run", 0, "how many times the traffic process is killed with SIGKILL and started again")
 	flag.Uint64Var(&o.scenario.Seed, "seed", uint64(time.Now().UnixNano()), "decides when the processes are killed")
 	flag.StringVar(&o.evidence, "evidence", "docs/evidence/e2e.md", "file to which the outcome is appended; empty: none")
 	flag.BoolVar(&o.keep, "keep", false, "keep the working directory")

@@ -142,8 +142,8 @@ func TableNames(dir string) (names []string) {
 }
 
 // LinkOrphans saves every table that the MANIFEST does not list by linking it into another folder, because Badger
-// deletes such tables when it opens the folder. It reports whether that other folder exists, be it from this call or
-// from an earlier one.
+// deletes such tables when it opens the folder. It reports whether that other folder exists, whether this call or
+// an earlier one has created it.
 func LinkOrphans(dir, to string) (bool, error) {
 	names, _ := filepath.Glob(filepath.Join(dir, "*.sst")) // the pattern is a constant
 	if len(names) == 0 {

@@ -18,7 +18,8 @@ import (
 
 const secret = "s3cr3tT0k3nZq7canary"
 
-// secretive applies batches over several days, so that there are sums. Some paths and labels contain the secret.
+// secretive applies batches over several days, so that the store has sums over days. Some paths and labels contain the
+// secret.
 func secretive(t *testing.T, s *Store, now time.Time) (paths, labels uint64) {
 	t.Helper()
 	epoch := uuid.New()

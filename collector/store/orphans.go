@@ -49,7 +49,7 @@ func (s *Store) checkOrphans() error {
 
 func (s *Store) checkOrphan(name string) error {
 	c, epoch, err := s.readOrphan(name)
-	if err != nil { // probably it was being written when the process ended; otherwise the rows do not add up
+	if err != nil { // probably still being written when the process ended; if it is damaged instead, the rows do not add up
 		s.o.Logger.Debug("store: cannot read an orphaned table; ignoring it", "file", name, "error", err)
 		return nil
 	}

@@ -135,7 +135,7 @@ func (a *Accounts) restoreSum(m missingLedgers) (missing uint64, err error) {
 	for _, epoch := range m.inSum {
 		counted += a.ledgers[epoch].Recorded
 	}
-	mark := watermark{applied: counted} // applied here, or counted as quarantined
+	mark := watermark{applied: counted} // these responses were applied here or counted as quarantined
 	missing = sum.reconcile(&mark)
 	next.totals.Quarantined += missing
 	next.ledgers = max(next.ledgers, sum.Order)

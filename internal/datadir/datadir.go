@@ -61,8 +61,8 @@ func Exists(dir string) error {
 	return nil
 }
 
-// Foreign returns the name of an entry that is not wayside's, if dir is not a data directory yet, or "" if there is
-// none.
+// Foreign returns the name of an entry of dir that is not wayside's. It returns "" if there is none, or if dir is already
+// a data directory.
 func Foreign(dir string) string {
 	if !errors.Is(Known(dir), ErrNoData) {
 		return ""

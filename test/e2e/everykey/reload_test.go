@@ -123,7 +123,8 @@ func (l *live) reload(settings ...string) (a answer, replaced bool) {
 }
 
 // TestReloadOfEachKey changes each key in the file of a real wayside and reloads it. The response must name the key in the list
-// that docs/CONFIGURATION.md states, and the books process must be replaced exactly if the response says so.
+// that docs/CONFIGURATION.md states, and the books process must be replaced if, and only if, the response
+// says so.
 func TestReloadOfEachKey(t *testing.T) {
 	upstream := origin(t)
 	work := make(chan configs.Key)

@@ -193,7 +193,7 @@ func (w *worker) disconnect() {
 }
 
 // extendDeadline sets the deadline of the exchange. Setting a deadline costs as much as parsing a response. So an
-// ordinary deadline is set a second too late, and also serves the exchanges that begin within that second.
+// ordinary deadline is set a second later than necessary, and then also applies to exchanges that begin within that second.
 func (w *worker) extendDeadline() {
 	want := w.lastUse.Add(w.run.Timeout)
 	switch {

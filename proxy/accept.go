@@ -179,8 +179,8 @@ func (a *acceptor) receive(conn net.Conn, d driver) {
 	c := newClientConn(p.current.Load(), conn, d, a.kind)
 	p.remember(c)
 	p.sweeper.add(&c.limits)
-	if f := p.admit(c); f != failNone {
-		p.enqueue(c, f)
+	if f := p.admission.admit(c); f != failNone {
+		p.admission.enqueue(c, f)
 		return
 	}
 	c.start()

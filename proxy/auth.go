@@ -70,30 +70,30 @@ func newUsers(text string) (*users, error) {
 }
 
 // authenticate checks the credentials of the request. It returns failNone if they are right.
-func (x *exchange) authenticate() failure {
+func (r *request) authenticate() failure {
 	var buf [credentialsBytesMax]byte
-	name, password, ok := basicCredentials(x.head.Value("authorization"), buf[:])
+	name, password, ok := basicCredentials(r.Value("authorization"), buf[:])
 	if !ok {
 		return failUnauthorized
 	}
-	u := x.route.users
+	u := r.route.users
 	hash, known := u.hashes[string(name)]
 	if !known {
 		hash = u.decoy
 	}
-	p := x.c.root.passwords
+	p := r.c.root.passwords
 	key := p.keyOf(name, password, hash)
 	if known && p.isVerified(key) {
 		return failNone
 	}
-	addr := limitKey(x.clientAddr())
+	addr := limitKey(r.clientAddr())
 	if !p.enter(addr) {
-		x.c.warn(failAuthBusy)
+		r.c.warn(failAuthBusy)
 		return failAuthBusy
 	}
 	defer p.leave(addr)
 	right := false
-	x.c.driver.block(func() { right = p.check(key, known, hash, password) })
+	r.c.driver.block(func() { right = p.check(key, known, hash, password) })
 	if !right || !known {
 		return failUnauthorized
 	}

@@ -21,13 +21,3 @@ func boundBuffers(network, _ string, raw syscall.RawConn) error {
 		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsentMax) // since Linux 3.12; if it fails, buffers are larger
 	})
 }
-
-// unsentBytes reports whether the kernel holds bytes that it cannot send because the client does not read.
-func (c *clientConn) unsentBytes() bool {
-	if c.raw == nil {
-		return false
-	}
-	unsent := 0
-	_ = c.raw.Control(func(fd uintptr) { unsent, _ = unix.IoctlGetInt(int(fd), unix.SIOCOUTQNSD) })
-	return unsent > 0
-}

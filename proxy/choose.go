@@ -5,18 +5,72 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 )
 
 // Choosing the server of a request. Nothing here takes a lock or allocates.
 
+// assignment is the server that a request is given to, and how it came to that: which servers had it before, and why the last one failed. A
+// request is with at most one server at a time, which counts it as in flight until leave, or until another one has it.
+type assignment struct {
+	group    *group
+	server   *server                 // of the group; nil: none has been chosen
+	tried    [RetriesMax + 1]*server // servers to which the request was given, the first tries of them
+	tries    int
+	attempts uint8   // how often the request was sent, or a connection for it could not be made
+	counted  *server // the server that counts the request as in flight; nil: none
+	cookie   []byte  // the field of the response that keeps the client at the server; nil: none
+	cause    error   // why the server failed, for the log; may be nil
+}
+
+// first gives the request to a server: that of the connection that belongs to the client, which it returns, or one of the group.
+func (a *assignment) first(r *request) (*upstreamConn, failure) {
+	m := a.group.members.Load()
+	u, s := r.c.pinned.take(a.group)
+	if u == nil {
+		s = a.choose(r, m)
+	}
+	if s == nil {
+		return nil, failNoHealthy
+	}
+	if m.several {
+		a.group.budget.Request()
+	}
+	a.take(r, s, m)
+	return u, failNone
+}
+
+// another gives the request to another server after a failure. If there is none, or the request may not be sent again, it returns a failure.
+func (a *assignment) another(r *request, f failure) failure {
+	m := a.group.members.Load()
+	if a.tries > m.o.Retries {
+		return f
+	}
+	s := a.choose(r, m)
+	if s == nil {
+		return f
+	}
+	if !a.group.budget.Retry() {
+		a.noteHealth(r, f)
+		a.cause = fmt.Errorf("%w (not sent to another server: retries are a fifth of the requests already)", a.cause)
+		return failRetryBudget
+	}
+	a.noteHealth(r, f)
+	a.server.retried.Add(1)
+	r.c.gen.metrics.retries.Add(1)
+	a.take(r, s, m)
+	a.cause = nil
+	return failNone
+}
+
 // choose chooses a server of the group: that of the client's cookie or, by Group.Balance, one that has not been tried for this request. nil:
 // there is none.
-func (x *exchange) choose(m *members) *server {
-	tried := x.tried[:x.tries]
+func (a *assignment) choose(r *request, m *members) *server {
+	tried := a.tried[:a.tries]
 	if m.byToken != nil && len(tried) == 0 {
-		if s := m.byToken[string(cookieValue(x.head.Value("cookie"), m.o.StickyCookie))]; s != nil {
+		if s := m.byToken[string(cookieValue(r.Value("cookie"), m.o.StickyCookie))]; s != nil {
 			return s
 		}
 	}
@@ -29,9 +83,9 @@ func (x *exchange) choose(m *members) *server {
 	case m.o.Balance == Least:
 		at = m.leastOfTwo()
 	case len(tried) > 0: // takes no turn
-		at = m.turn(x.group.turn.Load())
+		at = m.turn(a.group.turn.Load())
 	default:
-		at = m.turn(x.group.turn.Add(1) - 1)
+		at = m.turn(a.group.turn.Add(1) - 1)
 	}
 	for range m.usable {
 		if s := m.usable[at].server; !slices.Contains(tried, s) {
@@ -66,29 +120,57 @@ func (m *members) leastOfTwo() int {
 }
 
 // take makes s the server of the request.
-func (x *exchange) take(s *server, m *members) {
-	x.leave()
-	x.server, x.ev.Upstream = s, s.name
-	if x.tries < len(x.tried) {
-		x.tried[x.tries] = s
-		x.tries++
+func (a *assignment) take(r *request, s *server, m *members) {
+	a.leave()
+	a.server = s
+	if a.tries < len(a.tried) {
+		a.tried[a.tries] = s
+		a.tries++
 	}
 	if m.several {
 		s.inFlight.Add(1)
-		x.counted = s
+		a.counted = s
 	}
-	x.cookie = nil
-	if m.byToken != nil && string(cookieValue(x.head.Value("cookie"), m.o.StickyCookie)) != s.token {
-		x.cookie = s.cookie
+	a.cookie = nil
+	if m.byToken != nil && string(cookieValue(r.Value("cookie"), m.o.StickyCookie)) != s.token {
+		a.cookie = s.cookie
 	}
 }
 
 // leave ends the request's count at its server.
-func (x *exchange) leave() {
-	if x.counted != nil {
-		x.counted.inFlight.Add(-1)
-		x.counted = nil
+func (a *assignment) leave() {
+	if a.counted != nil {
+		a.counted.inFlight.Add(-1)
+		a.counted = nil
 	}
+}
+
+// noteHealth updates the server's health after a response, or after a failure.
+func (a *assignment) noteHealth(r *request, f failure) {
+	s := a.server
+	switch {
+	case isUpstreamFailure(f):
+		a.group.failed(s, s.health.failed(f, a.cause, r.id()))
+	case f == failNone:
+		if s.health.failing.Load() {
+			s.health.succeeded()
+		}
+		if s.consecutive.Load() != 0 {
+			s.consecutive.Store(0)
+		}
+	}
+}
+
+// appendCookie appends the field that keeps the client at the server of the response, if it does not have it yet.
+func (a *assignment) appendCookie(dst []byte, r *request) []byte {
+	if a.cookie == nil {
+		return dst
+	}
+	dst = append(dst, a.cookie...)
+	if r.secure() {
+		dst = append(dst, "; Secure"...)
+	}
+	return append(dst, "\r\n"...)
 }
 
 // stickyToken returns the value of the cookie that keeps a client at a server. Without the key, nobody can make one, or learn an address
@@ -110,23 +192,4 @@ func cookieValue(field []byte, name string) []byte {
 		}
 	}
 	return nil
-}
-
-// appendCookie appends the field that keeps the client at the server of the response, if it does not have it yet.
-func (x *exchange) appendCookie(dst []byte) []byte {
-	if x.cookie == nil {
-		return dst
-	}
-	dst = append(dst, x.cookie...)
-	if x.secure() {
-		dst = append(dst, "; Secure"...)
-	}
-	return append(dst, "\r\n"...)
-}
-
-// secure reports whether the client's connection is encrypted: the one to this proxy, or the one to the trusted proxy in front of it.
-func (x *exchange) secure() bool {
-	peer := &x.c.peer
-	return bytes.HasPrefix(peer.Forwarded, []byte("X-Forwarded-Proto: https\r\n")) ||
-		peer.Trusted && string(x.head.Value("x-forwarded-proto")) == "https"
 }

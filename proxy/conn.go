@@ -8,10 +8,10 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/wayside-proxy/wayside/proxy/http1"
+	"github.com/wayside-proxy/wayside/proxy/loop"
 )
 
 // phase says what a client connection is doing.
@@ -47,14 +47,9 @@ type clientConn struct {
 	reset          bool          // close with a reset: only this shows the client that the body is incomplete
 	timedOut       atomic.Bool   // a write, or the time between two requests, has reached its deadline
 
-	addr      netip.Addr  // the peer's; invalid if it has none
-	key       netip.Addr  // the key in admission.accounts, see limitKey
-	account   *account    // the usage of this address; nil: none
-	admitted  bool        // guarded by Proxy.mu
-	displaced bool        // guarded by Proxy.mu
-	held      int64       // bytes of buffers that are counted, see hold
-	reading   clientWait  // time spent waiting for the client to send
-	writing   clientWait  // and to receive
+	addr  netip.Addr // the peer's; invalid if it has none
+	share share
+	clientWaits
 	answered  atomic.Bool // it has received a response
 	accepted  time.Time   // when
 	gaveWay   atomic.Bool
@@ -63,16 +58,8 @@ type clientConn struct {
 
 	unprompted atomic.Bool // the client may wait for 100 Continue before it sends the body: its silence does not count
 
-	raw        syscall.RawConn
-	fd         int                          // number of the descriptor, -1 if none; only for poll(2), see watch.go
-	waiting    atomic.Pointer[upstreamConn] // shared with the watch: the upstream connection that the exchange waits for
-	suspected  bool                         // owned by the watch: looked closed at the last tick
-	clientGone atomic.Bool                  // the client was found to have left, see watch.go
-	stirred    bool                         // on a loop: bytes, the end or an error have come while the exchange waited for the upstream
-	stir       func()                       // sets stirred
-
-	pinned   atomic.Pointer[upstreamConn] // reserved for this client between its requests, see pinned.go; nil: none
-	pinnedTo *server                      // the server of pinned; written before pinned
+	watch  clientWatch
+	pinned pinned
 
 	headerDue bool       // a PROXY header must come first, see proxyheader.go
 	source    netip.Addr // of the PROXY header; invalid: there was none
@@ -97,7 +84,9 @@ type clientConn struct {
 func newClientConn(p *generation, conn net.Conn, d driver, kind listenerKind) *clientConn {
 	c := &clientConn{Conn: conn, driver: d, kind: kind, root: p.Proxy, accepted: time.Now()}
 	c.limits.conn = conn // the one below TLS
-	c.raw, c.fd = descriptor(conn)
+	c.watch.socket = socketOf(conn)
+	c.watch.loop, _ = conn.(*loop.Conn)
+	c.share.total = &p.held
 	if kind == listenerTLS {
 		c.Conn = newClientTLS(conn, p.o.TLS.Config())
 	}
@@ -126,6 +115,7 @@ func (c *clientConn) useGeneration(p *generation) {
 	if ok {
 		c.peer.Address, c.peer.Trusted = addr.AppendTo(nil), p.trusts(addr)
 	}
+	c.share.trusted, c.share.bytesMax = c.peer.Trusted, p.o.MaxHeldBytes
 	port := int(c.port)
 	if local, ok := conn.LocalAddr().(*net.TCPAddr); ok && port == 0 {
 		port = local.Port
@@ -253,7 +243,7 @@ func (c *clientConn) readPaced(b []byte) (int, error) {
 	counts := c.armPaced()
 	began := s.now.Load()
 	n, err := c.readTimed(b)
-	if err != nil && isTimeout(err) && c.limits.read.Load() == fired && c.unreadBytes() { // this process was slow, not the client
+	if err != nil && isTimeout(err) && c.limits.read.Load() == fired && c.watch.unread() { // this process was slow, not the client
 		c.limits.armRead(s.after(o.ReadTimeout))
 		n, err = c.readTimed(b)
 	}
@@ -310,8 +300,8 @@ func (c *clientConn) Close() error {
 		c.phase.Store(uint32(phaseClosed))
 		c.root.sweeper.remove(&c.limits)
 		c.root.forget(c)
-		c.dropPinned()
-		if tcp, ok := c.Conn.(interface{ SetLinger(seconds int) error }); ok && (c.reset || (c.timedOut.Load() || c.gaveWay.Load()) && c.unsentBytes()) {
+		c.pinned.drop()
+		if tcp, ok := c.Conn.(interface{ SetLinger(seconds int) error }); ok && (c.reset || (c.timedOut.Load() || c.gaveWay.Load()) && c.watch.unsent()) {
 			_ = tcp.SetLinger(0)
 		}
 		err = c.closeConn()

@@ -13,28 +13,28 @@ import (
 // upstreams never do.
 const continueWait = time.Second
 
-// bodyBegun reports whether anything of the body has been sent on, or all of an empty one.
-func (x *exchange) bodyBegun() bool { return x.upload.sent.Load() > 0 || x.upload.over.Load() }
+// begun reports whether anything of the body has been sent on, or all of an empty one.
+func (l *upload) begun() bool { return l.sent.Load() > 0 || l.over.Load() }
 
 // expectInVain is called if the upstream has not answered the expectation. It asks the client for the body, unless that is coming.
-func (x *exchange) expectInVain(u *upstreamConn) error {
-	if !x.bodyBegun() {
-		if _, err := io.WriteString(x.c, "HTTP/1.1 100 Continue\r\n\r\n"); err != nil {
+func (l *upload) expectInVain() error {
+	if !l.begun() {
+		if _, err := io.WriteString(l.req.c, "HTTP/1.1 100 Continue\r\n\r\n"); err != nil {
 			return fmt.Errorf("%w: %w", errClientBody, err)
 		}
-		x.continued = true
+		l.continued = true
 	}
-	x.endExpectation(u)
+	l.endExpectation()
 	return nil
 }
 
 // endExpectation is called when the client has been asked for the body, or sends it.
-func (x *exchange) endExpectation(u *upstreamConn) {
-	x.awaitingContinue = false
-	x.c.prompt()
-	u.limits.armRead(x.uploadDeadline())
-	if x.upload.over.Load() {
-		x.beginResponseTime(u) // the upload has tried this too early
+func (l *upload) endExpectation() {
+	l.awaitingContinue = false
+	l.req.c.prompt()
+	l.u.limits.armRead(l.limit.uploading())
+	if l.over.Load() {
+		l.beginResponseTime() // the upload has tried this too early
 	}
 }
 

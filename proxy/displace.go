@@ -18,16 +18,16 @@ type candidate struct {
 	rank       int // number of silent connections of its address that have waited no longer, this one included
 }
 
-// usesLittle reports whether an address has so few connections that it may displace those of others. Proxy.mu is held.
-func (*Proxy) usesLittle(of *account, limit int) bool { return of.conns < max(limit/smallShare, 1) }
+// small reports whether an address has so few connections that it may displace those of others. Proxy.mu is held.
+func (of *account) small(limit int) bool { return of.conns < max(limit/smallShare, 1) }
 
 // active reports whether more connections of an address are live than silent. Its new connections are served first. Proxy.mu is held.
 func (of *account) active() bool { return of.live > of.silent }
 
 // displace makes room for a connection of an address that has few. The address with most silent connections loses the one that the
 // proxy has waited for longest, even if that wait was short. It reports whether there is room now. Proxy.mu is held.
-func (p *Proxy) displace(by *account, limit int) bool {
-	a := &p.admission
+func (a *admission) displace(by *account, limit int) bool {
+	p := a.p
 	// Two more silent ones than the address of the new connection: then that address has fewer afterwards too, and the two addresses
 	// do not displace each other in turn.
 	least, displacingMax, reserve := by.silent+2, giveWayAtOnce, giveWayAtOnce
@@ -37,7 +37,7 @@ func (p *Proxy) displace(by *account, limit int) bool {
 	case by.conns == 0:
 		reserve = 0
 	}
-	if !p.usesLittle(by, limit) || a.displacing >= displacingMax {
+	if !by.small(limit) || a.displacing >= displacingMax {
 		return false
 	}
 	now := p.sweeper.now.Load()
@@ -49,26 +49,26 @@ func (p *Proxy) displace(by *account, limit int) bool {
 			}
 			d := a.displaceable[i]
 			a.displaceable = slices.Delete(a.displaceable, i, i+1)
-			if !d.c.admitted || !d.c.waitedFor() || phase(d.c.phase.Load()) != d.phase || d.c.waitTime(now) < d.listedWait { // it has moved since
+			if !d.c.share.admitted || !d.c.waitedFor() || phase(d.c.phase.Load()) != d.phase || d.c.waitTime(now) < d.listedWait { // it has moved since
 				continue
 			}
 			by.silent++
 			a.remove(d.c)
-			d.c.displaced = true
+			d.c.share.displaced = true
 			a.displacing++
-			p.markForClose(d.c)
+			a.markForClose(d.c)
 			return true
 		}
 		if fresh || time.Since(a.listedAt) < min(max(giveWayPause, lookShare*a.listingTook), lookPauseMax) {
 			return false
 		}
-		p.listDisplaceable(now)
+		a.listDisplaceable(now)
 	}
 }
 
 // listDisplaceable finds the candidates for displace. Proxy.mu is held.
-func (p *Proxy) listDisplaceable(now int64) {
-	a := &p.admission
+func (a *admission) listDisplaceable(now int64) {
+	p := a.p
 	began := time.Now()
 	for _, used := range a.accounts {
 		used.silent, used.live = 0, 0
@@ -76,10 +76,10 @@ func (p *Proxy) listDisplaceable(now int64) {
 	all := a.displaceable[:0]
 	least := 2 * p.sweeper.tick.Load() // the clock advances in ticks, and a tick may be late
 	for c := range p.conns {
-		if !c.admitted || phase(c.phase.Load()) == phaseTunnel {
+		if !c.share.admitted || phase(c.phase.Load()) == phaseTunnel {
 			continue
 		}
-		used, waited := c.shareAccount(), c.waitTime(now)
+		used, waited := c.share.limits(), c.waitTime(now)
 		if ph := phase(c.phase.Load()); ph <= phaseHeader && !c.answered.Load() {
 			if age := began.Sub(c.accepted); age > firstByteWithin {
 				waited = max(waited, min(least+int64(age), giveWayAfter-1))
@@ -96,7 +96,7 @@ func (p *Proxy) listDisplaceable(now int64) {
 	}
 	slices.SortFunc(all, func(a, b candidate) int { return cmp.Compare(a.waited, b.waited) })
 	for i := range all {
-		if used := all[i].c.shareAccount(); used != nil {
+		if used := all[i].c.share.limits(); used != nil {
 			used.silent++
 			all[i].rank = used.silent
 		}
@@ -108,29 +108,21 @@ func (p *Proxy) listDisplaceable(now int64) {
 	a.listingTook = a.listedAt.Sub(began)
 }
 
-// waitedFor reports whether the proxy waits for the client now. Such a connection ends at once when its deadlines are fired.
-func (c *clientConn) waitedFor() bool {
-	return c.reading.began.Load() > 0 || c.writing.began.Load() > 0
-}
-
 // markForClose marks a connection that gives way. unlockAndClose ends it. Proxy.mu is held.
-func (p *Proxy) markForClose(c *clientConn) {
+func (a *admission) markForClose(c *clientConn) {
+	p := a.p
 	c.gaveWay.Store(true)
-	p.admission.toClose = append(p.admission.toClose, c)
+	a.toClose = append(a.toClose, c)
 	p.metrics.own.failed[failGaveWay].Add(1)
 }
 
 // unlockAndClose unlocks Proxy.mu and then ends the marked connections. This wakes their goroutines, which need the lock.
-func (p *Proxy) unlockAndClose() {
-	ending := p.admission.toClose
-	p.admission.toClose = nil
+func (a *admission) unlockAndClose() {
+	p := a.p
+	ending := a.toClose
+	a.toClose = nil
 	p.mu.Unlock()
 	for _, c := range ending {
 		c.limits.end()
 	}
-}
-
-// waitTime is how long the proxy has waited for the client, in the direction in which it has waited longer.
-func (c *clientConn) waitTime(now int64) int64 {
-	return max(c.reading.waitTime(now), c.writing.waitTime(now))
 }

@@ -113,7 +113,7 @@ func (p *Proxy) closeIdle(now time.Time, grace time.Duration) int {
 		if c.idleSince.IsZero() {
 			c.idleSince = now
 		}
-		if now.Sub(c.idleSince) < grace || c.unreadBytes() {
+		if now.Sub(c.idleSince) < grace || c.watch.unread() {
 			continue
 		}
 		for _, ph := range []phase{phaseNew, phaseIdle, phaseLinger} {
@@ -131,18 +131,4 @@ func (p *Proxy) closeIdle(now time.Time, grace time.Duration) int {
 		_ = c.Close()
 	}
 	return left
-}
-
-// unreadBytes reports whether bytes wait to be read from the connection, so that the next request has arrived.
-func (c *clientConn) unreadBytes() bool {
-	if c.raw == nil {
-		return false
-	}
-	unread := false
-	_ = c.raw.Control(func(fd uintptr) {
-		var b [1]byte
-		n, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		unread = n > 0 && err == nil
-	})
-	return unread
 }

@@ -1,14 +1,11 @@
 package proxy
 
 import (
-	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
-	"strconv"
 	"syscall"
 
 	"github.com/wayside-proxy/wayside/internal/event"
@@ -227,19 +224,19 @@ func headFailure(err error) failure {
 func (x *exchange) answer(f failure) {
 	entry := &failureTable[f]
 	if entry.status < 500 && !f.understood() {
-		x.closeAfter = true
+		x.reply.closeAfter = true
 	}
 	status, body := entry.status, ""
-	if x.isGRPC() {
+	if x.req.isGRPC() {
 		status = http.StatusOK
 		x.ev.GRPCStatus = event.GRPCOf(f.grpcCode())
-		x.in = x.appendGRPCAnswer(x.in[:0], f, entry.detail)
+		x.reply.buf = x.req.appendGRPCFailure(x.reply.buf[:0], f, entry.detail)
 	} else {
-		body = x.errorPage(status, entry.detail)
-		x.in = x.appendAnswer(x.in[:0], status, body)
+		body = x.req.errorPage(status, entry.detail)
+		x.reply.buf = x.req.appendFailure(x.reply.buf[:0], status, body)
 	}
 	if f == failUnauthorized {
-		x.in = append(append(append(x.in, "WWW-Authenticate: Basic realm=\""...), x.route.name...), "\", charset=\"UTF-8\"\r\n"...)
+		x.reply.buf = append(append(append(x.reply.buf, "WWW-Authenticate: Basic realm=\""...), x.req.route.name...), "\", charset=\"UTF-8\"\r\n"...)
 	}
 	x.endOwn(status, f, []byte(body))
 }
@@ -249,52 +246,17 @@ func (f failure) understood() bool {
 	return f == failNoRoute || f == failNotAllowed || f == failUnauthorized
 }
 
-// appendAnswer appends the header of the proxy's own response, without the end.
-func (x *exchange) appendAnswer(dst []byte, status int, body string) []byte {
-	dst = strconv.AppendInt(append(dst, "HTTP/1.1 "...), int64(status), 10)
-	dst = append(append(dst, ' '), http.StatusText(status)...)
-	dst = append(append(dst, "\r\nDate: "...), x.c.gen.date()...)
-	dst = append(append(dst, "\r\nContent-Type: "...), x.errorType()...)
-	dst = strconv.AppendInt(append(dst, "\r\nContent-Length: "...), int64(len(body)), 10)
-	dst = append(dst, "\r\nCache-Control: no-store\r\n"...)
-	return http1.AppendField(dst, "X-Request-ID: ", x.id())
-}
-
-// isHead reports whether the request is HEAD. If its request line was not understood, only its bytes show it.
-func (x *exchange) isHead() bool {
-	return x.head.Is("HEAD") || bytes.HasPrefix(x.head.Raw, []byte("HEAD "))
-}
-
 // answerMaxForwards answers a request with Max-Forwards: 0 (RFC 9110, section 7.6.2). TRACE is refused: its answer would repeat the
 // request, and with it credentials.
 func (x *exchange) answerMaxForwards() {
-	if x.head.Is("TRACE") {
+	if x.req.Is("TRACE") {
 		x.answer(failNotImplemented)
 		return
 	}
-	x.ev.Status, x.ev.RequestID = 200, x.id()
-	x.in = http1.AppendField(append(x.in[:0], "HTTP/1.1 200 OK\r\n"...), "Date: ", x.c.gen.date())
-	x.in = http1.AppendField(append(x.in, "Content-Length: 0\r\n"...), "X-Request-ID: ", x.id())
+	x.ev.Status, x.ev.RequestID = 200, x.req.id()
+	x.reply.buf = http1.AppendField(append(x.reply.buf[:0], "HTTP/1.1 200 OK\r\n"...), "Date: ", x.c.gen.date())
+	x.reply.buf = http1.AppendField(append(x.reply.buf, "Content-Length: 0\r\n"...), "X-Request-ID: ", x.req.id())
 	x.endHead()
 	x.record(failNone)
-	x.write(x.in)
-}
-
-// errorPage returns the body of an answer: JSON if the client accepts it, otherwise plain text.
-func (x *exchange) errorPage(status int, detail string) string {
-	title := http.StatusText(status)
-	if x.wantsJSON() {
-		return fmt.Sprintf("{\"status\":%d,\"error\":%s,\"detail\":%s,\"request_id\":%s}\n",
-			status, strconv.Quote(title), strconv.Quote(detail), strconv.Quote(string(x.id())))
-	}
-	return fmt.Sprintf("%d %s\n\n%s\nRequest: %s\n", status, title, detail, x.id())
-}
-
-func (x *exchange) wantsJSON() bool { return bytes.Contains(x.head.Value("accept"), []byte("json")) }
-
-func (x *exchange) errorType() string {
-	if x.wantsJSON() {
-		return "application/json"
-	}
-	return "text/plain; charset=utf-8"
+	x.reply.write(x.reply.buf)
 }

@@ -21,61 +21,24 @@ func (x *exchange) forward(streamed bool) failure {
 		x.c.warn(failConns)
 		return failConns
 	}
-	u, f := x.first()
+	u, f := x.to.first(&x.req)
 	for f == failNone {
 		var again bool
 		if f, again = x.attempt(u, streamed); f == failNone {
 			return failNone
 		}
-		if !again || f == failTotal || x.c.clientGone.Load() {
+		if !again || f == failTotal || x.c.watch.gone.Load() {
 			return f
 		}
-		u, f = nil, x.another(f)
+		u = nil
+		if f = x.to.another(&x.req, f); f == failNone {
+			x.at.sent = time.Time{}
+		}
 	}
 	return f
 }
 
-// first chooses the server of the request: that of the connection that belongs to the client, which it returns, or one of the group.
-func (x *exchange) first() (*upstreamConn, failure) {
-	m := x.group.members.Load()
-	u, s := x.c.takePinned(x.group)
-	if u == nil {
-		s = x.choose(m)
-	}
-	if s == nil {
-		return nil, failNoHealthy
-	}
-	if m.several {
-		x.group.budget.Request()
-	}
-	x.take(s, m)
-	return u, failNone
-}
-
-// another chooses another server after a failure. If there is none, or the request may not be sent again, it returns a failure.
-func (x *exchange) another(f failure) failure {
-	m := x.group.members.Load()
-	if x.tries > m.o.Retries {
-		return f
-	}
-	s := x.choose(m)
-	if s == nil {
-		return f
-	}
-	if !x.group.budget.Retry() {
-		x.noteHealth(f)
-		x.cause = fmt.Errorf("%w (not sent to another server: retries are a fifth of the requests already)", x.cause)
-		return failRetryBudget
-	}
-	x.noteHealth(f)
-	x.server.retried.Add(1)
-	x.c.gen.metrics.retries.Add(1)
-	x.take(s, m)
-	x.sentAt, x.cause, x.upBroken = time.Time{}, nil, false
-	return failNone
-}
-
-// attempt sends the request to x.server and reads the response's header. u is the connection to use; nil: one of the pool. After a failure,
+// attempt sends the request to x.to.server and reads the response's header. u is the connection to use; nil: one of the pool. After a failure,
 // again says whether the request may be sent to another server.
 func (x *exchange) attempt(u *upstreamConn, streamed bool) (f failure, again bool) {
 	var err error
@@ -84,25 +47,25 @@ func (x *exchange) attempt(u *upstreamConn, streamed bool) (f failure, again boo
 			return x.notConnected(err)
 		}
 	}
-	x.attempts++
+	x.to.attempts++
 	x.up = u
-	x.c.awaitUpstream(u)
+	x.c.watch.await(u)
 	err = x.roundTrip(u, streamed)
-	if err != nil && u.reused && x.repeatable(err, streamed) && !isTimeout(err) && x.c.takeBack() {
+	if err != nil && u.reused && x.repeatable(err, streamed) && !isTimeout(err) && x.c.watch.takeBack() {
 		// An idle connection that the server closed in the meantime: it has not answered this request.
 		x.c.gen.metrics.retries.Add(1)
-		x.up, x.upBroken = nil, false
-		if u, err = x.server.pool.redial(u); err != nil {
-			x.sentAt = time.Time{}
+		x.up = nil
+		if u, err = x.to.server.pool.redial(u); err != nil {
+			x.at.sent = time.Time{}
 			return x.notConnected(err)
 		}
-		x.attempts++
+		x.to.attempts++
 		x.up = u
-		x.c.awaitUpstream(u)
+		x.c.watch.await(u)
 		err = x.roundTrip(u, streamed)
 	}
 	if err == nil {
-		x.headAt = time.Now()
+		x.at.head = time.Now()
 		return failNone, false
 	}
 	again = x.repeatable(err, streamed)
@@ -111,13 +74,13 @@ func (x *exchange) attempt(u *upstreamConn, streamed bool) (f failure, again boo
 
 // notConnected says what it means that there is no connection.
 func (x *exchange) notConnected(err error) (f failure, again bool) {
-	x.attempts++
-	x.ev.WaitMicros = micros(time.Since(x.askedAt))
+	x.to.attempts++
+	x.ev.WaitMicros = micros(time.Since(x.at.asked))
 	if errors.Is(err, errClientLeft) {
-		x.c.clientGone.Store(true)
+		x.c.watch.gone.Store(true)
 		return failClientClosed, false
 	}
-	x.cause = err
+	x.to.cause = err
 	if f = connectFailure(err); f == failPool || f == failUpstreamBusy {
 		x.c.warn(f)
 		return f, false
@@ -127,42 +90,39 @@ func (x *exchange) notConnected(err error) (f failure, again bool) {
 
 // broken closes the connection, and says what an error between the first byte to the server and the end of the response's header means.
 func (x *exchange) broken(err error) failure {
-	if cause := x.stopUpload(); cause != nil {
+	if cause := x.upload.stop(); cause != nil {
 		err = cause
 	}
 	if errors.Is(err, errClientBody) || errors.Is(err, errBodyTooLarge) {
-		x.sentAt = time.Time{} // the server has never had the request
+		x.at.sent = time.Time{} // the server has never had the request
 	}
 	x.dropUpstream()
-	x.cause = err
+	x.to.cause = err
 	if errors.Is(err, errClientBody) {
 		return x.c.bodyFailure()
 	}
-	return x.timedOut(exchangeFailure(err), "no response header within proxy.response_timeout", x.route.responseTimeout)
+	return x.limit.explain(exchangeFailure(err), &x.to.cause, "no response header within proxy.response_timeout", x.req.route.responseTimeout)
 }
 
 // repeatable reports whether the request may be sent again after an error: it has not been sent, or it is replayable and no byte of a response
 // has come.
 func (x *exchange) repeatable(err error, streamed bool) bool {
-	return errors.Is(err, errNotSent) && !streamed || errors.Is(err, errNoResponse) && x.replayable()
+	return errors.Is(err, errNotSent) && !streamed || errors.Is(err, errNoResponse) && x.req.replayable()
 }
 
-// replayable reports whether the request may be sent twice: it must be idempotent and have no body.
-func (x *exchange) replayable() bool {
-	h := &x.head
-	return !h.HasBody() && (h.Is("GET") || h.Is("HEAD") || h.Is("OPTIONS") || h.Is("TRACE"))
-}
-
+// roundTrip sends the request and reads the header of the response.
 func (x *exchange) roundTrip(u *upstreamConn, streamed bool) error {
-	if x.route.rewriteHost {
-		x.out = http1.ReplaceHost(x.out, x.server.key.host)
+	if x.req.route.rewriteHost {
+		x.out = http1.ReplaceHost(x.out, x.to.server.key.host)
 	}
-	x.beginSending(u)
-	u.limits.armWrite(x.deadline(x.route.responseTimeout))
+	if wait, worth := x.at.beginSending(u.reused); worth {
+		x.ev.WaitMicros = micros(wait)
+	}
+	u.limits.armWrite(x.limit.after(x.req.route.responseTimeout))
 	n, err := u.Conn.Write(x.out)
 	if err == nil {
 		if streamed {
-			x.startUpload(u)
+			x.upload.start(u)
 		}
 		return x.readHead(u)
 	}
@@ -170,7 +130,7 @@ func (x *exchange) roundTrip(u *upstreamConn, streamed bool) error {
 		return err
 	}
 	// The upstream did not accept the rest of the request. It may have answered without it.
-	x.upBroken, x.awaitingContinue = true, false
+	u.broken, x.upload.awaitingContinue = true, false
 	headErr := x.readHead(u)
 	if errors.Is(headErr, errNoResponse) {
 		if n == 0 {
@@ -181,12 +141,12 @@ func (x *exchange) roundTrip(u *upstreamConn, streamed bool) error {
 	return headErr
 }
 
-// connect returns a connection to x.server: a dedicated one for an upgrade, or one of the pool.
+// connect returns a connection to x.to.server: a dedicated one for an upgrade, or one of the pool.
 func (x *exchange) connect() (*upstreamConn, error) {
 	if x.upgrading {
-		return x.server.pool.dialDedicated(x.c.driver)
+		return x.to.server.pool.dialDedicated(x.c.driver)
 	}
-	return x.server.pool.get(x.c.driver, x.c.shareAccount(), x.c)
+	return x.to.server.pool.get(x.c.driver, x.c.share.limits(), x.c)
 }
 
 // releaseUpstream returns the connection to the pool, or closes it if it cannot carry another request.
@@ -195,31 +155,34 @@ func (x *exchange) releaseUpstream(closes bool) {
 	if u == nil {
 		return
 	}
-	if closes || x.upBroken || x.resp.Closes() || x.upload.ended != nil || x.awaitingContinue {
+	if closes || u.broken || x.resp.Closes() || x.upload.ended != nil || x.upload.awaitingContinue {
 		x.dropUpstream()
 		return
 	}
-	if !x.c.takeBack() {
+	if !x.c.watch.takeBack() {
 		x.dropUpstream()
 		return
 	}
 	switch {
 	case x.resp.ConnectionAuth || u.pinned:
 		x.up = nil
-		x.c.pinUpstream(u, x.server)
-	case x.head.ConnectionAuth: // the service may have authenticated the connection as this client
+		x.c.pinned.put(u, x.to.server, x.c.gen.sweeper.now.Load())
+		if phase(x.c.phase.Load()) == phaseClosed {
+			x.c.pinned.drop()
+		}
+	case x.req.ConnectionAuth: // the service may have authenticated the connection as this client
 		x.dropUpstream()
 	default:
 		x.up = nil
-		x.server.pool.put(u)
+		x.to.server.pool.put(u)
 	}
 }
 
 // dropUpstream closes the connection.
 func (x *exchange) dropUpstream() {
 	if x.up != nil {
-		x.c.takeBack()
-		x.server.pool.discard(x.up)
+		x.c.watch.takeBack()
+		x.to.server.pool.discard(x.up)
 		x.up = nil
 	}
 }

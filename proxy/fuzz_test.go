@@ -23,7 +23,7 @@ func fuzzedConn(t testing.TB, p *Proxy, data []byte) *exchange {
 	c := newClientConn(p.current.Load(), near, goroutines{}, listenerPlain)
 	c.br = bufio.NewReaderSize(bytes.NewReader(data), clientReadBytes)
 	c.x = newExchange()
-	c.x.c = c
+	c.x.attach(c)
 	c.x.begin()
 	return c.x
 }
@@ -53,7 +53,7 @@ func FuzzRequestHead(f *testing.F) {
 		if err != nil {
 			return
 		}
-		h := &x.head
+		h := &x.req.Request
 		br := bufio.NewReader(bytes.NewReader(out))
 		req, err := http.ReadRequest(br)
 		if err != nil {
@@ -109,21 +109,21 @@ func FuzzResponseHead(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		x := fuzzedConn(t, p, nil)
 		x.resp.Reset()
-		block, err := x.nextBlock(bufio.NewReaderSize(bytes.NewReader(data), upstreamReadBytes))
+		block, err := x.resp.next(bufio.NewReaderSize(bytes.NewReader(data), upstreamReadBytes))
 		if err != nil || x.parseHead(block) != nil || x.resp.Status < 200 {
 			return
 		}
 		x.endHead()
-		br := bufio.NewReaderSize(bytes.NewReader(x.in), 1<<17)
+		br := bufio.NewReaderSize(bytes.NewReader(x.reply.buf), 1<<17)
 		resp, err := http.ReadResponse(br, &http.Request{Method: http.MethodHead})
 		if err != nil {
-			t.Fatalf("%q is not readable: %v", x.in, err)
+			t.Fatalf("%q is not readable: %v", x.reply.buf, err)
 		}
 		if resp.StatusCode != x.resp.Status || len(resp.TransferEncoding) != 0 || br.Buffered() != 0 {
-			t.Fatalf("%q: read as %+v", x.in, resp)
+			t.Fatalf("%q: read as %+v", x.reply.buf, resp)
 		}
 		if x.resp.Length >= 0 && x.resp.Status != 204 && x.resp.Status != 304 && resp.ContentLength != x.resp.Length {
-			t.Fatalf("%q: length differs", x.in)
+			t.Fatalf("%q: length differs", x.reply.buf)
 		}
 	})
 }

@@ -289,7 +289,7 @@ func (g *group) newServer(key serverKey) *server {
 		busy:     key.busy,
 		idleFor:  key.idleFor,
 		readSize: upstreamReadBytes,
-		giveWay:  func(of *account) { p.giveWay(of, true) },
+		giveWay:  func(of *account) { p.admission.giveWay(of, true) },
 	}
 	if key.shared {
 		s.pool.byAccount = make(map[*account]int64)

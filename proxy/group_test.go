@@ -105,9 +105,9 @@ func TestWeights(t *testing.T) {
 		}
 		count := make(map[*server]int)
 		x, m := newExchange(), b.p.current.Load().group.members.Load()
-		x.group = b.p.current.Load().group
+		x.to.group = b.p.current.Load().group
 		for range picks {
-			s := x.choose(m)
+			s := x.to.choose(&x.req, m)
 			count[s]++
 			s.inFlight.Add(1) // all requests take equally long: as many are in flight as were sent
 		}

@@ -169,10 +169,10 @@ func (h *h2Conn) hold(n int64) bool {
 	if n -= headBytesFree; n < 0 {
 		n = 0
 	}
-	if n > h.held && !h.c.reserve(n-h.held) {
+	if n > h.held && !h.c.share.reserve(n-h.held) {
 		return false
 	}
-	h.c.unreserve(h.held - n)
+	h.c.share.unreserve(h.held - n)
 	h.held = n
 	return true
 }
@@ -212,7 +212,8 @@ func (h *h2Conn) event(ev http2.Event) {
 func (h *h2Conn) beginStream(s *http2.Stream) {
 	if now := h.c.root.current.Load(); h.model == nil || h.model.gen != now {
 		h.model = &clientConn{
-			Conn: h.c.Conn, driver: h.c.driver, kind: h.c.kind, root: h.c.root, account: h.c.account, key: h.c.key,
+			Conn: h.c.Conn, driver: h.c.driver, kind: h.c.kind, root: h.c.root,
+			share:  share{total: h.c.share.total, account: h.c.share.account, key: h.c.share.key},
 			source: h.c.source, port: h.c.port, tlsVersion: h.c.tlsVersion, peer: http1.Peer{Name: h.c.peer.Name},
 		}
 		h.model.useGeneration(now)

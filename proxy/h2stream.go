@@ -21,7 +21,7 @@ type h2Stream struct {
 
 	in        []byte // data that has arrived
 	inAt      int    // of these, the first that was not read
-	held      int64  // bytes of in that are counted, see clientConn.reserve
+	held      int64  // bytes of in that are counted, see share.reserve
 	lead      []byte // framing that Read returns next
 	chunkLeft int    // data of the chunk that is being read
 	ended     bool   // all of the request has arrived
@@ -44,9 +44,10 @@ var errStreamLost = errors.New("HTTP/2 stream was reset")
 // forStream returns the connection of a stream, with the values of the model.
 func (c *clientConn) forStream(st *h2Stream) *clientConn {
 	s := &clientConn{
-		Conn: st, stream: st, driver: c.driver, kind: c.kind, root: c.root, gen: c.gen, fd: -1, tlsVersion: c.tlsVersion,
-		addr: c.addr, key: c.key, account: c.account, client: c.client, peer: c.peer,
+		Conn: st, stream: st, driver: c.driver, kind: c.kind, root: c.root, gen: c.gen, tlsVersion: c.tlsVersion,
+		addr: c.addr, share: c.share, client: c.client, peer: c.peer,
 	}
+	s.watch.stream = st
 	s.limits.conn = st
 	s.phase.Store(uint32(phaseBody))
 	return s
@@ -55,7 +56,7 @@ func (c *clientConn) forStream(st *h2Stream) *clientConn {
 // start serves the stream, in a task of its own.
 func (st *h2Stream) start() {
 	p := st.h.c.root
-	st.refused = p.admitStream(st.c)
+	st.refused = p.admission.admitStream(st.c)
 	p.sweeper.add(&st.c.limits)
 	st.c.driver.run(func() {
 		defer st.h.endPanic()
@@ -68,7 +69,7 @@ func (st *h2Stream) start() {
 func (st *h2Stream) exchange() (more bool) {
 	c, x := st.c, st.c.x
 	x.begin()
-	h := &x.head
+	h := &x.req.Request
 	appendRaw(h, st.s.Head)
 	h.HTTP2 = true
 	err := st.s.Err
@@ -78,7 +79,7 @@ func (st *h2Stream) exchange() (more bool) {
 	switch {
 	case st.refused != failNone:
 		_ = h.ParseLine() // for the record
-		x.describe()
+		x.ev.describe(&x.req)
 		c.warn(st.refused)
 		x.refuse(st.refused)
 	case err != nil:
@@ -86,7 +87,7 @@ func (st *h2Stream) exchange() (more bool) {
 		c.refuse(err)
 	case st.isGone():
 		_ = h.ParseLine()
-		x.describe()
+		x.ev.describe(&x.req)
 		x.clientLeft()
 	default:
 		x.handle()
@@ -111,7 +112,7 @@ func (st *h2Stream) release() {
 	h.m.Release(st.s, code)
 	st.s = nil
 	delete(h.open, st)
-	h.c.unreserve(st.held)
+	h.c.share.unreserve(st.held)
 	st.in, st.held = nil, 0
 	h.arm()
 	if h.done() {
@@ -131,7 +132,7 @@ func (st *h2Stream) receive(b []byte, end bool) {
 	was := cap(st.in)
 	st.in = append(st.in, b...)
 	if more := int64(cap(st.in) - was); more > 0 {
-		if !st.h.c.reserve(more) {
+		if !st.h.c.share.reserve(more) {
 			st.noMemory = true
 			st.wake(&st.reader)
 			return
@@ -145,7 +146,7 @@ func (st *h2Stream) receive(b []byte, end bool) {
 // lose ends the stream early. mu is held.
 func (st *h2Stream) lose() {
 	st.gone = true
-	st.c.cancelUpstream()
+	st.c.watch.cancel()
 	st.wake(&st.reader)
 	st.wake(&st.writer)
 }

@@ -70,7 +70,7 @@ func (st *h2Stream) putHead(block []byte) error {
 	interim := block[9] == '1'
 	switch code := string(block[9:12]); {
 	case interim:
-	case st.c.x.isHead() || code == "204" || code == "304":
+	case st.c.x.req.isHead() || code == "204" || code == "304":
 		end = true
 		st.framing.Reset(http1.Fixed, 0)
 	case f.Chunked:

@@ -17,7 +17,7 @@ func (b *bench) hungUp() bool {
 	b.p.mu.Lock()
 	defer b.p.mu.Unlock()
 	for c := range b.p.conns {
-		fds := []unix.PollFd{{Fd: int32(c.fd)}}
+		fds := []unix.PollFd{{Fd: int32(c.watch.fd)}}
 		if n, err := unix.Poll(fds, 0); n > 0 && err == nil && fds[0].Revents&unix.POLLHUP != 0 {
 			return true
 		}

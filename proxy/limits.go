@@ -59,8 +59,9 @@ func mayUse(uses, more, total, limit int64) bool {
 // smallUse is how much every address may use while any is free.
 func smallUse(limit int64) int64 { return limit / 128 }
 
-// admission counts connections. Guarded by Proxy.mu.
+// admission decides which connections there is room for, and which ones give way to others. Its fields are guarded by Proxy.mu, except p.
 type admission struct {
+	p            *Proxy
 	conns        int                    // admitted and open
 	waiting      []waitingConn          // see waiting.go
 	rejecting    int                    // being answered that there is no room
@@ -76,51 +77,53 @@ type admission struct {
 }
 
 // admit counts a new connection, or returns the reason to refuse it.
-func (p *Proxy) admit(c *clientConn) failure {
+func (a *admission) admit(c *clientConn) failure {
+	p := a.p
 	p.mu.Lock()
-	defer p.unlockAndClose()
-	return p.admitLocked(c)
+	defer a.unlockAndClose()
+	return a.admitLocked(c)
 }
 
-func (p *Proxy) admitLocked(c *clientConn) failure {
-	o, a := &c.gen.o, &p.admission
-	c.key = limitKey(c.addr)
+func (a *admission) admitLocked(c *clientConn) failure {
+	o := &c.gen.o
+	c.share.key = limitKey(c.addr)
 	if c.headerDue { // the address is that of a balancer; readmit counts the client's
-		c.key = netip.Addr{}
+		c.share.key = netip.Addr{}
 	}
-	used := a.accounts[c.key]
+	used := a.accounts[c.share.key]
 	if used == nil {
 		used = &account{}
 	}
-	alone := c.key.IsValid() && !c.peer.Trusted
+	alone := c.share.key.IsValid() && !c.share.trusted
 	switch {
 	case alone && o.MaxConnsPerAddress > 0 && used.conns >= o.MaxConnsPerAddress:
 		return failAddressConns
 	case o.MaxConns > 0 && a.conns >= o.MaxConns:
-		if !p.displace(used, o.MaxConns) {
+		if !a.displace(used, o.MaxConns) {
 			return failConns
 		}
 	case alone && o.MaxConns > 0 && used.conns >= o.MaxConns/smallShare/2 && !mayUse(int64(used.conns), 1, int64(a.conns), int64(o.MaxConns)):
-		if !p.displace(used, o.MaxConns) {
+		if !a.displace(used, o.MaxConns) {
 			return failAddressConns
 		}
 	}
-	if c.key.IsValid() {
+	if c.share.key.IsValid() {
 		if a.accounts == nil {
 			a.accounts = make(map[netip.Addr]*account)
 		}
-		a.accounts[c.key] = used
+		a.accounts[c.share.key] = used
 		used.conns++
-		c.account = used
+		c.share.account = used
 	}
 	a.conns++
-	c.admitted = true
+	c.share.admitted = true
 	return failNone
 }
 
 // admitStream counts a new stream of HTTP/2, and returns the reason to refuse it. A stream costs as much as a connection, so there may be as
 // many of them, apart from the connections, and addresses share them by the same rule.
-func (p *Proxy) admitStream(c *clientConn) failure {
+func (a *admission) admitStream(c *clientConn) failure {
+	p := a.p
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.conns[c] = struct{}{}
@@ -129,26 +132,27 @@ func (p *Proxy) admitStream(c *clientConn) failure {
 	case limit <= 0:
 	case p.h2streams >= limit:
 		return failConns
-	case c.shareAccount() != nil && !mayUse(int64(c.account.streams), 1, int64(p.h2streams), int64(limit)):
+	case c.share.limits() != nil && !mayUse(int64(c.share.account.streams), 1, int64(p.h2streams), int64(limit)):
 		return failAddressConns
 	}
 	c.stream.counted = true
 	p.h2streams++
-	if c.account != nil {
-		c.account.streams++
+	if c.share.account != nil {
+		c.share.account.streams++
 	}
 	return failNone
 }
 
 // removeStream uncounts a stream. Proxy.mu is held.
-func (p *Proxy) removeStream(c *clientConn) {
+func (a *admission) removeStream(c *clientConn) {
+	p := a.p
 	if !c.stream.counted {
 		return
 	}
 	c.stream.counted = false
 	p.h2streams--
-	if c.account != nil {
-		c.account.streams--
+	if c.share.account != nil {
+		c.share.account.streams--
 	}
 }
 
@@ -165,59 +169,53 @@ func limitKey(addr netip.Addr) netip.Addr {
 // remove uncounts an admitted connection. Proxy.mu is held. The resources that its exchange still uses stay counted in the account,
 // even if the map no longer has it.
 func (a *admission) remove(c *clientConn) {
-	if !c.admitted {
+	if !c.share.admitted {
 		return
 	}
-	c.admitted = false
+	c.share.admitted = false
 	a.conns--
-	if c.account == nil {
+	if c.share.account == nil {
 		return
 	}
-	if c.account.conns--; c.account.conns == 0 {
-		delete(a.accounts, c.key)
+	if c.share.account.conns--; c.share.account.conns == 0 {
+		delete(a.accounts, c.share.key)
 	}
-}
-
-// shareAccount returns the account whose share limits the connection, or nil: a trusted proxy has no limit, it speaks for many clients.
-func (c *clientConn) shareAccount() *account {
-	if c.peer.Trusted {
-		return nil
-	}
-	return c.account
 }
 
 // giveWay closes the connections that the proxy has waited for longest: of one address or, if that is nil, of all. If upstream is
 // set, it only closes those that may hold an upstream connection.
-func (p *Proxy) giveWay(of *account, upstream bool) {
+func (a *admission) giveWay(of *account, upstream bool) {
+	p := a.p
 	p.mu.Lock()
-	defer p.unlockAndClose()
-	p.giveWayLocked(of, upstream)
+	defer a.unlockAndClose()
+	a.giveWayLocked(of, upstream)
 }
 
 // giveWayLocked reports whether there were any, now or within giveWayPause. Proxy.mu is held.
-func (p *Proxy) giveWayLocked(of *account, upstream bool) bool {
+func (a *admission) giveWayLocked(of *account, upstream bool) bool {
+	p := a.p
 	now := p.sweeper.now.Load()
-	if time.Since(p.admission.searchedAt) < giveWayPause {
+	if time.Since(a.searchedAt) < giveWayPause {
 		return true
 	}
-	p.admission.searchedAt = time.Now()
+	a.searchedAt = time.Now()
 	var all []candidate
 	for c := range p.conns {
 		ph := phase(c.phase.Load())
-		if of != nil && c.account != of || !c.admitted && c.stream == nil || ph == phaseTunnel || upstream && ph != phaseBody && c.pinned.Load() == nil {
+		if of != nil && c.share.account != of || !c.share.admitted && c.stream == nil || ph == phaseTunnel || upstream && ph != phaseBody && c.pinned.u.Load() == nil {
 			continue
 		}
 		if waited := c.waitTime(now); waited >= giveWayAfter {
 			d := candidate{c: c, waited: waited}
-			if c.account != nil {
-				d.rank = c.account.conns
+			if c.share.account != nil {
+				d.rank = c.share.account.conns
 			}
 			all = append(all, d)
 		}
 	}
 	slices.SortFunc(all, func(a, b candidate) int { return cmp.Or(cmp.Compare(b.rank, a.rank), cmp.Compare(b.waited, a.waited)) })
 	for _, d := range all[:min(len(all), giveWayAtOnce)] {
-		p.markForClose(d.c)
+		a.markForClose(d.c)
 	}
 	return len(all) > 0
 }
@@ -236,54 +234,14 @@ func (c *clientConn) warn(f failure) {
 	}
 }
 
-// hold counts n more bytes in the connection's buffers and reports whether it may have them. releaseHeld uncounts all of them.
-func (c *clientConn) hold(n int64) bool {
-	if n <= 0 {
-		return true
-	}
-	if !c.reserve(n) {
-		return false
-	}
-	c.held += n
-	return true
-}
-
-// reserve is hold without a record of who must uncount the bytes: the caller does, with unreserve.
-func (c *clientConn) reserve(n int64) bool {
-	limit := c.gen.o.MaxHeldBytes
-	if c.account == nil {
-		return true
-	}
-	total := c.root.held.Add(n)
-	uses := c.account.held.Add(n)
-	if limit > 0 && (total > limit || !c.peer.Trusted && !mayUse(uses-n, n, total-n, limit)) {
-		c.root.held.Add(-n)
-		c.account.held.Add(-n)
-		return false
-	}
-	return true
-}
-
-func (c *clientConn) unreserve(n int64) {
-	if c.account != nil && n > 0 {
-		c.root.held.Add(-n)
-		c.account.held.Add(-n)
-	}
-}
-
-// holdUpTo is hold for buffers that have grown to size bytes in total, of which headBytesFree are free.
+// holdUpTo is share.hold for buffers that have grown to size bytes in total, of which headBytesFree are free.
 func (c *clientConn) holdUpTo(size int) bool {
-	if c.hold(int64(size) - headBytesFree - c.held) {
+	if c.share.hold(int64(size) - headBytesFree - c.share.held) {
 		return true
 	}
-	c.root.giveWay(c.shareAccount(), false)
+	c.root.admission.giveWay(c.share.limits(), false)
 	c.warn(failMemory)
 	return false
-}
-
-func (c *clientConn) releaseHeld() {
-	c.unreserve(c.held)
-	c.held = 0
 }
 
 // clientWait is how long the proxy has waited for a client in one direction, since the beginning of the request or the end of the last.
@@ -311,6 +269,22 @@ func (w *clientWait) end(now int64, n int) {
 		w.waited.Store(is)
 	}
 	w.began.Store(0)
+}
+
+// clientWaits are those of both directions.
+type clientWaits struct {
+	reading clientWait // for the client to send
+	writing clientWait // and to receive
+}
+
+// waitedFor reports whether the proxy waits for the client now. Such a connection ends at once when its deadlines are fired.
+func (w *clientWaits) waitedFor() bool {
+	return w.reading.began.Load() > 0 || w.writing.began.Load() > 0
+}
+
+// waitTime is how long the proxy has waited for the client, in the direction in which it has waited longer.
+func (w *clientWaits) waitTime(now int64) int64 {
+	return max(w.reading.waitTime(now), w.writing.waitTime(now))
 }
 
 func (w *clientWait) waitTime(now int64) int64 {

@@ -233,16 +233,16 @@ func TestActiveAddressesComeFirst(t *testing.T) {
 		return silent != nil && silent.waitedFor()
 	})
 	b.p.mu.Lock()
-	defer b.p.unlockAndClose()
+	defer b.p.admission.unlockAndClose()
 	a := &b.p.admission
 	a.listedAt = time.Now().Add(time.Hour) // the list is not computed again
 	a.displaceable = []candidate{{c: silent, phase: phase(silent.phase.Load()), rank: 1}}
 	for _, other := range []*account{{conns: 1}, {conns: 2, live: 1, silent: 1}, {conns: 1, silent: 1}} {
-		if b.p.displace(other, 100) {
+		if b.p.admission.displace(other, 100) {
 			t.Errorf("%+v takes the only place of another", other)
 		}
 	}
-	if !b.p.displace(&account{conns: 2, live: 2}, 100) || a.displacing != 1 {
+	if !b.p.admission.displace(&account{conns: 2, live: 2}, 100) || a.displacing != 1 {
 		t.Error("an address that uses what it has finds no place")
 	}
 }

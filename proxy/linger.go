@@ -5,8 +5,6 @@ import (
 	"io"
 	"net"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // The end of a client connection after its last response. If bytes arrive on a connection that is closed, the kernel answers with a
@@ -29,8 +27,8 @@ const (
 // many of them.
 func (c *clientConn) finish(refused bool) {
 	x := c.x
-	announced := !x.unread && c.br.Buffered() == 0 && !x.head.Persistent() // the client said that nothing follows
-	if c.reset || c.failed.Load() || c.gaveWay.Load() || announced && c.unacknowledged() == 0 {
+	announced := !x.upload.unread && c.br.Buffered() == 0 && !x.req.Persistent() // the client said that nothing follows
+	if c.reset || c.failed.Load() || c.gaveWay.Load() || announced && c.watch.unacknowledged() == 0 {
 		return
 	}
 	half, ok := c.Conn.(interface{ CloseWrite() error })
@@ -38,8 +36,8 @@ func (c *clientConn) finish(refused bool) {
 		return
 	}
 	if half.CloseWrite() != nil { // the client has reset the connection
-		if c.unacknowledged() > 0 {
-			x.undelivered()
+		if c.watch.unacknowledged() > 0 {
+			x.reply.undelivered()
 		}
 		return
 	}
@@ -49,17 +47,13 @@ func (c *clientConn) finish(refused bool) {
 		l.limit = lingerQuiet
 	case announced:
 		l.silence = 0
-	case x.unread && x.head.HasBody():
+	case x.upload.unread && x.req.HasBody():
 		l.silence = lingerSilence
 	}
 	if l.wait(); l.lost {
-		x.undelivered()
+		x.reply.undelivered()
 	}
 }
-
-// undelivered counts a response that is recorded, and that the client did not receive whole. It cannot be recorded as such: a response is
-// recorded before its last bytes are written.
-func (x *exchange) undelivered() { x.c.root.metrics.undelivered.Add(1) }
 
 // linger is the state of a connection whose last response has been written.
 type linger struct {
@@ -78,7 +72,7 @@ func (l *linger) wait() {
 	for total := 0; total < lingerBytesMax; {
 		c.lingerDeadline = s.after(lingerLook)
 		n, err := c.br.Discard(lingerPieceBytes)
-		now, left := s.now.Load(), c.unacknowledged()
+		now, left := s.now.Load(), c.watch.unacknowledged()
 		if total += n; n > 0 {
 			heard = now
 		}
@@ -90,7 +84,7 @@ func (l *linger) wait() {
 			l.lost = left > 0 && err != io.EOF && !errors.Is(err, net.ErrClosed) // reset
 			return
 		case c.gaveWay.Load():
-			l.lost = c.unsentBytes() // Close discards them
+			l.lost = c.watch.unsent() // Close discards them
 			return
 		case left == 0 && (passed(now, heard, l.silence) || passed(now, began, l.limit)):
 			return
@@ -98,7 +92,7 @@ func (l *linger) wait() {
 			return
 		case left > 0 && o.WriteTimeout > 0 && passed(now, advanced, o.WriteTimeout):
 			c.timedOut.Store(true)
-			l.lost = c.unsentBytes()
+			l.lost = c.watch.unsent()
 			return
 		}
 	}
@@ -106,13 +100,3 @@ func (l *linger) wait() {
 
 // passed reports whether d has passed since a time of the sweeper's clock.
 func passed(now, since int64, d time.Duration) bool { return now-since >= int64(d) }
-
-// unacknowledged returns how many bytes the client has not acknowledged, its own side's end included.
-func (c *clientConn) unacknowledged() int {
-	if c.raw == nil {
-		return 0
-	}
-	left := 0
-	_ = c.raw.Control(func(fd uintptr) { left, _ = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) })
-	return left
-}

@@ -141,14 +141,14 @@ func TestPlainRequestDoesNotAllocate(t *testing.T) {
 	c := newClientConn(p.current.Load(), sink, goroutines{}, listenerPlain)
 	c.br = bufio.NewReader(c)
 	c.x = newExchange()
-	c.x.c = c
+	c.x.attach(c)
 	x := c.x
 	once := func() {
 		x.begin()
-		x.head.Raw = append(x.head.Raw, plainRequest...)
+		x.req.Raw = append(x.req.Raw, plainRequest...)
 		x.serve()
-		if !x.recorded || x.closeAfter || x.ev.Status != 200 {
-			t.Fatal(x.recorded, x.closeAfter, x.ev.Status)
+		if !x.ev.recorded || x.reply.closeAfter || x.ev.Status != 200 {
+			t.Fatal(x.ev.recorded, x.reply.closeAfter, x.ev.Status)
 		}
 	}
 	once()

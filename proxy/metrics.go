@@ -24,7 +24,7 @@ type counters struct {
 	retries  counter
 	own      tally // of responses without a request to an upstream
 
-	undelivered counter // see exchange.undelivered
+	undelivered counter // see reply.undelivered
 
 	h2Conns    counter // connections that speak HTTP/2
 	h2Resets   counter // streams that have ended early, by the client or because it broke the protocol

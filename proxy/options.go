@@ -240,6 +240,12 @@ func (o Options) withDefaults() (Options, error) {
 	default:
 		return o, fmt.Errorf("proxy: client address %q: must be masked, full or off", o.ClientAddress)
 	}
+	o.setLimits()
+	return o, nil
+}
+
+// setLimits fills in the limits that are not set.
+func (o *Options) setLimits() {
 	for _, d := range []struct {
 		value    *time.Duration
 		standard time.Duration
@@ -279,7 +285,6 @@ func (o Options) withDefaults() (Options, error) {
 	if o.MaxResponseHeaderBytes <= 0 {
 		o.MaxResponseHeaderBytes = 16 << 10
 	}
-	return o, nil
 }
 
 // withoutZone removes the zone of an IPv6 address: it has a meaning on this host only (RFC 6874, section 1).

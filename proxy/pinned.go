@@ -1,5 +1,7 @@
 package proxy
 
+import "sync/atomic"
+
 // Upstream connections that belong to one client.
 //
 // NTLM, Negotiate (Kerberos) and CredSSP authenticate a connection, not a request: after the handshake the service attributes every
@@ -7,24 +9,28 @@ package proxy
 // asks for such credentials, its connection is pinned to the client's connection until either closes, so that the handshake can
 // continue. If only the request carried them, the upstream connection is closed after the response.
 
-// pinUpstream keeps a connection to a server for the client's next request. The pool continues to count it.
-func (c *clientConn) pinUpstream(u *upstreamConn, to *server) {
-	u.pinned, u.reused = true, true
-	u.idleAt = c.gen.sweeper.now.Load()
-	c.pinnedTo = to
-	c.pinned.Store(u)
-	if phase(c.phase.Load()) == phaseClosed {
-		c.dropPinned()
-	}
+// pinned is the upstream connection that is reserved for a client between its requests. The pool continues to count it. Only drop may be
+// called while the client's connection is used by somebody else.
+type pinned struct {
+	u  atomic.Pointer[upstreamConn] // nil: none
+	to *server                      // of u; written before u
 }
 
-// takePinned returns the pinned connection, and its server, if it is one of the group's and still usable. Otherwise it returns nil.
-func (c *clientConn) takePinned(of *group) (*upstreamConn, *server) {
-	u := c.pinned.Swap(nil)
+// put keeps a connection to a server for the client's next request. now is the sweeper's time.
+func (p *pinned) put(u *upstreamConn, to *server, now int64) {
+	u.pinned, u.reused = true, true
+	u.idleAt = now
+	p.to = to
+	p.u.Store(u)
+}
+
+// take returns the connection, and its server, if it is one of the group's and still usable. Otherwise it returns nil.
+func (p *pinned) take(of *group) (*upstreamConn, *server) {
+	u := p.u.Swap(nil)
 	if u == nil {
 		return nil, nil
 	}
-	s := c.pinnedTo
+	s := p.to
 	if !of.has(s) || u.br.Buffered() > 0 || s.pool.addrs.stale(u) || !s.pool.usable(u) {
 		s.pool.discard(u)
 		return nil, nil
@@ -32,9 +38,9 @@ func (c *clientConn) takePinned(of *group) (*upstreamConn, *server) {
 	return u, s
 }
 
-// dropPinned closes the pinned connection.
-func (c *clientConn) dropPinned() {
-	if u := c.pinned.Swap(nil); u != nil {
-		c.pinnedTo.pool.discard(u)
+// drop closes the connection.
+func (p *pinned) drop() {
+	if u := p.u.Swap(nil); u != nil {
+		p.to.pool.discard(u)
 	}
 }

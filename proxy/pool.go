@@ -177,7 +177,7 @@ func (p *pool) waitFor(w *waiter) (*upstreamConn, error) {
 		}
 		p.askForRoom(w.from)
 		ready := w.ready.Wait(min(left, roomRetry))
-		if w.client != nil && w.client.leaves(&suspected) {
+		if w.client != nil && w.client.watch.leaves(&suspected) {
 			err = errClientLeft
 			break
 		}

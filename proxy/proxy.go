@@ -37,7 +37,7 @@ type Proxy struct {
 
 	dateLine atomic.Pointer[[]byte] // the value of Date for this second
 
-	held atomic.Int64 // bytes in the buffers of all connections, see hold
+	held atomic.Int64 // bytes in the buffers of all connections, see share
 
 	mu          sync.Mutex
 	conns       map[*clientConn]struct{}  // guarded by mu; streams of HTTP/2 included
@@ -68,6 +68,7 @@ func New(o Options) (*Proxy, error) {
 		stickyKey:    make([]byte, sha256.Size),
 		passwords:    newPasswords(),
 	}
+	p.admission.p = p
 	p.admission.refused = make(map[netip.Addr]failure)
 	p.tls.slots = make(chan struct{}, max(o.Loops, 1))
 	p.sweeper = newSweeper(p.setDate, o.timeouts()...)
@@ -109,12 +110,12 @@ func (p *Proxy) remember(c *clientConn) {
 func (p *Proxy) forget(c *clientConn) {
 	p.mu.Lock()
 	if c.stream != nil {
-		p.removeStream(c)
+		p.admission.removeStream(c)
 	}
 	delete(p.conns, c)
 	p.admission.remove(c)
-	if c.displaced {
-		c.displaced = false
+	if c.share.displaced {
+		c.share.displaced = false
 		p.admission.displacing--
 	}
 	p.mu.Unlock()

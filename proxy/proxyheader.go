@@ -93,20 +93,21 @@ func (c *clientConn) announce(h proxyproto.Header) failure {
 	if !h.Local {
 		c.source, c.port = h.Source.Addr(), h.Destination.Port()
 	}
-	return c.root.readmit(c)
+	return c.root.admission.readmit(c)
 }
 
 // readmit counts an admitted connection again, under another address.
-func (p *Proxy) readmit(c *clientConn) failure {
+func (a *admission) readmit(c *clientConn) failure {
+	p := a.p
 	p.mu.Lock()
-	defer p.unlockAndClose()
+	defer a.unlockAndClose()
 	c.useGeneration(c.gen)
-	if !c.admitted { // it has just given way
+	if !c.share.admitted { // it has just given way
 		return failGaveWay
 	}
-	p.admission.remove(c)
-	c.account = nil
-	return p.admitLocked(c)
+	a.remove(c)
+	c.share.account = nil
+	return a.admitLocked(c)
 }
 
 // headerFailed counts a connection without a valid header, and logs it at most once per warnPause.

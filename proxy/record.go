@@ -2,67 +2,58 @@ package proxy
 
 import (
 	"bytes"
-	"net/netip"
 	"strings"
 
 	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/proxy/http1"
 )
+
+// entry is the event of an exchange, as far as it is known. Once it is recorded, nothing changes it.
+type entry struct {
+	event.Event
+	recorded bool
+	unsent   uint64 // bytes of the response's body that are counted and were not written to the client
+}
 
 // record passes the present response to the Recorder, once; further calls do nothing. The caller has set the status and the body
 // sizes.
 func (x *exchange) record(f failure) {
-	if x.recorded {
+	ev := &x.ev
+	if ev.recorded {
 		return
 	}
-	x.recorded = true
-	p, ev := x.c.gen, &x.ev
-	if x.upload.ended != nil {
-		ev.RequestBytes = x.upload.sent.Load()
-	}
+	ev.recorded = true
+	p := x.c.gen
+	x.upload.note()
 	figures := &p.metrics.own
-	if s := x.server; s != nil {
+	if s := x.to.server; s != nil {
+		ev.Upstream = s.name
 		figures = &s.tally
-		x.noteHealth(f)
-		if !x.headAt.IsZero() {
-			s.observe(micros(x.headAt.Sub(x.sentAt)))
+		x.to.noteHealth(&x.req, f)
+		if !x.at.head.IsZero() {
+			s.observe(micros(x.at.head.Sub(x.at.sent)))
 		}
 	}
 	figures.count(ev.Status, f)
-	ev.Attempts = x.attempts
+	ev.Attempts = x.to.attempts
 	if f != failNone {
 		ev.ErrorType = failureTable[f].name
 	}
 	if p.o.Recorder == nil {
 		return
 	}
-	if p.exclude != nil && p.exclude.match(ev.Path, x.userAgent()) {
+	if p.exclude != nil && p.exclude.match(ev.Path, x.req.userAgent()) {
 		p.safely(p.o.Recorder.Exclude)
 		return
 	}
-	x.noteTimes()
+	x.at.note(&ev.Event)
 	if p.o.RequestID {
-		ev.RequestID = x.id()
+		ev.RequestID = x.req.id()
 	}
 	if p.o.RecorderBlocks {
-		x.c.driver.block(func() { p.recordSafely(ev) })
+		x.c.driver.block(func() { p.recordSafely(&ev.Event) })
 	} else {
-		p.recordSafely(ev)
-	}
-}
-
-// noteHealth updates the server's health after a response, or after a failure.
-func (x *exchange) noteHealth(f failure) {
-	s := x.server
-	switch {
-	case isUpstreamFailure(f):
-		x.group.failed(s, s.health.failed(f, x.cause, x.id()))
-	case f == failNone:
-		if s.health.failing.Load() {
-			s.health.succeeded()
-		}
-		if s.consecutive.Load() != 0 {
-			s.consecutive.Store(0)
-		}
+		p.recordSafely(&ev.Event)
 	}
 }
 
@@ -84,51 +75,40 @@ func (p *generation) recoverPanic(where string) {
 	}
 }
 
-// describe fills in the event's fields that follow from the request. For a refused request these are the parts that were parsed.
-func (x *exchange) describe() {
-	ev := &x.ev
-	ev.Kind = event.KindRequest
-	ev.TLSVersion = x.c.tlsVersion
-	ev.Method = x.head.Method
-	ev.Path = x.head.Path
+// describe fills in the fields that follow from the request. For a refused request these are the parts that were parsed.
+func (e *entry) describe(r *request) {
+	e.Kind = event.KindRequest
+	e.TLSVersion = r.c.tlsVersion
+	e.Method = r.Method
+	e.Path = r.Path
 	switch {
-	case len(x.head.Method) == 0: // the request line was not understood
-	case x.head.HTTP2:
-		ev.Protocol = protocol2
-	case x.head.HTTP10:
-		ev.Protocol = protocol10
+	case len(r.Method) == 0: // the request line was not understood
+	case r.HTTP2:
+		e.Protocol = protocol2
+	case r.HTTP10:
+		e.Protocol = protocol10
 	default:
-		ev.Protocol = protocol11
+		e.Protocol = protocol11
 	}
-	if event.IsGRPCContent(x.head.ContentType) {
-		ev.GRPCStatus = event.GRPCAbsent // until the response has one
+	if event.IsGRPCContent(r.ContentType) {
+		e.GRPCStatus = event.GRPCAbsent // until the response has one
 	}
-	ev.Client = x.client()
-	ev.Host = x.lowerHost()
-	ev.Route = x.route.name
-	if x.c.gen.o.TraceID {
-		ev.TraceID = traceID(x.head.Traceparent)
+	e.Client = r.client()
+	e.Host = r.lowerHost()
+	e.Route = r.route.name
+	if r.c.gen.o.TraceID {
+		e.TraceID = traceID(r.Traceparent)
 	}
 }
 
-// client returns the address of the client as it is recorded.
-func (x *exchange) client() []byte {
-	c := x.c
-	addr := x.clientAddr()
-	if addr == c.addr {
-		return c.client
+// noteGRPC records the status of a gRPC call, if these lines of the response's header or trailers have it.
+func (e *entry) noteGRPC(lines []byte) {
+	if e.GRPCStatus != event.GRPCAbsent {
+		return
 	}
-	x.clientText = appendClient(x.clientText[:0], c.gen.o.ClientAddress, addr)
-	return x.clientText
-}
-
-// clientAddr returns the address of the client: the peer's or, if the peer is trusted, the one for which it speaks. It is invalid if
-// there is none.
-func (x *exchange) clientAddr() netip.Addr {
-	if !x.c.peer.Trusted {
-		return x.c.addr
+	if value := http1.FieldValue(lines, "grpc-status"); len(value) > 0 {
+		e.GRPCStatus = event.ParseGRPCStatus(value)
 	}
-	return x.head.Client(x.c.addr, x.c.gen.trusts)
 }
 
 var (
@@ -136,23 +116,6 @@ var (
 	protocol11 = []byte("1.1")
 	protocol2  = []byte("2")
 )
-
-// lowerHost returns the request's host in lower case. It copies only if there is something to change.
-func (x *exchange) lowerHost() []byte {
-	host := x.head.Host
-	for i, c := range host {
-		if c >= 'A' && c <= 'Z' {
-			x.host = append(x.host[:0], host...)
-			for ; i < len(host); i++ {
-				if c := host[i]; c >= 'A' && c <= 'Z' {
-					x.host[i] = c + 32
-				}
-			}
-			return x.host
-		}
-	}
-	return host
-}
 
 // traceID returns the trace id of a traceparent of the form 00-<32 hex>-<16 hex>-<2 hex>, or nil.
 func traceID(traceparent []byte) []byte {
@@ -172,8 +135,6 @@ func traceID(traceparent []byte) []byte {
 	}
 	return id
 }
-
-func (x *exchange) userAgent() []byte { return x.head.Value("user-agent") }
 
 // exclusion is a compiled Exclude.
 type exclusion struct {

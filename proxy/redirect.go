@@ -13,24 +13,24 @@ const challengePath = "/.well-known/acme-challenge/"
 
 // redirectToTLS answers a request on the listener of ServeRedirect. 308 keeps the method and, in the next request, the body.
 func (x *exchange) redirectToTLS() {
-	x.unread = x.unread || x.head.HasBody()
+	x.upload.unread = x.upload.unread || x.req.HasBody()
 	o := x.c.gen.o.TLS
-	if token, ok := bytes.CutPrefix(x.head.Path, []byte(challengePath)); ok && o != nil && o.HTTPChallenge != nil {
+	if token, ok := bytes.CutPrefix(x.req.Path, []byte(challengePath)); ok && o != nil && o.HTTPChallenge != nil {
 		if response, ok := o.HTTPChallenge(string(token)); ok {
 			x.sendOwn(&ownResponse{status: http.StatusOK, contentType: "text/plain; charset=utf-8", body: []byte(response)})
 			return
 		}
 	}
-	if len(x.head.Host) == 0 || x.head.Target[0] != '/' || o == nil {
+	if len(x.req.Host) == 0 || x.req.Target[0] != '/' || o == nil {
 		x.answer(failBadRequest)
 		return
 	}
-	x.beginOwn(http.StatusPermanentRedirect)
-	x.in = append(append(x.in, "Location: https://"...), hostOnly(x.head.Host)...)
+	x.reply.buf = x.req.appendOwn(x.reply.buf[:0], http.StatusPermanentRedirect)
+	x.reply.buf = append(append(x.reply.buf, "Location: https://"...), hostOnly(x.req.Host)...)
 	if o.Port != 443 && o.Port != 0 {
-		x.in = strconv.AppendInt(append(x.in, ':'), int64(o.Port), 10)
+		x.reply.buf = strconv.AppendInt(append(x.reply.buf, ':'), int64(o.Port), 10)
 	}
-	x.in = append(append(x.in, x.head.Target...), "\r\nContent-Length: 0\r\n"...)
+	x.reply.buf = append(append(x.reply.buf, x.req.Target...), "\r\nContent-Length: 0\r\n"...)
 	x.endOwn(http.StatusPermanentRedirect, failNone, nil)
 }
 

@@ -24,18 +24,18 @@ var (
 	errResponseHeader = errors.New("the response's header is larger than proxy.response_header_bytes_max")
 )
 
-// readHead reads the header of the final response into x.resp. It writes the block for the client into x.in; endHead completes it.
+// readHead reads the header of the final response into x.resp. It writes the block for the client into x.reply.buf; endHead completes it.
 // Interim responses are passed on at once (RFC 9110, section 15.2).
 func (x *exchange) readHead(u *upstreamConn) error {
 	switch {
-	case x.upload.ended != nil: // startUpload has armed it
+	case x.upload.ended != nil: // upload.start has armed it
 	default:
-		u.limits.armRead(x.deadline(x.route.responseTimeout))
+		u.limits.armRead(x.limit.after(x.req.route.responseTimeout))
 	}
 	for n := 0; n <= interimMax; {
-		block, err := x.nextBlock(u.br)
-		if err != nil && x.awaitingContinue && isTimeout(err) {
-			if err = x.expectInVain(u); err == nil {
+		block, err := x.resp.next(u.br)
+		if err != nil && x.upload.awaitingContinue && isTimeout(err) {
+			if err = x.upload.expectInVain(); err == nil {
 				continue
 			}
 		}
@@ -49,7 +49,7 @@ func (x *exchange) readHead(u *upstreamConn) error {
 		if err = x.parseHead(block); err != nil {
 			return err
 		}
-		if x.resp.Status >= 200 || x.resp.Status == 101 && x.upgrading && x.head.Offered(x.resp.Upgrade) {
+		if x.resp.Status >= 200 || x.resp.Status == 101 && x.upgrading && x.req.Offered(x.resp.Upgrade) {
 			return nil
 		}
 		n++
@@ -65,44 +65,51 @@ func (x *exchange) interim(u *upstreamConn) error {
 	if x.resp.Status == 101 {
 		return errUpgrade
 	}
-	if !x.head.HTTP10 && (x.resp.Status != 100 || !x.continued) {
-		x.in = append(x.in, '\r', '\n')
-		if _, err := x.c.Write(x.in); err != nil {
+	if !x.req.HTTP10 && (x.resp.Status != 100 || !x.upload.continued) {
+		x.reply.buf = append(x.reply.buf, '\r', '\n')
+		if _, err := x.c.Write(x.reply.buf); err != nil {
 			return fmt.Errorf("%w: %w", errClientBody, err)
 		}
 	}
-	if x.resp.Status == 100 && x.awaitingContinue {
-		x.endExpectation(u)
+	if x.resp.Status == 100 && x.upload.awaitingContinue {
+		x.upload.endExpectation()
 	}
 	return nil
 }
 
-// nextBlock waits for a whole header block and takes it from br. The block is valid until br reads again. errNoResponse means that the
+// responseHead is the header of a response, and the blocks from which it is read.
+type responseHead struct {
+	http1.Response
+	c     *clientConn // whose memory the blocks take
+	large []byte      // the beginning of a block that does not fit the upstream's reader
+}
+
+// next waits for a whole header block and takes it from br. The block is valid until br reads again. errNoResponse means that the
 // connection ended before the first byte. After a timeout it may be called again.
-func (x *exchange) nextBlock(br *bufio.Reader) ([]byte, error) {
-	limit := x.c.gen.o.MaxResponseHeaderBytes
+func (h *responseHead) next(br *bufio.Reader) ([]byte, error) {
+	limit := h.c.gen.o.MaxResponseHeaderBytes
 	at := 0
 	for n := 1; ; {
 		_, err := br.Peek(n)
 		b, _ := br.Peek(br.Buffered()) // always possible
 		block := b
-		if len(x.large) > 0 {
-			block = append(x.large, b...)
+		if len(h.large) > 0 {
+			block = append(h.large, b...)
 		}
 		end, next := http1.BlockEnd(block, at)
 		switch {
 		case end > limit, end == 0 && len(block) >= limit:
 			return nil, fmt.Errorf("%w (%d bytes)", errResponseHeader, limit)
 		case end > 0:
-			_, _ = br.Discard(end - len(x.large))
-			x.large = nil
+			_, _ = br.Discard(end - len(h.large))
+			h.large = nil
 			return block[:end], nil
 		case errors.Is(err, bufio.ErrBufferFull):
-			if !x.c.hold(int64(len(b))) {
-				x.c.warn(failMemory)
+			if !h.c.share.hold(int64(len(b))) {
+				h.c.warn(failMemory)
 				return nil, errMemory
 			}
-			x.large = slices.Grow(append(x.large, b...), br.Size()) // with room for all that br can hold
+			h.large = slices.Grow(append(h.large, b...), br.Size()) // with room for all that br can hold
 			_, _ = br.Discard(len(b))
 			b = nil
 		case err != nil && len(block) == 0:
@@ -116,11 +123,11 @@ func (x *exchange) nextBlock(br *bufio.Reader) ([]byte, error) {
 	}
 }
 
-// parseHead checks a header block and rewrites it into x.in, without the empty line.
+// parseHead checks a header block and rewrites it into x.reply.buf, without the empty line.
 func (x *exchange) parseHead(block []byte) (err error) {
-	if x.in, err = x.resp.Rewrite(x.in[:0], block); err == nil && x.resp.Status >= 200 {
-		x.in = x.resp.Finish(x.in, x.c.gen.date(), x.id(), x.route.responseRules)
-		x.in = x.appendCookie(x.in)
+	if x.reply.buf, err = x.resp.Rewrite(x.reply.buf[:0], block); err == nil && x.resp.Status >= 200 {
+		x.reply.buf = x.resp.Finish(x.reply.buf, x.c.gen.date(), x.req.id(), x.req.route.responseRules)
+		x.reply.buf = x.to.appendCookie(x.reply.buf, &x.req)
 	}
 	return err
 }

@@ -124,15 +124,15 @@ func (c *clientConn) withReader(f func() (more bool)) {
 	c.br = readers.Get().(*bufio.Reader)
 	c.br.Reset(c)
 	c.x = exchanges.Get().(*exchange)
-	c.x.c = c
+	c.x.attach(c)
 	defer func() {
 		c.recovered(recover()) // outside of a request; exchange.finish recovers panics within one
 		if !more {
 			_ = c.Close()
 		}
-		release(&c.x.head)
-		c.releaseHeld()
-		c.x.c = nil
+		c.x.req.end()
+		c.share.release()
+		c.x.attach(nil)
 		exchanges.Put(c.x)
 		c.br.Reset(nil)
 		readers.Put(c.br)
@@ -206,7 +206,7 @@ func (c *clientConn) serveRequest() bool {
 		c.beginHTTP2(len(http2.PrefaceHead))
 		return true
 	}
-	if err != nil && len(x.head.Raw) == 0 {
+	if err != nil && len(x.req.Raw) == 0 {
 		return false // no byte of a request has come: there is nothing to answer
 	}
 	if !c.phase.CompareAndSwap(uint32(phaseHeader), uint32(phaseBody)) {
@@ -214,19 +214,19 @@ func (c *clientConn) serveRequest() bool {
 	}
 	if now := c.root.current.Load(); now != c.gen {
 		c.useGeneration(now)
-		x.route = now.standard
+		x.req.route = now.standard
 	}
 	switch {
 	case err != nil:
 		c.refuse(err)
 	case c.refusal != failNone:
 		x.out, _ = x.appendRequestHead(x.out[:0]) // for the record
-		x.describe()
+		x.ev.describe(&x.req)
 		x.refuse(c.refusal)
 	default:
 		x.handle()
 	}
-	if x.closeAfter {
+	if x.reply.closeAfter {
 		c.finish(false)
 		return false
 	}
@@ -239,7 +239,7 @@ func (c *clientConn) serveRequest() bool {
 // refuse answers a request whose header did not arrive completely.
 func (c *clientConn) refuse(err error) {
 	x := c.x
-	x.describe()
+	x.ev.describe(&x.req)
 	f := headFailure(err)
 	if c.failed.Load() && f == failBadRequest {
 		f = failClientClosed
@@ -250,10 +250,10 @@ func (c *clientConn) refuse(err error) {
 // errNoRequest means that only empty lines have come.
 var errNoRequest = errors.New("no request")
 
-// readHead reads a header block into x.head.Raw. It skips empty lines before the block, because some clients send one behind a body
+// readHead reads a header block into x.req.Raw. It skips empty lines before the block, because some clients send one behind a body
 // (RFC 9112, section 2.2). If nothing has come behind them, the connection is idle again.
 func (c *clientConn) readHead() error {
-	h := &c.x.head
+	h := &c.x.req.Request
 	if c.br.Buffered() > 0 { // pipelined
 		c.headerDeadline = c.gen.sweeper.after(c.gen.o.HeaderTimeout)
 		c.phase.CompareAndSwap(uint32(phaseIdle), uint32(phaseHeader))
@@ -278,7 +278,7 @@ func (c *clientConn) readHead() error {
 		end, next := http1.BlockEnd(h.Raw, at)
 		if end == 0 {
 			_, _ = c.br.Discard(len(b))
-			c.x.beginRequest()
+			c.x.at.beginRequest()
 			if at = next; len(h.Raw) > c.gen.o.MaxHeaderBytes {
 				return tooLarge(h, c.gen.o.MaxHeaderBytes)
 			}

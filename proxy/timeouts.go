@@ -3,46 +3,60 @@ package proxy
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"time"
-
-	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// The time limit of a whole exchange, in addition to those of its parts.
+// uploading is a read deadline that never fires: while a body is being sent, the response has no deadline.
+const uploading = math.MaxInt64
 
-// deadline returns the deadline d from now, or that of the whole exchange if it comes first. Streams have no total limit.
-func (x *exchange) deadline(d time.Duration) int64 {
-	at := x.c.gen.sweeper.after(d)
-	if x.totalDeadline > 0 && x.ev.Kind != event.KindStream && (at == 0 || at > x.totalDeadline) {
-		return x.totalDeadline
+// timeLimit is the time limit of a whole exchange, in addition to those of its parts. Streams have none.
+type timeLimit struct {
+	sweeper *sweeper
+	limit   time.Duration // Options.TotalTimeout
+	at      int64         // sweeper time at which the exchange is ended; 0: never
+}
+
+// begin starts the limit.
+func (l *timeLimit) begin(s *sweeper, limit time.Duration) { *l = timeLimit{s, limit, s.after(limit)} }
+
+// lift is called when the response turns out to be a stream.
+func (l *timeLimit) lift() { l.at = 0 }
+
+// after returns the deadline d from now, or that of the whole exchange if it comes first.
+func (l *timeLimit) after(d time.Duration) int64 {
+	at := l.sweeper.after(d)
+	if l.at > 0 && (at == 0 || at > l.at) {
+		return l.at
 	}
 	return at
+}
+
+// uploading is the deadline of the response while the request's body is being sent.
+func (l *timeLimit) uploading() int64 {
+	if l.at > 0 {
+		return l.at
+	}
+	return uploading
 }
 
 // noBody is the cause that is logged if the upstream was silent for proxy.body_timeout.
 const noBody = "nothing more of the response's body within proxy.body_timeout"
 
-// timedOut finds out which time limit has passed, and sets x.cause so that the log names it.
-func (x *exchange) timedOut(f failure, what string, limit time.Duration) failure {
+// explain finds out which time limit has passed if f is failTimeout, and replaces the cause so that the log names the limit. Otherwise it
+// changes nothing.
+func (l *timeLimit) explain(f failure, cause *error, what string, limit time.Duration) failure {
 	if f != failTimeout {
 		return f
 	}
 	var op *net.OpError
 	switch {
-	case x.totalDeadline > 0 && x.c.gen.sweeper.now.Load() >= x.totalDeadline:
-		f, what, limit = failTotal, "not complete within proxy.total_timeout", x.c.gen.o.TotalTimeout
-	case errors.As(x.cause, &op) && op.Op == "write":
+	case l.at > 0 && l.sweeper.now.Load() >= l.at:
+		f, what, limit = failTotal, "not complete within proxy.total_timeout", l.limit
+	case errors.As(*cause, &op) && op.Op == "write":
 		what = "the request could not be sent within proxy.response_timeout"
 	}
-	x.cause = fmt.Errorf("%s (%s)", what, limit)
+	*cause = fmt.Errorf("%s (%s)", what, limit)
 	return f
-}
-
-// uploadDeadline is the deadline of the response while the request's body is being sent.
-func (x *exchange) uploadDeadline() int64 {
-	if x.totalDeadline > 0 {
-		return x.totalDeadline
-	}
-	return uploading
 }

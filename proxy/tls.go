@@ -126,7 +126,7 @@ func (c *clientConn) closeConn() error {
 	if !ok {
 		return c.Conn.Close()
 	}
-	if c.reset || c.failed.Load() || c.timedOut.Load() || c.gaveWay.Load() || c.unacknowledged() > 0 {
+	if c.reset || c.failed.Load() || c.timedOut.Load() || c.gaveWay.Load() || c.watch.unacknowledged() > 0 {
 		return t.wire.Conn.Close()
 	}
 	return t.Close()
@@ -162,6 +162,7 @@ func (c *clientConn) serveTLS() {
 		state := t.ConnectionState()
 		c.root.tls.handshakeDone(&state)
 		c.tlsVersion = state.Version
+		c.watch.encrypted = true
 		if name := certs.ClientName(state); name != "" {
 			c.peer.Name = []byte(name)
 		}
@@ -208,10 +209,3 @@ func (c *clientConn) handshake(t *clientTLS) error {
 }
 
 var errGaveWay = errors.New("the connection gave way to others")
-
-// appendHSTS appends Strict-Transport-Security to the response's header in x.in, unless it has one.
-func (x *exchange) appendHSTS() {
-	if line := x.c.gen.hsts; len(line) > 0 && x.c.tlsVersion != 0 && !hasField(x.in, "strict-transport-security") {
-		x.in = append(x.in, line...)
-	}
-}

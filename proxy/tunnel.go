@@ -21,19 +21,19 @@ import (
 // tunnelBytes is the size of the two buffers of a tunnel.
 const tunnelBytes = 16 << 10
 
-// tunnel passes bytes between both connections after a 101, whose header is in x.in.
+// tunnel passes bytes between both connections after a 101, whose header is in x.reply.buf.
 func (x *exchange) tunnel() {
 	c, u := x.c, x.up
-	x.closeAfter = true
-	x.in = http1.AppendField(x.in, "Upgrade: ", x.resp.Upgrade)
-	if !c.takeBack() || !c.phase.CompareAndSwap(uint32(phaseBody), uint32(phaseTunnel)) {
+	x.reply.closeAfter = true
+	x.reply.buf = http1.AppendField(x.reply.buf, "Upgrade: ", x.resp.Upgrade)
+	if !c.watch.takeBack() || !c.phase.CompareAndSwap(uint32(phaseBody), uint32(phaseTunnel)) {
 		x.clientLeft()
 		return
 	}
 	x.ev.Kind = event.KindStream
 	x.ev.Status = 101
-	x.in = append(x.in, "Connection: Upgrade\r\n\r\n"...)
-	if !x.write(x.in) {
+	x.reply.buf = append(x.reply.buf, "Connection: Upgrade\r\n\r\n"...)
+	if !x.reply.write(x.reply.buf) {
 		x.clientLeft()
 		return
 	}

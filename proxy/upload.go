@@ -4,15 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"runtime/debug"
 	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
+
+	"github.com/wayside-proxy/wayside/proxy/http1"
 )
 
-// Request bodies that are streamed to the upstream. Small bodies are sent with the header (exchange.bufferBody). Each other one is
+// Request bodies that are streamed to the upstream. Small bodies are sent with the header (upload.buffer). Each other one is
 // sent by its own goroutine or task while the exchange waits for the response, because an upstream may answer before it has read
 // everything.
 
@@ -20,12 +21,21 @@ import (
 // again; otherwise the response carries "Connection: close".
 const uploadGrace = 10 * time.Millisecond
 
-// uploading is a read deadline that never fires: while a body is being sent, the response has no deadline.
-const uploading = math.MaxInt64
-
-// upload is a body that is being streamed.
+// upload is the body of a request on its way to the server. While it is being streamed, the body, and reading from the client, belong to the
+// task that sends it; the rest belongs to the exchange, except for the atomic fields.
 type upload struct {
-	ended  signal        // nil if there is no upload, or if its end has been seen
+	req   *request
+	ev    *entry
+	at    *times
+	limit *timeLimit
+
+	body             bodyReader
+	awaitingContinue bool // the client waits for 100 Continue, and the upstream has not answered
+	continued        bool // the proxy itself has sent 100 Continue to the client
+	unread           bool // bytes of the body may be left on the client's connection
+
+	u      *upstreamConn // to which it is streamed
+	ended  signal        // nil if nothing is streamed, or if its end has been seen
 	err    error         // its result, before ended is set
 	sent   atomic.Uint64 // bytes of data so far
 	sentAt time.Time     // when its last bytes were about to be sent; before over is set
@@ -33,169 +43,234 @@ type upload struct {
 	cancel atomic.Bool
 }
 
-// bufferBody appends a body of small declared length to the header, so that a slow client does not hold an upstream connection.
-// The buffer grows with the bytes that arrive, not with the declared length. For other bodies it waits for the first byte, unless
-// the client waits for 100 Continue. It reports whether the body must be streamed.
-func (x *exchange) bufferBody() (streamed bool, err error) {
-	if x.awaitingContinue || x.head.HTTP2 && x.head.Chunked { // a client of gRPC may wait for the first message of the service
-		return true, nil
-	}
-	if x.head.Chunked || x.head.Length > bufferedBodyBytesMax {
-		_, err := x.c.br.Peek(1) // a client that sends nothing holds neither an upstream connection nor a second task
-		return true, err
-	}
-	at := len(x.out)
-	for !x.body.Ended() {
-		have := len(x.out)
-		x.out = slices.Grow(x.out, int(min(x.body.Left(), int64(max(have-at, 4096)))))
-		if size := cap(x.out) + cap(x.head.Raw); size > scratchBytesKept && !x.c.holdUpTo(size) {
-			return false, errMemory
-		}
-		n, err := x.body.Read(x.out[have:cap(x.out)])
-		if err != nil {
-			return false, err
-		}
-		x.out = x.out[:have+n]
-	}
-	x.unread = false
-	x.ev.RequestBytes = uint64(x.head.Length)
-	return false, nil
+// begin prepares for a request.
+func (l *upload) begin() {
+	l.awaitingContinue, l.continued, l.unread, l.ended, l.u = false, false, false, nil, nil
 }
 
-// startUpload starts sending the body. Until that ends, nothing else uses x.body and reads from the client.
-func (x *exchange) startUpload(u *upstreamConn) {
-	ended := x.c.driver.signal()
-	x.upload.ended, x.upload.err = ended, nil
-	x.upload.sent.Store(0)
-	x.upload.cancel.Store(false)
-	x.c.stirred = true // from now on, this upload may be the one that learns of the client's end
-	x.upload.over.Store(false)
-	x.c.unprompted.Store(x.awaitingContinue)
-	if x.awaitingContinue {
-		u.limits.armRead(x.deadline(continueWait))
-	} else {
-		u.limits.armRead(x.uploadDeadline())
+// prepare begins the body. If it is small, prepare reads it and appends it to the header in dst; otherwise it must be streamed.
+func (l *upload) prepare(dst []byte) (out []byte, streamed bool, f failure) {
+	r := l.req
+	l.unread = true
+	if limit := r.route.maxBody; limit > 0 && r.Length > limit {
+		return dst, false, failBodyTooLarge
 	}
-	x.c.driver.run(func() {
+	framing := http1.Fixed
+	if r.Chunked {
+		framing = http1.Chunks
+	}
+	l.body.reset(r.c.br, framing, r.Length)
+	if r.Chunked || r.Length > int64(r.c.br.Buffered()) {
+		l.at.beginRequest()
+	}
+	r.c.pace = pace{}
+	out, streamed, err := l.buffer(dst)
+	switch {
+	case err == errMemory:
+		return out, streamed, failMemory
+	case err != nil:
+		return out, streamed, r.c.bodyFailure()
+	}
+	return out, streamed, failNone
+}
+
+// buffer appends a body of small declared length to the header, so that a slow client does not hold an upstream connection.
+// The buffer grows with the bytes that arrive, not with the declared length. For other bodies it waits for the first byte, unless
+// the client waits for 100 Continue. It reports whether the body must be streamed.
+func (l *upload) buffer(dst []byte) (out []byte, streamed bool, err error) {
+	r := l.req
+	if l.awaitingContinue || r.HTTP2 && r.Chunked { // a client of gRPC may wait for the first message of the service
+		return dst, true, nil
+	}
+	if r.Chunked || r.Length > bufferedBodyBytesMax {
+		_, err := r.c.br.Peek(1) // a client that sends nothing holds neither an upstream connection nor a second task
+		return dst, true, err
+	}
+	at := len(dst)
+	for !l.body.Ended() {
+		have := len(dst)
+		dst = slices.Grow(dst, int(min(l.body.Left(), int64(max(have-at, 4096)))))
+		if size := cap(dst) + cap(r.Raw); size > scratchBytesKept && !r.c.holdUpTo(size) {
+			return dst, false, errMemory
+		}
+		n, err := l.body.Read(dst[have:cap(dst)])
+		if err != nil {
+			return dst, false, err
+		}
+		dst = dst[:have+n]
+	}
+	l.unread = false
+	l.ev.RequestBytes = uint64(r.Length)
+	return dst, false, nil
+}
+
+// skip is called before a response that does not depend on the body. If the body has arrived, the connection can be used again.
+func (l *upload) skip() {
+	r := l.req
+	switch {
+	case !r.HasBody():
+	case !r.Chunked && r.Length <= int64(r.c.br.Buffered()):
+		_, _ = r.c.br.Discard(int(r.Length))
+		l.ev.RequestBytes = uint64(r.Length)
+	default:
+		l.unread = true
+	}
+}
+
+// start starts streaming the body. Until that ends, nothing else uses l.body and reads from the client.
+func (l *upload) start(u *upstreamConn) {
+	c := l.req.c
+	ended := c.driver.signal()
+	l.u, l.ended, l.err = u, ended, nil
+	l.sent.Store(0)
+	l.cancel.Store(false)
+	c.watch.stirred = true // from now on, this upload may be the one that learns of the client's end
+	l.over.Store(false)
+	c.unprompted.Store(l.awaitingContinue)
+	if l.awaitingContinue {
+		u.limits.armRead(l.limit.after(continueWait))
+	} else {
+		u.limits.armRead(l.limit.uploading())
+	}
+	c.driver.run(func() {
 		defer ended.Set()
 		defer func() {
 			if r := recover(); r != nil {
-				x.c.gen.o.Logger.Error("panic while sending a request body; ending only this request", "value", r, "stack", string(debug.Stack()))
+				c.gen.o.Logger.Error("panic while sending a request body; ending only this request", "value", r, "stack", string(debug.Stack()))
 				_ = u.Conn.Close()
-				x.upload.err = fmt.Errorf("%w: panic", errClientBody)
+				l.err = fmt.Errorf("%w: panic", errClientBody)
 			}
 		}()
-		err := x.sendBody(u)
-		x.upload.over.Store(true)
+		err := l.send()
+		l.over.Store(true)
 		switch {
 		case errors.Is(err, errClientBody), errors.Is(err, errBodyTooLarge), isTimeout(err):
 			_ = u.Conn.Close() // the upstream must not take this for the whole body; it also wakes the exchange
 		default:
-			x.beginResponseTime(u)
+			l.beginResponseTime()
 		}
-		x.upload.err = err
+		l.err = err
 	})
 }
 
 // beginResponseTime starts the upstream's time to respond: the body has been sent, or the upstream refused it and may still have
 // answered.
-func (x *exchange) beginResponseTime(u *upstreamConn) {
-	u.limits.read.CompareAndSwap(x.uploadDeadline(), x.deadline(x.route.responseTimeout))
+func (l *upload) beginResponseTime() {
+	l.u.limits.read.CompareAndSwap(l.limit.uploading(), l.limit.after(l.req.route.responseTimeout))
 }
 
-// awaitUpload is called when the response's header has been read. It gives the upload uploadGrace to end, so that the connections can
+// await is called when the response's header has been read. It gives the upload uploadGrace to end, so that the connections can
 // be used again.
-func (x *exchange) awaitUpload() {
-	if x.awaitingContinue && !x.bodyBegun() {
+func (l *upload) await() {
+	if l.awaitingContinue && !l.begun() {
 		return // the client will not send it
 	}
-	if x.upload.ended != nil && x.upload.ended.Wait(uploadGrace) {
-		_ = x.uploadEnded() // the response decides the outcome; the upload's error only affects the connections
+	if l.ended != nil && l.ended.Wait(uploadGrace) {
+		_ = l.finish() // the response decides the outcome; the upload's error only affects the connections
 	}
 }
 
-// stopUpload stops an upload that is no longer needed, and waits for its goroutine. It returns the upload's error if the client or a
+// stop stops an upload that is no longer needed, and waits for its task. It returns the upload's error if the client or a
 // limit caused it, and nil if the upstream did.
-func (x *exchange) stopUpload() error {
-	if x.upload.ended == nil {
+func (l *upload) stop() error {
+	if l.ended == nil {
 		return nil
 	}
-	if x.upload.over.Load() {
-		x.upload.ended.Wait(-1)
+	if l.over.Load() {
+		l.ended.Wait(-1)
 	} else {
-		x.upload.cancel.Store(true)
-		if x.up != nil {
-			x.upBroken = true
-			_ = x.up.Conn.Close()
-		}
-		_ = x.c.Conn.SetReadDeadline(past)
-		x.upload.ended.Wait(-1)
-		_ = x.c.Conn.SetReadDeadline(time.Time{})
-		if isTimeout(x.upload.err) && x.c.limits.read.Load() != fired { // the deadline that stopped the upload here, not one of the client's
-			x.c.failed.Store(false)
-			x.upload.err = nil
+		c := l.req.c
+		l.cancel.Store(true)
+		l.u.broken = true
+		_ = l.u.Conn.Close()
+		_ = c.Conn.SetReadDeadline(past)
+		l.ended.Wait(-1)
+		_ = c.Conn.SetReadDeadline(time.Time{})
+		if isTimeout(l.err) && c.limits.read.Load() != fired { // the deadline that stopped the upload here, not one of the client's
+			c.failed.Store(false)
+			l.err = nil
 		}
 	}
-	return x.uploadEnded()
+	return l.finish()
 }
 
-func (x *exchange) uploadEnded() error {
-	err := x.upload.err
-	x.upload.ended, x.awaitingContinue = nil, false
-	x.c.unprompted.Store(false)
-	x.ev.RequestBytes = x.upload.sent.Load()
+// finish is called when the upload has ended.
+func (l *upload) finish() error {
+	err := l.err
+	l.ended, l.awaitingContinue = nil, false
+	l.req.c.unprompted.Store(false)
+	l.ev.RequestBytes = l.sent.Load()
 	if err == nil {
-		x.unread = !x.body.Ended()
-		x.endSending()
+		l.unread = !l.body.Ended()
+		l.endSending()
 		return nil
 	}
-	x.upBroken = true
+	l.u.broken = true
 	if errors.Is(err, errClientBody) || errors.Is(err, errBodyTooLarge) || isTimeout(err) {
 		return err
 	}
 	return nil
 }
 
+// endSending notes when the upstream had all of the body, if it has.
+func (l *upload) endSending() {
+	if l.body.Ended() {
+		l.at.endSending(l.sentAt)
+	}
+}
+
+// note fills in what the event has of an upload that may still go on.
+func (l *upload) note() {
+	if l.ended == nil {
+		return
+	}
+	l.ev.RequestBytes = l.sent.Load()
+	if l.over.Load() { // since await has looked
+		l.endSending()
+	}
+}
+
 // chunkHeaderBytes is room for a chunk's size and CRLF in front of its data.
 const chunkHeaderBytes = 10
 
-// sendBody sends the request's body in the framing in which it arrived. It never completes a malformed body.
-func (x *exchange) sendBody(u *upstreamConn) error {
-	if _, err := x.c.br.Peek(1); err != nil { // a silent client costs no large buffer
+// send sends the request's body in the framing in which it arrived. It never completes a malformed body.
+func (l *upload) send() error {
+	r, u := l.req, l.u
+	if _, err := r.c.br.Peek(1); err != nil { // a silent client costs no large buffer
 		return fmt.Errorf("%w: %w", errClientBody, err)
 	}
 	loan := bodyBuffers.Get().(*[]byte)
 	defer bodyBuffers.Put(loan)
 	buf := *loan
-	limit := uint64(x.route.maxBody)
-	for !x.upload.cancel.Load() {
-		n, err := x.body.Read(buf[chunkHeaderBytes : len(buf)-2])
+	limit := uint64(r.route.maxBody)
+	for !l.cancel.Load() {
+		n, err := l.body.Read(buf[chunkHeaderBytes : len(buf)-2])
 		if err == io.EOF {
 			break
 		}
 		if err != nil {
 			return fmt.Errorf("%w: %w", errClientBody, err)
 		}
-		if sent := x.upload.sent.Add(uint64(n)); limit > 0 && sent > limit {
+		if sent := l.sent.Add(uint64(n)); limit > 0 && sent > limit {
 			return errBodyTooLarge
 		}
 		piece := buf[chunkHeaderBytes : chunkHeaderBytes+n]
-		if x.head.Chunked {
+		if r.Chunked {
 			piece = frameChunk(buf, n)
 		}
-		u.limits.armWrite(x.deadline(x.route.responseTimeout))
-		x.upload.sentAt = time.Now()
+		u.limits.armWrite(l.limit.after(r.route.responseTimeout))
+		l.sentAt = time.Now()
 		if _, err := u.Conn.Write(piece); err != nil {
 			return err
 		}
 	}
-	if !x.body.Ended() || !x.head.Chunked {
+	if !l.body.Ended() || !r.Chunked {
 		return nil
 	}
 	tail := append(buf[:0], "0\r\n"...)
-	tail = append(append(tail, x.route.requests.Rules.FilterTrailers(x.body.Trailers())...), '\r', '\n')
-	u.limits.armWrite(x.deadline(x.route.responseTimeout))
-	x.upload.sentAt = time.Now()
+	tail = append(append(tail, r.route.requests.Rules.FilterTrailers(l.body.Trailers())...), '\r', '\n')
+	u.limits.armWrite(l.limit.after(r.route.responseTimeout))
+	l.sentAt = time.Now()
 	_, err := u.Conn.Write(tail)
 	return err
 }

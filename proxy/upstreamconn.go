@@ -20,6 +20,7 @@ type upstreamConn struct {
 	dedicated bool       // dialled for one upgrade, never in the pool
 	from      *account   // the address whose client uses it; nil: none. Guarded by the pool's mu
 	reused    bool       // has carried a complete response
+	broken    bool       // it cannot be used again
 	pinned    bool       // the upstream may have authenticated it: only one client may use it
 	idleAt    int64      // sweeper time at which it became idle
 	raw       syscall.RawConn

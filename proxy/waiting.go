@@ -29,48 +29,49 @@ type waitingConn struct {
 }
 
 // enqueue adds a connection that was not admitted to the waiting ones. It does not block.
-func (p *Proxy) enqueue(c *clientConn, f failure) {
+func (a *admission) enqueue(c *clientConn, f failure) {
+	p := a.p
 	p.mu.Lock()
-	a := &p.admission
 	turned := len(a.waiting) + a.rejecting
-	if of := a.accounts[c.key]; turned >= 4*waitingMax || turned >= waitingMax && of != nil && !p.usesLittle(of, c.gen.o.MaxConns) {
+	if of := a.accounts[c.share.key]; turned >= 4*waitingMax || turned >= waitingMax && of != nil && !of.small(c.gen.o.MaxConns) {
 		p.mu.Unlock()
 		p.metrics.own.failed[f].Add(1)
 		_ = c.Close()
 		return
 	}
 	if len(a.waiting) == 0 {
-		go p.serveWaiting()
+		go a.serveWaiting()
 	}
 	a.waiting = append(a.waiting, waitingConn{c: c, f: f, until: time.Now().Add(admissionWait)})
 	p.mu.Unlock()
 }
 
 // serveWaiting serves or rejects the waiting connections until none is left.
-func (p *Proxy) serveWaiting() {
+func (a *admission) serveWaiting() {
+	p := a.p
 	for left := true; left; {
 		time.Sleep(admissionPause) // this is a goroutine, not a loop
 		p.mu.Lock()
-		found, refused := p.admitWaiting()
-		left = len(p.admission.waiting) > 0
-		p.unlockAndClose()
+		found, refused := a.admitWaiting()
+		left = len(a.waiting) > 0
+		a.unlockAndClose()
 		for _, w := range found {
 			w.c.start()
 		}
 		for _, w := range refused {
-			w.c.startReject(w.f)
+			w.startReject()
 		}
 	}
 }
 
 // admitWaiting removes from the list the connections that can be admitted and those whose wait is over. Addresses with few silent
 // connections come first. Proxy.mu is held.
-func (p *Proxy) admitWaiting() (found, refused []waitingConn) {
-	a := &p.admission
+func (a *admission) admitWaiting() (found, refused []waitingConn) {
+	p := a.p
 	for i := range a.waiting {
 		w := &a.waiting[i]
 		w.rank = 0
-		if of := a.accounts[w.c.key]; of != nil && of.active() {
+		if of := a.accounts[w.c.share.key]; of != nil && of.active() {
 			w.rank = 1
 		} else if of != nil {
 			w.rank = 1 + of.silent
@@ -80,16 +81,16 @@ func (p *Proxy) admitWaiting() (found, refused []waitingConn) {
 	now, rest := time.Now(), a.waiting[:0]
 	clear(a.refused)
 	for _, w := range a.waiting {
-		f, tried := a.refused[w.c.key]
+		f, tried := a.refused[w.c.share.key]
 		if !tried { // looking for room is expensive; there is none for another connection of the same address
-			if f = p.admitLocked(w.c); f != failNone {
-				a.refused[w.c.key] = f
+			if f = a.admitLocked(w.c); f != failNone {
+				a.refused[w.c.share.key] = f
 			}
 		}
 		switch w.f = f; {
 		case w.f == failNone:
 			found = append(found, w)
-		case p.closing.Load() || now.After(w.until) || !p.worthWaiting(w):
+		case p.closing.Load() || now.After(w.until) || !a.worthWaiting(w):
 			refused = append(refused, w)
 		default:
 			rest = append(rest, w)
@@ -103,66 +104,68 @@ func (p *Proxy) admitWaiting() (found, refused []waitingConn) {
 
 // worthWaiting reports whether there may be room for a connection soon. If its address uses little, it can displace others. Otherwise
 // there must be connections that give way. Proxy.mu is held.
-func (p *Proxy) worthWaiting(w waitingConn) bool {
-	of := p.admission.accounts[w.c.key]
-	if of == nil || p.usesLittle(of, w.c.gen.o.MaxConns) {
+func (a *admission) worthWaiting(w waitingConn) bool {
+	of := a.accounts[w.c.share.key]
+	if of == nil || of.small(w.c.gen.o.MaxConns) {
 		return true
 	}
 	if w.f == failConns {
 		of = nil
 	}
-	return p.giveWayLocked(of, false)
+	return a.giveWayLocked(of, false)
 }
 
 // startReject runs reject. It does not block.
-func (c *clientConn) startReject(f failure) {
+func (w waitingConn) startReject() {
+	c := w.c
 	if c.kind == listenerTLS { // a handshake would cost more than the refusal is worth
-		go c.rejectSilently(f)
+		go w.rejectSilently()
 	} else if conn, ok := c.Conn.(*loop.Conn); ok {
-		conn.Start(func() { c.driver.run(func() { c.reject(f) }) })
+		conn.Start(func() { c.driver.run(w.reject) })
 	} else {
-		go c.reject(f)
+		go w.reject()
 	}
 }
 
 // rejectSilently closes a connection without an answer.
-func (c *clientConn) rejectSilently(f failure) {
-	p := c.root
-	c.warn(f)
+func (w waitingConn) rejectSilently() {
+	defer w.rejected()
+	p := w.c.root
+	w.c.warn(w.f)
 	p.tls.failed[handshakeNoRoom].Add(1)
-	p.metrics.own.failed[f].Add(1)
-	_ = c.Close()
+	p.metrics.own.failed[w.f].Add(1)
+}
+
+// reject answers a connection without reading its request, and records the answer.
+func (w waitingConn) reject() {
+	defer w.rejected()
+	c := w.c
+	c.warn(w.f)
+	if !c.phase.CompareAndSwap(uint32(phaseNew), uint32(phaseBody)) {
+		return
+	}
+	c.withReader(func() bool {
+		c.rejectNow(w.f)
+		return false
+	})
+}
+
+// rejected closes the connection.
+func (w waitingConn) rejected() {
+	p := w.c.root
+	_ = w.c.Close()
 	p.mu.Lock()
 	p.admission.rejecting--
 	p.mu.Unlock()
 }
 
-// reject answers a connection without reading its request, and records the answer.
-func (c *clientConn) reject(f failure) {
-	p := c.root
-	defer func() {
-		_ = c.Close()
-		p.mu.Lock()
-		p.admission.rejecting--
-		p.mu.Unlock()
-	}()
-	c.warn(f)
-	if !c.phase.CompareAndSwap(uint32(phaseNew), uint32(phaseBody)) {
-		return
-	}
-	c.withReader(func() bool {
-		c.rejectNow(f)
-		return false
-	})
-}
-
-// rejectNow is reject for a connection with a reader, in phaseBody.
+// rejectNow is waitingConn.reject for a connection with a reader, in phaseBody.
 func (c *clientConn) rejectNow(f failure) {
 	x := c.x
 	x.begin()
-	x.describe()
+	x.ev.describe(&x.req)
 	x.ev.Method, x.ev.Path, x.ev.Protocol = nil, nil, nil
-	x.closeAfter, x.unread = true, true
+	x.reply.closeAfter, x.upload.unread = true, true
 	x.answer(f)
 	c.finish(true)
 }

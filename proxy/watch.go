@@ -1,8 +1,7 @@
 package proxy
 
 import (
-	"net"
-	"syscall"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -21,32 +20,81 @@ type watch struct {
 	fds   []unix.PollFd
 }
 
-// awaitUpstream announces that the exchange waits for u. Until takeBack, the watch may close u.
-func (c *clientConn) awaitUpstream(u *upstreamConn) {
-	c.waiting.Store(u)
-	if conn, ok := c.Conn.(*loop.Conn); ok {
-		if c.stir == nil {
-			c.stir = func() { c.stirred = true }
+// clientWatch knows whether the client of one connection is still there. The exchange lends the upstream connection that it waits for, and
+// whoever notices that the client has left may close that: it is either taken back or closed, never both.
+type clientWatch struct {
+	socket
+	stream    *h2Stream  // that the connection is; nil: none
+	loop      *loop.Conn // likewise
+	encrypted bool
+
+	waiting   atomic.Pointer[upstreamConn] // that the exchange waits for
+	gone      atomic.Bool                  // the client was found to have left
+	suspected bool                         // owned by the sweeper's watch: looked closed at the last tick
+	stirred   bool                         // on a loop: bytes, the end or an error have come while the exchange waited for the upstream
+	stir      func()                       // sets stirred
+}
+
+// await announces that the exchange waits for u. Until takeBack, u may be closed.
+func (w *clientWatch) await(u *upstreamConn) {
+	w.waiting.Store(u)
+	if w.loop != nil {
+		if w.stir == nil {
+			w.stir = func() { w.stirred = true }
 		}
-		c.stirred = false
-		conn.OnReady(c.stir)
+		w.stirred = false
+		w.loop.OnReady(w.stir)
 	}
-	if c.stream != nil && c.stream.isGone() {
-		c.cancelUpstream() // the stream was reset before there was anything to cancel
+	if w.stream != nil && w.stream.isGone() {
+		w.cancel() // the stream was reset before there was anything to cancel
 	}
 }
 
-// takeBack takes the upstream connection back from the watch. It reports whether the watch has left it open.
-func (c *clientConn) takeBack() bool { return c.waiting.Swap(nil) != nil }
+// takeBack takes the upstream connection back. It reports whether it was left open.
+func (w *clientWatch) takeBack() bool { return w.waiting.Swap(nil) != nil }
+
+// cancel closes the upstream connection, unless the exchange has taken it back.
+func (w *clientWatch) cancel() {
+	if u := w.waiting.Load(); u != nil && w.waiting.CompareAndSwap(u, nil) {
+		w.gone.Store(true)
+		_ = u.Conn.Close()
+	}
+}
+
+// hasReset reports whether the client has reset its connection, so that nothing that is written now can arrive. A loop knows of most
+// connections that nothing has happened. For the others, this costs a system call.
+func (w *clientWatch) hasReset() bool {
+	if w.loop != nil && !w.stirred {
+		return false
+	}
+	return w.hungUp()
+}
+
+// hungUp reports whether both directions of the connection are closed.
+func (w *clientWatch) hungUp() bool {
+	if w.stream != nil {
+		return w.stream.isGone()
+	}
+	return w.socket.hungUp()
+}
+
+// leaves reports whether the client has left while its request waits for an upstream connection. It is called from time to time, and
+// follows the rule of the watch: a client that has closed its side at two successive calls has left, and one that has reset the
+// connection has left at once.
+func (w *clientWatch) leaves(suspected *bool) bool {
+	was := *suspected
+	*suspected = w.left(w.encrypted)
+	return *suspected && was || w.hungUp()
+}
 
 // check is called once a tick.
 func (w *watch) check(p *Proxy) {
 	w.conns, w.fds = w.conns[:0], w.fds[:0]
 	p.mu.Lock()
 	for c := range p.conns {
-		if c.waiting.Load() != nil && c.fd >= 0 {
+		if c.watch.waiting.Load() != nil && c.watch.known() {
 			w.conns = append(w.conns, c)
-			w.fds = append(w.fds, unix.PollFd{Fd: int32(c.fd), Events: unix.POLLRDHUP})
+			w.fds = append(w.fds, unix.PollFd{Fd: int32(c.watch.fd), Events: unix.POLLRDHUP})
 		}
 	}
 	p.mu.Unlock()
@@ -57,100 +105,17 @@ func (w *watch) check(p *Proxy) {
 	for i, c := range w.conns {
 		w.conns[i] = nil
 		if err != nil || n == 0 || w.fds[i].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) == 0 {
-			c.suspected = false
+			c.watch.suspected = false
 			continue
 		}
 		// The descriptor may have been closed and reused since it was listed. Check again through RawConn, which prevents this.
 		switch {
-		case !c.hasLeft():
-			c.suspected = false
-		case !c.suspected:
-			c.suspected = true
+		case !c.watch.left(c.watch.encrypted):
+			c.watch.suspected = false
+		case !c.watch.suspected:
+			c.watch.suspected = true
 		default:
-			c.cancelUpstream()
+			c.watch.cancel()
 		}
 	}
-}
-
-// hasLeft reports whether the client has closed its side and everything that it sent has been read.
-func (c *clientConn) hasLeft() bool {
-	left := false
-	err := c.raw.Control(func(fd uintptr) {
-		var b [2 * alertBytesMax]byte
-		n, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		left = n == 0 && err == nil || err == unix.ECONNRESET || err == unix.EPIPE || err == unix.ETIMEDOUT
-		if n > 0 && err == nil && c.tlsVersion != 0 && isAlert(b[:n]) {
-			fds := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
-			n, err := unix.Poll(fds[:], 0)
-			left = n > 0 && err == nil && fds[0].Revents&unix.POLLRDHUP != 0
-		}
-	})
-	return err == nil && left
-}
-
-// alertBytesMax is the length of the longest TLS record that an alert makes, with its header.
-const alertBytesMax = 64
-
-// isAlert reports whether the bytes that a client has sent last can be the alert with which TLS ends. TLS 1.3 hides the type of a record, so
-// its length must do: the record may also carry a byte or two, which make no request.
-func isAlert(b []byte) bool {
-	const header, alert, applicationData, hiddenAlert = 5, 21, 23, 2 + 1 + 16
-	if len(b) < header || len(b) > alertBytesMax || int(b[3])<<8|int(b[4]) != len(b)-header {
-		return false
-	}
-	return b[0] == alert || b[0] == applicationData && len(b)-header <= hiddenAlert
-}
-
-// hasReset reports whether the client has reset its connection, so that nothing that is written now can arrive. A loop knows of most
-// connections that nothing has happened. For the others, this costs a system call.
-func (c *clientConn) hasReset() bool {
-	if _, ok := c.Conn.(*loop.Conn); ok && !c.stirred {
-		return false
-	}
-	return c.hungUp()
-}
-
-// hungUp reports whether both directions of the connection are closed.
-func (c *clientConn) hungUp() bool {
-	if c.stream != nil {
-		return c.stream.isGone()
-	}
-	if c.fd < 0 {
-		return false
-	}
-	fds := [1]unix.PollFd{{Fd: int32(c.fd)}}
-	n, err := unix.Poll(fds[:], 0)
-	return n > 0 && err == nil && fds[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
-}
-
-// leaves reports whether the client has left while its request waits for an upstream connection. It is called from time to time, and
-// follows the rule of the watch: a client that has closed its side at two successive calls has left, and one that has reset the
-// connection has left at once.
-func (c *clientConn) leaves(suspected *bool) bool {
-	was := *suspected
-	*suspected = c.raw != nil && c.hasLeft()
-	return *suspected && was || c.hungUp()
-}
-
-// cancelUpstream closes the upstream connection, unless the exchange has taken it back.
-func (c *clientConn) cancelUpstream() {
-	if u := c.waiting.Load(); u != nil && c.waiting.CompareAndSwap(u, nil) {
-		c.clientGone.Store(true)
-		_ = u.Conn.Close()
-	}
-}
-
-// descriptor returns the raw connection and the number of its descriptor, or -1 if it has none.
-func descriptor(conn net.Conn) (raw syscall.RawConn, fd int) {
-	sc, ok := conn.(syscall.Conn)
-	if !ok {
-		return nil, -1
-	}
-	raw, err := sc.SyscallConn()
-	if err != nil {
-		return nil, -1
-	}
-	fd = -1
-	_ = raw.Control(func(n uintptr) { fd = int(n) })
-	return raw, fd
 }

@@ -172,7 +172,7 @@ func TestConnectionForAGoneClientGoesBack(t *testing.T) {
 	gone := newClientConn(b.p.current.Load(), near, d, listenerPlain)
 	_ = far.(*net.TCPConn).SetLinger(0)
 	_ = far.Close()
-	until(t, "the reset arrives", gone.hungUp)
+	until(t, "the reset arrives", gone.watch.hungUp)
 	p := b.p.onlyServer().pool
 	for _, want := range []int{0, 1} { // a slot, then a connection
 		p.mu.Lock()

@@ -155,3 +155,37 @@ func IsToken(c byte) bool { return isToken[c] }
 
 // ValidValue reports whether b may be the value of a field: it has no control characters other than HTAB (RFC 9110, section 5.5).
 func ValidValue(b []byte) bool { return validValue(b) }
+
+// FieldValue returns the first field with a lower-case name in lines of a header or of trailers. nil: there is none.
+func FieldValue(lines []byte, lower string) []byte {
+	for raw := lines; ; {
+		name, value, n, err := nextField(raw)
+		if err != nil || n == 0 {
+			return nil
+		}
+		if foldEqual(name, lower) {
+			return value
+		}
+		raw = raw[n:]
+	}
+}
+
+// AppendField appends a field; name ends with a colon and a space.
+func AppendField(dst []byte, name string, value []byte) []byte {
+	dst = append(dst, name...)
+	dst = append(dst, value...)
+	return append(dst, '\r', '\n')
+}
+
+// hasToken looks for a token in a comma-separated list. It ignores parameters after ";".
+func hasToken(list []byte, lower string) bool {
+	for len(list) > 0 {
+		var member []byte
+		member, list, _ = bytes.Cut(list, []byte{','})
+		member, _, _ = bytes.Cut(member, []byte{';'})
+		if foldEqual(trimOWS(member), lower) {
+			return true
+		}
+	}
+	return false
+}

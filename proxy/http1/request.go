@@ -1,7 +1,6 @@
 package http1
 
 import (
-	"bytes"
 	"strconv"
 	"strings"
 )
@@ -372,40 +371,6 @@ func (h *Request) xForwardedOnly() bool {
 
 // Value returns the first field with a lower-case name. It is slow, and the header may not have been checked.
 func (h *Request) Value(lower string) []byte { return FieldValue(h.fields, lower) }
-
-// FieldValue returns the first field with a lower-case name in lines of a header or of trailers. nil: there is none.
-func FieldValue(lines []byte, lower string) []byte {
-	for raw := lines; ; {
-		name, value, n, err := nextField(raw)
-		if err != nil || n == 0 {
-			return nil
-		}
-		if foldEqual(name, lower) {
-			return value
-		}
-		raw = raw[n:]
-	}
-}
-
-// AppendField appends a field; name ends with a colon and a space.
-func AppendField(dst []byte, name string, value []byte) []byte {
-	dst = append(dst, name...)
-	dst = append(dst, value...)
-	return append(dst, '\r', '\n')
-}
-
-// hasToken looks for a token in a comma-separated list. It ignores parameters after ";".
-func hasToken(list []byte, lower string) bool {
-	for len(list) > 0 {
-		var member []byte
-		member, list, _ = bytes.Cut(list, []byte{','})
-		member, _, _ = bytes.Cut(member, []byte{';'})
-		if foldEqual(trimOWS(member), lower) {
-			return true
-		}
-	}
-	return false
-}
 
 // RequestIDBytesMax limits the length of an X-Request-ID that a client may set.
 const RequestIDBytesMax = 128

@@ -1,0 +1,101 @@
+package proxy
+
+import (
+	"net"
+	"strconv"
+)
+
+// relayBytes is how many bytes of a body are collected for one write while further pieces are already buffered.
+const relayBytes = 4 << 10
+
+// reply is the client's side of a response: the bytes on their way to the client, and how the connection goes on behind them. It keeps the
+// number of counted bytes that the client cannot have (entry.unsent) true: everything is unsent until a write has succeeded.
+type reply struct {
+	c  *clientConn
+	ev *entry
+
+	buf        []byte // the header, and as much of the body as is written with it
+	begun      bool   // bytes of the final response may have been written
+	closeAfter bool   // no further request may follow on the connection
+
+	vectors [3][]byte   // for pass
+	bufs    net.Buffers // likewise
+}
+
+// begin prepares for a response.
+func (r *reply) begin() { r.begun, r.closeAfter = false, false }
+
+// end gives up a large buffer.
+func (r *reply) end() {
+	if cap(r.buf) > scratchBytesKept {
+		r.buf = nil
+	}
+}
+
+// write sends bytes of the final response.
+func (r *reply) write(b []byte) bool {
+	r.begun = true
+	if _, err := r.c.Write(b); err != nil {
+		r.closeAfter = true
+		if r.ev.recorded {
+			r.undelivered()
+		}
+		return false
+	}
+	return true
+}
+
+// pass adds a piece of the body to the collected bytes, or writes both. The piece is a chunk if chunked is set.
+func (r *reply) pass(b []byte, chunked bool) bool {
+	if chunked {
+		r.buf = append(strconv.AppendInt(r.buf, int64(len(b)), 16), '\r', '\n')
+	}
+	if len(r.buf)+len(b) <= relayBytes {
+		r.buf = append(r.buf, b...)
+		if chunked {
+			r.buf = append(r.buf, '\r', '\n')
+		}
+		return true
+	}
+	if r.c.gaveWay.Load() {
+		return false
+	}
+	r.begun = true
+	r.bufs = append(r.vectors[:0], r.buf, b)
+	if chunked {
+		r.bufs = append(r.bufs, crlf)
+	}
+	ok := r.c.writeAll(&r.bufs)
+	clear(r.vectors[:])
+	r.buf = r.buf[:0]
+	if ok {
+		r.ev.unsent = 0
+	}
+	return ok
+}
+
+var crlf = []byte("\r\n")
+
+// flush writes the collected bytes.
+func (r *reply) flush() bool {
+	if len(r.buf) == 0 {
+		return true
+	}
+	ok := r.write(r.buf)
+	r.buf = r.buf[:0]
+	if ok {
+		r.ev.unsent = 0
+	}
+	return ok
+}
+
+// appendHSTS appends Strict-Transport-Security to the header, unless it has one.
+func (r *reply) appendHSTS() {
+	if line := r.c.gen.hsts; len(line) > 0 && r.c.tlsVersion != 0 && !hasField(r.buf, "strict-transport-security") {
+		r.buf = append(r.buf, line...)
+	}
+}
+
+// undelivered counts a response that is recorded, and that the client did not receive whole. It cannot be recorded as such: a response is
+// recorded before its last bytes are written.
+func (r *reply) undelivered() { r.c.root.metrics.undelivered.Add(1) }

@@ -1,0 +1,65 @@
+package proxy
+
+import (
+	"net/netip"
+	"sync/atomic"
+)
+
+// share is what one connection uses of the resources that all clients share, and on whose account. The bytes of its buffers are counted in
+// the account and in total; what hold has counted, release uncounts.
+type share struct {
+	total     *atomic.Int64 // Proxy.held
+	bytesMax  int64         // Options.MaxHeldBytes; 0: no limit
+	trusted   bool          // the peer is a trusted proxy: it has no limit of its own, because it speaks for many clients
+	key       netip.Addr    // the key in admission.accounts, see limitKey
+	account   *account      // the usage of this address; nil: none
+	admitted  bool          // guarded by Proxy.mu
+	displaced bool          // guarded by Proxy.mu
+	held      int64         // bytes that hold has counted; belongs to the task that serves the connection
+}
+
+// limits returns the account whose share limits the connection, or nil.
+func (s *share) limits() *account {
+	if s.trusted {
+		return nil
+	}
+	return s.account
+}
+
+// hold counts n more bytes in the connection's buffers and reports whether it may have them. release uncounts all of them.
+func (s *share) hold(n int64) bool {
+	if n <= 0 {
+		return true
+	}
+	if !s.reserve(n) {
+		return false
+	}
+	s.held += n
+	return true
+}
+
+// release uncounts what hold has counted.
+func (s *share) release() {
+	s.unreserve(s.held)
+	s.held = 0
+}
+
+// reserve is hold without a record of who must uncount the bytes: the caller does, with unreserve.
+func (s *share) reserve(n int64) bool {
+	if s.account == nil {
+		return true
+	}
+	total, uses := s.total.Add(n), s.account.held.Add(n)
+	if s.bytesMax > 0 && (total > s.bytesMax || !s.trusted && !mayUse(uses-n, n, total-n, s.bytesMax)) {
+		s.unreserve(n)
+		return false
+	}
+	return true
+}
+
+func (s *share) unreserve(n int64) {
+	if s.account != nil && n > 0 {
+		s.total.Add(-n)
+		s.account.held.Add(-n)
+	}
+}

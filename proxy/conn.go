@@ -86,7 +86,7 @@ func newClientConn(p *generation, conn net.Conn, d driver, kind listenerKind) *c
 	c.limits.conn = conn // the one below TLS
 	c.watch.socket = socketOf(conn)
 	c.watch.loop, _ = conn.(*loop.Conn)
-	c.share.total = &p.held
+	c.share.total, c.share.silent = &p.held, &p.silent
 	if kind == listenerTLS {
 		c.Conn = newClientTLS(conn, p.o.TLS.Config())
 	}

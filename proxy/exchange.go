@@ -86,6 +86,7 @@ func (x *exchange) finish() {
 			x.answer(failPanic)
 		}
 	}
+	x.upload.endSilence()
 	x.to.leave()
 	c.gen.metrics.inFlight.Add(-1)
 	if cap(x.out) > scratchBytesKept {
@@ -136,7 +137,7 @@ func (x *exchange) serve() {
 	streamed := false
 	if x.req.HasBody() {
 		var f failure
-		if x.out, streamed, f = x.upload.prepare(x.out); f != failNone {
+		if x.out, streamed, f = x.upload.prepare(x.out, x.to.group); f != failNone {
 			x.answer(f)
 			return
 		}

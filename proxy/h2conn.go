@@ -213,7 +213,7 @@ func (h *h2Conn) beginStream(s *http2.Stream) {
 	if now := h.c.root.current.Load(); h.model == nil || h.model.gen != now {
 		h.model = &clientConn{
 			Conn: h.c.Conn, driver: h.c.driver, kind: h.c.kind, root: h.c.root,
-			share:  share{total: h.c.share.total, account: h.c.share.account, key: h.c.share.key},
+			share:  share{total: h.c.share.total, silent: h.c.share.silent, account: h.c.share.account, key: h.c.share.key},
 			source: h.c.source, port: h.c.port, tlsVersion: h.c.tlsVersion, peer: http1.Peer{Name: h.c.peer.Name},
 		}
 		h.model.useGeneration(now)

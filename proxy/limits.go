@@ -48,6 +48,8 @@ type account struct {
 	live     int          // guarded by Proxy.mu; at the last search: the others, except upgraded ones
 	upstream atomic.Int64 // connections to the only server, see pool.byAccount; changed under the pool's lock
 	held     atomic.Int64 // bytes
+
+	silentUploads atomic.Int64
 }
 
 // mayUse is the rule: it reports whether an address that uses so much of a shared resource may use more of it.

@@ -37,7 +37,8 @@ type Proxy struct {
 
 	dateLine atomic.Pointer[[]byte] // the value of Date for this second
 
-	held atomic.Int64 // bytes in the buffers of all connections, see share
+	silent atomic.Int64 // silent uploads
+	held   atomic.Int64 // bytes in the buffers of all connections, see share
 
 	mu          sync.Mutex
 	conns       map[*clientConn]struct{}  // guarded by mu; streams of HTTP/2 included

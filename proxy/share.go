@@ -9,6 +9,7 @@ import (
 // the account and in total; what hold has counted, release uncounts.
 type share struct {
 	total     *atomic.Int64 // Proxy.held
+	silent    *atomic.Int64 // Proxy.silent
 	bytesMax  int64         // Options.MaxHeldBytes; 0: no limit
 	trusted   bool          // the peer is a trusted proxy: it has no limit of its own, because it speaks for many clients
 	key       netip.Addr    // the key in admission.accounts, see limitKey

@@ -33,6 +33,7 @@ type upload struct {
 	awaitingContinue bool // the client waits for 100 Continue, and the upstream has not answered
 	continued        bool // the proxy itself has sent 100 Continue to the client
 	unread           bool // bytes of the body may be left on the client's connection
+	silent           bool // this is counted as a silent upload; belongs to the task that sends the body, while there is one
 
 	u      *upstreamConn // to which it is streamed
 	ended  signal        // nil if nothing is streamed, or if its end has been seen
@@ -48,8 +49,9 @@ func (l *upload) begin() {
 	l.awaitingContinue, l.continued, l.unread, l.ended, l.u = false, false, false, nil, nil
 }
 
-// prepare begins the body. If it is small, prepare reads it and appends it to the header in dst; otherwise it must be streamed.
-func (l *upload) prepare(dst []byte) (out []byte, streamed bool, f failure) {
+// prepare begins the body. If it is small, prepare reads it and appends it to the header in dst; otherwise it must be streamed to a server of
+// the group.
+func (l *upload) prepare(dst []byte, to *group) (out []byte, streamed bool, f failure) {
 	r := l.req
 	l.unread = true
 	if limit := r.route.maxBody; limit > 0 && r.Length > limit {
@@ -64,7 +66,7 @@ func (l *upload) prepare(dst []byte) (out []byte, streamed bool, f failure) {
 		l.at.beginRequest()
 	}
 	r.c.pace = pace{}
-	out, streamed, err := l.buffer(dst)
+	out, streamed, err := l.buffer(dst, to)
 	switch {
 	case err == errMemory:
 		return out, streamed, failMemory
@@ -75,15 +77,17 @@ func (l *upload) prepare(dst []byte) (out []byte, streamed bool, f failure) {
 }
 
 // buffer appends a body of small declared length to the header, so that a slow client does not hold an upstream connection.
-// The buffer grows with the bytes that arrive, not with the declared length. For other bodies it waits for the first byte, unless
-// the client waits for 100 Continue. It reports whether the body must be streamed.
-func (l *upload) buffer(dst []byte) (out []byte, streamed bool, err error) {
+// The buffer grows with the bytes that arrive, not with the declared length. It reports whether the body must be streamed. Then it only waits
+// for the first byte, and only if there is no room for another silent upload.
+func (l *upload) buffer(dst []byte, to *group) (out []byte, streamed bool, err error) {
 	r := l.req
 	if l.awaitingContinue || r.HTTP2 && r.Chunked { // a client of gRPC may wait for the first message of the service
 		return dst, true, nil
 	}
 	if r.Chunked || r.Length > bufferedBodyBytesMax {
-		_, err := r.c.br.Peek(1) // a client that sends nothing holds neither an upstream connection nor a second task
+		if r.c.br.Buffered() == 0 && !l.beginSilence(to) {
+			_, err = r.c.br.Peek(1)
+		}
 		return dst, true, err
 	}
 	at := len(dst)
@@ -236,7 +240,9 @@ const chunkHeaderBytes = 10
 // send sends the request's body in the framing in which it arrived. It never completes a malformed body.
 func (l *upload) send() error {
 	r, u := l.req, l.u
-	if _, err := r.c.br.Peek(1); err != nil { // a silent client costs no large buffer
+	_, err := r.c.br.Peek(1) // a silent client costs no large buffer
+	l.endSilence()
+	if err != nil {
 		return fmt.Errorf("%w: %w", errClientBody, err)
 	}
 	loan := bodyBuffers.Get().(*[]byte)
@@ -271,7 +277,7 @@ func (l *upload) send() error {
 	tail = append(append(tail, r.route.requests.Rules.FilterTrailers(l.body.Trailers())...), '\r', '\n')
 	u.limits.armWrite(l.limit.after(r.route.responseTimeout))
 	l.sentAt = time.Now()
-	_, err := u.Conn.Write(tail)
+	_, err = u.Conn.Write(tail)
 	return err
 }
 

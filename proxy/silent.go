@@ -1,0 +1,60 @@
+package proxy
+
+// Silent uploads: streamed requests whose header was sent to the server, and of whose body nothing has come. The header is sent early so that
+// the service can refuse the body, or speak first. But then a client that sends nothing else holds a connection to the server, with its
+// buffer, and a second task. So there are few silent uploads at a time, shared by the rule of limits.go, and they leave half of the
+// connections free. A request for which there is no room goes to the server when its body begins. See ADR 107.
+
+// silentUploadsMax limits the silent uploads of all clients together.
+const silentUploadsMax = 128
+
+// beginSilence makes the upload a silent one if there is room for it.
+func (l *upload) beginSilence(to *group) bool {
+	l.silent = to.hasRoom() && l.req.c.share.reserveSilent()
+	return l.silent
+}
+
+// endSilence is called when something of the body has come, or nothing will.
+func (l *upload) endSilence() {
+	if l.silent {
+		l.silent = false
+		l.req.c.share.unreserveSilent()
+	}
+}
+
+// hasRoom reports whether more than half of the connections to the group's servers are free.
+func (g *group) hasRoom() bool {
+	used, most := 0, 0
+	for _, m := range g.members.Load().all {
+		u, n := m.pool.inUse()
+		used, most = used+u, most+n
+	}
+	return 2*used < most
+}
+
+// inUse returns how many connections requests use, and the limit.
+func (p *pool) inUse() (used, most int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.open - p.idleCount, p.max
+}
+
+// reserveSilent counts a silent upload and reports whether there may be one more.
+func (s *share) reserveSilent() bool {
+	total, uses := s.silent.Add(1), int64(0)
+	if s.account != nil {
+		uses = s.account.silentUploads.Add(1)
+	}
+	if total > silentUploadsMax || s.limits() != nil && !mayUse(uses-1, 1, total-1, silentUploadsMax) {
+		s.unreserveSilent()
+		return false
+	}
+	return true
+}
+
+func (s *share) unreserveSilent() {
+	s.silent.Add(-1)
+	if s.account != nil {
+		s.account.silentUploads.Add(-1)
+	}
+}

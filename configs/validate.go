@@ -13,9 +13,12 @@ func (c *Config) Validate() error {
 	return join(v.errs)
 }
 
+// HasUpstream reports whether something says where requests go.
+func (c *Config) HasUpstream() bool { return len(c.Upstream) > 0 || len(c.Routes) > 0 }
+
 // RequireUpstream returns an error if nothing says where requests go. `wayside run` needs that.
 func (c *Config) RequireUpstream() error {
-	if len(c.Upstream) > 0 || len(c.Routes) > 0 {
+	if c.HasUpstream() {
 		return nil
 	}
 	return c.origins.error(upstreamKey, "is not set: name the address of your service, such as --upstream http://127.0.0.1:3000 (or WAYSIDE_UPSTREAM, or upstream: in the file)")

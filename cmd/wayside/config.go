@@ -128,7 +128,7 @@ func newConfigCheck() *cobra.Command {
 			for _, w := range cfg.Warnings() {
 				fmt.Fprintln(cmd.OutOrStdout(), "warning:", terminal.Safe(w.Error()))
 			}
-			if missing := cfg.RequireUpstream() != nil; missing {
+			if !cfg.HasUpstream() {
 				fmt.Fprintln(cmd.OutOrStdout(), "ok; upstream is not set here: wayside run will need --upstream or WAYSIDE_UPSTREAM")
 				return nil
 			}

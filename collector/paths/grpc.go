@@ -2,6 +2,7 @@ package paths
 
 import (
 	"bytes"
+	"sync"
 
 	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/internal/stats"
@@ -26,17 +27,20 @@ func isGRPCName(text []byte) bool {
 	return len(text) > 0
 }
 
-// addExact adds n to the number of rows of a gRPC method. The rules do not change the labels of these rows.
-func (l *Labeler) addExact(r *row, n int) {
+// exactRows counts the rows of each gRPC method. The rules do not change the labels of these rows. Rules may read it while the Labeler adds.
+type exactRows struct{ sync.Map } // of int, by mergedKey
+
+// add adds n to the number of rows.
+func (e *exactRows) add(r *row, n int) {
 	key := mergedKey(r.host, r.label)
-	if have, known := l.exact.Load(key); known {
+	if have, known := e.Load(key); known {
 		n += have.(int) //nolint:forcetypeassert // the map has no other values
 	}
 	if n <= 0 {
-		l.exact.Delete(key)
+		e.Delete(key)
 		return
 	}
-	l.exact.Store(key, n)
+	e.Store(key, n)
 }
 
 // keepExact turns a row that had been counted as an ordinary path into one of a gRPC method.
@@ -51,7 +55,7 @@ func (l *Labeler) keepExact(r *row, grpc bool) {
 	r.grpc, r.shown = true, r.label
 	l.shown[r.shownKey()]++
 	l.merged[mergedKey(r.host, r.shown)]++
-	l.addExact(r, 1)
+	l.exact.add(r, 1)
 	l.cache.clear()
 }
 

@@ -65,7 +65,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"unsafe"
 
@@ -142,7 +141,7 @@ type Labeler struct {
 	watches  map[*level]*watch
 
 	rules  atomic.Pointer[Rules] // rules of learnt and likely levels; read by other goroutines
-	exact  sync.Map              // (host, label) of gRPC methods → number of their rows (int); written by the labeler only
+	exact  exactRows             // (host, label) of gRPC methods → number of their rows; written by the labeler only
 	likely map[string]*level     // likely levels
 
 	nextRow, nextHost, nextLevel uint32 // order numbers of the next admissions

@@ -3,7 +3,6 @@ package paths
 import (
 	"maps"
 	"strings"
-	"sync"
 )
 
 // level is a prefix in the tree of paths whose next segment varies.
@@ -24,7 +23,7 @@ type level struct {
 type Rules struct {
 	levels     map[string]*level // levels by their key
 	configured map[string]bool   // configured templates stay as they are
-	exact      *sync.Map         // gRPC methods stay as they are, too (see Labeler.exact)
+	exact      *exactRows        // gRPC methods stay as they are, too (see Labeler.exact)
 }
 
 func levelKey(host, prefix string) string { return host + "\x00" + prefix }

@@ -11,7 +11,7 @@ func (l *Labeler) insert(key string, r *row) {
 	l.shown[r.shownKey()]++
 	l.merged[mergedKey(r.host, r.shown)]++
 	if r.grpc {
-		l.addExact(r, 1)
+		l.exact.add(r, 1)
 	}
 }
 
@@ -26,7 +26,7 @@ func (l *Labeler) remove(r *row) {
 	decrement(l.shown, r.shownKey())
 	decrement(l.merged, mergedKey(r.host, r.shown))
 	if r.grpc {
-		l.addExact(r, -1)
+		l.exact.add(r, -1)
 	}
 }
 

@@ -168,7 +168,7 @@ func (s *Store) fold(epoch uuid.UUID, items []Item, mark watermark, next counter
 		if it := &items[i]; it.Event.IsResponse() {
 			row := s.apply.keys[s.apply.rowOf[i]].row
 			row.row.Add(&it.Event)
-			s.addMinute(row, &it.Event)
+			s.minutes.add(row, &it.Event)
 		}
 	}
 	for i := range s.apply.keys {

@@ -141,7 +141,7 @@ func (s *Statistics) writeChunk(rows []*liveRow, buffer *chunkBuffer) error {
 		buf = appendRowKey(buf, &row.key)
 		at.value = len(buf)
 		buf = appendRow(buf, includes, &row.row)
-		at.end, at.minutes = len(buf), s.takeMinutes(row)
+		at.end, at.minutes = len(buf), s.minutes.take(row)
 		spans = append(spans, at)
 		row.writing, row.dirty = row.row.Count, false
 		s.noteChange(&change, row.key.Hour, string(rowName(buf[at.key:at.value])))
@@ -170,7 +170,7 @@ func (s *Statistics) writeChunk(rows []*liveRow, buffer *chunkBuffer) error {
 	defer s.mu.Unlock()
 	s.rowsWritten(&change, err == nil)
 	for _, row := range rows[:len(spans)] {
-		s.minutesWritten(row, err == nil)
+		s.minutes.written(row, err == nil)
 		if err != nil {
 			row.dirty = true
 			continue

@@ -57,7 +57,7 @@ func (s *Store) Forget(ctx context.Context, f *Forget) (*catalogue.Forgotten, er
 		return nil, err
 	}
 	w := forgetting{
-		s: s, f: f, names: s.selectNames(f), selected: map[catalogue.RowName]bool{}, blocks: map[catalogue.BlockID]bool{}, hours: map[int64]bool{},
+		s: s, f: f, names: s.names.selected(f), selected: map[catalogue.RowName]bool{}, blocks: map[catalogue.BlockID]bool{}, hours: map[int64]bool{},
 	}
 	w.done.Names = len(w.names)
 	for _, step := range []func(context.Context) error{w.events, w.mergeRows, w.plans, w.deleteNames} {
@@ -66,20 +66,6 @@ func (s *Store) Forget(ctx context.Context, f *Forget) (*catalogue.Forgotten, er
 		}
 	}
 	return &w.done, nil
-}
-
-// selectNames returns the names of the rows to forget.
-func (s *Statistics) selectNames(f *Forget) map[string]nameSpan {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	out := map[string]nameSpan{}
-	for name, span := range s.names {
-		k, err := parseName(name, 0)
-		if err == nil && k.Label != otherLabel && f.Row(k.Host, k.Method, k.Label) {
-			out[name] = span
-		}
-	}
-	return out
 }
 
 // forgetting is one call of Forget. The caller holds checkpointMu, writeMu and runMu.
@@ -273,9 +259,7 @@ func (w *forgetting) deleteNames(ctx context.Context) error {
 	rows := w.s.Statistics
 	rows.mu.Lock()
 	defer rows.mu.Unlock()
-	for name := range w.names {
-		delete(rows.names, name)
-	}
+	rows.names.forget(w.names)
 	return nil
 }
 

@@ -56,65 +56,73 @@ func appendBucketKey(dst []byte, bucket int64, name []byte) []byte {
 	return append(appendHourKey(dst, prefixMinute, bucket), name...)
 }
 
-// addMinute counts an event in its minute. The caller holds mu.
-func (s *Statistics) addMinute(row *liveRow, e *event.Event) {
-	minute := stats.MinuteOfMicros(e.TimeMicros)
-	if minute < s.minutesFrom {
-		return
-	}
-	s.minuteOf(row, minute).Add(e)
+// minutes says which minutes are kept, and counts those in memory. It is guarded by Statistics.mu.
+type minutes struct {
+	from       int64          // minutes from this one on are kept
+	begun      bool           // set once from is known
+	incomplete map[int64]bool // hours whose minutes are incomplete
+	open       int            // number of minutes in live rows that have not been stored
+	spare      []*stats.Row   // empty rows to be reused for minutes
 }
 
-// minuteOf returns the part of a minute's row that has not been stored. The caller holds mu.
-func (s *Statistics) minuteOf(row *liveRow, minute int64) *stats.Row {
+// add counts an event in its minute.
+func (m *minutes) add(row *liveRow, e *event.Event) {
+	minute := stats.MinuteOfMicros(e.TimeMicros)
+	if minute < m.from {
+		return
+	}
+	m.of(row, minute).Add(e)
+}
+
+// of returns the part of a minute's row that has not been stored.
+func (m *minutes) of(row *liveRow, minute int64) *stats.Row {
 	for i := len(row.minutes) - 1; i >= 0; i-- {
 		if row.minutes[i].minute == minute {
 			return row.minutes[i].row
 		}
 	}
 	var fresh *stats.Row
-	if n := len(s.spareRows); n > 0 {
-		fresh, s.spareRows = s.spareRows[n-1], s.spareRows[:n-1]
+	if n := len(m.spare); n > 0 {
+		fresh, m.spare = m.spare[n-1], m.spare[:n-1]
 	} else {
 		fresh = new(stats.Row)
 	}
 	row.minutes = append(row.minutes, minuteRow{minute, fresh})
-	s.openMinutes++
+	m.open++
 	return fresh
 }
 
-// takeMinutes takes the unstored minutes of a row, in ascending order, so that they can be stored. The caller holds mu.
-func (s *Statistics) takeMinutes(row *liveRow) []minuteRow {
+// take takes the unstored minutes of a row, in ascending order, so that they can be stored.
+func (m *minutes) take(row *liveRow) []minuteRow {
 	row.writingMinutes, row.minutes = row.minutes, row.writingMinutes[:0]
 	slices.SortFunc(row.writingMinutes, func(a, b minuteRow) int { return cmp.Compare(a.minute, b.minute) })
-	for len(row.writingMinutes) > 0 && row.writingMinutes[0].minute < s.minutesFrom {
-		s.release(row.writingMinutes[:1])
+	for len(row.writingMinutes) > 0 && row.writingMinutes[0].minute < m.from {
+		m.release(row.writingMinutes[:1])
 		row.writingMinutes = row.writingMinutes[1:] // pruned in the meantime
 	}
 	return row.writingMinutes
 }
 
-// minutesWritten must follow takeMinutes. If done is set, the minutes have been stored; otherwise it gives them back to
-// the row. The caller holds mu.
-func (s *Statistics) minutesWritten(row *liveRow, done bool) {
+// written must follow take. If done is set, the minutes have been stored; otherwise it gives them back to the row.
+func (m *minutes) written(row *liveRow, done bool) {
 	if !done {
-		for _, m := range row.writingMinutes {
-			s.minuteOf(row, m.minute).Merge(m.row)
+		for _, w := range row.writingMinutes {
+			m.of(row, w.minute).Merge(w.row)
 		}
 	}
-	s.release(row.writingMinutes)
+	m.release(row.writingMinutes)
 	row.writingMinutes = row.writingMinutes[:0]
 }
 
-// release keeps the memory of some rows for reuse. The caller holds mu.
-func (s *Statistics) release(minutes []minuteRow) {
-	s.openMinutes -= len(minutes)
-	for i, m := range minutes {
-		if len(s.spareRows) < spareRowsMax {
-			m.row.Reset()
-			s.spareRows = append(s.spareRows, m.row)
+// release keeps the memory of some rows for reuse.
+func (m *minutes) release(rows []minuteRow) {
+	m.open -= len(rows)
+	for i, r := range rows {
+		if len(m.spare) < spareRowsMax {
+			r.row.Reset()
+			m.spare = append(m.spare, r.row)
 		}
-		minutes[i].row = nil
+		rows[i].row = nil
 	}
 }
 

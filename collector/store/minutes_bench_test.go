@@ -33,7 +33,7 @@ func benchMinutes(b *testing.B, rate, paths int) {
 		}
 		b.Cleanup(func() { _ = s.Close() })
 		if minutesFrom > 0 {
-			s.minutesFrom = minutesFrom
+			s.minutes.from = minutesFrom
 		}
 		return s
 	}

@@ -23,14 +23,14 @@ var minutesFromKey = []byte{prefixMinutesKept}
 
 func incompleteKey(hour int64) []byte { return appendHourKey(nil, prefixMinutesKept, hour) }
 
-// loadMinutes reads for which times the minutes are complete.
-func (s *Statistics) loadMinutes(txn *badger.Txn) error {
+// load reads for which times the minutes are complete.
+func (m *minutes) load(txn *badger.Txn) error {
 	return each(context.Background(), txn, minutesFromKey, nil, func(key, value []byte) error {
 		switch {
 		case len(key) == 1 && len(value) == 8:
-			s.minutesFrom, s.minutesKnown = decodeHour(binary.LittleEndian.Uint64(value)), true
+			m.from, m.begun = decodeHour(binary.LittleEndian.Uint64(value)), true
 		case len(key) == 1+8:
-			s.incomplete[keyHour(key)] = true
+			m.incomplete[keyHour(key)] = true
 		default:
 			return fmt.Errorf("%w: beginning of the minutes", ErrDamaged)
 		}
@@ -48,7 +48,7 @@ func (s *Statistics) beginMinutes(minute int64) error {
 	if err := s.update(func(txn *badger.Txn) error { return setMinutesFrom(txn, minute) }); err != nil {
 		return err
 	}
-	s.minutesFrom, s.minutesKnown = minute, true
+	s.minutes.from, s.minutes.begun = minute, true
 	return nil
 }
 
@@ -59,10 +59,10 @@ func oldestMinute(hour int64) int64 { return (hour - MinuteHours) * stats.HourMi
 func (s *Statistics) MinutesKnown(from, to int64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if from < s.minutesFrom {
+	if from < s.minutes.from {
 		return false
 	}
-	for hour := range s.incomplete {
+	for hour := range s.minutes.incomplete {
 		if hour >= stats.HourOfMinute(from) && hour <= stats.HourOfMinute(to-1) {
 			return false
 		}
@@ -70,12 +70,11 @@ func (s *Statistics) MinutesKnown(from, to int64) bool {
 	return true
 }
 
-// lacking returns the hours of rows that come without minutes although the store keeps minutes for these hours. The
-// caller holds mu.
-func (s *Statistics) lacking(keys []stats.Key, minutes [][]minuteRow) (hours map[int64]bool) {
+// lacking returns the hours of rows that come without minutes although the store keeps minutes for these hours.
+func (m *minutes) lacking(keys []stats.Key, of [][]minuteRow) (hours map[int64]bool) {
 	for i := range keys {
 		hour := keys[i].Hour
-		if (minutes == nil || minutes[i] == nil) && (hour+1)*stats.HourMinutes > s.minutesFrom && !s.incomplete[hour] {
+		if (of == nil || of[i] == nil) && (hour+1)*stats.HourMinutes > m.from && !m.incomplete[hour] {
 			if hours == nil {
 				hours = map[int64]bool{}
 			}
@@ -107,9 +106,9 @@ func (s *Statistics) pruneMinutes(ctx context.Context) error {
 	s.minutesPruned = true
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for hour := range s.incomplete {
+	for hour := range s.minutes.incomplete {
 		if hour < stats.HourOfMinute(next) {
-			delete(s.incomplete, hour)
+			delete(s.minutes.incomplete, hour)
 		}
 	}
 	return nil
@@ -121,7 +120,7 @@ func (s *Statistics) moveMinutes(ctx context.Context) (from, next int64, err err
 	s.rowsMu.Lock()
 	defer s.rowsMu.Unlock()
 	s.mu.Lock()
-	from = s.minutesFrom
+	from = s.minutes.from
 	s.mu.Unlock()
 	now := s.o.Now()
 	next = min(max(from, oldestMinute(stats.HourOf(now))), stats.MinuteOf(now)+1)
@@ -148,9 +147,9 @@ func (s *Statistics) moveMinutes(ctx context.Context) (from, next int64, err err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.minutesFrom = next
+	s.minutes.from = next
 	for _, hour := range again {
-		s.incomplete[hour] = true
+		s.minutes.incomplete[hour] = true
 	}
 	return from, next, nil
 }
@@ -162,7 +161,7 @@ func (s *Statistics) keptMinutes(r *Refill, from, to int) (out [][]minuteRow, er
 		return nil, nil
 	}
 	s.mu.Lock()
-	first := s.minutesFrom
+	first := s.minutes.from
 	s.mu.Unlock()
 	for _, minutes := range r.Minutes[from:to] {
 		rows := map[int64]*stats.Row{}
@@ -200,7 +199,7 @@ func inOrder(rows map[int64]*stats.Row) []minuteRow {
 func (s *Statistics) MinutesFrom() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.minutesFrom
+	return s.minutes.from
 }
 
 // hoursWithRows returns those hours between first and last that have rows. The caller holds rowsMu.

@@ -43,7 +43,7 @@ func (s *Statistics) minutesAt(q *minuteQuery, from, to int64) *badger.Txn {
 	defer s.rowsMu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	q.from, q.to = max(from, s.minutesFrom), to
+	q.from, q.to = max(from, s.minutes.from), to
 	first, last := stats.HourOfMinute(q.from), stats.HourOfMinute(to-1)
 	for key, row := range s.live {
 		if key.Hour < first || key.Hour > last {
@@ -92,7 +92,7 @@ func (q *minuteQuery) of(name []byte) func(int64) *stats.Row {
 // many.
 func (q *minuteQuery) addStored(txn *badger.Txn) error {
 	first, last := bucketOf(q.from), bucketOf(q.to-1)
-	names, _ := q.s.namesIn(stats.HourOfMinute(q.from), stats.HourOfMinute(q.to-1)+1, func(k stats.Key) bool {
+	names, _ := q.s.names.in(stats.HourOfMinute(q.from), stats.HourOfMinute(q.to-1)+1, func(k stats.Key) bool {
 		return q.of(rowName(appendRowKey(nil, &k))) != nil
 	})
 	if int64(len(names))*(last-first+1) > getsMax || len(names) == len(q.known) {

@@ -131,7 +131,7 @@ func TestMinutesAreBounded(t *testing.T) {
 	for range 30 {
 		apply(t, s, g.batch(100))
 		s.Statistics.mu.Lock()
-		open, spare := s.openMinutes, len(s.spareRows)
+		open, spare := s.minutes.open, len(s.minutes.spare)
 		s.Statistics.mu.Unlock()
 		if open > o.LiveRowsMax || spare > spareRowsMax {
 			t.Fatalf("%d minutes are in memory, and %d empty rows", open, spare)

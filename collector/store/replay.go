@@ -47,11 +47,11 @@ func (s *Store) load(found findings) error {
 		}
 	}
 	if !complete {
-		if err := s.indexNames(); err != nil {
+		if err := s.names.build(s.database); err != nil {
 			return err
 		}
 	}
-	if !s.minutesKnown {
+	if !s.minutes.begun {
 		if err := s.beginMinutes(stats.MinuteOf(s.o.Now()) + 1); err != nil {
 			return err
 		}
@@ -63,7 +63,7 @@ func (s *Store) load(found findings) error {
 // refill becomes due.
 func (s *Store) begin(replaced bool) error {
 	s.began, s.allUnreconciled, s.refillDue = s.o.Now().UnixMicro(), replaced, replaced
-	s.minutesFrom = oldestMinute(stats.HourOf(s.o.Now()))
+	s.minutes.from = oldestMinute(stats.HourOf(s.o.Now()))
 	return s.update(func(txn *badger.Txn) error {
 		if err := set(txn, []byte{prefixName}, []byte{1}); err != nil {
 			return err
@@ -73,7 +73,7 @@ func (s *Store) begin(replaced bool) error {
 				return err
 			}
 		}
-		return errors.Join(setMinutesFrom(txn, s.minutesFrom), writeSchema(txn, s.began))
+		return errors.Join(setMinutesFrom(txn, s.minutes.from), writeSchema(txn, s.began))
 	})
 }
 
@@ -209,7 +209,7 @@ func (s *Store) replayBlock(txn *badger.Txn, decoder *block.Decoder, id catalogu
 			return nil
 		}
 		row.row.Add(e)
-		s.addMinute(row, e)
+		s.minutes.add(row, e)
 		row.dirty, row.touched = true, s.generation
 		return nil
 	})

@@ -122,7 +122,7 @@ func (r *Rollups) Rollup(ctx context.Context, limit time.Duration) (more bool, e
 	if err := r.rows.pruneMinutes(ctx); err != nil {
 		return true, fmt.Errorf("remove minutes that are more than %d hours old: %w", MinuteHours, err)
 	}
-	first, _, found := r.rows.hoursHeld()
+	first, _, found := r.rows.names.hours()
 	if !found {
 		return false, nil
 	}

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"sync"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -27,26 +28,104 @@ func parseName(name string, hour int64) (stats.Key, error) {
 	return parseRowKey(append(appendHourKey(nil, prefixRow, hour), name...))
 }
 
-// noteName widens the span of a row's name. The caller holds mu.
-func (s *Statistics) noteName(name string, hour int64) {
-	span, known := s.names[name]
+// nameIndex is the index of names: every row, stored or live, is in the span of its name. Additions and deletions are made with Statistics.mu
+// held, so that the index agrees with the live rows.
+type nameIndex struct {
+	mu    sync.Mutex
+	spans map[string]nameSpan // guarded by mu
+}
+
+// note widens the span of a row's name, and returns it.
+func (x *nameIndex) note(name string, hour int64) nameSpan {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	span, known := x.spans[name]
 	if known && span.first <= hour && hour <= span.last {
-		return
+		return span
 	}
 	if !known {
 		span = nameSpan{first: hour, last: hour}
 	}
-	s.names[name] = nameSpan{first: min(span.first, hour), last: max(span.last, hour)}
+	span = nameSpan{first: min(span.first, hour), last: max(span.last, hour)}
+	x.spans[name] = span
+	return span
 }
 
-// rowsAtMost returns an upper bound for the number of rows in an hour, stored or live. The caller holds mu.
-func (s *Statistics) rowsAtMost(hour int64) (n int) {
-	for _, span := range s.names {
+// wrote records that spans have been written. It skips those that have changed since.
+func (x *nameIndex) wrote(names map[string]nameSpan) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for name, span := range names {
+		if x.spans[name] == span {
+			span.written = true
+			x.spans[name] = span
+		}
+	}
+}
+
+// forget removes names.
+func (x *nameIndex) forget(names map[string]nameSpan) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for name := range names {
+		delete(x.spans, name)
+	}
+}
+
+// rowsAtMost returns an upper bound for the number of rows in an hour, stored or live.
+func (x *nameIndex) rowsAtMost(hour int64) (n int) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, span := range x.spans {
 		if span.first <= hour && hour <= span.last {
 			n++
 		}
 	}
 	return n
+}
+
+// hours returns the hours of the oldest and the newest row, or false if there are no rows.
+func (x *nameIndex) hours() (first, last int64, found bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	first, last = math.MaxInt64, math.MinInt64
+	for _, span := range x.spans {
+		first, last = min(first, span.first), max(last, span.last)
+	}
+	return first, last, len(x.spans) > 0
+}
+
+// in returns the selected names, and an upper bound for the number of their rows in the hours [from, to).
+func (x *nameIndex) in(from, to int64, keep func(stats.Key) bool) (names []namedSpan, rows int64) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for name, span := range x.spans {
+		first, last := max(span.first, from), min(span.last, to-1)
+		if first > last {
+			continue
+		}
+		key, err := parseName(name, 0)
+		if err != nil || !keep(key) {
+			continue
+		}
+		names = append(names, namedSpan{key, span})
+		rows += last - first + 1
+	}
+	return names, rows
+}
+
+// selected returns the names of the rows to forget.
+func (x *nameIndex) selected(f *Forget) map[string]nameSpan {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	out := map[string]nameSpan{}
+	for name, span := range x.spans {
+		k, err := parseName(name, 0)
+		if err == nil && k.Label != otherLabel && f.Row(k.Host, k.Method, k.Label) {
+			out[name] = span
+		}
+	}
+	return out
 }
 
 // writeNames writes the new spans of names, in the transaction that writes their rows.
@@ -61,8 +140,10 @@ func writeNames(txn *badger.Txn, names map[string]nameSpan) error {
 	return nil
 }
 
-// loadNames reads the index of names, and reports whether the index is complete.
-func (s *Statistics) loadNames(txn *badger.Txn) (complete bool, err error) {
+// load reads the index, and reports whether it is complete.
+func (x *nameIndex) load(txn *badger.Txn) (complete bool, err error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
 	err = each(context.Background(), txn, []byte{prefixName}, nil, func(key, value []byte) error {
 		if len(key) == 1 {
 			complete = true // it includes every row that is older than the index
@@ -71,7 +152,7 @@ func (s *Statistics) loadNames(txn *badger.Txn) (complete bool, err error) {
 		if len(value) != 16 {
 			return fmt.Errorf("%w: span of a name", ErrDamaged)
 		}
-		s.names[string(key[1:])] = nameSpan{
+		x.spans[string(key[1:])] = nameSpan{
 			first: decodeHour(binary.LittleEndian.Uint64(value)), last: decodeHour(binary.LittleEndian.Uint64(value[8:])), written: true,
 		}
 		return nil
@@ -79,13 +160,13 @@ func (s *Statistics) loadNames(txn *badger.Txn) (complete bool, err error) {
 	return complete, err
 }
 
-// indexNames creates the index of a store that was written without one. It walks through all rows, once.
-func (s *Statistics) indexNames() error {
+// build creates the index of a store that was written without one. It walks through all rows, once.
+func (x *nameIndex) build(d *database) error {
 	ctx := context.Background()
-	err := s.view(func(txn *badger.Txn) error {
+	err := d.view(func(txn *badger.Txn) error {
 		return each(ctx, txn, []byte{prefixRow}, nil, func(key, _ []byte) error {
 			if len(key) > 9 {
-				s.noteName(string(rowName(key)), keyHour(key))
+				x.note(string(rowName(key)), keyHour(key))
 			}
 			return nil
 		})
@@ -93,31 +174,20 @@ func (s *Statistics) indexNames() error {
 	if err != nil {
 		return err
 	}
-	names := slices.Collect(maps.Keys(s.names))
-	err = s.updateInChunks(ctx, len(names), rowsChunk, func(txn *badger.Txn, from, to int) error {
+	x.mu.Lock()
+	all := maps.Clone(x.spans)
+	x.mu.Unlock()
+	names := slices.Collect(maps.Keys(all))
+	err = d.updateInChunks(ctx, len(names), rowsChunk, func(txn *badger.Txn, from, to int) error {
 		chunk := map[string]nameSpan{}
 		for _, name := range names[from:to] {
-			chunk[name] = s.names[name]
+			chunk[name] = all[name]
 		}
 		return writeNames(txn, chunk)
 	})
 	if err != nil {
 		return err
 	}
-	for name, span := range s.names {
-		span.written = true
-		s.names[name] = span
-	}
-	return s.update(func(txn *badger.Txn) error { return set(txn, []byte{prefixName}, []byte{1}) })
-}
-
-// hoursHeld returns the hours of the oldest and the newest row, or false if there are no rows.
-func (s *Statistics) hoursHeld() (first, last int64, found bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	first, last = math.MaxInt64, math.MinInt64
-	for _, span := range s.names {
-		first, last = min(first, span.first), max(last, span.last)
-	}
-	return first, last, len(s.names) > 0
+	x.wrote(all)
+	return d.update(func(txn *badger.Txn) error { return set(txn, []byte{prefixName}, []byte{1}) })
 }

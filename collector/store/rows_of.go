@@ -17,7 +17,7 @@ const getsMax = 20_000
 func (s *Statistics) RowsOf(
 	ctx context.Context, fromHour, toHour int64, keep func(stats.Key) bool, fn func(stats.Key, *stats.Row) error,
 ) error {
-	names, gets := s.namesIn(fromHour, toHour, keep)
+	names, gets := s.names.in(fromHour, toHour, keep)
 	if gets > getsMax {
 		return s.Rows(ctx, fromHour, toHour, func(k stats.Key, row *stats.Row) error {
 			name := k
@@ -88,23 +88,4 @@ func (l *lookups) find(key stats.Key) error {
 type namedSpan struct {
 	key  stats.Key
 	span nameSpan
-}
-
-// namesIn returns the selected names, and an upper bound for the number of their rows in the hours [from, to).
-func (s *Statistics) namesIn(from, to int64, keep func(stats.Key) bool) (names []namedSpan, rows int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for name, span := range s.names {
-		first, last := max(span.first, from), min(span.last, to-1)
-		if first > last {
-			continue
-		}
-		key, err := parseName(name, 0)
-		if err != nil || !keep(key) {
-			continue
-		}
-		names = append(names, namedSpan{key, span})
-		rows += last - first + 1
-	}
-	return names, rows
 }

@@ -64,7 +64,7 @@ func (s *Statistics) liveRange(fromHour, toHour int64) (out []sortedRow, complet
 			out = append(out, sortedRow{row: row})
 		}
 	}
-	return out, toHour == fromHour+1 && len(out) == s.rowsAtMost(fromHour)
+	return out, toHour == fromHour+1 && len(out) == s.names.rowsAtMost(fromHour)
 }
 
 // sorted sorts rows by their database keys.

@@ -36,21 +36,18 @@ type Statistics struct {
 	folded       int        // number of events since then
 	awaited      bool       // whether a deletion is waiting for the next checkpoint
 	live         map[stats.Key]*liveRow
-	names        map[string]nameSpan // names of all rows, stored or live
-	rowWrites    uint64              // number of transactions that have written rows
-	readers      int                 // number of readers of rows; while there are any, no live row is evicted
-	generation   uint64              // number of checkpoints
+	minutes      minutes
+	rowWrites    uint64 // number of transactions that have written rows
+	readers      int    // number of readers of rows; while there are any, no live row is evicted
+	generation   uint64 // number of checkpoints
 
-	minutesFrom   int64          // minutes from this one on are kept
-	minutesKnown  bool           // set once minutesFrom is known
-	minutesPruned bool           // whether all minutes before minutesFrom were deleted; guarded by Rollups.runMu
-	incomplete    map[int64]bool // hours whose minutes are incomplete
-	openMinutes   int            // number of minutes in live rows that have not been stored
-	spareRows     []*stats.Row   // empty rows to be reused for minutes
+	names         nameIndex // has its own lock, which may be taken while mu is held
+	minutesPruned bool      // whether all minutes before minutes.from were deleted; guarded by Rollups.runMu
 }
 
 func newStatistics(d *database) *Statistics {
-	s := &Statistics{database: d, made: time.Now(), stale: map[int64]bool{}, live: map[stats.Key]*liveRow{}, names: map[string]nameSpan{}, incomplete: map[int64]bool{}}
+	s := &Statistics{database: d, made: time.Now(), stale: map[int64]bool{}, live: map[stats.Key]*liveRow{}}
+	s.names.spans, s.minutes.incomplete = map[string]nameSpan{}, map[int64]bool{}
 	s.rollups = &Rollups{database: d, rows: s, summed: map[byte]map[int64]bool{}, keptFrom: map[byte]int64{}}
 	return s
 }
@@ -67,10 +64,10 @@ func (s *Statistics) load(txn *badger.Txn) (complete bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if err := s.loadMinutes(txn); err != nil {
+	if err := s.minutes.load(txn); err != nil {
 		return false, err
 	}
-	return s.loadNames(txn)
+	return s.names.load(txn)
 }
 
 // liveRow is a row in memory. It holds the full row rather than a difference: the stored row, if there is one, is an
@@ -159,7 +156,7 @@ func (s *Statistics) liveRow(txn *badger.Txn, key stats.Key) (*liveRow, error) {
 		return nil, err
 	}
 	s.live[key] = row
-	s.noteName(string(rowName(dbKey)), key.Hour)
+	s.names.note(string(rowName(dbKey)), key.Hour)
 	return row, nil
 }
 
@@ -179,7 +176,7 @@ func (s *Statistics) setRowAside(key, value []byte, cause error) error {
 func (s *Statistics) crowded() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return max(len(s.live), s.openMinutes) > s.o.LiveRowsMax
+	return max(len(s.live), s.minutes.open) > s.o.LiveRowsMax
 }
 
 // rowChange is everything that a transaction that writes rows changes besides the rows.
@@ -195,8 +192,7 @@ func (s *Statistics) noteChange(c *rowChange, hour int64, name string) {
 		c.hours, c.names = map[int64]bool{}, map[string]nameSpan{}
 	}
 	c.hours[hour] = true
-	s.noteName(name, hour)
-	if span := s.names[name]; !span.written {
+	if span := s.names.note(name, hour); !span.written {
 		c.names[name] = span
 	}
 }
@@ -206,7 +202,7 @@ func (s *Statistics) noteChange(c *rowChange, hour int64, name string) {
 func (s *Statistics) changeOf(keys []stats.Key, minutes [][]minuteRow) (c rowChange) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c.incomplete = s.lacking(keys, minutes)
+	c.incomplete = s.minutes.lacking(keys, minutes)
 	for i := range keys {
 		s.noteChange(&c, keys[i].Hour, string(rowName(appendRowKey(nil, &keys[i]))))
 	}
@@ -237,14 +233,9 @@ func (s *Statistics) rowsWritten(c *rowChange, done bool) {
 		s.stale[hour] = true
 	}
 	for hour := range c.incomplete {
-		s.incomplete[hour] = true
+		s.minutes.incomplete[hour] = true
 	}
-	for name, wrote := range c.names {
-		if s.names[name] == wrote {
-			wrote.written = true
-			s.names[name] = wrote
-		}
-	}
+	s.names.wrote(c.names)
 }
 
 // addToStored adds rows and their minutes to the stored ones. The result includes the same batches as the stored row

@@ -79,7 +79,7 @@ func (s *Store) Began() time.Time {
 	s.Accounts.mu.Lock()
 	began := s.began
 	s.Accounts.mu.Unlock()
-	first, _, found := s.hoursHeld()
+	first, _, found := s.names.hours()
 	if found && (began == 0 || first < stats.HourOfMicros(began)) {
 		return stats.HourStart(first)
 	}

@@ -18,7 +18,7 @@ func (s *Statistics) Sums(ctx context.Context, fromHour, toHour int64, fn func(s
 	}
 	defer s.leave()
 	defer s.keepLive()()
-	first, last, found := s.hoursHeld()
+	first, last, found := s.names.hours()
 	if fromHour >= toHour || !found {
 		return nil
 	}

@@ -40,7 +40,7 @@ func (s *Store) newSnapshot() *snapshot {
 	s.Statistics.mu.Lock()
 	defer s.Statistics.mu.Unlock()
 	shot := &snapshot{txn: s.db.NewTransaction(false), totals: s.counters.totals, marks: maps.Clone(s.watermarks), live: map[stats.Key]uint64{}}
-	shot.minutesFrom, shot.incomplete, shot.unstored = s.minutesFrom, maps.Clone(s.incomplete), map[stats.Key]unstored{}
+	shot.minutesFrom, shot.incomplete, shot.unstored = s.minutes.from, maps.Clone(s.minutes.incomplete), map[stats.Key]unstored{}
 	for key, row := range s.live {
 		shot.live[key], shot.unstored[key] = row.row.Count, unstoredOf(row)
 	}

@@ -74,7 +74,8 @@ func TestTimeouts(t *testing.T) {
 	})
 	defer close(release)
 	b := start(t, url, func(o *Options) {
-		o.ResponseTimeout, o.BodyTimeout, o.HeaderTimeout, o.ReadTimeout = 50*time.Millisecond, 50*time.Millisecond, 50*time.Millisecond, 50*time.Millisecond
+		const limit = 500 * time.Millisecond // the client and the service of this test need less, even on a busy machine
+		o.ResponseTimeout, o.BodyTimeout, o.HeaderTimeout, o.ReadTimeout = limit, limit, limit, limit
 	})
 	b.responses = 5
 	c := b.dial()

@@ -220,7 +220,7 @@ func TestRequestThatIsNotAnsweredGoesToAnotherServer(t *testing.T) {
 	silent := origin(t, func(http.ResponseWriter, *http.Request) { <-hang })
 	t.Cleanup(func() { close(hang) })
 	alive := startNamed(t, "127.0.0.1:0", "alive")
-	b := startGroup(t, Group{Servers: []Server{{URL: silent}, {URL: alive.url}}}, func(o *Options) { o.ResponseTimeout = 50 * time.Millisecond })
+	b := startGroup(t, Group{Servers: []Server{{URL: silent}, {URL: alive.url}}}, func(o *Options) { o.ResponseTimeout = time.Second })
 	for range 2 {
 		if resp, body := b.dial().get("/"); resp.StatusCode != 200 || body != "alive" {
 			t.Error(resp.Status, body)

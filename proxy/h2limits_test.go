@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/netip"
 	"testing"
-	"time"
 
 	xhttp2 "golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
@@ -113,9 +112,5 @@ func TestHTTP2HeldBytes(t *testing.T) {
 	c.next(xhttp2.FramePing) // all requests have arrived
 	_ = c.conn.Close()
 	b.books.wait(t, 5)
-	for limit := time.Now().Add(10 * time.Second); b.p.held.Load() != 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(limit) {
-			t.Fatalf("%d bytes are still counted", b.p.held.Load())
-		}
-	}
+	until(t, "no byte is counted", func() bool { return b.p.held.Load() == 0 })
 }

@@ -285,7 +285,7 @@ func TestHTTP2Off(t *testing.T) {
 
 // An idle connection is told before it is closed.
 func TestHTTP2Idle(t *testing.T) {
-	b := start(t, canned(t, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"), func(o *Options) { o.IdleTimeout = 20 * time.Millisecond })
+	b := start(t, canned(t, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"), func(o *Options) { o.IdleTimeout = time.Second })
 	b.responses = 1
 	c := b.dialH2()
 	c.request(1, true, "GET", "/")
@@ -298,7 +298,7 @@ func TestHTTP2Idle(t *testing.T) {
 
 // A preface that stops is not waited for longer than a header.
 func TestHTTP2PrefaceTimeout(t *testing.T) {
-	b := start(t, "http://127.0.0.1:1", func(o *Options) { o.HeaderTimeout = 20 * time.Millisecond })
+	b := start(t, "http://127.0.0.1:1", func(o *Options) { o.HeaderTimeout = time.Second })
 	b.responses = 0
 	c := &h2Client{client: b.dialALPN()}
 	c.f = xhttp2.NewFramer(c.conn, c.br)

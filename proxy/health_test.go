@@ -153,8 +153,12 @@ func TestTimeoutsNameTheirKey(t *testing.T) {
 		"not complete within proxy.total_timeout (50ms)":                         "HTTP",
 	} {
 		b := start(t, stalling(t, answer), func(o *Options) {
-			o.ResponseTimeout, o.BodyTimeout = 100*time.Millisecond, 110*time.Millisecond
-			if strings.Contains(reason, "total") {
+			switch { // the others must not pass first
+			case strings.Contains(reason, "response_timeout"):
+				o.ResponseTimeout = 100 * time.Millisecond
+			case strings.Contains(reason, "body_timeout"):
+				o.BodyTimeout = 110 * time.Millisecond
+			default:
 				o.TotalTimeout = 50 * time.Millisecond
 			}
 		})

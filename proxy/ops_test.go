@@ -197,11 +197,12 @@ func TestBodyRateOfAPatientClient(t *testing.T) {
 }
 
 func TestTotalTimeout(t *testing.T) {
+	const limit, events = time.Second, 150 // which take longer
 	b := start(t, origin(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/events" {
 			w.Header().Set("Content-Type", "text/event-stream")
 		}
-		for i := 0; r.Context().Err() == nil && (i < 40 || r.URL.Path != "/events"); i++ {
+		for i := 0; r.Context().Err() == nil && (i < events || r.URL.Path != "/events"); i++ {
 			if r.URL.Path != "/silent" {
 				_, _ = io.WriteString(w, "data: x\n\n")
 				w.(http.Flusher).Flush()
@@ -211,7 +212,7 @@ func TestTotalTimeout(t *testing.T) {
 			case <-time.After(10 * time.Millisecond):
 			}
 		}
-	}), func(o *Options) { o.TotalTimeout = 150 * time.Millisecond })
+	}), func(o *Options) { o.TotalTimeout = limit })
 	b.responses = 3
 	c := b.dial()
 	if resp, _ := c.get("/silent"); resp.StatusCode != 504 {
@@ -229,7 +230,7 @@ func TestTotalTimeout(t *testing.T) {
 	}
 	b.books.wait(t, 2)
 	b.expect(1, 200, "total_timeout")
-	if _, body := b.dial().get("/events"); strings.Count(body, "data") != 40 {
+	if _, body := b.dial().get("/events"); strings.Count(body, "data") != events {
 		t.Error("an event stream was cut:", body)
 	}
 }

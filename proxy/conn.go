@@ -301,7 +301,8 @@ func (c *clientConn) Close() error {
 		c.root.sweeper.remove(&c.limits)
 		c.root.forget(c)
 		c.pinned.drop()
-		if tcp, ok := c.Conn.(interface{ SetLinger(seconds int) error }); ok && (c.reset || (c.timedOut.Load() || c.gaveWay.Load()) && c.watch.unsent()) {
+		tcp, ok := c.Conn.(interface{ SetLinger(seconds int) error })
+		if ok && (c.reset || (c.timedOut.Load() || c.gaveWay.Load()) && c.watch.unsent()) {
 			_ = tcp.SetLinger(0)
 		}
 		err = c.closeConn()

@@ -113,7 +113,8 @@ func (x *exchange) appendRequestHead(dst []byte) ([]byte, error) {
 	// A client that has begun to send its body does not wait for 100 Continue.
 	x.upload.awaitingContinue = h.Expect && h.HasBody() && x.c.br.Buffered() == 0
 	x.upgrading = h.Upgradable()
-	return h.Finish(dst, &x.c.peer, &x.req.route.requests, http1.Own{RequestID: x.req.id(), Continue: x.upload.awaitingContinue, Upgrade: x.upgrading}), nil
+	own := http1.Own{RequestID: x.req.id(), Continue: x.upload.awaitingContinue, Upgrade: x.upgrading}
+	return h.Finish(dst, &x.c.peer, &x.req.route.requests, own), nil
 }
 
 // serve forwards the request and passes the response on, or answers itself.

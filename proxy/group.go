@@ -23,6 +23,7 @@ type group struct {
 	name    string
 	members atomic.Pointer[members] // replaced as a whole, so that choosing a server takes no lock
 	turn    counter                 // of round robin
+	silent  atomic.Int64            // silent uploads
 	budget  upstream.Budget         // of retries
 	wake    chan struct{}           // makes watch look what is due
 

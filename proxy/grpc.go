@@ -1,7 +1,7 @@
 package proxy
 
-// gRPC: the status of calls in the records, and the proxy's own answers to its clients. A client of gRPC does not look at the status of HTTP, but at grpc-status; an answer without a
-// body has it in its header ("Trailers-Only" in the specification of gRPC over HTTP/2).
+// gRPC: the status of the proxy's own responses to its clients. A client of gRPC does not look at the status of HTTP, but at grpc-status; a
+// response without a body has it in its header ("Trailers-Only" in the specification of gRPC over HTTP/2).
 
 // Status codes of gRPC.
 const (

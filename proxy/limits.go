@@ -204,7 +204,10 @@ func (a *admission) giveWayLocked(of *account, upstream bool) bool {
 	var all []candidate
 	for c := range p.conns {
 		ph := phase(c.phase.Load())
-		if of != nil && c.share.account != of || !c.share.admitted && c.stream == nil || ph == phaseTunnel || upstream && ph != phaseBody && c.pinned.u.Load() == nil {
+		switch {
+		case of != nil && c.share.account != of, !c.share.admitted && c.stream == nil, ph == phaseTunnel:
+			continue
+		case upstream && ph != phaseBody && c.pinned.u.Load() == nil:
 			continue
 		}
 		if waited := c.waitTime(now); waited >= giveWayAfter {

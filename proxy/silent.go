@@ -10,26 +10,42 @@ const silentUploadsMax = 128
 
 // beginSilence makes the upload a silent one if there is room for it.
 func (l *upload) beginSilence(to *group) bool {
-	l.silent = to.hasRoom() && l.req.c.share.reserveSilent()
-	return l.silent
+	if !to.reserveSilent() {
+		return false
+	}
+	if !l.req.c.share.reserveSilent() {
+		to.silent.Add(-1)
+		return false
+	}
+	l.silentTo = to
+	return true
 }
 
 // endSilence is called when something of the body has come, or nothing will.
 func (l *upload) endSilence() {
-	if l.silent {
-		l.silent = false
+	if l.silentTo != nil {
+		l.silentTo.silent.Add(-1)
+		l.silentTo = nil
 		l.req.c.share.unreserveSilent()
 	}
 }
 
-// hasRoom reports whether more than half of the connections to the group's servers are free.
-func (g *group) hasRoom() bool {
+// reserveSilent counts a silent upload to the group's servers and reports whether there may be one more: there may be half as many as
+// connections, and none if requests use half of the connections.
+func (g *group) reserveSilent() bool {
 	used, most := 0, 0
 	for _, m := range g.members.Load().all {
 		u, n := m.pool.inUse()
 		used, most = used+u, most+n
 	}
-	return 2*used < most
+	if 2*used >= most {
+		return false
+	}
+	if g.silent.Add(1) > int64(max(most/2, 1)) {
+		g.silent.Add(-1)
+		return false
+	}
+	return true
 }
 
 // inUse returns how many connections requests use, and the limit.

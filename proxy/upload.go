@@ -30,10 +30,10 @@ type upload struct {
 	limit *timeLimit
 
 	body             bodyReader
-	awaitingContinue bool // the client waits for 100 Continue, and the upstream has not answered
-	continued        bool // the proxy itself has sent 100 Continue to the client
-	unread           bool // bytes of the body may be left on the client's connection
-	silent           bool // this is counted as a silent upload; belongs to the task that sends the body, while there is one
+	awaitingContinue bool   // the client waits for 100 Continue, and the upstream has not answered
+	continued        bool   // the proxy itself has sent 100 Continue to the client
+	unread           bool   // bytes of the body may be left on the client's connection
+	silentTo         *group // as whose silent upload this is counted; nil: it is not. Belongs to the task that sends the body, while there is one
 
 	u      *upstreamConn // to which it is streamed
 	ended  signal        // nil if nothing is streamed, or if its end has been seen

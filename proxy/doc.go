@@ -22,10 +22,10 @@
 // a goroutine (driver.go). The code is the same. It reads a header block, and an [exchange] does the rest; its parts, such as [request],
 // [upload] and [reply], each have a file. The block is checked and rewritten in one pass ([http1.Request]), and its route is chosen
 // (request.go, routing.go). A server of a group is chosen (group.go, choose.go), and the request is sent over a pooled connection
-// (forward.go, pool.go). A small body follows in the same write; a large one is streamed (upload.go, continue.go). The response's header is
-// treated in the same way (response.go). Its body is either read whole (up to 64 KiB of declared length) or relayed piece by piece
-// (relay.go, reply.go). Both directions use the same strict body reader ([http1.Body], body.go). The proxy's own responses are in
-// failure.go and routing.go. An upgrade uses an upstream connection of its own and becomes a byte tunnel (tunnel.go). After its last
+// (forward.go, pool.go). A small body follows in the same write; a large one is streamed (upload.go, silent.go, continue.go). The
+// response's header is treated in the same way (response.go). Its body is either read whole (up to 64 KiB of declared length) or relayed
+// piece by piece (relay.go, reply.go). Both directions use the same strict body reader ([http1.Body], body.go). The proxy's own responses
+// are in failure.go and routing.go. An upgrade uses an upstream connection of its own and becomes a byte tunnel (tunnel.go). After its last
 // response, a connection stays open until the client has acknowledged it (linger.go).
 //
 // A connection whose first line is the preface of HTTP/2 continues in h2conn.go. Each of its streams has a clientConn and an exchange of

@@ -6,7 +6,7 @@ package proxy
 // connections free. A request for which there is no room goes to the server when its body begins. See ADR 107.
 
 // silentUploadsMax limits the silent uploads of all clients together.
-const silentUploadsMax = 128
+const silentUploadsMax = 64
 
 // beginSilence makes the upload a silent one if there is room for it.
 func (l *upload) beginSilence(to *group) bool {

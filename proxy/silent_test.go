@@ -112,7 +112,7 @@ func (b *bench) silentUploads(n, addresses int) []*client {
 // bodyLength answers with the length of the request's body.
 func bodyLength(w http.ResponseWriter, r *http.Request) {
 	n, err := io.Copy(io.Discard, r.Body)
-	_, _ = fmt.Fprint(w, n, err)
+	_, _ = fmt.Fprintf(w, "%d%v", n, err)
 }
 
 // memoryInUse is that of the heap and of stacks.
@@ -120,14 +120,31 @@ func memoryInUse() int64 {
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return int64(m.HeapInuse + m.StackInuse)
+	return int64(m.HeapAlloc + m.StackInuse)
+}
+
+// lateOrigin accepts connections, and begins to serve them with h when release is closed. Before, they cost nothing that would be counted.
+func lateOrigin(t *testing.T, release <-chan struct{}, h http.HandlerFunc) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &http.Server{Handler: h} //nolint:gosec // its clients are tests
+	go func() {
+		<-release
+		_ = s.Serve(ln)
+	}()
+	t.Cleanup(func() { _ = s.Close() })
+	return "http://" + ln.Addr().String() // the kernel accepts
 }
 
 // A thousand clients that declare a body and stay silent take little memory and few connections to the service. They are served when they
 // send.
 func TestManySilentUploads(t *testing.T) {
 	const clients, most = 1000, 16 << 20
-	b := start(t, origin(t, bodyLength), nil)
+	release := make(chan struct{})
+	b := start(t, lateOrigin(t, release, bodyLength), nil)
 	b.responses = clients + 1
 	before := memoryInUse()
 	all := b.silentUploads(clients, 100)
@@ -138,11 +155,12 @@ func TestManySilentUploads(t *testing.T) {
 	if n := b.p.Metrics().UpstreamConns; n > silentUploadsMax {
 		t.Errorf("%d connections to the service", n)
 	}
-	if took := memoryInUse() - before; took > most && !raceEnabled && !b.tls { // both would count much that is not the proxy's
-		t.Errorf("%d clients take %d KiB", clients, took>>10)
-	} else {
-		t.Logf("%d clients take %d KiB", clients, took>>10)
+	took := memoryInUse() - before
+	t.Logf("%d clients take %d KiB", clients, took>>10)
+	if took > most && !raceEnabled && !b.tls { // both need more
+		t.Errorf("more than %d KiB", most>>10)
 	}
+	close(release)
 	if resp, body := b.dialFrom("127.0.0.3").get("/"); resp.StatusCode != 200 || body != "0<nil>" {
 		t.Error(resp, body)
 	}
@@ -166,7 +184,7 @@ func TestManySilentUploads(t *testing.T) {
 func TestSilentUploadsLeaveRoom(t *testing.T) {
 	for name, test := range map[string]struct{ clients, addresses, limit, most int }{
 		"few connections": {40, 20, 10, 5},
-		"one address":     {100, 1, 1000, silentUploadsMax * 58 / 100},
+		"one address":     {200, 1, 1000, silentUploadsMax * 60 / 100},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := start(t, origin(t, bodyLength), func(o *Options) { o.MaxConnsPerUpstream = test.limit })

@@ -42,7 +42,8 @@ func (a *assignment) first(r *request) (*upstreamConn, failure) {
 	return u, failNone
 }
 
-// another gives the request to another server after a failure. If there is none, or the request may not be sent again, it returns a failure.
+// another gives the request to another server after a failure. If there is none, or the request may not be sent again, it
+// returns a failure.
 func (a *assignment) another(r *request, f failure) failure {
 	m := a.group.members.Load()
 	if a.tries > m.o.Retries {

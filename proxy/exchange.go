@@ -15,9 +15,10 @@ import (
 // exchange is one request and its response. It is reused for other requests, so that a request allocates nothing. It belongs to the
 // goroutine or task that serves the connection, and so do its parts, except that the one which sends a streamed body uses upload too.
 //
-// The parts hold state and rules of their own, and know only the parts that they name: req is the request, upload its body on the way to the
-// server, to the server that it is given to, resp the response's header, reply the response on its way to the client, ev the record for the
-// books, at its times, limit its time limit. The exchange itself is the order in which they act.
+// The parts hold state and rules of their own, and know only the parts that they name: req is the request, upload its body
+// on the way to the server, to the server that it is given to, resp the header of the response, reply the response on its way
+// to the client, ev the event for the books, at the times, and limit the time limit. The exchange itself is the order in which
+// they act.
 type exchange struct {
 	c  *clientConn
 	up *upstreamConn // nil, or owned by this exchange

@@ -14,9 +14,10 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/route"
 )
 
-// request is the header of a request, and what follows from it together with the connection and the configuration: who sends it, its id, its
-// route, and the form of the proxy's own responses to it. It never changes once the route is chosen. Its body is in upload.go, its server in
-// choose.go. Slices that its methods return are valid until the next request.
+// request is the header of a request, and everything that follows from it together with the connection and the
+// configuration: who sends it, its id, its route, and the form of the proxy's own responses to it. It never changes once the
+// route is chosen. Its body is in upload.go, its server in choose.go. Slices that its methods return are valid until the next
+// request.
 type request struct {
 	http1.Request
 	c        *clientConn    // on which it came

@@ -27,7 +27,8 @@ func isGRPCName(text []byte) bool {
 	return len(text) > 0
 }
 
-// exactRows counts the rows of each gRPC method. The rules do not change the labels of these rows. Rules may read it while the Labeler adds.
+// exactRows counts the rows of each gRPC method. The rules do not change the labels of these rows. Rules may read it while
+// the Labeler adds.
 type exactRows struct{ sync.Map } // of int, by mergedKey
 
 // add adds n to the number of rows.

@@ -28,8 +28,8 @@ func parseName(name string, hour int64) (stats.Key, error) {
 	return parseRowKey(append(appendHourKey(nil, prefixRow, hour), name...))
 }
 
-// nameIndex is the index of names: every row, stored or live, is in the span of its name. Additions and deletions are made with Statistics.mu
-// held, so that the index agrees with the live rows.
+// nameIndex is the index of names: every row, stored or live, is in the span of its name. Additions and deletions are made
+// with Statistics.mu held, so that the index agrees with the live rows.
 type nameIndex struct {
 	mu    sync.Mutex
 	spans map[string]nameSpan // guarded by mu

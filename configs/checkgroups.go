@@ -1,6 +1,9 @@
 package configs
 
 import (
+	"cmp"
+	"net"
+	"net/url"
 	"slices"
 	"strings"
 )
@@ -39,11 +42,11 @@ func (v *validator) groupServers(u *Upstream, path string) {
 	seen := map[string]bool{}
 	for i, s := range u.Servers {
 		at := elementPath(path+".servers", i)
-		if url := strings.TrimSuffix(s.URL, "/"); seen[url] && v.sound(at) {
+		address := serverAddress(s.URL)
+		if seen[address] && v.sound(at) {
 			v.failf(at, "%s is already in the group: give it a higher weight instead", s.URL)
-		} else {
-			seen[url] = true
 		}
+		seen[address] = true
 	}
 }
 
@@ -51,12 +54,21 @@ func (v *validator) groupServers(u *Upstream, path string) {
 func (v *validator) plainServers() {
 	seen := map[string]bool{}
 	for i, s := range v.c.Upstream {
-		url := strings.TrimSuffix(s, "/")
-		if seen[url] && v.sound(upstreamKey) {
+		address := serverAddress(s)
+		if seen[address] && v.sound(upstreamKey) {
 			v.failElement(upstreamKey, i, "%s is already in the list: remove one; upstreams has weights", s)
 		}
-		seen[url] = true
+		seen[address] = true
 	}
+}
+
+// serverAddress returns where a server listens: http://a, http://A:80/ and https://a:80 are the same server.
+func serverAddress(s string) string {
+	u, err := url.Parse(s)
+	if err != nil || u.Hostname() == "" {
+		return s
+	}
+	return net.JoinHostPort(strings.ToLower(u.Hostname()), cmp.Or(u.Port(), defaultPorts[u.Scheme]))
 }
 
 func (v *validator) groupHealth(u *Upstream, path string) {

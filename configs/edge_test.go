@@ -16,6 +16,7 @@ func TestEdgeErrors(t *testing.T) {
 		"upstream and routes":      {"upstream: http://a\n" + group + all, "f:1:11: upstream: cannot be combined with routes or upstreams"},
 		"upstreams without routes": {group, "f:1:12: upstreams: has groups, but no route uses them: add routes: [{name: all, to: web}]"},
 		"upstream twice":           {"upstream: [http://a, http://a/]\n", "f:1:22: upstream: http://a/ is already in the list"},
+		"upstream twice, port":     {"upstream: [http://a, 'http://a:80']\n", "f:1:22: upstream: http://a:80 is already in the list"},
 		"upstream mapping":         {"upstream: {a: b}\n", "f:1:11: upstream: must be a list"},
 
 		"unknown key of a group":  {members("servers: [http://a], blance: least"), "f:1:40: upstreams.web.blance: no such key: did you mean balance?"},
@@ -30,6 +31,8 @@ func TestEdgeErrors(t *testing.T) {
 		"servers and dns":         {members("servers: [http://a], dns: 'b:1'"), "f:1:45: upstreams.web.dns: cannot be combined with servers"},
 		"servers as text":         {members("servers: http://a"), "f:1:28: upstreams.web.servers: must be a list"},
 		"server twice":            {members("servers: [http://a, {url: http://a/}]"), "f:1:39: upstreams.web.servers[1]: http://a/ is already in the group"},
+		"server twice, port":      {members("servers: [http://a, 'http://A:80']"), "f:1:39: upstreams.web.servers[1]: http://A:80 is already in the group"},
+		"server twice, scheme":    {members("servers: ['https://a:80', http://a]"), "upstreams.web.servers[1]: http://a is already in the group"},
 		"server without url":      {members("servers: [{weight: 2}]"), "f:1:29: upstreams.web.servers[0].url: \"\" is not an upstream"},
 		"server form":             {members("servers: [http://a/b]"), "f:1:29: upstreams.web.servers[0].url: http://a/b has a path"},
 		"weights of 0":            {members("servers: [{url: http://a, weight: 0}]"), "f:1:28: upstreams.web.servers: all weights are 0"},

@@ -3,12 +3,8 @@ package route
 import (
 	"bytes"
 	"fmt"
-	"math/rand/v2"
-	"slices"
 	"strings"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 func mustNew(t testing.TB, list ...Conditions) *List {
@@ -36,65 +32,6 @@ func TestRefusedConditions(t *testing.T) {
 		if _, err := New([]Conditions{c}); err != nil {
 			t.Errorf("%+v: %v", c, err)
 		}
-	}
-}
-
-// TestUnreachable: a route is listed exactly if an earlier one takes all its requests.
-func TestUnreachable(t *testing.T) {
-	tests := []struct {
-		list []Conditions
-		want []Unreachable
-	}{
-		{[]Conditions{{Path: "/a/*"}, {Path: "/a"}, {Path: "/a/b"}, {Path: "/a/b/*"}, {Path: "/ab"}, {}}, []Unreachable{{1, 0}, {2, 0}, {3, 0}}},
-		{[]Conditions{{}, {Path: "/a"}, {Host: "h"}}, []Unreachable{{1, 0}, {2, 0}}},
-		{[]Conditions{{Path: "/*"}, {}, {Path: "/"}}, []Unreachable{{2, 0}}}, // OPTIONS * has no path
-		{[]Conditions{{Path: "/a"}, {Path: "/a/*"}, {Path: "/a"}}, []Unreachable{{2, 0}}},
-		{[]Conditions{{Host: "*.b"}, {Host: "b"}, {Host: "a.b"}, {Host: "*.a.b"}, {Host: "*.c"}, {Host: "ab"}}, []Unreachable{{2, 0}, {3, 0}}},
-		{[]Conditions{{Host: "a.b"}, {Host: "*.b"}, {Host: "A.B."}}, []Unreachable{{2, 0}}},
-		{[]Conditions{{Methods: []string{"GET", "POST"}}, {Methods: []string{"POST"}}, {Methods: []string{"POST", "PUT"}}, {}}, []Unreachable{{1, 0}}},
-		{[]Conditions{{Headers: []Header{{"X-A", "1"}}}, {Headers: []Header{{"x-b", "2"}, {"x-a", "1"}}}, {Headers: []Header{{"X-A", "2"}}}, {}}, []Unreachable{{1, 0}}},
-		{[]Conditions{{Host: "h", Path: "/a/*"}, {Path: "/a/*"}, {Host: "h", Path: "/a/b", Methods: []string{"GET"}}}, []Unreachable{{2, 0}}},
-	}
-	for _, tt := range tests {
-		if diff := cmp.Diff(tt.want, mustNew(t, tt.list...).Unreachable()); diff != "" {
-			t.Errorf("%+v: (-want +got)\n%s", tt.list, diff)
-		}
-	}
-}
-
-// TestUnreachableNeverMatches: no request reaches a route that is listed as unreachable.
-func TestUnreachableNeverMatches(t *testing.T) {
-	r, s := rand.New(rand.NewPCG(5, 0)), &Scratch{}
-	some := func(from ...string) string { return from[r.IntN(len(from))] }
-	listed := 0
-	for range 3000 {
-		var list []Conditions
-		for range 5 {
-			c := Conditions{Host: some("", "a.b", "*.b", "b"), Path: some("", "/*", "/a", "/a/*", "/a/b", "/")}
-			if r.IntN(3) == 0 {
-				c.Methods = []string{some("GET", "POST"), "PUT"}
-			}
-			if r.IntN(3) == 0 {
-				c.Headers = []Header{{"X", some("1", "2")}}
-			}
-			list = append(list, c)
-		}
-		l := mustNew(t, list...)
-		never := l.Unreachable()
-		listed += len(never)
-		for range 20 {
-			request := &Request{
-				Host: []byte(some("a.b", "b", "x.a.b", "c")), Path: []byte(some("/", "/a", "/a/", "/a/b", "/c", "*", "/a%2fb")), Method: []byte(some("GET", "PUT")),
-				Fields: []byte("X: " + some("1", "2", "3") + "\r\n"),
-			}
-			index, _ := l.Match(request, s)
-			if slices.ContainsFunc(never, func(u Unreachable) bool { return u.Route == index }) {
-				t.Fatalf("%+v: %s reaches route %d of %+v", list, request.Path, index, never)
-			}
-		}
-	}
-	if listed < 1000 {
-		t.Errorf("only %d routes were listed", listed)
 	}
 }
 

@@ -229,7 +229,7 @@ func (x *exchange) respondBuffered(n int) {
 		case x.c.watch.gone.Load():
 			x.clientLeft()
 		case isTimeout(err):
-			x.answer(x.limit.explain(failTimeout, &x.to.cause, noBody, x.c.gen.o.BodyTimeout))
+			x.answer(x.limit.explain(failTimeout, &x.to.cause, noBody, bodyTimeoutKey, x.c.gen.o.BodyTimeout))
 		default:
 			x.answer(failTruncated)
 		}

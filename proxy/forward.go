@@ -101,7 +101,7 @@ func (x *exchange) broken(err error) failure {
 	if errors.Is(err, errClientBody) {
 		return x.c.bodyFailure()
 	}
-	return x.limit.explain(exchangeFailure(err), &x.to.cause, "no response header within proxy.response_timeout", x.req.route.responseTimeout)
+	return x.limit.explain(exchangeFailure(err), &x.to.cause, "no response header", x.req.route.timeoutKey(), x.req.route.responseTimeout)
 }
 
 // repeatable reports whether the request may be sent again after an error: it has not been sent, or it is replayable and no byte of a response

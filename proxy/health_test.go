@@ -148,12 +148,16 @@ func TestUpstreamTroubleShows(t *testing.T) {
 func TestTimeoutsNameTheirKey(t *testing.T) {
 	for reason, answer := range map[string]string{
 		"no response header within proxy.response_timeout (100ms)":               "",
+		"no response header within response_timeout of route slow (90ms)":        "",
 		"nothing more of the response's body within proxy.body_timeout (110ms)":  "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab",
 		"nothing more of the response's body within proxy.body_timeout (110ms) ": "HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\nab",
 		"not complete within proxy.total_timeout (50ms)":                         "HTTP",
 	} {
 		b := start(t, stalling(t, answer), func(o *Options) {
 			switch { // the others must not pass first
+			case strings.Contains(reason, "route slow"):
+				o.Groups, o.Upstream = []Group{{Name: "g", Servers: []Server{{URL: o.Upstream}}}}, ""
+				o.Routes = []Route{{Name: "slow", To: []RouteTarget{{"g", 1}}, ResponseTimeout: 90 * time.Millisecond}}
 			case strings.Contains(reason, "response_timeout"):
 				o.ResponseTimeout = 100 * time.Millisecond
 			case strings.Contains(reason, "body_timeout"):

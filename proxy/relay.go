@@ -107,7 +107,7 @@ func (x *exchange) cut(err error) {
 	case x.ev.Kind == event.KindStream && x.c.gen.closing.Load():
 		kind = failShutdown
 	case isTimeout(err):
-		kind = x.limit.explain(failTimeout, &x.to.cause, noBody, x.c.gen.o.BodyTimeout)
+		kind = x.limit.explain(failTimeout, &x.to.cause, noBody, bodyTimeoutKey, x.c.gen.o.BodyTimeout)
 	case errors.Is(err, http1.ErrBody):
 		kind = failProtocol
 	}

@@ -71,6 +71,7 @@ type routeSettings struct {
 	requests        http1.RequestOptions
 	responseRules   *http1.Rules // nil: none
 	responseTimeout time.Duration
+	ownTimeout      bool  // responseTimeout is the route's own
 	maxBody         int64 // 0: no limit
 
 	targets     []weightedGroup
@@ -156,7 +157,7 @@ func newRouteSettings(from *Route, standard *routeSettings, hosts map[string][]b
 		responseTimeout: standard.responseTimeout, maxBody: standard.maxBody,
 	}
 	if from.ResponseTimeout != 0 {
-		s.responseTimeout = from.ResponseTimeout
+		s.responseTimeout, s.ownTimeout = from.ResponseTimeout, true
 	}
 	if from.MaxRequestBodyBytes != 0 {
 		s.maxBody = max(from.MaxRequestBodyBytes, 0)

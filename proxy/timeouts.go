@@ -41,22 +41,30 @@ func (l *timeLimit) uploading() int64 {
 	return uploading
 }
 
-// noBody is the cause that is logged if the upstream was silent for proxy.body_timeout.
-const noBody = "nothing more of the response's body within proxy.body_timeout"
+// noBody is logged if the upstream was silent for proxy.body_timeout.
+const noBody, bodyTimeoutKey = "nothing more of the response's body", "proxy.body_timeout"
 
-// explain finds out which time limit has passed if f is failTimeout, and replaces the cause so that the log names the limit. Otherwise it
-// changes nothing.
-func (l *timeLimit) explain(f failure, cause *error, what string, limit time.Duration) failure {
+// explain finds out which time limit has passed if f is failTimeout, and replaces the cause so that the log names the key of the limit. Otherwise
+// it changes nothing.
+func (l *timeLimit) explain(f failure, cause *error, what, key string, limit time.Duration) failure {
 	if f != failTimeout {
 		return f
 	}
 	var op *net.OpError
 	switch {
 	case l.at > 0 && l.sweeper.now.Load() >= l.at:
-		f, what, limit = failTotal, "not complete within proxy.total_timeout", l.limit
+		f, what, key, limit = failTotal, "not complete", "proxy.total_timeout", l.limit
 	case errors.As(*cause, &op) && op.Op == "write":
-		what = "the request could not be sent within proxy.response_timeout"
+		what = "the request could not be sent"
 	}
-	*cause = fmt.Errorf("%s (%s)", what, limit)
+	*cause = fmt.Errorf("%s within %s (%s)", what, key, limit)
 	return f
+}
+
+// timeoutKey names the key from which responseTimeout comes.
+func (s *routeSettings) timeoutKey() string {
+	if s.ownTimeout {
+		return fmt.Sprintf("response_timeout of route %s", s.name)
+	}
+	return "proxy.response_timeout"
 }

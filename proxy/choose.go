@@ -100,7 +100,8 @@ func (a *assignment) choose(r *request, m *members) *server {
 // turn returns the server whose turn it is.
 func (m *members) turn(n int64) int { return int(m.order[uint64(n)%uint64(len(m.order))]) }
 
-// leastOfTwo draws two servers, by their weights, and returns the one with fewer requests in flight in relation to its weight.
+// leastOfTwo draws two servers, by their weights, and returns the one with fewer requests in flight in relation to its weight. If both have as
+// many, it is the one that was drawn first, so that weights also hold when little is going on.
 func (m *members) leastOfTwo() int {
 	draw := func() int { return int(m.order[rand.IntN(len(m.order))]) }
 	a, b := draw(), draw()
@@ -114,7 +115,7 @@ func (m *members) leastOfTwo() int {
 		b = (a + 1) % len(m.usable)
 	}
 	one, two := &m.usable[a], &m.usable[b]
-	if (two.inFlight.Load()+1)*int64(one.weight) < (one.inFlight.Load()+1)*int64(two.weight) {
+	if two.inFlight.Load()*int64(one.weight) < one.inFlight.Load()*int64(two.weight) {
 		return b
 	}
 	return a

@@ -11,6 +11,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"net"
 	"net/url"
@@ -46,20 +47,29 @@ type Issued struct {
 // NewCA creates an authority that is valid for a day.
 func NewCA(t testing.TB, name string) *CA {
 	t.Helper()
-	key := newKey(t, false)
+	ca, err := Authority(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ca
+}
+
+// Authority creates an authority that is valid for a day.
+func Authority(name string) (*CA, error) {
+	key, number, err := newKey(false)
+	if err != nil {
+		return nil, err
+	}
 	template := &x509.Certificate{
-		SerialNumber: serial(t), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(48 * time.Hour),
+		SerialNumber: number, Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(48 * time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &CA{cert, key}
+	return &CA{cert, key}, err
 }
 
 // PEM returns the authority's certificate.
@@ -77,6 +87,15 @@ func (ca *CA) Pool() *x509.CertPool {
 // Issue issues a certificate.
 func (ca *CA) Issue(t testing.TB, l Leaf) *Issued {
 	t.Helper()
+	i, err := ca.Make(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return i
+}
+
+// Make issues a certificate, for programs that are not tests.
+func (ca *CA) Make(l Leaf) (*Issued, error) {
 	if l.NotBefore.IsZero() {
 		l.NotBefore = time.Now().Add(-time.Hour)
 	}
@@ -87,8 +106,12 @@ func (ca *CA) Issue(t testing.TB, l Leaf) *Issued {
 	if l.Client {
 		usage = x509.ExtKeyUsageClientAuth
 	}
+	key, number, err := newKey(l.RSA)
+	if err != nil {
+		return nil, err
+	}
 	template := &x509.Certificate{
-		SerialNumber: serial(t), Subject: pkix.Name{CommonName: l.Common}, NotBefore: l.NotBefore, NotAfter: l.NotBefore.Add(l.For),
+		SerialNumber: number, Subject: pkix.Name{CommonName: l.Common}, NotBefore: l.NotBefore, NotAfter: l.NotBefore.Add(l.For),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{usage},
 	}
 	for _, name := range l.Names {
@@ -101,70 +124,67 @@ func (ca *CA) Issue(t testing.TB, l Leaf) *Issued {
 	for _, text := range l.URIs {
 		u, err := url.Parse(text)
 		if err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 		template.URIs = append(template.URIs, u)
 	}
-	key := newKey(t, l.RSA)
 	der, err := x509.CreateCertificate(rand.Reader, template, ca.Cert, key.Public(), ca.key)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	i := &Issued{
 		CertPEM: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
 		KeyPEM:  pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}),
 	}
-	if i.TLS, err = tls.X509KeyPair(i.CertPEM, i.KeyPEM); err != nil {
-		t.Fatal(err)
-	}
-	return i
+	i.TLS, err = tls.X509KeyPair(i.CertPEM, i.KeyPEM)
+	return i, err
 }
 
 // Write writes dir/name.crt and dir/name.key, each atomically, and returns their names.
 func (i *Issued) Write(t testing.TB, dir, name string) (certFile, keyFile string) {
 	t.Helper()
-	certFile, keyFile = filepath.Join(dir, name+".crt"), filepath.Join(dir, name+".key")
-	WriteFile(t, certFile, i.CertPEM)
-	WriteFile(t, keyFile, i.KeyPEM)
+	certFile, keyFile, err := i.Save(dir, name)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return certFile, keyFile
+}
+
+// Save writes dir/name.crt and dir/name.key, each atomically, and returns their names.
+func (i *Issued) Save(dir, name string) (certFile, keyFile string, err error) {
+	certFile, keyFile = filepath.Join(dir, name+".crt"), filepath.Join(dir, name+".key")
+	return certFile, keyFile, errors.Join(replace(certFile, i.CertPEM), replace(keyFile, i.KeyPEM))
 }
 
 // WriteFile replaces a file atomically.
 func WriteFile(t testing.TB, name string, content []byte) {
 	t.Helper()
+	if err := replace(name, content); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func replace(name string, content []byte) error {
 	if err := os.WriteFile(name+".new", content, 0o600); err != nil {
-		t.Fatal(err)
+		return err
 	}
-	if err := os.Rename(name+".new", name); err != nil {
-		t.Fatal(err)
-	}
+	return os.Rename(name+".new", name)
 }
 
-func newKey(t testing.TB, useRSA bool) crypto.Signer {
-	t.Helper()
+// newKey makes a key, and a serial number for its certificate.
+func newKey(useRSA bool) (key crypto.Signer, serial *big.Int, err error) {
 	if useRSA {
-		key, err := rsa.GenerateKey(rand.Reader, 2048)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return key
+		key, err = rsa.GenerateKey(rand.Reader, 2048)
+	} else {
+		key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		t.Fatal(err)
+		return nil, nil, err
 	}
-	return key
-}
-
-func serial(t testing.TB) *big.Int {
-	t.Helper()
-	n, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
+	serial, err = rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
+	return key, serial, err
 }

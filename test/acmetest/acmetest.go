@@ -1,0 +1,153 @@
+// Package acmetest runs a real authority for certificates, pebble, for tests.
+package acmetest
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/binary"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/wayside-proxy/wayside/internal/certtest"
+	"github.com/wayside-proxy/wayside/proxy/certs"
+	"github.com/wayside-proxy/wayside/test/toolbin"
+)
+
+// Authority is a running pebble.
+type Authority struct {
+	Directory string         // URL
+	CA        *certtest.CA   // has signed the certificate of the directory
+	Roots     *x509.CertPool // of the certificates that the authority issues
+	TLSAddr   string         // where it validates by TLS-ALPN-01, for every name
+	HTTPAddr  string         // where it validates by HTTP-01
+}
+
+// FreeAddr returns an address of loopback on which nothing listens.
+func FreeAddr(t testing.TB) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ln.Close() }()
+	return ln.Addr().String()
+}
+
+func port(addr string) int { return int(netip.MustParseAddrPort(addr).Port()) }
+
+// Start builds pebble, the first time, and starts it. For pebble, every name has the address 127.0.0.1. The test stops it.
+func Start(t testing.TB) *Authority {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("builds an ACME authority")
+	}
+	binary, err := toolbin.Binary("pebble", "pebble", "github.com/letsencrypt/pebble/v2/cmd/pebble")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	ca := certtest.NewCA(t, "pebble's own")
+	cert, key := ca.Issue(t, certtest.Leaf{Names: []string{"127.0.0.1"}}).Write(t, dir, "pebble")
+	listen, manage := FreeAddr(t), FreeAddr(t)
+	a := &Authority{Directory: "https://" + listen + "/dir", CA: ca, TLSAddr: FreeAddr(t), HTTPAddr: FreeAddr(t)}
+	config, err := json.Marshal(map[string]any{"pebble": map[string]any{
+		"listenAddress": listen, "managementListenAddress": manage, "certificate": cert, "privateKey": key,
+		"httpPort": port(a.HTTPAddr), "tlsPort": port(a.TLSAddr),
+		"profiles": map[string]any{"default": map[string]any{"description": "d", "validityPeriod": 90 * 86400}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	certtest.WriteFile(t, filepath.Join(dir, "pebble.json"), config)
+	cmd := exec.Command(binary, "-config", filepath.Join(dir, "pebble.json"), "-dnsserver", serveNames(t))
+	cmd.Env = append(os.Environ(), "PEBBLE_VA_NOSLEEP=1", "PEBBLE_AUTHZREUSE=0")
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Log(out.String())
+		}
+	})
+	a.readRoot(t, "https://"+manage+"/roots/0")
+	return a
+}
+
+func (a *Authority) readRoot(t testing.TB, url string) {
+	t.Helper()
+	tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: a.CA.Pool()}, DisableKeepAlives: true}
+	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) { //nolint:forbidigo // waits for a condition
+		resp, err := (&http.Client{Transport: tr}).Get(url)
+		if err == nil {
+			b, _ := io.ReadAll(resp.Body)
+			_ = resp.Body.Close()
+			if a.Roots, err = certs.ParseCAs(b); err == nil {
+				return
+			}
+		}
+		if time.Now().After(end) {
+			t.Fatal(err)
+		}
+	}
+}
+
+// serveNames answers DNS queries for addresses with 127.0.0.1. pebble asks over TCP.
+func serveNames(t testing.TB) (addr string) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ln.Close() })
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go answerNames(conn)
+		}
+	}()
+	return ln.Addr().String()
+}
+
+func answerNames(conn net.Conn) {
+	defer func() { _ = conn.Close() }()
+	for {
+		var size [2]byte
+		if _, err := io.ReadFull(conn, size[:]); err != nil {
+			return
+		}
+		buf := make([]byte, binary.BigEndian.Uint16(size[:]))
+		var m dnsmessage.Message
+		if _, err := io.ReadFull(conn, buf); err != nil || m.Unpack(buf) != nil || len(m.Questions) != 1 {
+			return
+		}
+		m.Response, m.RecursionAvailable, m.Additionals = true, true, nil
+		if q := m.Questions[0]; q.Type == dnsmessage.TypeA {
+			m.Answers = []dnsmessage.Resource{{
+				Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class, TTL: 1}, Body: &dnsmessage.AResource{A: [4]byte{127, 0, 0, 1}},
+			}}
+		}
+		b, err := m.Pack()
+		if err != nil {
+			return
+		}
+		_, _ = conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(b))), b...))
+	}
+}

@@ -48,7 +48,8 @@ var mayImport = map[string][]string{
 	},
 	"process/traffic": { // not the store: nothing that the books do can fail a request
 		"collector/snapshot", "configs", "internal/accesslog", "internal/accounting", "internal/admin", "internal/datadir", "internal/link",
-		"internal/logsink", "internal/memlimit", "internal/supervise", "internal/terminal", "process", "proxy", "proxy/acme", "proxy/certs", "spool",
+		"internal/logsink", "internal/memlimit", "internal/supervise", "internal/systemd", "internal/terminal", "process", "proxy", "proxy/acme",
+		"proxy/certs", "spool",
 	},
 	"process/doctor": {
 		"configs", "internal/admin/client", "internal/datadir", "process", "process/books", "process/traffic", "uploader",
@@ -78,6 +79,7 @@ var mayImport = map[string][]string{
 	"internal/load":          nil,
 	"internal/logsink":       {"internal/terminal"},
 	"internal/memlimit":      nil,
+	"internal/systemd":       nil,
 	"internal/sampleapp":     nil,
 	"internal/demo":          {"internal/load", "internal/sampleapp", "internal/terminal"},
 	"internal/terminal":      nil,

@@ -18,7 +18,7 @@ const (
 
 // Serve accepts connections from ln until Shutdown is called, then returns nil. Any other end is an error. It may be called for
 // several listeners at once. It closes ln; if Listen made it, its queue is emptied first (see drain.go). Event loops serve the
-// connections of a [net.TCPListener].
+// connections of a [net.TCPListener] and of [Inherited].
 func (p *Proxy) Serve(ln net.Listener) error { return p.serve(ln, listenerPlain) }
 
 func (p *Proxy) serve(ln net.Listener, kind listenerKind) error {
@@ -27,6 +27,10 @@ func (p *Proxy) serve(ln net.Listener, kind listenerKind) error {
 		return errNoTLS
 	}
 	a := &acceptor{Listener: ln, p: p, kind: kind, stopping: make(chan struct{}), broken: make(chan error, 1)}
+	tcp, isTCP := ln.(*net.TCPListener)
+	if shared, ok := ln.(Inherited); ok {
+		tcp, isTCP, a.inherited = shared.TCPListener, true, true
+	}
 	p.mu.Lock()
 	p.listeners[a] = struct{}{}
 	p.mu.Unlock()
@@ -45,7 +49,7 @@ func (p *Proxy) serve(ln net.Listener, kind listenerKind) error {
 		p.background.Go(func() { p.sweeper.run(p.stop, p.tick) })
 	})
 	var err error
-	if tcp, ok := ln.(*net.TCPListener); ok && len(p.drivers.loops()) > 0 && kind != listenerTLS {
+	if isTCP && len(p.drivers.loops()) > 0 && kind != listenerTLS {
 		err = a.onLoops(tcp)
 	} else {
 		err = a.onGoroutine()
@@ -59,39 +63,44 @@ func (p *Proxy) serve(ln net.Listener, kind listenerKind) error {
 // acceptor accepts the connections of one listener.
 type acceptor struct {
 	net.Listener
-	p        *Proxy
-	kind     listenerKind
-	stopping chan struct{} // closed by stop
-	stopOnce sync.Once
-	noQueue  bool         // written before stopping is closed: the queue cannot be emptied
-	broken   chan error   // receives the error of a loop that cannot accept
-	accepted atomic.Int64 // connections, on loops
-	failures acceptFailures
+	p         *Proxy
+	kind      listenerKind
+	inherited bool          // see Inherited
+	stopping  chan struct{} // closed by stop
+	stopOnce  sync.Once
+	noQueue   bool         // written before stopping is closed: the queue cannot be emptied
+	broken    chan error   // receives the error of a loop that cannot accept
+	accepted  atomic.Int64 // connections, on loops
+	failures  acceptFailures
 }
 
 // stop makes the acceptor empty the queue and end. If the kernel cannot refuse new connections, the acceptor ends at once, which resets
 // the connections in its queue, and the error says why.
 func (a *acceptor) stop() (err error) {
 	a.stopOnce.Do(func() {
+		defer close(a.stopping)
+		if a.inherited {
+			err = a.setDeadline(0)
+			return
+		}
 		if err = refuseNew(a.Listener); err == nil {
-			err = a.setDeadline()
+			err = a.setDeadline(acceptQuiet)
 		}
 		if err != nil {
 			a.noQueue = true
 			_ = a.Close()
 		}
-		close(a.stopping)
 	})
 	return err
 }
 
-// setDeadline ends Accept when the queue has been empty for acceptQuiet.
-func (a *acceptor) setDeadline() error {
+// setDeadline ends Accept when the queue has been empty for a time.
+func (a *acceptor) setDeadline(quiet time.Duration) error {
 	timed, ok := a.Listener.(interface{ SetDeadline(time.Time) error })
 	if !ok {
 		return errors.ErrUnsupported
 	}
-	return timed.SetDeadline(time.Now().Add(acceptQuiet))
+	return timed.SetDeadline(time.Now().Add(quiet))
 }
 
 // onLoops makes every loop accept, and returns when the acceptor is stopped and the queue is empty.
@@ -114,7 +123,7 @@ func (a *acceptor) onLoops(ln *net.TCPListener) error {
 		return err
 	case <-a.stopping:
 	}
-	for !a.noQueue {
+	for !a.noQueue && !a.inherited {
 		before := a.accepted.Load()
 		time.Sleep(acceptQuiet) // in the goroutine that has called Serve
 		if a.accepted.Load() == before && !queued(a.Listener) {
@@ -148,13 +157,13 @@ func (a *acceptor) onGoroutine() error {
 		conn, err := a.Accept()
 		switch {
 		case err == nil:
-			if a.p.closing.Load() {
-				_ = a.setDeadline()
+			if a.p.closing.Load() && !a.inherited {
+				_ = a.setDeadline(acceptQuiet)
 			}
 			a.receive(conn, a.p.drivers.all[0])
 		case a.p.closing.Load():
-			if errors.Is(err, os.ErrDeadlineExceeded) && queued(a.Listener) { // this goroutine was slow, not the client
-				_ = a.setDeadline()
+			if errors.Is(err, os.ErrDeadlineExceeded) && !a.inherited && queued(a.Listener) { // this goroutine was slow, not the client
+				_ = a.setDeadline(acceptQuiet)
 				continue
 			}
 			return nil

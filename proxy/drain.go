@@ -36,6 +36,19 @@ func Listen(ctx context.Context, address string) (net.Listener, error) {
 	return c.Listen(ctx, "tcp", address)
 }
 
+// Inherited is a listener whose socket is open in another process too, such as systemd, which hands it to the next process. The connections in
+// its queue are for that process, so Shutdown stops to accept and leaves the queue alone.
+type Inherited struct{ *net.TCPListener }
+
+// Inherit prepares a socket of another process for Serve.
+func Inherit(ln *net.TCPListener) (Inherited, error) {
+	raw, err := ln.SyscallConn()
+	if err == nil {
+		err = boundBuffers("tcp", "", raw)
+	}
+	return Inherited{ln}, err
+}
+
 // refuseNew binds a listening socket to an interface that does not exist. The kernel then refuses new connections and completes
 // the handshakes that have begun. Since Linux 5.7 this needs no privilege (see ADR 16).
 func refuseNew(ln net.Listener) error {

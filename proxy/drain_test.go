@@ -109,3 +109,53 @@ func TestListenersQueueIsEmptied(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A shutdown leaves the queue of an inherited socket to the process that has the socket too: clients that connect meanwhile wait for it.
+func TestInheritedQueueIsLeftAlone(t *testing.T) {
+	upstream := origin(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "served") })
+	systemd, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = systemd.Close() }()
+	b := &bench{t: t, addr: systemd.Addr().String(), tls: false}
+	var waiting *client
+	for n := range 5 {
+		p, err := New(Options{Upstream: upstream, Driver: Driver(*testDriver), DrainGrace: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		file, err := systemd.(*net.TCPListener).File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		ln, err := net.FileListener(file)
+		_ = file.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		shared, err := Inherit(ln.(*net.TCPListener)) //nolint:forcetypeassert // a TCP socket
+		if err != nil {
+			t.Fatal(err)
+		}
+		served := make(chan error, 1)
+		go func() { served <- p.Serve(shared) }()
+		if waiting != nil { // since the process before this one ended
+			if resp, body := waiting.receive("GET"); resp.StatusCode != 200 || body != "served" {
+				t.Error(n, resp.Status, body)
+			}
+		}
+		c := b.dial()
+		if resp, _ := c.get("/"); resp.StatusCode != 200 {
+			t.Error(resp.Status)
+		}
+		if err := p.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+		waiting = b.dial()
+		waiting.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"syscall"
 
@@ -20,24 +21,62 @@ type listeners struct {
 	probes         net.Listener // nil without admin.probes
 }
 
-// listen listens on all addresses. Its error contains one error for each address that cannot be used.
-func listen(cfg *configs.Config) (l listeners, err error) {
-	var errs [4]error
-	l.traffic, errs[0] = listenTCP(cfg, "listen", cfg.Listen, "--listen")
-	l.admin, errs[1] = listenTCP(cfg, "admin.listen", cfg.Admin.Listen, "--admin")
+// listen tries all addresses, and returns an error for each that cannot be used. Sockets that the service manager has handed over are used for
+// the addresses that they have; one that has another address is an error, because nobody would serve its clients.
+func listen(cfg *configs.Config, given []*net.TCPListener) (l listeners, err error) {
+	o := opener{cfg: cfg, given: given}
+	l.traffic = o.open("listen", cfg.Listen, "--listen")
+	l.admin = o.open("admin.listen", cfg.Admin.Listen, "--admin")
 	if cfg.RedirectHTTP != "" {
-		l.redirect, errs[3] = listenTCP(cfg, "redirect_http", cfg.RedirectHTTP, "redirect_http")
+		l.redirect = o.open("redirect_http", cfg.RedirectHTTP, "redirect_http")
 	}
 	if cfg.Admin.Probes != "" {
-		l.probes, errs[2] = listenTCP(cfg, "admin.probes", cfg.Admin.Probes, "admin.probes")
+		l.probes = o.open("admin.probes", cfg.Admin.Probes, "admin.probes")
 	}
-	return l, errors.Join(errs[:]...)
+	for _, ln := range o.given {
+		o.errs = append(o.errs, cfg.Refuse("listen", fmt.Errorf("the service manager has handed over a socket on %s, on which nothing listens here: set listen or redirect_http to this address, or remove it from the socket unit",
+			ln.Addr())))
+	}
+	return l, errors.Join(o.errs...)
+}
+
+// opener opens the listeners of a configuration.
+type opener struct {
+	cfg   *configs.Config
+	given []*net.TCPListener // not used yet
+	errs  []error
+}
+
+func (o *opener) open(key, addr, flag string) net.Listener {
+	var ln net.Listener
+	var err error
+	if i := slices.IndexFunc(o.given, func(g *net.TCPListener) bool { return sameAddress(g.Addr(), addr) }); i >= 0 {
+		ln, err = proxy.Inherit(o.given[i])
+		o.given = slices.Delete(o.given, i, i+1)
+	} else {
+		ln, err = listenTCP(o.cfg, key, addr, flag)
+	}
+	if err != nil {
+		o.errs = append(o.errs, err)
+		return nil
+	}
+	return ln
+}
+
+// sameAddress reports whether a socket listens on a configured address. :443 is the same as 0.0.0.0:443 and [::]:443.
+func sameAddress(socket net.Addr, addr string) bool {
+	got, ok := socket.(*net.TCPAddr)
+	want, err := net.ResolveTCPAddr("tcp", addr)
+	if !ok || err != nil || want.Port == 0 || got.Port != want.Port {
+		return false
+	}
+	return got.IP.Equal(want.IP) || got.IP.IsUnspecified() && (len(want.IP) == 0 || want.IP.IsUnspecified())
 }
 
 // TryListen listens on the addresses in the configuration and closes the listeners again. It returns the error with which the start of a traffic
 // process would fail.
 func TryListen(cfg *configs.Config) error {
-	l, err := listen(cfg)
+	l, err := listen(cfg, nil)
 	for _, ln := range []net.Listener{l.traffic, l.redirect, l.admin, l.probes} {
 		if ln != nil {
 			_ = ln.Close()

@@ -13,6 +13,7 @@ import (
 	"github.com/wayside-proxy/wayside/configs"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/supervise"
+	"github.com/wayside-proxy/wayside/internal/systemd"
 	"github.com/wayside-proxy/wayside/proxy"
 	"github.com/wayside-proxy/wayside/spool"
 )
@@ -61,6 +62,8 @@ var errNoReload = errors.New("this process has no configuration of its own to re
 func (r *reloader) reload() (any, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	notify(r.log, systemd.Reloading())
+	defer notify(r.log, systemd.Ready)
 	change, err := r.apply()
 	if err != nil {
 		r.failed.Add(1)

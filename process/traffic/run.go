@@ -16,6 +16,7 @@ package traffic
 import (
 	"context"
 	"io"
+	"log/slog"
 	"os"
 	"runtime"
 	"syscall"
@@ -24,6 +25,7 @@ import (
 	"github.com/wayside-proxy/wayside/configs"
 	"github.com/wayside-proxy/wayside/internal/datadir"
 	"github.com/wayside-proxy/wayside/internal/logsink"
+	"github.com/wayside-proxy/wayside/internal/systemd"
 )
 
 // Options configures the traffic process.
@@ -65,7 +67,11 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer t.dir.close()
-	if t.listeners, err = listen(cfg); err != nil {
+	given, err := systemd.Sockets()
+	if err != nil {
+		return err
+	}
+	if t.listeners, err = listen(cfg, given); err != nil {
 		return err
 	}
 	if err := t.build(); err != nil {
@@ -74,6 +80,7 @@ func Run(ctx context.Context, o Options) error {
 	forced, cancelForced := context.WithCancelCause(context.Background())
 	defer cancelForced(nil)
 	info := t.announce(t.start(forced))
+	notify(log, systemd.Ready)
 	if o.Started != nil {
 		o.Started(info)
 	}
@@ -82,6 +89,7 @@ func Run(ctx context.Context, o Options) error {
 		t.wait()
 		return err
 	}
+	notify(log, systemd.Stopping)
 	go t.forceOnSecondSignal(cancelForced)
 	t.shutdown(forced)
 	cancelForced(nil)
@@ -106,5 +114,12 @@ func (t *traffic) untilStopped(ctx context.Context) error {
 		case err := <-t.failed:
 			return err
 		}
+	}
+}
+
+// notify tells the service manager about the state of the process. If that fails, the process goes on.
+func notify(log *slog.Logger, state string) {
+	if err := systemd.Notify(state); err != nil {
+		log.Warn("the service manager does not learn the state of this process", "error", err)
 	}
 }

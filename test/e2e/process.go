@@ -90,10 +90,11 @@ var marks sync.Map
 type Wayside struct {
 	Binary  string
 	DataDir string
-	Listen  string   // fixed, so that clients find it again after a restart
-	Args    []string // additional arguments of wayside run
-	Env     []string // additional environment variables
-	UID     uint32   // user and group of wayside if this process is root; 0 means the user of this process
+	Listen  string     // fixed, so that clients find it again after a restart
+	Args    []string   // additional arguments of wayside run
+	Env     []string   // additional environment variables
+	Files   []*os.File // open in the process, from descriptor 3 on
+	UID     uint32     // user and group of wayside if this process is root; 0 means the user of this process
 	Log     io.Writer
 
 	mu   sync.Mutex // guards the fields below
@@ -111,7 +112,7 @@ func (w *Wayside) Start(ctx context.Context) error {
 	cmd := exec.Command(w.Binary, append([]string{
 		"run", "--listen", w.Listen, "--admin", "127.0.0.1:0", "--data", w.DataDir,
 	}, w.Args...)...)
-	cmd.Env = append(os.Environ(), w.Env...)
+	cmd.Env, cmd.ExtraFiles = append(os.Environ(), w.Env...), w.Files
 	if w.UID != 0 && os.Getuid() == 0 {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: w.UID, Gid: w.UID}}
 	}

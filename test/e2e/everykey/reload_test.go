@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/wayside-proxy/wayside/configs"
+	"github.com/wayside-proxy/wayside/internal/certtest"
 	"github.com/wayside-proxy/wayside/internal/datadir"
 )
 
@@ -250,7 +251,7 @@ func TestReloadTakesEffect(t *testing.T) {
 	t.Run("certificates in the same file", func(t *testing.T) {
 		with := []string{"archive.ca_file: $CA", s3[0]}
 		l.reload(with...)
-		if err := os.WriteFile(place(t, l.dir, "", "$CA"), []byte(certificate(t)), 0o600); err != nil {
+		if err := os.WriteFile(place(t, l.dir, "", "$CA"), certtest.NewCA(t, "another").PEM(), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if a, replaced := l.reload(with...); !slices.Equal(a.Books, []string{"archive.ca_file"}) || !replaced {

@@ -3,16 +3,10 @@ package everykey
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
+	"crypto/tls"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"math/big"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -76,6 +70,8 @@ func built(t *testing.T) string {
 var (
 	serverOnce sync.Once
 	server     *certtest.Issued // a certificate with its key
+	secure     *tls.Config      // of a client that trusts it, and that has a certificate of its own
+	authority  *certtest.CA     // of both certificates
 )
 
 func hostname(t *testing.T) string {
@@ -134,11 +130,14 @@ func newTrial(t *testing.T, origin, name string, settings ...string) *trial {
 		c.settings[key] = place(t, dir, origin, value)
 	}
 	serverOnce.Do(func() {
-		server = certtest.NewCA(t, "everykey").Issue(t, certtest.Leaf{Names: []string{"localhost"}, For: 90 * 24 * time.Hour})
+		authority = certtest.NewCA(t, "everykey")
+		server = authority.Issue(t, certtest.Leaf{Names: []string{"localhost"}, For: 90 * 24 * time.Hour})
+		client := authority.Issue(t, certtest.Leaf{Common: "client", Client: true})
+		secure = &tls.Config{RootCAs: authority.Pool(), ServerName: "localhost", Certificates: []tls.Certificate{client.TLS}}
 	})
 	server.Write(t, dir, "server")
 	server.Write(t, dir, "server2")
-	for name, content := range map[string]string{"key": "AKIAEXAMPLE\n", "token": "a-token-of-a-test\n", "ca.pem": certificate(t)} {
+	for name, content := range map[string]string{"key": "AKIAEXAMPLE\n", "token": "a-token-of-a-test\n", "ca.pem": string(authority.PEM())} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -340,8 +339,8 @@ func (c *trial) serves(info datadir.Info) {
 		defer func() { _ = beside.Process.Kill(); _ = beside.Wait() }()
 	}
 	listen := strings.NewReplacer("[::]:", "127.0.0.1:", "0.0.0.0:", "127.0.0.1:").Replace(info.Listen)
-	client := &http.Client{Timeout: hang, Transport: &http.Transport{DisableKeepAlives: true}}
-	resp, err := client.Get("http://" + listen + "/x")
+	client := &http.Client{Timeout: hang, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: secure.Clone()}}
+	resp, err := client.Get(c.scheme() + "://" + listen + "/x")
 	if err != nil {
 		c.errorf("there is no response: %v\n%s", err, &c.stderr)
 		return
@@ -360,6 +359,16 @@ func (c *trial) serves(info datadir.Info) {
 		last = fmt.Sprintf("%+v, %v", a, err)
 	}
 	c.errorf("wayside serves, but keeps no books: %s\n%s", last, &c.stderr)
+}
+
+// scheme is that of the listener.
+func (c *trial) scheme() string {
+	for _, key := range []string{"tls.cert_file", "tls.certificates", "tls.acme.hosts"} {
+		if value := unquote(c.settings[key]); value != "" && value != "[]" {
+			return "https"
+		}
+	}
+	return "http"
 }
 
 func (c *trial) account(client *http.Client, admin string) (a e2e.Accounting, err error) {
@@ -398,19 +407,4 @@ func children(pid int) (list []int) {
 		}
 	}
 	return list
-}
-
-// certificate creates a self-signed certificate in PEM format.
-func certificate(t *testing.T) string {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 }

@@ -40,7 +40,11 @@ type Line struct {
 	Error   string    `json:"error_type"`
 	Epoch   string    `json:"epoch"`
 	Seq     uint64    `json:"seq"`
-	Dropped uint64    `json:"dropped"` // number of responses dropped for this reason since the epoch began; only in drop records
+	Method  string    `json:"http_request_method"`
+	Route   string    `json:"route"`
+	Server  string    `json:"upstream_address"`
+	Tries   int       `json:"attempts"` // 0: one
+	Dropped uint64    `json:"dropped"`  // number of responses dropped for this reason since the epoch began; only in drop records
 }
 
 // ReadBooks downloads all objects of the target and reads all their lines.

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// fault is a time in which a server was not well.
+type fault struct {
+	kind     string
+	server   *origin
+	from, to time.Time
+}
+
+// explains reports whether a request that failed at a server between two moments may have failed for this fault: it was on a connection to
+// this server that died, or that was silent for the response timeout.
+func (f *fault) explains(server string, from, to time.Time) bool {
+	return f.kind != "removed" && f.server.address == server && !to.Before(f.from) && !from.After(f.to)
+}
+
+// disturb makes a fault, and takes it back, in turns, every so often until ctx is done. The name gets other addresses each time. Only one server
+// at a time is not well.
+func (t *topologyTrial) disturb(ctx context.Context, every time.Duration) error {
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for n := 0; ; n++ {
+		select {
+		case <-ctx.Done():
+			return t.recover(context.WithoutCancel(ctx))
+		case <-ticker.C:
+		}
+		t.changeName()
+		var err error
+		if t.present != nil {
+			err = t.recover(ctx)
+		} else {
+			kind, server := [...]string{"killed", "hung", "removed"}[t.random.IntN(3)], t.origins[t.random.IntN(len(t.origins))]
+			err = t.begin(ctx, kind, server)
+		}
+		if err != nil && ctx.Err() == nil {
+			return err
+		}
+	}
+}
+
+func (t *topologyTrial) begin(ctx context.Context, kind string, o *origin) error {
+	t.present = &fault{kind: kind, server: o, from: time.Now()}
+	t.kinds[kind]++
+	switch kind {
+	case "killed":
+		return o.kill()
+	case "hung":
+		return o.signal(syscall.SIGSTOP)
+	}
+	return t.configure(ctx, o)
+}
+
+// recover takes the present fault back.
+func (t *topologyTrial) recover(ctx context.Context) (err error) {
+	f := t.present
+	if f == nil {
+		return nil
+	}
+	switch f.kind {
+	case "killed":
+		err = f.server.start(ctx)
+	case "hung":
+		err = f.server.signal(syscall.SIGCONT)
+	default:
+		err = t.configure(ctx, nil)
+	}
+	f.to = time.Now()
+	t.faults, t.present = append(t.faults, *f), nil
+	return err
+}
+
+// changeName gives the name one to three of its four addresses. One of the addresses that it had stays.
+func (t *topologyTrial) changeName() {
+	stays := t.named[t.random.IntN(len(t.named))]
+	t.named = []netip.Addr{stays}
+	for _, i := range t.random.Perm(len(namedAddresses))[:t.random.IntN(3)] {
+		if addr := netip.MustParseAddr(namedAddresses[i]); addr != stays {
+			t.named = append(t.named, addr)
+		}
+	}
+	t.resolver.set(t.named)
+}
+
+// configure writes the configuration without one of the servers, and makes wayside read it.
+func (t *topologyTrial) configure(ctx context.Context, without *origin) error {
+	if err := t.writeConfig(without); err != nil {
+		return err
+	}
+	_, err := t.w.Ask(ctx, "POST", "/-/reload")
+	if err != nil {
+		return fmt.Errorf("reload: %w", err)
+	}
+	t.reloads++
+	return nil
+}
+
+// config returns the configuration, with or without one of the servers.
+func (t *topologyTrial) config(without *origin) string {
+	servers := map[string][]string{}
+	for _, o := range t.origins {
+		if o != without {
+			scheme := map[string]string{"nginx": "https://", "node": "http://"}[o.group]
+			servers[o.group] = append(servers[o.group], scheme+o.address)
+		}
+	}
+	list := func(group string) string { return "[" + strings.Join(servers[group], ", ") + "]" }
+	return strings.NewReplacer("LISTEN", t.w.Listen, "DIR", t.dir, "NGINX", list("nginx"), "NODE", list("node"), "PORT", t.namedPort).Replace(topologyConfig)
+}
+
+const topologyConfig = `listen: LISTEN
+tls: {cert_file: DIR/edge.crt, key_file: DIR/edge.key, client_ca_file: DIR/ca.pem}
+proxy: {response_timeout: 1s, connect_timeout: 1s, upstream_resolve: 1s}
+upstreams:
+  nginx:
+    servers: NGINX
+    balance: least
+    health: {path: /ready, every: 200ms, timeout: 200ms, fails: 2, passes: 1}
+    eject: {after: 3, for: 1s}
+    tls: {ca_file: DIR/ca.pem, cert_file: DIR/client.crt, key_file: DIR/client.key, server_name: origin.internal}
+  node:
+    servers: NODE
+    health: {path: /ready, every: 200ms, timeout: 200ms, fails: 2, passes: 1}
+    eject: {after: 3, for: 1s}
+  named: {dns: "origins.edge.test:PORT"}
+routes:
+  - {name: beta, path: /api/*, headers: {X-Beta: "1"}, to: named, request_fields: {set: ["X-Route: beta"]}}
+  - {name: api, path: /api/*, methods: [GET, POST], to: node, request_fields: {set: ["X-Route: api"]}}
+  - {name: web, host: edge.test, path: /web/*, to: nginx, request_fields: {set: ["X-Route: web"]}}
+  - {name: named, path: /named/*, to: named, request_fields: {set: ["X-Route: named"]}}
+  - {name: split, path: /split/*, to: {nginx: 50, node: 50}, request_fields: {set: ["X-Route: split"]}}
+`
+
+func newRandom(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 16)) }

@@ -1,0 +1,33 @@
+// Command edge proves that wayside can be trusted at the edge, with the real binary.
+//
+//	go run ./test/edge topology [-requests 1000000] [-for 10m]   servers are killed, hang, return, and are taken out by reloads; every response is accounted for
+//	go run ./test/edge reload [-reloads 100]                     WebSockets stay open through reloads under load
+//	go run ./test/edge testssl                                   testssl.sh finds nothing of medium severity or worse
+//
+// topology needs root, nginx, node and unshare (util-linux): wayside sees a resolver of the command's own, in a mount namespace. testssl needs
+// Debian's testssl.sh. The outcome is appended to docs/evidence/edge.md.
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/wayside-proxy/wayside/test/e2e"
+)
+
+var commands = map[string]e2e.Proof{"topology": topology, "reload": reload, "testssl": testssl}
+
+func main() {
+	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
+		fmt.Fprintln(os.Stderr, "usage: go run ./test/edge topology|reload|testssl [flags]")
+		os.Exit(2)
+	}
+	os.Exit(e2e.RunProof("edge", os.Args[1], commands[os.Args[1]], "docs/evidence/edge.md", evidenceHead, os.Args[2:]))
+}
+
+const evidenceHead = `# Evidence: the edge
+
+` + "`go run ./test/edge`" + ` makes these proofs and appends one line per run: time, commit (a "+" means that the work tree differed
+from it), proof, figures, duration, verdict.
+
+`

@@ -9,12 +9,12 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-//go:embed sidecar.yaml standalone.yaml snapshot.yaml full.yaml kubernetes.yaml kubernetes-volume.yaml
+//go:embed sidecar.yaml standalone.yaml edge.yaml snapshot.yaml full.yaml kubernetes.yaml kubernetes-volume.yaml
 var examples embed.FS
 
 // Examples returns the names of the example files.
 func Examples() []string {
-	return []string{"sidecar", "standalone", "snapshot", "full", "kubernetes", "kubernetes-volume"}
+	return []string{"sidecar", "standalone", "edge", "snapshot", "full", "kubernetes", "kubernetes-volume"}
 }
 
 // Example returns the example file with that name, or nil if there is none. The kubernetes ones are manifests, the others configuration files.

@@ -25,8 +25,12 @@ func Binary(name, folder, pkg string) (string, error) {
 	}
 	tools = filepath.Join(tools, folder)
 	hash := sha256.New()
-	for _, name := range []string{"go.mod", "go.sum"} {
-		text, err := os.ReadFile(filepath.Join(tools, name))
+	sources, err := filepath.Glob(filepath.Join(tools, "*.go"))
+	if err != nil {
+		return "", fmt.Errorf("read the program: %w", err)
+	}
+	for _, name := range append(sources, filepath.Join(tools, "go.mod"), filepath.Join(tools, "go.sum")) {
+		text, err := os.ReadFile(name)
 		if err != nil {
 			return "", fmt.Errorf("read the pinned versions: %w", err)
 		}

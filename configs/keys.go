@@ -5,8 +5,9 @@ import (
 	"strings"
 )
 
-// This file contains the table of all keys. Everything else about keys is derived from it, see the package comment. A new key needs a field in
-// Config, a line here, a default in Default, and its effect on a reload in reload.go.
+// This file contains the table of the keys of the whole configuration. The keys of the elements of lists are with their sections: tls.go,
+// routes.go, upstreams.go. Everything else about keys is derived from these tables, see the package comment. CONTRIBUTING.md lists what a new
+// key needs.
 
 // Key describes one configuration key.
 type Key struct {

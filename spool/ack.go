@@ -85,11 +85,6 @@ func (c *committer) changeFailed(e *epoch, q *queue.File, err error) error {
 	}
 }
 
-func (c *committer) queueFull(err error) error {
-	c.fullCommits.Add(1)
-	return fmt.Errorf("%w: %w", ErrQueueFull, err)
-}
-
 // pruneAcked is called once state is durable. If state includes all acknowledgements, it removes the queue files without a batch in the index,
 // except the newest one.
 func (c *committer) pruneAcked(e *epoch, state *queue.State) {

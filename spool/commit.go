@@ -233,8 +233,7 @@ func (c *committer) commitSegment(e *epoch, seg *journal.Segment) error {
 		return nil
 	}
 	if errors.Is(err, queue.ErrFull) {
-		c.setDegraded("queue is full: " + err.Error())
-		return c.queueFull(err)
+		return c.keepInJournal(err)
 	}
 	c.commitFailed(err)
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)

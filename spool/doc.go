@@ -18,7 +18,7 @@
 //	Options.Dir/
 //	  <epoch>/           one folder per traffic process; the name is a UUIDv7, so names sort by age
 //	    lock             flock of the owner; a folder whose lock is held by another process is left alone
-//	    ledger           one page of counters, memory-mapped (page.go)
+//	    ledger           one page of counters, memory-mapped (ledgerpage.go)
 //	    journal-NN.seg   package journal; removed once the epoch is closed and committed
 //	    queue.db         package queue; queue-1.db, queue-2.db … follow after a failed fsync
 //	  .retired-<epoch>/  a folder that is being removed
@@ -29,10 +29,10 @@
 // [Set] is what callers use. Its committer does all writing to the queue, and only one goroutine at a time holds it.
 //
 //   - the path of an event: set.go (Record), commit.go (from the journal into the queue), peek.go, ack.go
-//   - when something fails or is too old: roll.go (another queue file), expire.go, quarantine.go, droplog.go and dropreport.go
-//   - figures: account.go (ledgers), counters.go, page.go and tally.go (their storage), reconcile.go, status.go, prometheus.go
+//   - when something fails or is too old: full.go (no room), newqueuefile.go (after a failed write), expire.go, quarantine.go, droplog.go and dropreport.go
+//   - figures: ledger.go (ledgers), counters.go, ledgerpage.go and tally.go (their storage), reconcile.go, status.go, prometheus.go
 //   - epochs: epoch.go and folder.go, recover*.go (folders of dead processes), retire.go
-//   - folders that no process has open: leftover.go, verify.go, waiting.go
+//   - folders that no process has open: deadfolder.go, verify.go, countwaiting.go
 //   - over a socket: client.go, server.go, protocol.go
 //
 // # Writing

@@ -34,7 +34,7 @@
 // # When the target responds with an error
 //
 // s3_foreign.go recognises servers that do not speak S3. s3_put.go decides what to do after an error of a PUT: send it
-// again with another checksum, check whether the object is there, or fail. s3_errors.go words the error for the log. If
+// again with another checksum, check whether the object is there, or fail. s3_hints.go words the error for the log. If
 // a PUT or the read-back fails, the job ends (stopError in archive.go), the plan stays, and run.go tries again after a
 // pause of 1 s that doubles up to 5 min. 500, 503 and SlowDown are not treated specially: nothing is lost, and the next
 // attempt sends the same bytes under the same key.

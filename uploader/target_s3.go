@@ -77,7 +77,7 @@ func openS3(u *url.URL, o TargetOptions) (*s3Target, error) {
 	}
 	client, err := minio.New(host, &minio.Options{
 		Creds: awsCredentials(o), Secure: secure, Region: o.Region, BucketLookup: lookup, Transport: s3Only{transport},
-		MaxRetries: 1, // the job retries
+		MaxRetries: 1, // retry.go runs the job again
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%w: endpoint %q: %w", ErrTargetURL, o.Endpoint, err)

@@ -30,7 +30,7 @@
 //
 // A [Store] consists of components, each of which owns a part of the state and its locks. Data flows like this:
 //
-//	apply.go, apply_buffer.go    a batch becomes blocks, and one transaction
+//	apply.go, apply_txn.go       a batch becomes blocks, and one transaction
 //	statistics.go                its events are folded into rows in memory
 //	checkpoint.go, rollup.go     rows are stored, and summed over days
 //	minutes.go, minutes_kept.go  rows by minute, for two days

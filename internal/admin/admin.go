@@ -6,7 +6,7 @@
 // taking an application out of service because of its books would break wayside's first promise. For the same reason every resource
 // that a client can use is limited (limits.go), and /livez and /readyz never wait.
 //
-// The server is fasthttp (ADR 62). If a response takes time, the package takes over the connection (takeover.go), so that the work ends
+// The server is fasthttp (ADR 62). If a response takes time, the package takes over the connection (ownconn.go), so that the work ends
 // when the client disconnects.
 package admin
 

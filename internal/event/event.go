@@ -79,7 +79,9 @@ type Event struct {
 	Client    []byte // already truncated according to record.client_address
 	TraceID   []byte // empty unless it is recorded
 	RequestID []byte // X-Request-ID; always set for responses that wayside generates, for others only with record.request_id
-	ErrorType []byte // a short kind of error, such as "connect_refused"; empty without an error
+	// ErrorType is a short kind of error, such as "connect_refused"; empty without an error. The names are in proxy/failure.go, and for
+	// drop records in spool/refusal.go.
+	ErrorType []byte
 	Route     []byte // name of the route that the request took; empty without named routes
 
 	// Attempts is how many times the request was sent to an upstream, if more than once. Encode writes 1 as 0, because

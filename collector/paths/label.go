@@ -11,11 +11,11 @@ const upperHex = "0123456789ABCDEF"
 // idPlaceholder replaces a segment that varies, or a part of one.
 const idPlaceholder = "{id}"
 
-// build appends the label of a path to dst. It stops soon after LabelBytesMax, so that even an extremely long path
+// buildLabel appends the label of a path to dst. It stops soon after LabelBytesMax, so that even an extremely long path
 // costs little. host is the host under which the statistics count the path. proof says that the response proves that
 // the route exists, so that the labeler may learn from it. grpc says that the path names a gRPC method, which only a
 // configured template can replace.
-func (l *Labeler) build(dst, path []byte, host string, proof, grpc bool) []byte {
+func (l *Labeler) buildLabel(dst, path []byte, host string, proof, grpc bool) []byte {
 	l.plain = true
 	// Queries and fragments are never recorded. If the path contains one, it must not become part of a row.
 	if i := bytes.IndexAny(path, "?#"); i >= 0 {

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// template is a configured path pattern, split into segments.
-type template struct {
+// configuredTemplate is a path pattern of the configuration (paths.templates), split into segments.
+type configuredTemplate struct {
 	text     string
 	segments []segmentPattern
 }
@@ -18,23 +18,23 @@ type segmentPattern struct {
 	wild bool
 }
 
-func parseTemplate(text string) (template, error) {
+func parseTemplate(text string) (configuredTemplate, error) {
 	switch {
 	case !strings.HasPrefix(text, "/"):
-		return template{}, templateError(text, "must start with /")
+		return configuredTemplate{}, templateError(text, "must start with /")
 	case len(text) > LabelBytesMax:
-		return template{}, templateError(text, "is longer than 256 bytes")
+		return configuredTemplate{}, templateError(text, "is longer than 256 bytes")
 	case strings.ContainsAny(text, "?#\x00"):
-		return template{}, templateError(text, "must not contain ? or #: queries are not recorded")
+		return configuredTemplate{}, templateError(text, "must not contain ? or #: queries are not recorded")
 	}
-	t := template{text: text}
+	t := configuredTemplate{text: text}
 	for _, part := range strings.Split(text[1:], "/") {
 		p := segmentPattern{text: []byte(part)}
 		switch open, closed := strings.Count(part, "{"), strings.Count(part, "}"); {
 		case part == "**":
 			p.deep = true
 		case strings.Contains(part, "**"):
-			return template{}, templateError(text, "** must be a whole segment")
+			return configuredTemplate{}, templateError(text, "** must be a whole segment")
 		case part == "*":
 			p.any = true
 		case open == 0 && closed == 0:
@@ -42,7 +42,7 @@ func parseTemplate(text string) (template, error) {
 		case open == 1 && closed == 1 && part[0] == '{' && part[len(part)-1] == '}' && len(part) > 2:
 			p.any = true
 		default:
-			return template{}, templateError(text, "a {name} must be a whole segment with a name")
+			return configuredTemplate{}, templateError(text, "a {name} must be a whole segment with a name")
 		}
 		t.segments = append(t.segments, p)
 	}
@@ -51,7 +51,7 @@ func parseTemplate(text string) (template, error) {
 
 // match reports whether the template matches the path. It backtracks only to the last "**", so the cost is at most the product of
 // the two lengths.
-func (t *template) match(path []byte) bool {
+func (t *configuredTemplate) match(path []byte) bool {
 	if path[0] != '/' {
 		return false
 	}
@@ -87,7 +87,7 @@ func (t *template) match(path []byte) bool {
 }
 
 // onlyDeepFrom reports whether the segments from i on match an empty path.
-func (t *template) onlyDeepFrom(i int) bool {
+func (t *configuredTemplate) onlyDeepFrom(i int) bool {
 	for ; i < len(t.segments); i++ {
 		if !t.segments[i].deep {
 			return false

@@ -1,0 +1,69 @@
+// Package paths decides in which row of the statistics an event is counted, and under which template the row is shown.
+//
+// Rows are kept forever, so their number must be bounded, and clients must not choose their names. A [Labeler] turns (host,
+// method, path, status) into the name of a row:
+//
+//  1. Methods outside the registered set and hosts beyond [Options.HostsMax] become [Other].
+//  2. If a configured template matches the path, the template is the label ("/users/{id}", "/static/**").
+//  3. Otherwise, segments that are clearly identifiers (numbers, UUIDs, ULIDs, hashes, dates, e-mail addresses, tokens) become
+//     "{id}". Empty segments and a trailing slash are kept.
+//  4. Segments at a level that the labeler has learnt to vary also become "{id}" (see below).
+//  5. The triple (host, method, label) is admitted as a new row while there is room, and is never removed. Without room, the
+//     event is counted under the label [Other], so that totals always add up.
+//
+// All requests without a path are counted in one row, with the label [Malformed]. The proxy did not understand them, so most
+// are probes and scans: they take up no host, and say nothing about the path "/".
+//
+// The path of a gRPC call is the name of a method, "/package.Service/Method". It is used as the label; step 3 and learning
+// never change it.
+//
+// A row also has the name of the route that its requests took. Routes come from the configuration, but a client may be able to
+// choose between several for one path (by a header, for example). So rows of different routes take up room, as rows of
+// different methods do.
+//
+// # Learning
+//
+// The labeler learns from the rows. From time to time it evaluates them as a tree. If a level has many children, many of them
+// are rare, and they are alike (the same names appear below them), its children are values. A level that certainly varies
+// becomes "{id}" in all later labels. A level that only probably varies is shown merged, and is separated again if later
+// traffic shows that its children are names. In both cases the older rows are merged when they are read ([Rules.Label]), and
+// nothing that was written changes. A child of a varying level that is common and unlike the others keeps its name, or gets it
+// back later. Codes of languages and countries with the same names below them are values, however common they are. A date at
+// the beginning of a path is a name, unless there are many such dates.
+//
+// # Room
+//
+// [Options.Max] bounds the number of templates (host and label) that are shown. There may be twice as many rows, which also
+// differ by method, and four times as many labels, because labels that were given before a level was learnt still name rows.
+// Nothing is ever evicted, so scanners must not be able to fill the table: the labeler does not learn from responses that do
+// not prove the route (4xx, 501 to 504), and admits them as new templates only while less than a tenth of Max is used. Hosts
+// are treated in the same way, with half of their maximum.
+//
+// # Determinism
+//
+// The result depends only on the order of the events (no clock, no random numbers, no map order). [Labeler.Changes] returns
+// everything that was learnt from a batch, and it is written in the transaction of that batch. So after a replay or a restart,
+// every event gets the same label. Losing the state loses no counts: the rows stay, and new ones are admitted again. A restart
+// loses only the counters that find names among the values of a learnt level (watch.go), so such a name is found later.
+//
+// # Persisted state
+//
+// Keys are a kind (1 byte) and a number (4 bytes, big endian). Values begin with a version (1 byte):
+//
+//	'h' host   version 1: text host
+//	'r' row    version 2: texts host, method, label; count (uvarint, at most 64). Version 1 has no count. Version 3, for rows with a
+//	           route or of gRPC calls, continues: text route; 1 for gRPC calls, else 0 (1 byte)
+//	'c' level  version 1: kind (1 byte), texts host and prefix, uvarint n, n texts: children that are names (kind 0 likely,
+//	           1 learnt), or the only children that are values (kind 2)
+//	't' tally  version 1: uvarints events, next evaluation, interval
+//
+// A text is a uvarint length followed by that many bytes. Rows and levels are removed when a learnt level merges them.
+//
+// # Files
+//
+//   - the label of one event: paths.go (the Labeler), method.go, label.go (steps 2 to 4), configured.go (step 2), identifier.go (step 3),
+//     grpc.go, table.go (step 5), cache.go
+//   - learning: evaluate.go and learn.go, names.go and watch.go (names among values), relearn.go (from the rows of an archive)
+//   - the template under which an older row is shown: merge.go
+//   - what is persisted: state.go, journal.go (changes of a batch), forget.go
+package paths

@@ -34,11 +34,11 @@ func checkFileName(s string) string {
 	return ""
 }
 
-// checkDNS accepts host:port or https://host:port, where host is a name and not an address.
+// checkDNS accepts host:port, https://host:port or h2c://host:port, where host is a name and not an address.
 func checkDNS(s string) string {
-	host, port, err := net.SplitHostPort(strings.TrimPrefix(s, "https://"))
+	host, port, err := net.SplitHostPort(strings.TrimPrefix(strings.TrimPrefix(s, "https://"), "h2c://"))
 	if err != nil || host == "" {
-		return fmt.Sprintf("%q is not a name with a port: write host:port or https://host:port, such as api.local:8080", s)
+		return fmt.Sprintf("%q is not a name with a port: write host:port, https://host:port or h2c://host:port, such as api.local:8080", s)
 	}
 	if _, err := netip.ParseAddr(host); err == nil {
 		return fmt.Sprintf("%s is an address, so there is nothing to look up: write it as a server, servers: [%s]", host, serverOfDNS(s))
@@ -51,7 +51,7 @@ func checkDNS(s string) string {
 
 // serverOfDNS returns a value of dns as a server URL.
 func serverOfDNS(s string) string {
-	if strings.HasPrefix(s, "https://") {
+	if strings.HasPrefix(s, "https://") || strings.HasPrefix(s, "h2c://") {
 		return s
 	}
 	return "http://" + s

@@ -102,7 +102,7 @@ func (v *validator) isDefault(path string) bool {
 func (v *validator) groupTLS(u *Upstream, path string) {
 	t := u.TLS
 	secure := slices.ContainsFunc(u.Servers, func(s Server) bool { return strings.HasPrefix(s.URL, "https://") })
-	if u.DNS == "" && !secure {
+	if u.DNS == "" && !secure || strings.HasPrefix(u.DNS, "h2c://") {
 		for _, k := range upstreamKeys(u) {
 			if strings.HasPrefix(k.path, "tls.") && set(v.c, path+"."+k.path) && filled(k.field) {
 				v.failf(path+"."+k.path, "has no effect, because no server of the group begins with https://: change the servers, or leave it out")

@@ -182,7 +182,7 @@ func checkURLHost(u *url.URL) string {
 }
 
 func checkUpstream(s string) string {
-	const form = "http://host:port, https://host:port or unix:///path"
+	const form = "http://host:port, https://host:port, h2c://host:port or unix:///path"
 	u, msg := parseURL(s, form)
 	if u == nil {
 		return msg

@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// readEdge loads a configuration file without refusing unsupported keys, and without reading the files that it names.
+// readEdge loads a configuration file without reading the files that it names.
 func readEdge(text string) (*Config, []*Error) {
 	c := Default()
 	l := newLoader(&c)
@@ -158,21 +158,6 @@ func TestOneCertificate(t *testing.T) {
 		if len(l.errs) != 1 || !strings.HasPrefix(l.errs[0].Error(), want) {
 			t.Errorf("%q: %v, want %s", text, l.errs, want)
 		}
-	}
-}
-
-// TestUnsupportedKeysAreRefused: keys that this version does not support are refused, not ignored.
-func TestUnsupportedKeysAreRefused(t *testing.T) {
-	for _, k := range append(Keys(), ElementKeys()...) {
-		if !k.Unsupported {
-			continue
-		}
-		c, _ := readEdge(edgeFile)
-		v := validator{c: c, bad: map[string]bool{}}
-		if v.unsupported(); len(v.errs) == 0 || v.errs[0].Line == 0 {
-			t.Errorf("%s: %v", k.Path, v.errs)
-		}
-		return
 	}
 }
 

@@ -59,7 +59,7 @@ func ElementKeys() []Key {
 	for _, k := range list {
 		keys = append(keys, Key{
 			Path: k.pattern, Type: typeName(k.field), Allowed: k.check.allowed, Default: text(k.field), Doc: k.doc,
-			Effect: effectOf(k.pattern), Unsupported: isUnsupported(k.pattern),
+			Effect: effectOf(k.pattern),
 		})
 	}
 	return keys

@@ -19,8 +19,6 @@ type Key struct {
 	Default string // in the form in which it is written; empty if there is none
 	Doc     string // what it does, and what it costs
 	Effect  Effect // when a reload applies a new value
-
-	Unsupported bool // a configuration that sets the key is refused, because this version would ignore it
 }
 
 // Keys returns all keys in the order in which they are documented.
@@ -36,7 +34,6 @@ func Keys() []Key {
 		keys = append(keys, Key{
 			Path: k.path, Env: env, Flag: flagNames[k.path],
 			Type: typeName(k.field), Allowed: k.check.allowed, Default: text(k.field), Doc: k.doc, Effect: effectOf(k.path),
-			Unsupported: isUnsupported(k.path),
 		})
 	}
 	return keys
@@ -91,7 +88,7 @@ func table(c *Config) []key {
 func mainKeys(c *Config) []key {
 	return []key{
 		{"listen", &c.Listen, "Address on which the proxy accepts traffic.", textCheck(checkAddress)},
-		{upstreamKey, &c.Upstream, "The service behind the proxy: `http://host:port`, `https://host:port` or `unix:///path`, or a list of these that share the load. Required by `wayside run`, unless there are `routes`.", textCheck(checkUpstream)},
+		{upstreamKey, &c.Upstream, "The service behind the proxy: `http://host:port`, `https://host:port`, `h2c://host:port` (HTTP/2 without TLS, as gRPC servers speak it) or `unix:///path`, or a list of these that share the load. Required by `wayside run`, unless there are `routes`.", textCheck(checkUpstream)},
 		{"service", &c.Service, "Name of the service in archived events, at most 128 characters. By default the value of `OTEL_SERVICE_NAME`, or else `wayside`.", optional(checkName)},
 		{"instance", &c.Instance, "Name of this instance in archived events, at most 128 characters. By default the host name.", optional(checkName)},
 		{"data.dir", &c.Data.Dir, "Data directory. `data: DIR` is short for it.", textCheck(checkFilled)},

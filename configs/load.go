@@ -79,7 +79,6 @@ func load(o LoadOptions, now *Config) (*Config, error) {
 	c.lookup = limitLookups(o.LookupHost)
 	v := validator{c: &c, bad: l.bad, errs: l.errs}
 	v.run()
-	v.unsupported()
 	if err := join(v.errs); err != nil {
 		return nil, err
 	}

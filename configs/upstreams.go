@@ -4,7 +4,7 @@ package configs
 type Upstream struct {
 	Name     string
 	Servers  []Server // empty if DNS is used
-	DNS      string   // host:port or https://host:port; every address of the name is a server. Empty if Servers is used
+	DNS      string   // host:port, https://host:port or h2c://host:port; every address of the name is a server. Empty if Servers is used
 	Balance  string   // round_robin, least
 	Sticky   Sticky
 	Health   Health
@@ -86,8 +86,8 @@ func groupPath(name string) string { return groupsKey + "." + name }
 // upstreamKeys binds the keys of a group to its fields.
 func upstreamKeys(u *Upstream) []key {
 	return []key{
-		{"servers", &u.Servers, "The servers: a list of URLs (`http://host:port`, `https://host:port`, `unix:///path`), or of `{url: URL, weight: N}`.", check{}},
-		{"dns", &u.DNS, "Instead of `servers`: `host:port`, or `https://host:port`. Every address of the name is a server. The name is looked up every `proxy.upstream_resolve`. New addresses are used at once. An address that the name no longer has is dropped after the second lookup without it. While lookups fail, the known addresses are kept.", optional(checkDNS)},
+		{"servers", &u.Servers, "The servers: a list of URLs (`http://host:port`, `https://host:port`, `h2c://host:port`, `unix:///path`), or of `{url: URL, weight: N}`.", check{}},
+		{"dns", &u.DNS, "Instead of `servers`: `host:port`, `https://host:port` or `h2c://host:port`. Every address of the name is a server. The name is looked up every `proxy.upstream_resolve`. New addresses are used at once. An address that the name no longer has is dropped after the second lookup without it. While lookups fail, the known addresses are kept.", optional(checkDNS)},
 		{"balance", &u.Balance, "`round_robin`: one server after the other. `least`: of two servers chosen at random, the one with fewer requests in flight; better if requests take very different times.", oneOf("round_robin", "least")},
 		{"sticky.cookie", &u.Sticky.Cookie, "Name of a signed cookie that keeps a client on one server while that server is available. Empty = no cookie.", optional(checkCookie)},
 		{"health.path", &u.Health.Path, "Path that wayside requests from each server to check it. A 2xx or 3xx response passes. Empty = no checks.", optional(checkHealthPath)},

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -53,25 +54,17 @@ type target struct {
 	dial  func(ctx context.Context) (net.Conn, error)
 	addr  net.Addr      // for a dial by a loop; nil: there is a name to look up, or a handshake to make
 	limit time.Duration // likewise
+	plain *target       // for connections that must speak HTTP/1.1; often the target itself
 }
 
 // newTarget returns the target of an endpoint. The credentials are used if it has TLS.
 func newTarget(e endpoint, dialer *net.Dialer, credentials *upstream.Credentials) *target {
 	t := &target{limit: dialer.Timeout}
+	t.plain = t
 	t.dial = func(ctx context.Context) (net.Conn, error) { return dialer.DialContext(ctx, e.network, e.address) }
 	if e.tls {
-		t.dial = func(ctx context.Context) (net.Conn, error) {
-			if t.limit > 0 {
-				var cancel context.CancelFunc
-				ctx, cancel = context.WithTimeout(ctx, t.limit)
-				defer cancel()
-			}
-			raw, err := dialer.DialContext(ctx, e.network, e.address)
-			if err != nil {
-				return nil, err
-			}
-			return dialTLS(ctx, raw, credentials.Config(e.serverName()))
-		}
+		t.dial = tlsDial(e, dialer, func() *tls.Config { return credentials.Config(e.serverName(), true) })
+		t.plain = &target{limit: t.limit, dial: tlsDial(e, dialer, func() *tls.Config { return credentials.Config(e.serverName(), false) })}
 		return t
 	}
 	if e.network == "unix" {
@@ -80,6 +73,22 @@ func newTarget(e endpoint, dialer *net.Dialer, credentials *upstream.Credentials
 		t.addr = net.TCPAddrFromAddrPort(at)
 	}
 	return t
+}
+
+// tlsDial returns the dial function of a server with TLS.
+func tlsDial(e endpoint, dialer *net.Dialer, config func() *tls.Config) func(context.Context) (net.Conn, error) {
+	return func(ctx context.Context) (net.Conn, error) {
+		if dialer.Timeout > 0 {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, dialer.Timeout)
+			defer cancel()
+		}
+		raw, err := dialer.DialContext(ctx, e.network, e.address)
+		if err != nil {
+			return nil, err
+		}
+		return dialTLS(ctx, raw, config())
+	}
 }
 
 // goroutines is the driver that leaves everything to the Go runtime.

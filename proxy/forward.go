@@ -51,8 +51,15 @@ func (x *exchange) attempt(u *upstreamConn, streamed bool) (f failure, again boo
 	x.up = u
 	x.c.watch.await(u)
 	err = x.roundTrip(u, streamed)
-	if err != nil && u.reused && x.repeatable(err, streamed) && !isTimeout(err) && x.c.watch.takeBack() {
-		// An idle connection that the server closed in the meantime: it has not answered this request.
+	for n := 0; err != nil; n++ {
+		if cause := x.upload.stop(); cause != nil {
+			err = cause
+			break
+		}
+		if !x.mayRedial(u, n, err, streamed) || !x.c.watch.takeBack() {
+			break
+		}
+		// An idle connection that the server closed in the meantime, or a request that it has not processed.
 		x.c.gen.metrics.retries.Add(1)
 		x.up = nil
 		if u, err = x.to.server.pool.redial(u); err != nil {
@@ -66,10 +73,32 @@ func (x *exchange) attempt(u *upstreamConn, streamed bool) (f failure, again boo
 	}
 	if err == nil {
 		x.at.head = time.Now()
+		x.upload.forget()
 		return failNone, false
 	}
 	again = x.repeatable(err, streamed)
 	return x.broken(err), again
+}
+
+const (
+	// redialsMax is how often a request is sent to the same server again. With HTTP/1.1 it is sent again once, because the second connection
+	// is new.
+	redialsMax = 3
+	// unprocessedMax is redialsMax if the server says each time that it ends the connection and has not processed the request.
+	unprocessedMax = 10
+)
+
+// mayRedial reports whether a request that has failed, after n redials, goes to the same server again, over another connection.
+func (x *exchange) mayRedial(u *upstreamConn, n int, err error, streamed bool) bool {
+	switch {
+	case isTimeout(err) || !x.repeatable(err, streamed):
+		return false
+	case errors.Is(err, errRefused):
+		return n < redialsMax && !x.to.group.members.Load().several // otherwise another server may have more room
+	case errors.Is(err, errUnprocessed):
+		return n < unprocessedMax
+	}
+	return u.reused && n < redialsMax
 }
 
 // notConnected says what it means that there is no connection.
@@ -88,11 +117,8 @@ func (x *exchange) notConnected(err error) (f failure, again bool) {
 	return f, true
 }
 
-// broken closes the connection, and says what an error between the first byte to the server and the end of the response's header means.
+// broken closes the connection after the upload has ended, and says what an error between the first byte to the server and the end of the response's header means.
 func (x *exchange) broken(err error) failure {
-	if cause := x.upload.stop(); cause != nil {
-		err = cause
-	}
 	if errors.Is(err, errClientBody) || errors.Is(err, errBodyTooLarge) {
 		x.at.sent = time.Time{} // the server has never had the request
 	}
@@ -104,10 +130,13 @@ func (x *exchange) broken(err error) failure {
 	return x.limit.explain(exchangeFailure(err), &x.to.cause, "no response header", x.req.route.timeoutKey(), x.req.route.responseTimeout)
 }
 
-// repeatable reports whether the request may be sent again after an error: it has not been sent, or it is replayable and no byte of a response
-// has come.
+// repeatable reports whether the request may be sent again after an error: it has not been sent or not been processed, and its body is still
+// there; or it is replayable and no byte of a response has come.
 func (x *exchange) repeatable(err error, streamed bool) bool {
-	return errors.Is(err, errNotSent) && !streamed || errors.Is(err, errNoResponse) && x.req.replayable()
+	if errors.Is(err, errNotSent) || errors.Is(err, errUnprocessed) {
+		return !streamed || x.upload.replayable()
+	}
+	return errors.Is(err, errNoResponse) && !errors.Is(err, http1.ErrResponse) && x.req.replayable()
 }
 
 // roundTrip sends the request and reads the header of the response.
@@ -143,7 +172,7 @@ func (x *exchange) roundTrip(u *upstreamConn, streamed bool) error {
 
 // connect returns a connection to x.to.server: a dedicated one for an upgrade, or one of the pool.
 func (x *exchange) connect() (*upstreamConn, error) {
-	if x.upgrading {
+	if x.upgrading && !x.to.server.key.h2c { // HTTP/2 has no upgrades; the server receives the request without it
 		return x.to.server.pool.dialDedicated(x.c.driver)
 	}
 	return x.to.server.pool.get(x.c.driver, x.c.share.limits(), x.c)
@@ -164,7 +193,7 @@ func (x *exchange) releaseUpstream(closes bool) {
 		return
 	}
 	switch {
-	case x.resp.ConnectionAuth || u.pinned:
+	case u.call == nil && (x.resp.ConnectionAuth || u.pinned):
 		x.up = nil
 		x.c.pinned.put(u, x.to.server, x.c.gen.sweeper.now.Load())
 		if phase(x.c.phase.Load()) == phaseClosed {

@@ -285,6 +285,8 @@ func (g *group) newServer(key serverKey) *server {
 		sweeper:  p.sweeper,
 		addrs:    newUpstreamAddrs(key.network, key.address, key.resolveEvery, key.resolver),
 		figures:  s.serverState,
+		conns:    g.plan.connsMax,
+		perConn:  1,
 		max:      g.plan.connsMax,
 		wait:     key.wait,
 		busy:     key.busy,
@@ -294,6 +296,9 @@ func (g *group) newServer(key serverKey) *server {
 	}
 	if key.shared {
 		s.pool.byAccount = make(map[*account]int64)
+	}
+	if key.tls || key.h2c {
+		s.pool.h2 = newH2Links(s.pool, &key, p)
 	}
 	return s
 }

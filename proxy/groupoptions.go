@@ -17,7 +17,7 @@ type Group struct {
 	Name string
 	// Servers are the servers; at most ServersMax. Either Servers or DNS is required.
 	Servers []Server
-	// DNS is host:port, or https://host:port: every address of this name is a server. The name is looked up every ResolveInterval. New
+	// DNS is host:port, https://host:port or h2c://host:port: every address of this name is a server. The name is looked up every ResolveInterval. New
 	// addresses are used at once, and those that the name has lost for one more lookup. If a lookup fails, the addresses stay.
 	DNS string
 	// Balance chooses among the servers. Default RoundRobin.
@@ -52,7 +52,8 @@ const (
 
 // Server is one server of a [Group].
 type Server struct {
-	// URL is http://host:port, https://host:port or unix:///path/to/socket.
+	// URL is http://host:port, https://host:port, h2c://host:port or unix:///path/to/socket. A server with https chooses HTTP/2 or HTTP/1.1 in
+	// the handshake of TLS; one with h2c must speak HTTP/2 without TLS from the beginning.
 	URL string
 	// Weight is the server's share of the requests in relation to the other weights. Default 1, at most WeightMax. Negative: it receives only
 	// requests of clients that a cookie keeps there, so that it becomes empty.
@@ -149,6 +150,7 @@ type endpoint struct {
 	network, address string // for net.Dial
 	host             string // for requests without Host
 	tls              bool
+	h2c              bool // it speaks HTTP/2 without TLS
 }
 
 // name is how events and metrics call the server.
@@ -174,7 +176,7 @@ func parseUpstream(s string) (endpoint, error) {
 	if err != nil || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return endpoint{}, fmt.Errorf("proxy: upstream %q: %w", redactURL(s), errUpstream)
 	}
-	ports := map[string]string{"http": "80", "https": "443"}
+	ports := map[string]string{"http": "80", "h2c": "80", "https": "443"}
 	switch {
 	case u.Scheme == "unix" && u.Host == "" && strings.HasPrefix(u.Path, "/"):
 		return endpoint{network: "unix", address: u.Path, host: "localhost"}, nil
@@ -183,7 +185,8 @@ func parseUpstream(s string) (endpoint, error) {
 		if port == "" {
 			port = ports[u.Scheme]
 		}
-		return endpoint{network: "tcp", address: net.JoinHostPort(u.Hostname(), port), host: withoutZone(u.Host), tls: u.Scheme == "https"}, nil
+		return endpoint{network: "tcp", address: net.JoinHostPort(u.Hostname(), port), host: withoutZone(u.Host),
+			tls: u.Scheme == "https", h2c: u.Scheme == "h2c"}, nil
 	}
 	return endpoint{}, fmt.Errorf("proxy: upstream %q: %w", redactURL(s), errUpstream)
 }
@@ -203,7 +206,7 @@ func parseName(s string) (endpoint, error) {
 		}
 	}
 	if err != nil || e.network != "tcp" {
-		return e, fmt.Errorf("proxy: name of servers %q: must be host:port or https://host:port", redactURL(s))
+		return e, fmt.Errorf("proxy: name of servers %q: must be host:port, https://host:port or h2c://host:port", redactURL(s))
 	}
 	return e, nil
 }

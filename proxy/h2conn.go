@@ -218,7 +218,7 @@ func (h *h2Conn) beginStream(s *http2.Stream) {
 		}
 		h.model.useGeneration(now)
 	}
-	st := &h2Stream{h: h, s: s, ended: s.Complete()}
+	st := &h2Stream{h: h, s: s, in: h2Inbox{ended: s.Complete()}, h2Waits: h2Waits{mu: &h.mu, driver: h.model.driver}}
 	st.c = h.model.forStream(st)
 	s.Value = st
 	h.open[st] = struct{}{}

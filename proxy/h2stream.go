@@ -5,10 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
-	"strconv"
-	"time"
 
-	"github.com/wayside-proxy/wayside/proxy/http1"
 	"github.com/wayside-proxy/wayside/proxy/http2"
 )
 
@@ -19,23 +16,15 @@ type h2Stream struct {
 	s *http2.Stream // not guarded; nil after release
 	c *clientConn   // of this stream; not guarded
 
-	in        []byte // data that has arrived
-	inAt      int    // of these, the first that was not read
-	held      int64  // bytes of in that are counted, see share.reserve
-	lead      []byte // framing that Read returns next
-	chunkLeft int    // data of the chunk that is being read
-	ended     bool   // all of the request has arrived
-	tail      bool   // Read has begun to return what follows the last data
+	h2Waits
+	in h2Inbox // the request's body
 
-	gone                bool // nothing more comes or can be sent
-	noMemory            bool // the body is dropped, because of MaxHeldBytes
-	readLate, writeLate bool // a deadline has passed
-	reader, writer      signal
+	gone     bool // nothing more comes or can be sent
+	noMemory bool // the body is dropped, because of MaxHeldBytes
 
-	counted bool       // guarded by Proxy.mu; in Proxy.h2streams
-	refused failure    // why there is no room for it; written before it is served
-	headed  bool       // the final header has been put out; belongs to the task that writes, like the next
-	framing http1.Body // of the response
+	counted bool      // guarded by Proxy.mu; in Proxy.h2streams
+	refused failure   // why there is no room for it; written before it is served
+	out     h2Message // the response
 }
 
 // errStreamLost is the error of a stream that was reset, or whose connection is lost.
@@ -112,8 +101,8 @@ func (st *h2Stream) release() {
 	h.m.Release(st.s, code)
 	st.s = nil
 	delete(h.open, st)
-	h.c.share.unreserve(st.held)
-	st.in, st.held = nil, 0
+	h.c.share.unreserve(st.in.held)
+	st.in = h2Inbox{}
 	h.arm()
 	if h.done() {
 		h.leave()
@@ -126,20 +115,12 @@ func (st *h2Stream) receive(b []byte, end bool) {
 	if st.gone || st.noMemory {
 		return
 	}
-	if st.inAt > 0 && len(st.in)+len(b) > cap(st.in) {
-		st.in, st.inAt = st.in[:copy(st.in, st.in[st.inAt:])], 0
+	if !st.in.add(b, st.h.c.share.reserve) {
+		st.noMemory = true
+		st.wake(&st.reader)
+		return
 	}
-	was := cap(st.in)
-	st.in = append(st.in, b...)
-	if more := int64(cap(st.in) - was); more > 0 {
-		if !st.h.c.share.reserve(more) {
-			st.noMemory = true
-			st.wake(&st.reader)
-			return
-		}
-		st.held += more
-	}
-	st.ended = end
+	st.in.ended = end
 	st.wake(&st.reader)
 }
 
@@ -147,25 +128,7 @@ func (st *h2Stream) receive(b []byte, end bool) {
 func (st *h2Stream) lose() {
 	st.gone = true
 	st.c.watch.cancel()
-	st.wake(&st.reader)
-	st.wake(&st.writer)
-}
-
-// wake sets a signal that somebody may wait for. mu is held.
-func (*h2Stream) wake(s *signal) {
-	if *s != nil {
-		(*s).Set()
-		*s = nil
-	}
-}
-
-// await waits for a wake. mu is held, and unlocked while it waits.
-func (st *h2Stream) await(s *signal) {
-	ready := st.c.driver.signal()
-	*s = ready
-	st.h.mu.Unlock()
-	defer st.h.mu.Lock()
-	ready.Wait(-1)
+	st.wakeBoth()
 }
 
 func (st *h2Stream) lacksMemory() bool {
@@ -197,7 +160,7 @@ func (st *h2Stream) Read(b []byte) (int, error) {
 		case st.noMemory:
 			return 0, errMemory
 		}
-		n, data := st.copyBody(b)
+		n, data := st.in.copy(b, st.s.Chunked, st.s.Trailers)
 		if data > 0 {
 			h.m.Consumed(st.s, data)
 			h.flushSoon()
@@ -205,47 +168,11 @@ func (st *h2Stream) Read(b []byte) (int, error) {
 		if n > 0 {
 			return n, nil
 		}
-		if st.ended {
+		if st.in.ended {
 			return 0, io.EOF
 		}
 		st.await(&st.reader)
 	}
-}
-
-// copyBody copies what there is of the body, framed if its length is not declared. It returns how many bytes these are, and how many of
-// them are data. mu is held.
-func (st *h2Stream) copyBody(b []byte) (n, data int) {
-	for n < len(b) {
-		left := len(st.in) - st.inAt
-		switch {
-		case len(st.lead) > 0:
-			k := copy(b[n:], st.lead)
-			st.lead = st.lead[k:]
-			n += k
-		case st.chunkLeft > 0 || left > 0 && !st.s.Chunked:
-			k := left
-			if st.s.Chunked {
-				k = st.chunkLeft
-			}
-			k = copy(b[n:], st.in[st.inAt:st.inAt+k])
-			st.inAt += k
-			n, data = n+k, data+k
-			if st.s.Chunked {
-				if st.chunkLeft -= k; st.chunkLeft == 0 {
-					st.lead = crlf
-				}
-			}
-		case left > 0:
-			st.chunkLeft = left
-			st.lead = append(strconv.AppendInt(nil, int64(left), 16), '\r', '\n')
-		case st.ended && st.s.Chunked && !st.tail:
-			st.tail = true
-			st.lead = append(append([]byte("0\r\n"), st.s.Trailers...), '\r', '\n')
-		default:
-			return n, data
-		}
-	}
-	return n, data
 }
 
 // fail describes an error as the connections of package net do.
@@ -258,8 +185,7 @@ func (st *h2Stream) Close() error {
 	st.h.mu.Lock()
 	defer st.h.mu.Unlock()
 	st.gone = true
-	st.wake(&st.reader)
-	st.wake(&st.writer)
+	st.wakeBoth()
 	return nil
 }
 
@@ -268,28 +194,3 @@ func (st *h2Stream) LocalAddr() net.Addr { return st.h.c.Conn.LocalAddr() }
 
 // RemoteAddr implements [net.Conn].
 func (st *h2Stream) RemoteAddr() net.Addr { return st.h.c.Conn.RemoteAddr() }
-
-// SetDeadline sets both deadlines.
-func (st *h2Stream) SetDeadline(t time.Time) error {
-	return errors.Join(st.SetReadDeadline(t), st.SetWriteDeadline(t))
-}
-
-// SetReadDeadline makes reading fail if t has passed, and allows it otherwise, as [loop.Conn] does.
-func (st *h2Stream) SetReadDeadline(t time.Time) error {
-	st.setDeadline(&st.readLate, t, &st.reader)
-	return nil
-}
-
-// SetWriteDeadline is SetReadDeadline for writing.
-func (st *h2Stream) SetWriteDeadline(t time.Time) error {
-	st.setDeadline(&st.writeLate, t, &st.writer)
-	return nil
-}
-
-func (st *h2Stream) setDeadline(late *bool, t time.Time, waiting *signal) {
-	st.h.mu.Lock()
-	defer st.h.mu.Unlock()
-	if *late = !t.IsZero() && !t.After(time.Now()); *late {
-		st.wake(waiting)
-	}
-}

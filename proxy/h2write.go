@@ -1,9 +1,7 @@
 package proxy
 
 import (
-	"errors"
 	"net"
-	"os"
 
 	"github.com/wayside-proxy/wayside/proxy/http1"
 )
@@ -13,18 +11,13 @@ import (
 // h2PieceBytes is the most that a stream adds to the output at once.
 const h2PieceBytes = 16 << 10
 
-// errResponseForm means that an exchange has written something that is not a response. It cannot happen.
-var errResponseForm = errors.New("malformed response for HTTP/2")
-
 // Write takes the bytes of a response: headers whole, and lines of framing whole.
 func (st *h2Stream) Write(b []byte) (int, error) {
-	for at := 0; at < len(b); {
-		n, err := st.put(b[at:])
-		if at += n; err != nil {
-			return at, st.fail("write", err)
-		}
+	n, err := st.out.write(b, st)
+	if err != nil {
+		err = st.fail("write", err)
 	}
-	return len(b), nil
+	return n, err
 }
 
 // WriteBuffers writes several buffers. It consumes bufs.
@@ -39,31 +32,6 @@ func (st *h2Stream) WriteBuffers(bufs *net.Buffers) (total int64, err error) {
 	return total, nil
 }
 
-// put takes the next part of the response.
-func (st *h2Stream) put(b []byte) (n int, err error) {
-	switch body := &st.framing; {
-	case !st.headed:
-		if n, _ = http1.BlockEnd(b, 0); n < len("HTTP/1.1 200\r\n\r\n") {
-			return 0, errResponseForm
-		}
-		return n, st.putHead(b[:n])
-	case body.Left() > 0:
-		n = int(min(int64(len(b)), body.Left()))
-		body.Took(n)
-		return n, st.putData(b[:n], body.Ended())
-	case body.Ended():
-		return 0, errResponseForm
-	default:
-		if n, err = body.Frame(b); err == nil && n == 0 {
-			err = errResponseForm
-		}
-		if err == nil && body.Ended() {
-			err = st.putEnd(body.Trailers())
-		}
-		return n, err
-	}
-}
-
 // putHead puts out a header.
 func (st *h2Stream) putHead(block []byte) error {
 	f, end := http1.FramingOf(block), false
@@ -72,14 +40,14 @@ func (st *h2Stream) putHead(block []byte) error {
 	case interim:
 	case st.c.x.req.isHead() || code == "204" || code == "304":
 		end = true
-		st.framing.Reset(http1.Fixed, 0)
+		st.out.framing.Reset(http1.Fixed, 0)
 	case f.Chunked:
-		st.framing.Reset(http1.Chunks, 0)
+		st.out.framing.Reset(http1.Chunks, 0)
 	default:
-		st.framing.Reset(http1.Fixed, max(f.Length, 0))
+		st.out.framing.Reset(http1.Fixed, max(f.Length, 0))
 		end = f.Length <= 0
 	}
-	st.headed = !interim
+	st.out.headed = !interim
 	h := st.h
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -133,15 +101,7 @@ func (st *h2Stream) putEnd(trailers []byte) error {
 }
 
 // mayWrite returns why nothing can be put out, or nil. mu is held.
-func (st *h2Stream) mayWrite() error {
-	switch {
-	case st.writeLate:
-		return os.ErrDeadlineExceeded
-	case st.gone, st.h.failed:
-		return errStreamLost
-	}
-	return nil
-}
+func (st *h2Stream) mayWrite() error { return st.writeError(st.gone || st.h.failed) }
 
 // flushSoon makes the output be sent, together with what other tasks add that are ready now. mu is held. Any goroutine may call it.
 func (h *h2Conn) flushSoon() {

@@ -124,10 +124,10 @@ func (p *Proxy) Metrics() Metrics {
 	p.current.Load().eachServer(func(_ *group, s *server) { servers = append(servers, s) })
 	for _, s := range servers {
 		open, idle := s.pool.counts()
-		m.UpstreamConns += int64(open)
-		m.UpstreamIdle += int64(idle)
-		byName[s.serverState].Conns += int64(open)
-		byName[s.serverState].Idle += int64(idle)
+		m.UpstreamConns += open
+		m.UpstreamIdle += idle
+		byName[s.serverState].Conns += open
+		byName[s.serverState].Idle += idle
 	}
 	for _, um := range byName {
 		m.Upstreams = append(m.Upstreams, *um)

@@ -17,7 +17,7 @@ var errUpstreamBusy = errors.New("no free connection to the server within upstre
 var errClientLeft = errors.New("client left before its request was sent")
 
 // pool holds the connections to one server: a stack of idle ones, a limit on all of them, and a queue of requests that wait for
-// one.
+// one. If the server speaks HTTP/2, each of its connections counts as several, one for each request that it can carry (h2links.go).
 type pool struct {
 	target   *target
 	drivers  []driver
@@ -28,10 +28,13 @@ type pool struct {
 	busy     error // if no connection becomes free: errPoolExhausted or errUpstreamBusy
 	idleFor  time.Duration
 	readSize int
+	h2       *h2Links       // nil: the server is never asked for HTTP/2
 	giveWay  func(*account) // makes connections of this address, or of any if it is nil, give way; nil: none do
 
 	mu        sync.Mutex
-	max       int                // guarded by mu; of open
+	conns     int                // guarded by mu; how many connections there may be
+	perConn   int                // guarded by mu; how many requests one carries
+	max       int                // guarded by mu; of open: conns times perConn
 	byAccount map[*account]int64 // guarded by mu; connections by address; nil: this is the only pool, and account.upstream counts them
 	idle      [][]*upstreamConn  // guarded by mu; by driver, the most recently used last
 	idleCount int                // guarded by mu; of all drivers
@@ -83,7 +86,7 @@ func (p *pool) get(d driver, from *account, client *clientConn) (*upstreamConn, 
 	if p.may(from) { // no waiting request could use it, see handOver
 		u := p.grant(d, from)
 		p.mu.Unlock()
-		return p.accept(u, d, from)
+		return p.accept(u, d, from, client)
 	}
 	if p.wait <= 0 {
 		p.mu.Unlock()
@@ -182,7 +185,7 @@ func (p *pool) waitFor(w *waiter) (*upstreamConn, error) {
 			break
 		}
 		if ready {
-			return p.accept(w.u, w.d, w.from)
+			return p.accept(w.u, w.d, w.from, w.client)
 		}
 	}
 	p.mu.Lock()
@@ -197,7 +200,7 @@ func (p *pool) waitFor(w *waiter) (*upstreamConn, error) {
 	w.ready.Wait(-1) // handed over just now
 	switch {
 	case err != errClientLeft:
-		return p.accept(w.u, w.d, w.from)
+		return p.accept(w.u, w.d, w.from, w.client)
 	case w.u != nil:
 		p.put(w.u)
 	default:
@@ -207,7 +210,7 @@ func (p *pool) waitFor(w *waiter) (*upstreamConn, error) {
 }
 
 // accept takes the result of grant: a connection, which may no longer be usable, or nil for a slot.
-func (p *pool) accept(u *upstreamConn, d driver, from *account) (*upstreamConn, error) {
+func (p *pool) accept(u *upstreamConn, d driver, from *account, client *clientConn) (*upstreamConn, error) {
 	for u != nil && !p.usable(u) {
 		p.sweeper.remove(&u.limits)
 		_ = u.Conn.Close()
@@ -220,30 +223,31 @@ func (p *pool) accept(u *upstreamConn, d driver, from *account) (*upstreamConn, 
 	if u != nil {
 		return u, nil
 	}
-	return p.dialSlot(d, from)
+	return p.dialSlot(d, from, client)
 }
 
-// dialSlot dials a connection for a slot that is already counted.
-func (p *pool) dialSlot(d driver, from *account) (*upstreamConn, error) {
+// dialSlot dials a connection for a slot that is already counted. The client may be nil.
+func (p *pool) dialSlot(d driver, from *account, client *clientConn) (*upstreamConn, error) {
 	done := false
 	defer func() {
 		if !done {
 			p.release(from)
 		}
 	}()
-	u, err := p.connect(d)
+	u, err := p.connect(d, client)
 	if done = err == nil; done {
 		u.from = from
 	}
 	return u, err
 }
 
-// dialDedicated dials a connection that never enters the pool. There are at most as many as client connections.
+// dialDedicated dials a connection of HTTP/1.1 that never enters the pool. There are at most as many as client connections.
 func (p *pool) dialDedicated(d driver) (*upstreamConn, error) {
-	u, err := p.connect(d)
+	u, err := p.dial(d, p.target.plain)
 	if err != nil {
 		return nil, err
 	}
+	u.buffer(p.readSize)
 	u.dedicated = true
 	p.mu.Lock()
 	p.dedicated++
@@ -253,7 +257,7 @@ func (p *pool) dialDedicated(d driver) (*upstreamConn, error) {
 
 // put returns a connection to the pool after a complete response.
 func (p *pool) put(u *upstreamConn) {
-	if u.dedicated || u.br.Buffered() > 0 || p.addrs.stale(u) {
+	if u.dedicated || u.call != nil || u.br.Buffered() > 0 || p.addrs.stale(u) {
 		p.discard(u) // unexpected bytes would be taken for the response to the next request
 		return
 	}
@@ -278,6 +282,7 @@ func (p *pool) put(u *upstreamConn) {
 func (p *pool) discard(u *upstreamConn) {
 	p.sweeper.remove(&u.limits)
 	_ = u.Conn.Close()
+	u.unbuffer()
 	if u.dedicated {
 		p.mu.Lock()
 		p.dedicated--
@@ -298,15 +303,26 @@ func (p *pool) release(from *account) {
 
 // evict closes connections that have been idle for too long. It is called once a tick.
 func (p *pool) evict() {
+	if p.h2 != nil {
+		p.h2.tick(p.idleFor)
+	}
 	if p.idleFor <= 0 {
 		return
 	}
 	oldest := p.sweeper.now.Load() - int64(p.idleFor)
-	p.discardIdle(func(u *upstreamConn) bool { return u.idleAt < oldest })
+	p.discardUnused(func(u *upstreamConn) bool { return u.idleAt < oldest })
 }
 
-// discardIdle closes the idle connections for which which returns true.
+// discardIdle closes the idle connections for which which returns true. Those that are shared carry no further request.
 func (p *pool) discardIdle(which func(*upstreamConn) bool) {
+	p.discardUnused(which)
+	if p.h2 != nil {
+		p.h2.retire(which)
+	}
+}
+
+// discardUnused closes the connections in the stack for which which returns true.
+func (p *pool) discardUnused(which func(*upstreamConn) bool) {
 	var gone []*upstreamConn
 	p.mu.Lock()
 	for i := range p.idle {
@@ -325,11 +341,28 @@ func (p *pool) discardIdle(which func(*upstreamConn) bool) {
 	}
 }
 
-// resize changes the limit.
-func (p *pool) resize(max int) {
+// resize changes how many connections there may be.
+func (p *pool) resize(conns int) {
+	p.mu.Lock()
+	p.conns = conns
+	p.limit()
+	p.mu.Unlock()
+	if p.h2 != nil {
+		p.h2.resize(conns)
+	}
+}
+
+// share changes how many requests a connection carries.
+func (p *pool) share(perConn int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.max = max
+	p.perConn = perConn
+	p.limit()
+}
+
+// limit computes the limit. mu is held.
+func (p *pool) limit() {
+	p.max = p.conns * p.perConn
 	p.handOver()
 }
 
@@ -338,19 +371,28 @@ func (p *pool) close() {
 	p.mu.Lock()
 	p.closed = true
 	p.mu.Unlock()
+	if p.h2 != nil {
+		p.h2.close()
+	}
 	p.discardIdle(func(*upstreamConn) bool { return true })
 }
 
 // counts returns the number of connections: all, and idle ones.
-func (p *pool) counts() (open, idle int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.open + p.dedicated, p.idleCount
+func (p *pool) counts() (open, idle int64) {
+	open, idle, _, _ = p.usage()
+	return open, idle
 }
 
 // usage returns the number of connections, as counts does, of requests that use one or wait for one, and the limit.
 func (p *pool) usage() (open, idle, inFlight, max int64) {
+	var conns, unused, calls int
+	if p.h2 != nil {
+		conns, unused, calls = p.h2.counts()
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return int64(p.open + p.dedicated), int64(p.idleCount), int64(p.open + p.dedicated - p.idleCount + len(p.waiters)), int64(p.max)
+	all := p.open + p.dedicated
+	own := all - min(calls, all) // calls may have ended since they were counted
+	open, idle = int64(own+conns), int64(p.idleCount+unused)
+	return open, idle, int64(all - p.idleCount + len(p.waiters)), int64(p.conns)
 }

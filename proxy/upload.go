@@ -42,11 +42,36 @@ type upload struct {
 	sentAt time.Time     // when its last bytes were about to be sent; before over is set
 	over   atomic.Bool   // nothing more is sent
 	cancel atomic.Bool
+
+	kept      []byte      // what has been sent so far, for another attempt; belongs to the task that sends
+	forgotten atomic.Bool // kept is no longer complete, or not needed
 }
+
+// replayBytesMax is how much of a streamed body is kept until the response's header comes, so that the request can be repeated if a server
+// has not processed it. The first message of most calls of gRPC is smaller.
+const replayBytesMax = 16 << 10
+
+// keep keeps a piece that is about to be sent.
+func (l *upload) keep(b []byte) {
+	switch {
+	case l.forgotten.Load():
+	case len(l.kept)+len(b) > replayBytesMax:
+		l.forget()
+	default:
+		l.kept = append(l.kept, b...)
+	}
+}
+
+// forget says that there will be no other attempt. Any task may call it.
+func (l *upload) forget() { l.forgotten.Store(true) }
+
+// replayable reports whether all that was sent is still there.
+func (l *upload) replayable() bool { return !l.forgotten.Load() }
 
 // begin prepares for a request.
 func (l *upload) begin() {
-	l.awaitingContinue, l.continued, l.unread, l.ended, l.u = false, false, false, nil, nil
+	l.awaitingContinue, l.continued, l.unread, l.ended, l.u, l.kept = false, false, false, nil, nil, nil
+	l.forgotten.Store(false)
 }
 
 // prepare begins the body. If it is small, prepare reads it and appends it to the header in dst; otherwise it must be streamed to a server of
@@ -128,6 +153,9 @@ func (l *upload) start(u *upstreamConn) {
 	l.u, l.ended, l.err = u, ended, nil
 	l.sent.Store(0)
 	l.cancel.Store(false)
+	if u.call == nil {
+		l.forget() // HTTP/1.1 cannot say that a request was not processed
+	}
 	c.watch.stirred = true // from now on, this upload may be the one that learns of the client's end
 	l.over.Store(false)
 	c.unprompted.Store(l.awaitingContinue)
@@ -239,15 +267,23 @@ const chunkHeaderBytes = 10
 
 // send sends the request's body in the framing in which it arrived. It never completes a malformed body.
 func (l *upload) send() error {
-	r, u := l.req, l.u
-	_, err := r.c.br.Peek(1) // a silent client costs no large buffer
-	l.endSilence()
-	if err != nil {
-		return fmt.Errorf("%w: %w", errClientBody, err)
+	r, again := l.req, len(l.kept)
+	if again == 0 && !l.body.Ended() {
+		_, err := r.c.br.Peek(1) // a silent client costs no large buffer
+		l.endSilence()
+		if err != nil {
+			return fmt.Errorf("%w: %w", errClientBody, err)
+		}
 	}
 	loan := bodyBuffers.Get().(*[]byte)
 	defer bodyBuffers.Put(loan)
 	buf := *loan
+	if again > 0 {
+		l.sent.Add(uint64(copy(buf[chunkHeaderBytes:], l.kept)))
+		if err := l.sendPiece(buf, again); err != nil {
+			return err
+		}
+	}
 	limit := uint64(r.route.maxBody)
 	for !l.cancel.Load() {
 		n, err := l.body.Read(buf[chunkHeaderBytes : len(buf)-2])
@@ -260,13 +296,8 @@ func (l *upload) send() error {
 		if sent := l.sent.Add(uint64(n)); limit > 0 && sent > limit {
 			return errBodyTooLarge
 		}
-		piece := buf[chunkHeaderBytes : chunkHeaderBytes+n]
-		if r.Chunked {
-			piece = frameChunk(buf, n)
-		}
-		u.limits.armWrite(l.limit.after(r.route.responseTimeout))
-		l.sentAt = time.Now()
-		if _, err := u.Conn.Write(piece); err != nil {
+		l.keep(buf[chunkHeaderBytes : chunkHeaderBytes+n])
+		if err := l.sendPiece(buf, n); err != nil {
 			return err
 		}
 	}
@@ -274,10 +305,21 @@ func (l *upload) send() error {
 		return nil
 	}
 	tail := append(buf[:0], "0\r\n"...)
-	tail = append(append(tail, r.route.requests.Rules.FilterTrailers(l.body.Trailers())...), '\r', '\n')
-	u.limits.armWrite(l.limit.after(r.route.responseTimeout))
+	return l.write(append(append(tail, r.route.requests.Rules.FilterTrailers(l.body.Trailers())...), '\r', '\n'))
+}
+
+// sendPiece sends the n bytes of data at chunkHeaderBytes.
+func (l *upload) sendPiece(buf []byte, n int) error {
+	if l.req.Chunked {
+		return l.write(frameChunk(buf, n))
+	}
+	return l.write(buf[chunkHeaderBytes : chunkHeaderBytes+n])
+}
+
+func (l *upload) write(b []byte) error {
+	l.u.limits.armWrite(l.limit.after(l.req.route.responseTimeout))
 	l.sentAt = time.Now()
-	_, err = u.Conn.Write(tail)
+	_, err := l.u.Conn.Write(b)
 	return err
 }
 

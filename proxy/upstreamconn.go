@@ -4,17 +4,20 @@ import (
 	"bufio"
 	"net"
 	"net/netip"
+	"sync"
 	"syscall"
 	"time"
 
 	"github.com/wayside-proxy/wayside/proxy/loop"
 )
 
-// upstreamConn is one keep-alive connection to the upstream. It belongs to the exchange that took it out of the pool.
+// upstreamConn is one keep-alive connection to the upstream, or one request on a connection that is shared. It belongs to the exchange that
+// took it out of the pool.
 type upstreamConn struct {
 	net.Conn
 	driver    driver // of the exchanges that may use it
 	br        *bufio.Reader
+	call      *h2Call // Conn, if it is a request on a shared connection; nil: it is a connection
 	limits    deadlines
 	addr      netip.Addr // of the upstream, invalid for a unix socket
 	dedicated bool       // dialled for one upgrade, never in the pool
@@ -32,8 +35,57 @@ type upstreamConn struct {
 // Read lets the bufio.Reader read from the connection.
 func (u *upstreamConn) Read(b []byte) (int, error) { return u.Conn.Read(b) }
 
-func (p *pool) connect(d driver) (*upstreamConn, error) {
-	conn, err := d.dial(p.target)
+// connect returns a new connection, or one request on a shared one. The client may be nil.
+func (p *pool) connect(d driver, client *clientConn) (*upstreamConn, error) {
+	if p.h2 != nil {
+		if u, err := p.h2.open(d, client); u != nil || err != nil {
+			return u, err
+		}
+	}
+	u, err := p.dial(d, p.target)
+	if err == nil && p.h2 != nil { // the server may have learned HTTP/2 meanwhile
+		return p.h2.adopt(u, client), nil
+	}
+	if err == nil {
+		u.buffer(p.readSize)
+	}
+	return u, err
+}
+
+// connOf returns a request on a shared connection. reused says that the connection has existed before.
+func (p *pool) connOf(call *h2Call, reused bool) *upstreamConn {
+	u := &upstreamConn{Conn: call, call: call, driver: call.driver, addr: call.l.addr, reused: reused}
+	u.limits.conn = call
+	u.buffer(p.readSize)
+	p.sweeper.add(&u.limits)
+	return u
+}
+
+// callReaders holds *bufio.Reader of upstreamReadBytes.
+var callReaders = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, upstreamReadBytes) }}
+
+// buffer gives the connection a reader with a buffer.
+func (u *upstreamConn) buffer(size int) {
+	if u.call == nil || size != upstreamReadBytes {
+		u.br = bufio.NewReaderSize(u.Conn, size)
+		return
+	}
+	u.br = callReaders.Get().(*bufio.Reader)
+	u.br.Reset(u.Conn)
+}
+
+// unbuffer gives back the reader of a request, at its end.
+func (u *upstreamConn) unbuffer() {
+	if u.call != nil && u.br != nil && u.br.Size() == upstreamReadBytes {
+		u.br.Reset(nil)
+		callReaders.Put(u.br)
+		u.br = nil
+	}
+}
+
+// dial makes a connection.
+func (p *pool) dial(d driver, to *target) (*upstreamConn, error) {
+	conn, err := d.dial(to)
 	if err != nil {
 		p.figures.connectErrors.Add(1)
 		return nil, err
@@ -42,7 +94,6 @@ func (p *pool) connect(d driver) (*upstreamConn, error) {
 	u := &upstreamConn{Conn: conn, driver: d}
 	u.addr, _ = peerAddr(conn)
 	u.limits.conn = conn
-	u.br = bufio.NewReaderSize(conn, p.readSize)
 	if sc, ok := conn.(syscall.Conn); ok {
 		u.raw, _ = sc.SyscallConn()
 		u.peek = u.peekOnce
@@ -58,7 +109,12 @@ func (p *pool) connect(d driver) (*upstreamConn, error) {
 func (p *pool) redial(u *upstreamConn) (*upstreamConn, error) {
 	p.sweeper.remove(&u.limits)
 	_ = u.Conn.Close()
-	return p.dialSlot(u.driver, u.from)
+	u.unbuffer()
+	var client *clientConn
+	if u.call != nil {
+		client = u.call.client
+	}
+	return p.dialSlot(u.driver, u.from, client)
 }
 
 // usable reports whether the upstream has neither closed a connection nor sent unexpected bytes, which would be taken for the

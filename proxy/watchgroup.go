@@ -42,7 +42,7 @@ func (g *group) setChecks() {
 	}
 	g.checks = make(map[*server]*serverCheck, len(g.all))
 	for _, s := range g.all {
-		c := &serverCheck{Check: upstream.NewCheck(s.pool.target.dial, s.key.host, o.Path, o.Timeout)}
+		c := &serverCheck{Check: upstream.NewCheck(s.pool.target.plain.dial, s.key.h2c, s.key.host, o.Path, o.Timeout)}
 		if before := old[s.server]; before != nil {
 			c.next = before.next
 		} else {

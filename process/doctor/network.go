@@ -72,7 +72,11 @@ func (d *doctor) upstreams(ctx context.Context) {
 	for i := range d.cfg.Upstreams {
 		group := &d.cfg.Upstreams[i]
 		if group.DNS != "" {
-			d.upstream(ctx, "http://"+group.DNS, &group.TLS)
+			address := group.DNS
+			if !strings.Contains(address, "://") {
+				address = "http://" + address
+			}
+			d.upstream(ctx, address, &group.TLS)
 		}
 		for _, server := range group.Servers {
 			d.upstream(ctx, server.URL, &group.TLS)

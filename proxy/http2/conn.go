@@ -7,9 +7,10 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// Conn is the server's side of one connection. The zero value is not usable: see New.
+// Conn is one side of a connection: a server's if it comes from New, a client's if it comes from NewClient. The zero value is not usable.
 type Conn struct {
 	limits Limits
+	client bool          // this is the client's side
 	now    time.Duration // of the present call of Next
 	ev     Event         // what Next returns
 	err    *ConnError    // why the connection has ended; nil: it has not
@@ -29,7 +30,7 @@ type Conn struct {
 
 	streams map[uint32]*Stream // not released
 	free    []*Stream
-	lastID  uint32 // the highest that the peer has used
+	lastID  uint32 // the highest that the client has used
 	recent  [recentMax]uint32
 	recents int // counts up; the next one goes to recent[recents%recentMax]
 
@@ -47,6 +48,11 @@ type Conn struct {
 	final    bool // the second GOAWAY was sent: streams after lastSeen do not begin
 	lastSeen uint32
 	peerLeft bool // the peer has sent GOAWAY
+
+	// Of a client.
+	settled     bool   // the values of the server's SETTINGS are known
+	peerStreams uint32 // how many streams the server allows
+	peerLast    uint32 // see PeerLast
 }
 
 // recentMax is how many released streams are remembered, because frames may still be under way to them.
@@ -67,21 +73,32 @@ const (
 
 // New returns a connection whose first bytes were the first n of Preface. Its output begins with the server's own preface.
 func New(limits Limits, n int) *Conn {
+	c := newConn(limits)
+	c.seen = n
+	c.begin(appendSetting(nil, settingStreamsMax, uint32(c.limits.Streams)))
+	return c
+}
+
+func newConn(limits Limits) *Conn {
 	l := limits.withDefaults()
 	c := &Conn{
-		limits: l, seen: n, streams: make(map[uint32]*Stream), sendWindow: windowFirst, recvWindow: int64(l.ConnWindow), peerWindow: windowFirst,
+		limits: l, streams: make(map[uint32]*Stream), sendWindow: windowFirst, recvWindow: int64(l.ConnWindow), peerWindow: windowFirst,
 		resets: bucket{left: l.Resets.Burst}, control: bucket{left: l.Control.Burst},
 	}
 	c.dec = hpack.NewDecoder(4096, c.emit)
 	c.dec.SetMaxStringLength(c.blockBytesMax())
-	settings := appendSetting(nil, settingStreamsMax, uint32(l.Streams))
+	return c
+}
+
+// begin puts out SETTINGS, with those that are given and those of both sides, and opens the connection's window.
+func (c *Conn) begin(settings []byte) {
+	l := &c.limits
 	settings = appendSetting(settings, settingInitialWindow, uint32(l.StreamWindow))
 	settings = appendSetting(settings, settingHeaderListMax, uint32(l.HeaderBytes))
 	c.out = append(appendFrameHeader(c.out, len(settings), frameSettings, 0, 0), settings...)
 	if more := l.ConnWindow - windowFirst; more > 0 {
 		c.out = appendUint32Frame(c.out, frameWindowUpdate, 0, uint32(more))
 	}
-	return c
 }
 
 // Next takes bytes from the front of b, up to the next event, and returns how many. now is the time of any steady clock. It keeps no part
@@ -197,7 +214,7 @@ func (c *Conn) beginFrame() *ConnError {
 	case frameSettings:
 		return c.beginSettings()
 	case framePushPromise:
-		return protocolError("PUSH_PROMISE from a client")
+		return protocolError("PUSH_PROMISE")
 	case framePriority:
 		return c.beginPriority()
 	case frameReset, frameWindowUpdate:
@@ -235,11 +252,7 @@ func (c *Conn) part(b []byte) *ConnError {
 	case framePing:
 		return c.ping(b)
 	case frameGoAway:
-		if !c.peerLeft {
-			c.peerLeft, c.ev = true, Event{Kind: EventGoAway, Code: Code(binary.BigEndian.Uint32(b[4:]))}
-			return nil
-		}
-		return c.spend()
+		return c.peerGoAway(binary.BigEndian.Uint32(b)&streamIDMax, Code(binary.BigEndian.Uint32(b[4:])))
 	case frameReset:
 		return c.peerReset(Code(binary.BigEndian.Uint32(b)))
 	case frameWindowUpdate:
@@ -273,6 +286,9 @@ func (c *Conn) endFrame() *ConnError {
 	case frameSettings:
 		if !c.frame.has(flagAck) {
 			c.queue(appendFrameHeader(c.out, 0, frameSettings, flagAck, 0))
+			if c.client {
+				c.settled, c.ev = true, Event{Kind: EventSettings}
+			}
 		}
 	}
 	return nil
@@ -341,7 +357,25 @@ func (c *Conn) Left() bool { return c.final }
 // PeerLeft reports whether the peer opens no further streams.
 func (c *Conn) PeerLeft() bool { return c.peerLeft }
 
+// peerGoAway reports a GOAWAY of the peer, unless it says nothing new.
+func (c *Conn) peerGoAway(last uint32, code Code) *ConnError {
+	if c.peerLeft && (!c.client || last >= c.peerLast) {
+		return c.spend()
+	}
+	c.peerLeft, c.peerLast = true, min(c.peerLast, last)
+	for id, s := range c.streams {
+		if c.client && id > last {
+			s.reset, s.byPeer = true, true // the server ignores them
+		}
+	}
+	c.ev = Event{Kind: EventGoAway, Code: code}
+	return nil
+}
+
 func (c *Conn) goAway(last uint32, code Code) {
+	if c.client {
+		last = 0 // a server opens no streams
+	}
 	c.out = binary.BigEndian.AppendUint32(appendFrameHeader(c.out, 8, frameGoAway, 0, 0), last)
 	c.out = binary.BigEndian.AppendUint32(c.out, uint32(code))
 }
@@ -352,6 +386,8 @@ func (c *Conn) ping(b []byte) *ConnError {
 		c.queue(append(appendFrameHeader(c.out, 8, framePing, flagAck, 0), b...))
 	} else if c.leaving && string(b) == pingLeaving {
 		c.Leave()
+	} else if c.client {
+		c.ev = Event{Kind: EventPong}
 	}
 	return c.spend()
 }

@@ -1,10 +1,11 @@
-// Package http2 is the server's side of HTTP/2 connections (RFC 9113), without input or output: it is handed bytes that have arrived,
+// Package http2 has both sides of HTTP/2 connections (RFC 9113), without input or output: it is handed bytes that have arrived,
 // reports what they mean, and collects the frames to send. It has no connections, no clock and no goroutines. What waits, and how, is
 // decided by its caller, so tests speak to it directly, as they do to package http1.
 //
 // A [Conn] takes bytes with [Conn.Next], which reports one [Event] at a time. A request is reported as the header block that the same
 // request has in HTTP/1.1 ([Stream.Head]), so the rules of package http1 apply to it: what is refused, removed and rewritten is decided
 // there, once. This package checks what only HTTP/2 can get wrong. A response is written as an HTTP/1.1 header block too ([Conn.WriteHead]).
+// The client's side is the mirror image: [Conn.WriteRequest] takes the header block of a request, and a response is reported as one.
 //
 // # What is bounded
 //

@@ -10,7 +10,10 @@ const (
 	// EventRequest: the header of a request is complete. Stream is new and belongs to the caller until Release. If Stream.Err is set, the
 	// request is malformed: the caller may respond to it, but nothing of its body is reported.
 	EventRequest
-	// EventData: a piece of a request's body. Data points into the caller's buffer. With End, it is the last; it may then be empty.
+	// EventResponse: the header of a response is complete, in Stream.Head. Stream.Interim says whether another one follows. With End, the
+	// response is complete.
+	EventResponse
+	// EventData: a piece of the peer's body. Data points into the caller's buffer. With End, it is the last; it may then be empty.
 	EventData
 	// EventTrailers: the body has ended with trailers, which are in Stream.Trailers.
 	EventTrailers
@@ -21,8 +24,12 @@ const (
 	EventWindow
 	// EventRefused: a stream was refused, because of Limits.Streams.
 	EventRefused
-	// EventGoAway: the peer will open no further streams.
+	// EventGoAway: the peer will open no further streams. A server has not processed those above Conn.PeerLast, and does not take new ones.
 	EventGoAway
+	// EventSettings: the server's SETTINGS have arrived.
+	EventSettings
+	// EventPong: the peer has answered a PING of Conn.Ping.
+	EventPong
 )
 
 // Event is reported by Conn.Next. It is valid until the next call.
@@ -30,17 +37,19 @@ type Event struct {
 	Kind   EventKind
 	Stream *Stream
 	Data   []byte
-	End    bool // of the request
+	End    bool // of the peer's message
 	Code   Code
 }
 
 // Stream is a request and its response.
 type Stream struct {
 	ID uint32
-	// Head is the request's header as a block of HTTP/1.1, from the request line to the empty line. If the request is malformed, it ends
-	// where the error is, or is empty. The caller may keep it and leave another buffer.
+	// Head is the peer's header as a block of HTTP/1.1, from the first line to the empty line. If a request is malformed, it ends where the
+	// error is, or is empty. The caller may keep it and leave another buffer. That of a response is valid until the next one.
 	Head []byte
-	// Err says why the request is malformed, or why it is refused; nil: it is not. It wraps an error of package http1.
+	// Interim says that Head is an interim response.
+	Interim bool
+	// Err says why the peer's message is malformed, or why it is refused; nil: it is not. It wraps an error of package http1.
 	Err error
 	// Chunked says that the length of the body is not declared, so that Head has Transfer-Encoding: chunked.
 	Chunked bool
@@ -57,6 +66,9 @@ type Stream struct {
 	byPeer     bool  // by the peer
 	sendWindow int64 // what may be sent
 	recvWindow int64 // what the peer may send
+	noBody     bool  // of a client: the request is HEAD
+	final      bool  // of a client: the final header has arrived
+	interims   int   // of a client
 	held       int   // bytes that were reported and not consumed
 	returned   int   // bytes that were consumed and not returned to the peer
 }
@@ -64,8 +76,8 @@ type Stream struct {
 // Reset reports whether the stream was reset, by either side.
 func (s *Stream) Reset() bool { return s.reset }
 
-// Complete reports whether all of the request has arrived.
+// Complete reports whether all of the peer's message has arrived.
 func (s *Stream) Complete() bool { return s.remoteDone }
 
-// Ended reports whether all of the response has been put out.
+// Ended reports whether all of this side's message has been put out.
 func (s *Stream) Ended() bool { return s.localDone }

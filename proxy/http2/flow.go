@@ -61,6 +61,8 @@ func (c *Conn) dataStream() (*Stream, *ConnError) {
 		return nil, nil
 	case s != nil && s.remoteDone:
 		return nil, c.streamError(s, CodeStreamClosed)
+	case s != nil && c.client && !s.final:
+		return nil, c.streamError(s, CodeProtocol)
 	case s != nil:
 		return s, nil
 	case id%2 == 0 || id > c.lastID:
@@ -205,7 +207,7 @@ func (c *Conn) streamError(s *Stream, code Code) *ConnError {
 
 // countReset draws on the budget of resets.
 func (c *Conn) countReset() *ConnError {
-	if !c.resets.take(c.limits.Resets, c.now) {
+	if !c.client && !c.resets.take(c.limits.Resets, c.now) {
 		return &ConnError{CodeEnhanceYourCalm, "too many streams end early", LimitResets}
 	}
 	return nil
@@ -222,8 +224,8 @@ func (c *Conn) beginPriority() *ConnError {
 	return frameSizeError("PRIORITY")
 }
 
-// Release ends the caller's use of a stream. If the response has not ended, the stream is reset with this code. If the request has not
-// ended, the peer is told not to send the rest (RFC 9113, section 8.1).
+// Release ends the caller's use of a stream. If its own message has not ended, the stream is reset with this code. A client does so also if
+// the response has not ended; a server then tells the peer not to send the rest of the request (RFC 9113, section 8.1).
 func (c *Conn) Release(s *Stream, code Code) {
 	mark := uint32(0)
 	switch {
@@ -232,7 +234,9 @@ func (c *Conn) Release(s *Stream, code Code) {
 		mark = byUs
 	case !s.localDone, s.Err != nil, !s.remoteDone:
 		mark = byUs
-		if s.Err != nil && s.localDone {
+		if c.client {
+			// the code says what the caller means
+		} else if s.Err != nil && s.localDone {
 			code = CodeProtocol // a malformed request
 		} else if s.localDone {
 			code = CodeNone

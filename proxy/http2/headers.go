@@ -24,6 +24,7 @@ type fieldBlock struct {
 	size     int // after decompression, as RFC 9113, section 6.5.2 counts
 	tooLarge bool
 	request  requestFields
+	response responseFields
 	err      error // why the fields are malformed
 }
 
@@ -32,6 +33,7 @@ type blockKind uint8
 const (
 	blockDiscarded blockKind = iota
 	blockRequest
+	blockResponse
 	blockTrailers
 )
 
@@ -64,14 +66,18 @@ func (c *Conn) headersBegun(pad int) *ConnError {
 	request := c.block.request // keeps its buffers
 	request.reset()
 	c.block = fieldBlock{open: true, stream: id, end: c.frame.has(flagEndStream), request: request, raw: c.block.raw[:0]}
-	kind, s, err := c.blockStream(id)
+	find := c.requestBlock
+	if c.client {
+		find = c.responseBlock
+	}
+	kind, s, err := find(id)
 	c.block.kind, c.block.s = kind, s
 	c.dec.SetEmitEnabled(s != nil)
 	return err
 }
 
-// blockStream finds or creates the stream of a block.
-func (c *Conn) blockStream(id uint32) (blockKind, *Stream, *ConnError) {
+// requestBlock finds or creates the stream of a field block from a client.
+func (c *Conn) requestBlock(id uint32) (blockKind, *Stream, *ConnError) {
 	s := c.streams[id]
 	switch {
 	case s != nil && s.byPeer:
@@ -179,9 +185,12 @@ func (c *Conn) emit(f hpack.HeaderField) {
 	if b.err != nil || b.s == nil {
 		return
 	}
-	if b.kind == blockTrailers {
+	switch b.kind {
+	case blockTrailers:
 		b.s.Trailers, b.err = appendTrailer(b.s.Trailers, f)
-	} else {
+	case blockResponse:
+		b.err = b.response.add(b.s, f)
+	default:
 		b.err = b.request.add(b.s, f)
 	}
 }
@@ -204,6 +213,8 @@ func (c *Conn) endBlock() *ConnError {
 	switch {
 	case b.kind == blockRequest:
 		c.endRequest(s)
+	case b.kind == blockResponse && !s.reset:
+		return c.endResponse(s)
 	case b.kind == blockTrailers && !s.reset:
 		return c.endTrailers(s)
 	}
@@ -222,7 +233,7 @@ func (c *Conn) endRequest(s *Stream) {
 	c.ev = Event{Kind: EventRequest, Stream: s, End: b.end}
 }
 
-// endTrailers reports the end of a request's body.
+// endTrailers reports the end of a body.
 func (c *Conn) endTrailers(s *Stream) *ConnError {
 	b := &c.block
 	switch {

@@ -2,12 +2,13 @@ package http2
 
 import (
 	"bytes"
+	"strings"
 	"unsafe"
 
 	"golang.org/x/net/http2/hpack"
 )
 
-// Headers and trailers of responses. Fields are encoded as literals without indexing, with names of the static table (RFC 7541, section
+// Headers and trailers that this side sends. Fields are encoded as literals without indexing, with names of the static table (RFC 7541, section
 // 6.2.2): nothing is kept for later, and requests and responses of different users never share a compression state.
 
 // WriteHead puts out the header of a response, interim or final, from a header block of HTTP/1.1: the status line, fields, and the empty
@@ -19,17 +20,17 @@ func (c *Conn) WriteHead(s *Stream, block []byte, end bool) {
 	eol := bytes.IndexByte(block, '\n')
 	var scratch [512]byte
 	fields := appendStatus(c.tableSize(scratch[:0]), block[9:12])
-	fields = appendFields(fields, block[eol+1:])
+	fields = appendFields(fields, block[eol+1:], "")
 	c.appendBlock(s, fields, end)
 }
 
-// WriteTrailers puts out the trailers of a response, from lines that each end with CRLF, and ends it.
+// WriteTrailers puts out trailers, from lines that each end with CRLF, and ends this side's message.
 func (c *Conn) WriteTrailers(s *Stream, lines []byte) {
 	if s.reset || s.localDone {
 		return
 	}
 	var scratch [256]byte
-	c.appendBlock(s, appendFields(c.tableSize(scratch[:0]), lines), true)
+	c.appendBlock(s, appendFields(c.tableSize(scratch[:0]), lines, ""), true)
 }
 
 // tableSize begins the first field block with the announcement that no dynamic table is used: the peer may have asked for a smaller one
@@ -63,8 +64,8 @@ func (c *Conn) appendBlock(s *Stream, fields []byte, end bool) {
 	c.control.add(4, c.limits.Control)
 }
 
-// appendFields encodes lines up to an empty one, or the end.
-func appendFields(dst, lines []byte) []byte {
+// appendFields encodes lines up to an empty one, or the end, without those of the connection and of one more name.
+func appendFields(dst, lines []byte, except string) []byte {
 	for len(lines) > 0 {
 		eol := bytes.IndexByte(lines, '\n')
 		colon := bytes.IndexByte(lines, ':')
@@ -73,7 +74,7 @@ func appendFields(dst, lines []byte) []byte {
 		}
 		name, value := lines[:colon], bytes.Trim(lines[colon+1:eol], " \t\r")
 		lines = lines[eol+1:]
-		if !ofConnection(name) {
+		if !ofConnection(name) && !strings.EqualFold(except, string(name)) {
 			dst = appendField(dst, name, value)
 		}
 	}
@@ -150,12 +151,15 @@ func appendInt(dst []byte, first byte, bits uint, n int) []byte {
 	return append(dst, byte(n))
 }
 
-// staticNames are the fields of the static table that responses have, with their index.
+// staticNames are the fields of the static table (RFC 7541, appendix A), with their index.
 var staticNames = map[string]int{
-	"accept-ranges": 18, "access-control-allow-origin": 20, "age": 21, "allow": 22, "cache-control": 24, "content-disposition": 25,
-	"content-encoding": 26, "content-language": 27, "content-length": 28, "content-location": 29, "content-range": 30, "content-type": 31,
-	"date": 33, "etag": 34, "expires": 36, "last-modified": 44, "link": 45, "location": 46, "retry-after": 53, "server": 54, "set-cookie": 55,
-	"strict-transport-security": 56, "vary": 59, "via": 60, "www-authenticate": 61,
+	"accept-charset": 15, "accept-encoding": 16, "accept-language": 17, "accept-ranges": 18, "accept": 19, "access-control-allow-origin": 20,
+	"age": 21, "allow": 22, "authorization": 23, "cache-control": 24, "content-disposition": 25, "content-encoding": 26,
+	"content-language": 27, "content-length": 28, "content-location": 29, "content-range": 30, "content-type": 31, "cookie": 32, "date": 33,
+	"etag": 34, "expect": 35, "expires": 36, "from": 37, "host": 38, "if-match": 39, "if-modified-since": 40, "if-none-match": 41,
+	"if-range": 42, "if-unmodified-since": 43, "last-modified": 44, "link": 45, "location": 46, "max-forwards": 47, "proxy-authenticate": 48,
+	"proxy-authorization": 49, "range": 50, "referer": 51, "refresh": 52, "retry-after": 53, "server": 54, "set-cookie": 55,
+	"strict-transport-security": 56, "transfer-encoding": 57, "user-agent": 58, "vary": 59, "via": 60, "www-authenticate": 61,
 }
 
 func staticName(lower []byte) int { return staticNames[string(lower)] }

@@ -35,6 +35,8 @@ func (c *Conn) setting(id uint16, value uint32) *ConnError {
 		if value > 1 {
 			return protocolError("SETTINGS_ENABLE_PUSH")
 		}
+	case settingStreamsMax:
+		c.peerStreams = value
 	case settingFrameBytesMax:
 		if value < frameBytesMax || value > 1<<24-1 {
 			return protocolError("SETTINGS_MAX_FRAME_SIZE")

@@ -79,7 +79,7 @@ func (c *Credentials) Refresh() (changed bool, err error) {
 // config has a cache of sessions of its own: a session must not be resumed under other authorities.
 func (c *Credentials) config(read [3][]byte) (*tls.Config, error) {
 	config := &tls.Config{
-		MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}, ServerName: c.o.ServerName,
+		MinVersion: tls.VersionTLS12, ServerName: c.o.ServerName,
 		InsecureSkipVerify: c.o.Insecure, //nolint:gosec // only if the operator asks for it
 		ClientSessionCache: tls.NewLRUClientSessionCache(sessionsKept),
 	}
@@ -103,14 +103,15 @@ func (c *Credentials) config(read [3][]byte) (*tls.Config, error) {
 	return config, nil
 }
 
-// Config returns the configuration for a connection to a server with this host, which the caller must not change.
-func (c *Credentials) Config(host string) *tls.Config {
-	config := c.current.Load()
-	if config.ServerName != "" {
-		return config
+// Config returns the configuration for a connection to a server with this host. HTTP/1.1 is offered, and HTTP/2 if http2 is set.
+func (c *Credentials) Config(host string, http2 bool) *tls.Config {
+	config := c.current.Load().Clone()
+	if config.ServerName == "" {
+		config.ServerName = host
 	}
-	config = config.Clone()
-	config.ServerName = host
+	if config.NextProtos = []string{"http/1.1"}; http2 {
+		config.NextProtos = []string{"h2", "http/1.1"}
+	}
 	return config
 }
 

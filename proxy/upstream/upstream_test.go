@@ -202,13 +202,13 @@ func TestCheck(t *testing.T) {
 		return new(net.Dialer).DialContext(ctx, "tcp", s.Listener.Addr().String())
 	}
 	for path, want := range map[string]string{"/ok": "", "/moved": "", "/bad": "status 503", "/large": "body size exceeds", "/hang": "timeout"} {
-		err := NewCheck(dial, "app:80", path, 200*time.Millisecond).Do()
+		err := NewCheck(dial, false, "app:80", path, 200*time.Millisecond).Do()
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
 	nobody := func(context.Context) (net.Conn, error) { return nil, errors.New("refused") }
-	if err := NewCheck(nobody, "a", "/", time.Second).Do(); err == nil {
+	if err := NewCheck(nobody, false, "a", "/", time.Second).Do(); err == nil {
 		t.Error("a server that cannot be reached passes")
 	}
 }

@@ -31,7 +31,7 @@ var ofKey = map[string]edges{
 		bad:  []string{"8090", ":70000", "'::1:80'", "'a b:0'", "':+80'", "300.1.1.1:80", "-bad-:80"},
 	},
 	"upstream": {
-		good: []string{"http://127.0.0.1:1", "'http://[::1]:1'", "http://not-there.invalid:1", "http://my_app:1", "unix:///nowhere/app.sock", "$ORIGIN/", "https://127.0.0.1:1", "[$ORIGIN, http://127.0.0.1:1, unix:///nowhere/app.sock]"},
+		good: []string{"http://127.0.0.1:1", "'http://[::1]:1'", "http://not-there.invalid:1", "http://my_app:1", "unix:///nowhere/app.sock", "$ORIGIN/", "https://127.0.0.1:1", "h2c://127.0.0.1:1", "[$ORIGIN, http://127.0.0.1:1, unix:///nowhere/app.sock]"},
 		bad: []string{
 			"localhost:3000", "gopher://a", "[$ORIGIN, ftp://a]", "[[$ORIGIN]]", "{a: $ORIGIN}", "http://a/b", "http://a:0", "http://a:70000", "http://::1:80", "'http://a b'", "'http://a#'", "http://a?", "http://u:p@a",
 			"unix://a/b", "unix:///", "http://-a", "http://1.2.3", "ftp://a", "http://", "http://a:", "unix:///" + strings.Repeat("a", 108),

@@ -114,12 +114,8 @@ func elementCases(t *testing.T, upstream string) (cases []*trial) {
 			c.key, c.value, c.mustBe = structured, element, mustBe
 			cases = append(cases, c)
 		}
-		good := accepted
-		if k.Unsupported {
-			good = refused
-		}
 		for _, value := range own.good {
-			add(good, value)
+			add(accepted, value)
 		}
 		for _, value := range own.bad {
 			add(refused, value)

@@ -99,7 +99,6 @@ type trial struct {
 	origin         string
 	settings       map[string]string // the contents of the file
 	mustBe         outcome
-	unsupported    bool // this version rejects the key, and others that it needs
 	stdout, stderr bytes.Buffer
 	log            e2e.LogBuffer // instead of stderr, if it is read while the process runs
 }
@@ -301,7 +300,7 @@ func (c *trial) refused(code int, output string) {
 		}
 	}
 	value := unquote(c.value)
-	if c.key == "" || value == "" || c.unsupported || strings.ContainsAny(c.value, "[{\\\n") {
+	if c.key == "" || value == "" || strings.ContainsAny(c.value, "[{\\\n") {
 		return // the case has several keys, or a value that an environment variable cannot have
 	}
 	delete(c.settings, c.key)

@@ -1,0 +1,238 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+
+	"github.com/wayside-proxy/wayside/proxy/http1"
+	"github.com/wayside-proxy/wayside/proxy/http2"
+)
+
+// h2Call is a request to a server that speaks HTTP/2, as a net.Conn: Write takes the request in the form of HTTP/1.1, and Read returns the
+// response in that form. It is the counterpart of h2Stream. Fields are guarded by l.mu, unless they say otherwise.
+type h2Call struct {
+	l      *h2Link       // not guarded
+	s      *http2.Stream // nil: the header has not been sent, or the call is closed
+	client *clientConn   // counts the memory; nil: nobody does. Not guarded
+
+	h2Waits
+	in     h2Inbox // the response
+	err    error   // why nothing more comes or can be sent
+	closed bool
+	out    h2Message // the request
+}
+
+var (
+	// errUnprocessed means that the server has not processed the request, so any request may be repeated (RFC 9113, section 8.7).
+	errUnprocessed = errors.New("the server has closed the connection before it processed the request (GOAWAY)")
+	// errRefused is errUnprocessed for a single request.
+	errRefused = fmt.Errorf("%w: the server has refused the stream", errUnprocessed)
+	// errLinkLost means that the connection to the server has ended.
+	errLinkLost = errors.New("the server closed the connection")
+)
+
+// Read implements [net.Conn].
+func (c *h2Call) Read(b []byte) (int, error) {
+	if len(b) == 0 {
+		return 0, nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for {
+		switch {
+		case c.closed:
+			return 0, c.fail("read", net.ErrClosed)
+		case c.readLate:
+			return 0, c.fail("read", os.ErrDeadlineExceeded)
+		}
+		if c.s != nil {
+			n, data := c.in.copy(b, c.s.Chunked, c.s.Trailers)
+			if data > 0 {
+				c.l.m.Consumed(c.s, data)
+				c.l.flushSoon()
+			}
+			if n > 0 {
+				return n, nil
+			}
+		}
+		switch {
+		case c.in.ended:
+			return 0, io.EOF
+		case c.err != nil:
+			return 0, c.fail("read", c.err)
+		}
+		c.await(&c.reader)
+	}
+}
+
+// receiveHead takes the header of a response. mu is held.
+func (c *h2Call) receiveHead(head []byte, end bool) {
+	if c.err != nil {
+		return
+	}
+	if c.client != nil && !c.client.share.reserve(int64(len(head))) {
+		c.lose(errMemory)
+		return
+	}
+	c.in.held += int64(len(head))
+	c.in.lead = append(c.in.lead, head...) // no data has come before, so lead holds nothing but earlier headers
+	c.in.ended = end
+	c.wake(&c.reader)
+}
+
+// receive takes a piece of the response's body. The windows bound how much there is. mu is held.
+func (c *h2Call) receive(b []byte, end bool) {
+	if c.err != nil {
+		return
+	}
+	reserve := func(n int64) bool { return c.client == nil || c.client.share.reserve(n) }
+	if !c.in.add(b, reserve) {
+		c.lose(errMemory)
+		return
+	}
+	c.in.ended = end
+	c.wake(&c.reader)
+}
+
+// wasReset ends the call because of RST_STREAM, from the server or because it broke the protocol. A response that is complete stays: then the
+// server only does not want the rest of the request (RFC 9113, section 8.1). mu is held.
+func (c *h2Call) wasReset(code http2.Code) {
+	switch err := c.s.Err; {
+	case errors.Is(err, http1.ErrHeaderSize):
+		c.lose(errResponseHeader)
+	case err != nil:
+		c.lose(fmt.Errorf("%w: %w", http1.ErrResponse, err))
+	case code == http2.CodeRefusedStream && len(c.in.lead)+len(c.in.data) == 0:
+		c.l.refused()
+		c.lose(errRefused)
+	default:
+		c.lose(fmt.Errorf("the server has reset the stream: %s", code))
+	}
+}
+
+// lose ends the call early. mu is held.
+func (c *h2Call) lose(err error) {
+	if c.err == nil {
+		c.err = err
+	}
+	c.wakeBoth()
+}
+
+// Write takes the bytes of a request: headers whole, and lines of framing whole.
+func (c *h2Call) Write(b []byte) (int, error) {
+	n, err := c.out.write(b, c)
+	if err != nil {
+		err = c.fail("write", err)
+	}
+	return n, err
+}
+
+// putHead begins the stream.
+func (c *h2Call) putHead(block []byte) error {
+	f := http1.FramingOf(block)
+	if f.Chunked {
+		c.out.framing.Reset(http1.Chunks, 0)
+	} else {
+		c.out.framing.Reset(http1.Fixed, max(f.Length, 0))
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.mayWrite(); err != nil {
+		return err
+	}
+	if !c.l.m.CanOpen() {
+		c.lose(errUnprocessed)
+		return errUnprocessed
+	}
+	c.out.headed = true
+	c.s = c.l.m.WriteRequest(block, c.l.links.scheme, c.out.framing.Ended())
+	c.s.Value = c
+	c.l.flushSoon()
+	return nil
+}
+
+// putData puts out data, as the windows and the server's speed allow.
+func (c *h2Call) putData(p []byte, end bool) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(p) > 0 {
+		if err := c.mayWrite(); err != nil {
+			return err
+		}
+		n := 0
+		if c.l.m.Pending() < h2QueueBytes {
+			piece := p[:min(len(p), h2PieceBytes)]
+			n = c.l.m.WriteData(c.s, piece, end && len(piece) == len(p))
+			p = p[n:]
+		}
+		c.l.flushSoon()
+		if n == 0 {
+			c.await(&c.writer)
+		}
+	}
+	return nil
+}
+
+// putEnd ends the request.
+func (c *h2Call) putEnd(trailers []byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.mayWrite(); err != nil {
+		return err
+	}
+	if len(trailers) > 0 {
+		c.l.m.WriteTrailers(c.s, trailers)
+	} else {
+		c.l.m.WriteData(c.s, nil, true)
+	}
+	c.l.flushSoon()
+	return nil
+}
+
+// mayWrite returns why nothing can be put out, or nil. mu is held.
+func (c *h2Call) mayWrite() error {
+	switch {
+	case c.closed:
+		return net.ErrClosed
+	case c.err != nil:
+		return c.err
+	}
+	return c.writeError(false)
+}
+
+// fail describes an error as the connections of package net do.
+func (c *h2Call) fail(op string, err error) error {
+	return &net.OpError{Op: op, Net: "http2", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
+}
+
+// Close ends the stream. If it is not complete, the server is told that nobody is interested in it any more. Any goroutine may call it.
+func (c *h2Call) Close() error {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return net.ErrClosed
+	}
+	c.closed = true
+	if c.s != nil {
+		c.l.m.Release(c.s, http2.CodeCancel)
+		c.s = nil
+	}
+	if c.client != nil {
+		c.client.share.unreserve(c.in.held)
+	}
+	c.in = h2Inbox{}
+	c.wakeBoth()
+	c.l.ended(c)
+	c.mu.Unlock()
+	c.l.links.retry(nil)
+	return nil
+}
+
+// LocalAddr implements [net.Conn].
+func (c *h2Call) LocalAddr() net.Addr { return c.l.Conn.LocalAddr() }
+
+// RemoteAddr implements [net.Conn].
+func (c *h2Call) RemoteAddr() net.Addr { return c.l.Conn.RemoteAddr() }

@@ -1,0 +1,197 @@
+package proxy
+
+import (
+	"errors"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/wayside-proxy/wayside/proxy/http1"
+)
+
+// What the streams of clients (h2stream.go) and those to servers (h2call.go) have in common: both are net.Conns that carry one message in
+// each direction in the form of HTTP/1.1.
+
+// h2Waits are the tasks that wait for a stream, and its deadlines. Guarded by mu, which the connection of the stream owns.
+type h2Waits struct {
+	mu     *sync.Mutex
+	driver driver // of the tasks that wait; not guarded
+
+	reader, writer      signal
+	readLate, writeLate bool // a deadline has passed
+}
+
+// wake sets a signal that somebody may wait for. mu is held.
+func (*h2Waits) wake(s *signal) {
+	if *s != nil {
+		(*s).Set()
+		*s = nil
+	}
+}
+
+// wakeBoth wakes the reader and the writer. mu is held.
+func (w *h2Waits) wakeBoth() {
+	w.wake(&w.reader)
+	w.wake(&w.writer)
+}
+
+// await waits for a wake. mu is held, and unlocked while it waits.
+func (w *h2Waits) await(s *signal) {
+	ready := w.driver.signal()
+	*s = ready
+	w.mu.Unlock()
+	defer w.mu.Lock()
+	ready.Wait(-1)
+}
+
+// SetDeadline sets both deadlines.
+func (w *h2Waits) SetDeadline(t time.Time) error {
+	return errors.Join(w.SetReadDeadline(t), w.SetWriteDeadline(t))
+}
+
+// SetReadDeadline makes reading fail if t has passed, and allows it otherwise, as [loop.Conn] does.
+func (w *h2Waits) SetReadDeadline(t time.Time) error {
+	w.setDeadline(&w.readLate, t, &w.reader)
+	return nil
+}
+
+// SetWriteDeadline is SetReadDeadline for writing.
+func (w *h2Waits) SetWriteDeadline(t time.Time) error {
+	w.setDeadline(&w.writeLate, t, &w.writer)
+	return nil
+}
+
+func (w *h2Waits) setDeadline(late *bool, t time.Time, waiting *signal) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if *late = !t.IsZero() && !t.After(time.Now()); *late {
+		w.wake(waiting)
+	}
+}
+
+// h2Inbox holds what has arrived of a body and was not read. Guarded by the mu of the connection.
+type h2Inbox struct {
+	data      []byte
+	at        int    // of these, the first that was not read
+	held      int64  // bytes of data that are counted, see share.reserve
+	lead      []byte // framing, or a header, that copy returns next
+	chunkLeft int    // data of the chunk that is being read
+	ended     bool   // all of it has arrived
+	tail      bool   // copy has begun to return what follows the last data
+}
+
+// add takes a piece of the body. reserve counts the memory that this takes; if it returns false, there is no room.
+func (in *h2Inbox) add(b []byte, reserve func(n int64) bool) bool {
+	if in.at > 0 && len(in.data)+len(b) > cap(in.data) {
+		in.data, in.at = in.data[:copy(in.data, in.data[in.at:])], 0
+	}
+	was := cap(in.data)
+	in.data = append(in.data, b...)
+	if more := int64(cap(in.data) - was); more > 0 {
+		if !reserve(more) {
+			return false
+		}
+		in.held += more
+	}
+	return true
+}
+
+// copy copies what there is of the body, framed if its length is not declared. It returns how many bytes these are, and how many of them are
+// data.
+func (in *h2Inbox) copy(b []byte, chunked bool, trailers []byte) (n, data int) {
+	for n < len(b) {
+		left := len(in.data) - in.at
+		switch {
+		case len(in.lead) > 0:
+			k := copy(b[n:], in.lead)
+			in.lead = in.lead[k:]
+			n += k
+		case in.chunkLeft > 0 || left > 0 && !chunked:
+			k := left
+			if chunked {
+				k = in.chunkLeft
+			}
+			k = copy(b[n:], in.data[in.at:in.at+k])
+			in.at += k
+			n, data = n+k, data+k
+			if chunked {
+				if in.chunkLeft -= k; in.chunkLeft == 0 {
+					in.lead = crlf
+				}
+			}
+		case left > 0:
+			in.chunkLeft = left
+			in.lead = append(strconv.AppendInt(nil, int64(left), 16), '\r', '\n')
+		case in.ended && chunked && !in.tail:
+			in.tail = true
+			in.lead = append(append([]byte("0\r\n"), trailers...), '\r', '\n')
+		default:
+			return n, data
+		}
+	}
+	return n, data
+}
+
+// h2Message is a message that is being sent: written in the form of HTTP/1.1, put out in that of HTTP/2. It belongs to the task that writes.
+type h2Message struct {
+	headed  bool // the header has been put out
+	framing http1.Body
+}
+
+// h2Sink puts out the parts of a message.
+type h2Sink interface {
+	putHead(block []byte) error
+	putData(p []byte, end bool) error
+	putEnd(trailers []byte) error
+}
+
+// errMessageForm means that an exchange has written something that is not a message. It cannot happen.
+var errMessageForm = errors.New("malformed message for HTTP/2")
+
+// write takes bytes of a message: headers whole, and lines of framing whole.
+func (m *h2Message) write(b []byte, to h2Sink) (int, error) {
+	for at := 0; at < len(b); {
+		n, err := m.put(b[at:], to)
+		if at += n; err != nil {
+			return at, err
+		}
+	}
+	return len(b), nil
+}
+
+// put takes the next part.
+func (m *h2Message) put(b []byte, to h2Sink) (n int, err error) {
+	switch body := &m.framing; {
+	case !m.headed:
+		if n, _ = http1.BlockEnd(b, 0); n < len("HTTP/1.1 200\r\n\r\n") {
+			return 0, errMessageForm
+		}
+		return n, to.putHead(b[:n])
+	case body.Left() > 0:
+		n = int(min(int64(len(b)), body.Left()))
+		body.Took(n)
+		return n, to.putData(b[:n], body.Ended())
+	case body.Ended():
+		return 0, errMessageForm
+	default:
+		if n, err = body.Frame(b); err == nil && n == 0 {
+			err = errMessageForm
+		}
+		if err == nil && body.Ended() {
+			err = to.putEnd(body.Trailers())
+		}
+		return n, err
+	}
+}
+
+// writeError returns why a stream cannot be written to, or nil. mu is held.
+func (w *h2Waits) writeError(gone bool) error {
+	switch {
+	case w.writeLate:
+		return os.ErrDeadlineExceeded
+	case gone:
+		return errStreamLost
+	}
+	return nil
+}

@@ -1,0 +1,284 @@
+package proxy
+
+import (
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/wayside-proxy/wayside/proxy/http2"
+)
+
+// h2Link is a connection to a server that speaks HTTP/2, shared by the calls of many clients. A task reads frames and never waits for a call;
+// another one sends what all calls have put out. Both run on the driver that has dialled. Calls may come from any driver. Fields are guarded
+// by mu, unless they say otherwise. Nothing waits while it is held, and links.mu is never taken while it is held.
+type h2Link struct {
+	*upstreamConn // the connection; not guarded
+	links         *h2Links
+
+	mu      sync.Mutex
+	m       *http2.Conn
+	open    map[*h2Call]struct{} // the calls that have a place; not all have begun a stream
+	most    int                  // how many calls there may be; lowered for a moment when the server refuses one
+	retired bool                 // no further call begins
+	failed  bool                 // the connection is lost
+	shut    bool                 // it is closed as soon as the output has been sent
+
+	begun     int64 // sweeper time, like the next ones
+	heard     int64 // of the last bytes
+	pinged    int64 // of the PING that has not been answered; 0: none
+	idleSince int64
+	pause     time.Duration // of silence before the next PING
+
+	flushing  bool   // flush runs, or will soon
+	spare     []byte // a buffer for output
+	flushTask func() // flush; not guarded
+}
+
+const (
+	// h2StreamsMax is how many calls share a connection at most, if the server allows as many.
+	h2StreamsMax = 256
+	// settleTimeout is how long a server may take to send its SETTINGS.
+	settleTimeout = 10 * time.Second
+	// pingPause is how long a server may be silent, while calls wait, before it gets a PING. The pause becomes longer each time, up to
+	// pingPauseMax: servers of gRPC close connections with more than a few of them.
+	pingPause    = 15 * time.Second
+	pingPauseMax = 5 * time.Minute
+	// pingTimeout is how long the answer may take.
+	pingTimeout = 15 * time.Second
+)
+
+// place reserves a place for a call of a client, or returns nil if there is none.
+func (l *h2Link) place(d driver, client *clientConn) *h2Call {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.retired || !l.m.CanOpen() || len(l.open) >= l.room() {
+		return nil
+	}
+	c := &h2Call{l: l, client: client, h2Waits: h2Waits{mu: &l.mu, driver: d}}
+	l.open[c] = struct{}{}
+	return c
+}
+
+// room returns how many calls there may be. A server whose SETTINGS have not arrived gets a single one. mu is held.
+func (l *h2Link) room() int {
+	if !l.m.Settled() {
+		return 1
+	}
+	return min(l.m.StreamsMax(), l.most)
+}
+
+// unsettled reports whether more places are expected soon.
+func (l *h2Link) unsettled() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.retired && !l.m.Settled()
+}
+
+// ended gives the place of a call back. mu is held.
+func (l *h2Link) ended(c *h2Call) {
+	delete(l.open, c)
+	if len(l.open) == 0 {
+		l.idleSince = l.links.now()
+		l.spare = nil // an idle connection holds no buffer
+		if l.retired {
+			l.close()
+		}
+	}
+	l.flushSoon()
+}
+
+// refused makes later calls go elsewhere until the next tick. mu is held.
+func (l *h2Link) refused() { l.most = max(len(l.open)-1, 1) }
+
+// serve reads frames until the connection ends.
+func (l *h2Link) serve() {
+	defer l.links.remove(l)
+	defer func() {
+		if r := recover(); r != nil {
+			l.links.options().Logger.Warn("panic on an HTTP/2 connection to a server; closing it", "value", r, "stack", string(debug.Stack()))
+			l.lose(errLinkLost)
+		}
+	}()
+	loan := h2Buffers.Get().(*[]byte)
+	defer h2Buffers.Put(loan)
+	buf := *loan
+	for n := 0; ; {
+		got, err := l.Conn.Read(buf[n:])
+		used, failed := l.take(buf[:n+got])
+		n = copy(buf, buf[used:n+got])
+		switch {
+		case failed != nil:
+			l.links.options().Logger.Warn("closing an HTTP/2 connection to a server that breaks the protocol", "upstream", l.RemoteAddr().String(), "error", failed)
+			l.lose(fmt.Errorf("%w: %w", errLinkLost, failed))
+			return
+		case err != nil:
+			l.lose(fmt.Errorf("%w: %w", errLinkLost, err))
+			return
+		}
+	}
+}
+
+// take passes bytes to the state machine.
+func (l *h2Link) take(b []byte) (used int, err error) {
+	settled := 0
+	l.mu.Lock()
+	l.heard = l.links.now()
+	for {
+		ev, n, failed := l.m.Next(b[used:], time.Duration(l.heard))
+		used += n
+		if err = failed; failed != nil || ev.Kind == http2.EventNone {
+			break
+		}
+		if ev.Kind == http2.EventSettings {
+			settled = max(min(l.m.StreamsMax(), h2StreamsMax), 1)
+		}
+		l.event(ev)
+	}
+	l.flushSoon()
+	l.mu.Unlock()
+	if settled > 0 {
+		l.links.settled(settled)
+	}
+	return used, err
+}
+
+// event handles an event. mu is held.
+func (l *h2Link) event(ev http2.Event) {
+	var c *h2Call
+	if ev.Stream != nil {
+		c = ev.Stream.Value.(*h2Call)
+		l.pause = l.links.pause
+	}
+	switch ev.Kind {
+	case http2.EventResponse:
+		c.receiveHead(ev.Stream.Head, ev.End)
+	case http2.EventData:
+		c.receive(ev.Data, ev.End)
+	case http2.EventTrailers:
+		c.receive(nil, true)
+	case http2.EventReset:
+		c.wasReset(ev.Code)
+	case http2.EventWindow:
+		if c != nil {
+			c.wake(&c.writer)
+			return
+		}
+		for c := range l.open {
+			c.wake(&c.writer)
+		}
+	case http2.EventGoAway:
+		l.goneAway()
+	case http2.EventPong:
+		l.pinged = 0
+	}
+}
+
+// goneAway ends the calls that the server will not process. The others go on. mu is held.
+func (l *h2Link) goneAway() {
+	l.retired = true
+	for c := range l.open {
+		if c.s == nil || c.s.ID > l.m.PeerLast() {
+			c.lose(errUnprocessed)
+		}
+	}
+	if len(l.open) == 0 {
+		l.close()
+	}
+}
+
+// retire lets no further call begin. The connection is closed when the last one has ended.
+func (l *h2Link) retire() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.retired = true
+	if len(l.open) == 0 {
+		l.close()
+	}
+}
+
+// close says good-bye and closes the connection. mu is held.
+func (l *h2Link) close() {
+	if !l.shut {
+		l.retired, l.shut = true, true
+		l.m.Leave()
+		l.flushSoon()
+	}
+}
+
+// lose ends the calls that are not complete, and the connection.
+func (l *h2Link) lose(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.retired = true
+	for c := range l.open {
+		c.lose(err)
+	}
+	l.close()
+}
+
+// tick does what is due: it asks a silent server whether it is there, and closes a connection that nobody has used for idleFor. It is called
+// once a tick.
+func (l *h2Link) tick(idleFor time.Duration) {
+	now := l.links.now()
+	since := func(at int64) time.Duration { return time.Duration(now - at) }
+	l.mu.Lock()
+	silent := !l.m.Settled() && since(l.begun) > settleTimeout || l.pinged != 0 && since(l.pinged) > l.links.patience
+	switch l.most = h2StreamsMax; {
+	case l.shut:
+		silent = since(l.idleSince) > settleTimeout // the server does not take the rest of the output
+	case len(l.open) == 0 && idleFor > 0 && since(l.idleSince) > idleFor:
+		l.close()
+	case len(l.open) > 0 && l.pinged == 0 && since(l.heard) > l.pause:
+		l.pinged, l.pause = now, min(4*l.pause, pingPauseMax)
+		l.m.Ping()
+		l.flushSoon()
+	}
+	l.mu.Unlock()
+	if silent {
+		l.lose(fmt.Errorf("%w: it does not respond to PING", errLinkLost))
+		_ = l.Conn.Close()
+	}
+}
+
+// flushSoon makes the output be sent, together with what other tasks add that are ready now. mu is held. Any goroutine may call it.
+func (l *h2Link) flushSoon() {
+	if !l.flushing && !l.failed && (l.m.Pending() > 0 || l.shut) {
+		l.flushing = true
+		l.driver.post(l.flushTask)
+	}
+}
+
+// flush sends the output.
+func (l *h2Link) flush() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.m.Pending() > 0 && !l.failed {
+		out := l.m.TakeOutput(l.spare)
+		l.spare = nil
+		if err := l.send(out); err != nil {
+			l.failed, l.retired = true, true
+			for c := range l.open {
+				c.lose(fmt.Errorf("%w: %w", errLinkLost, err))
+			}
+		}
+		if cap(out) <= 2*h2QueueBytes {
+			l.spare = out
+		}
+		for c := range l.open {
+			c.wake(&c.writer)
+		}
+	}
+	l.flushing = false
+	if l.shut || l.failed {
+		_ = l.Conn.Close() // ends serve
+	}
+}
+
+// send writes. mu is held, and unlocked while it writes.
+func (l *h2Link) send(out []byte) error {
+	l.mu.Unlock()
+	defer l.mu.Lock()
+	_, err := l.Conn.Write(out)
+	return err
+}

@@ -94,6 +94,11 @@ func (a *assignment) choose(r *request, m *members) *server {
 		}
 		at = (at + 1) % len(m.usable)
 	}
+	for _, s := range m.ejected { // may be well again, and nobody else is left
+		if s.weight > 0 && !slices.Contains(tried, s.server) {
+			return s.server
+		}
+	}
 	return nil
 }
 
@@ -159,6 +164,9 @@ func (a *assignment) noteHealth(r *request, f failure) {
 		}
 		if s.consecutive.Load() != 0 {
 			s.consecutive.Store(0)
+		}
+		if a.tries > 1 {
+			a.group.answered(s)
 		}
 	}
 }

@@ -46,6 +46,7 @@ type members struct {
 	o       *Group
 	all     []member
 	usable  []member           // those that take turns
+	ejected []member           // those that are tried if a request has failed at all that are usable
 	order   []uint16           // their turns: indices of usable
 	byToken map[string]*server // by the value of the cookie; nil: there is no cookie
 	several bool
@@ -326,7 +327,7 @@ func (g *group) rebuild() {
 			weights = append(weights, s.weight)
 		}
 	}
-	m.order = upstream.Sequence(weights)
+	m.order, m.ejected = upstream.Sequence(weights), g.inState(upstream.Ejected)
 	g.members.Store(m)
 }
 

@@ -84,6 +84,30 @@ func TestEjectedServerComesBack(t *testing.T) {
 	}
 }
 
+// A server that is ejected serves the requests that fail at all others, and is in use again if it does: otherwise its group would be down for as
+// long as the ejection takes, although the server is well.
+func TestEjectedServerIsBetterThanNone(t *testing.T) {
+	first := deadAddr(t)
+	second := startNamed(t, "127.0.0.1:0", "second")
+	b := startGroup(t, Group{Servers: []Server{{URL: first}, {URL: second.url}}, Eject: Eject{After: 3, For: time.Hour}}, nil)
+	c := b.dial()
+	for b.state(first).State != "ejected" {
+		if resp, _ := c.get("/"); resp.StatusCode != 200 {
+			t.Fatal(resp.Status)
+		}
+	}
+	back := startNamed(t, strings.TrimPrefix(first, "http://"), "back")
+	_ = second.server.Close()
+	for back.requests.Load() < 10 {
+		if resp, body := c.get("/"); resp.StatusCode != 200 || body != "back" {
+			t.Fatal(resp.Status, body)
+		}
+	}
+	if one, two := b.state(first), b.state(second.url); one.State != "up" || two.State != "ejected" || two.Retried != 3 {
+		t.Errorf("%+v\n%+v", one, two)
+	}
+}
+
 // If no server passes its checks, the answer comes at once.
 func TestAllServersDown(t *testing.T) {
 	var well atomic.Bool

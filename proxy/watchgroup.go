@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -176,6 +177,19 @@ func (g *group) failed(s *server, why string) {
 	s.ejections.Add(1)
 	g.rebuild()
 	g.lookAgain()
+}
+
+// answered ends the ejection of a server that has answered a request which failed at the others.
+func (g *group) answered(s *server) {
+	if !slices.ContainsFunc(g.members.Load().ejected, func(m member) bool { return m.server == s }) {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.has(s) && s.availability.Expire(time.Now(), true) {
+		g.rebuild()
+		g.lookAgain()
+	}
 }
 
 // lookUpIfDue starts a lookup of the group's name if it is time for one, and returns when the next one is due. mu is held.

@@ -1,0 +1,116 @@
+package weekly
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// count writes a number with a comma every three digits.
+func count(n uint64) string {
+	digits := strconv.FormatUint(n, 10)
+	var out strings.Builder
+	for i, d := range digits {
+		if i > 0 && (len(digits)-i)%3 == 0 {
+			out.WriteByte(',')
+		}
+		out.WriteRune(d)
+	}
+	return out.String()
+}
+
+// three writes a number with three digits.
+func three(v float64) string {
+	switch {
+	case v < 10:
+		return fmt.Sprintf("%.2f", v)
+	case v < 100:
+		return fmt.Sprintf("%.1f", v)
+	}
+	return fmt.Sprintf("%.0f", v)
+}
+
+func share(part, all uint64) string {
+	switch {
+	case all == 0:
+		return "–"
+	case part == 0:
+		return "0 %"
+	}
+	percent := 100 * float64(part) / float64(all)
+	if percent < 0.01 {
+		return "< 0.01 %"
+	}
+	return three(percent) + " %"
+}
+
+// latency writes microseconds; "–" without responses.
+func (f *Figures) latency(micros uint64) string {
+	switch v := float64(micros); {
+	case f.Count == 0:
+		return "–"
+	case micros < 1000:
+		return fmt.Sprintf("%d µs", micros)
+	case micros < 1_000_000:
+		return three(v/1e3) + " ms"
+	default:
+		return three(v/1e6) + " s"
+	}
+}
+
+func (f *Figures) rate() string {
+	if f.Rate < 0.1 {
+		return three(f.Rate*60) + " /min"
+	}
+	return three(f.Rate) + " /s"
+}
+
+// against writes how a figure has changed; empty if there is nothing to compare with.
+func against(now, before float64) string {
+	if before == 0 {
+		return ""
+	}
+	percent := 100 * (now/before - 1)
+	if percent > -0.5 && percent < 0.5 {
+		return "as before"
+	}
+	return fmt.Sprintf("%+.0f %%", percent)
+}
+
+// says says in words what a change is.
+func (c *Change) says() string {
+	switch c.Kind {
+	case "failing":
+		return fmt.Sprintf("%s errors, before %s", share(c.Errors, c.Count), share(c.Before.Errors, c.Before.Count))
+	case "slower":
+		return fmt.Sprintf("p95 %s, before %s", c.latency(c.Latency.P95), c.Before.latency(c.Before.Latency.P95))
+	case "new":
+		return count(c.Count) + " requests, none before"
+	case "vanished":
+		return "no requests, before " + count(c.Before.Count)
+	}
+	return c.Kind
+}
+
+// tiles are the totals with their names, and how they have changed.
+func (w *Week) tiles() [][3]string {
+	now, was := &w.Totals, &w.Before
+	before := ""
+	if was.Count > 0 {
+		before = "before " + share(was.Errors, was.Count)
+	}
+	latency := func(n, b uint64) string {
+		if was.Count == 0 {
+			return ""
+		}
+		return against(float64(n), float64(b))
+	}
+	return [][3]string{
+		{"Requests", count(now.Count), against(float64(now.Count), float64(was.Count))},
+		{"Rate", now.rate(), against(now.Rate, was.Rate)},
+		{"Errors", share(now.Errors, now.Count), before},
+		{"p50", now.latency(now.Latency.P50), latency(now.Latency.P50, was.Latency.P50)},
+		{"p95", now.latency(now.Latency.P95), latency(now.Latency.P95, was.Latency.P95)},
+		{"p99", now.latency(now.Latency.P99), latency(now.Latency.P99, was.Latency.P99)},
+	}
+}

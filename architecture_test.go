@@ -14,7 +14,7 @@ import (
 const module = "github.com/wayside-proxy/wayside"
 
 // leaves are packages that any other may import; they import nothing of wayside but each other.
-var leaves = []string{"internal/catalogue", "internal/clock", "internal/crash", "internal/crc32c", "internal/disk", "internal/event", "internal/memfault", "internal/query", "internal/secure", "internal/stats", "internal/timeparse", "internal/varint", "internal/verify"}
+var leaves = []string{"internal/catalogue", "internal/clock", "internal/crash", "internal/crc32c", "internal/dashboard", "internal/disk", "internal/event", "internal/memfault", "internal/query", "internal/secure", "internal/stats", "internal/timeparse", "internal/varint", "internal/verify"}
 
 // mayImport is the direction in which data flows: proxy → spool → collector → store → uploader. What is not listed is not
 // allowed. The two processes put parts together, each its own; the traffic process never the store. Only commands may import anything.
@@ -34,15 +34,16 @@ var mayImport = map[string][]string{
 	"collector":          {"internal/accounting", "spool", "collector/paths", "collector/store", "collector/snapshot", "collector/live"}, // not the API
 	"collector/paths":    nil,
 	"collector/store":    {"collector/store/badgerfiles", "collector/store/block", "collector/store/storeerr"},
-	"collector/api":      {"collector", "collector/snapshot", "collector/live", "collector/paths", "collector/store"},
+	"collector/api":      {"collector", "collector/failing", "collector/snapshot", "collector/live", "collector/paths", "collector/store"},
 	"collector/snapshot": {"collector/paths"}, // not the store: the traffic process serves snapshots
 	"collector/live":     nil,
+	"collector/failing":  {"collector/paths"},
 	"uploader":           nil,
 	"uploader/reader":    {"uploader"},
 	"configs":            nil,
 	"process":            nil,
 	"process/books": {
-		"collector", "collector/api", "collector/paths", "collector/store", "configs", "internal/accounting", "internal/admin", "internal/datadir",
+		"collector", "collector/api", "collector/failing", "collector/paths", "collector/store", "configs", "internal/accounting", "internal/admin", "internal/datadir",
 		"internal/link", "internal/logsink", "internal/memlimit", "internal/supervise", "internal/terminal", "process", "spool", "uploader",
 		"uploader/reader",
 	},
@@ -83,6 +84,7 @@ var mayImport = map[string][]string{
 	"internal/sampleapp":     nil,
 	"internal/demo":          {"internal/load", "internal/sampleapp", "internal/terminal"},
 	"internal/terminal":      nil,
+	"internal/weekly":        {"internal/terminal"},
 }
 
 // wiring are the commands, and what proves and measures the product from outside; they may import everything, and nothing imports them but tests.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"os/signal"
 	"slices"
 	"strings"
@@ -128,7 +129,7 @@ const tailRetry = time.Second
 // be away. A stream that is lost later is reopened.
 func (f *tailFlags) run(ctx context.Context, cmd *cobra.Command) error {
 	o := terminal.TailOptions{
-		Out: cmd.OutOrStdout(), Notice: cmd.ErrOrStderr(), JSON: f.output == "json", Color: terminal.Is(cmd.OutOrStdout()),
+		Out: cmd.OutOrStdout(), Notice: cmd.ErrOrStderr(), JSON: f.output == "json", Color: terminal.Is(cmd.OutOrStdout()) && os.Getenv("NO_COLOR") == "", // no-color.org
 	}
 	if o.JSON {
 		o.Out = terminal.JSON(o.Out)

@@ -25,6 +25,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/wayside-proxy/wayside/collector"
+	"github.com/wayside-proxy/wayside/collector/failing"
 	"github.com/wayside-proxy/wayside/collector/live"
 	"github.com/wayside-proxy/wayside/collector/paths"
 	"github.com/wayside-proxy/wayside/collector/snapshot"
@@ -57,6 +58,7 @@ type Options struct {
 	Snapshots *snapshot.History
 	Storage   func(context.Context) (collector.Storage, error)
 	Live      *live.Feed
+	Failing   func() failing.Report
 	Gatherer  prometheus.Gatherer // what GET /metrics shows
 	Now       func() time.Time    // nil means clock.Now
 	Logger    *slog.Logger        // nil means slog.Default
@@ -137,11 +139,12 @@ func (h *handler) routes() http.Handler {
 	mux.HandleFunc("GET /snapshot/{version}", h.serveSnapshots)
 	mux.HandleFunc("GET /snapshots", h.serveSnapshots)
 	for path, fn := range map[string]func(*http.Request) (any, error){
-		"marks": h.marks, "paths": h.paths, "series": h.series, "archives": h.archives, "storage": h.storage, "events": h.events, "events/{id}": h.event,
+		"changes": h.changes, "marks": h.marks, "paths": h.paths, "series": h.series, "archives": h.archives, "storage": h.storage, "events": h.events, "events/{id}": h.event,
 	} {
 		mux.HandleFunc("GET /api/v1/"+path, h.answer(h.queries, fn))
 	}
 	mux.HandleFunc("POST /api/v1/marks", h.answer(h.queries, h.addMark))
+	mux.HandleFunc("GET /api/v1/failing", h.answer(h.quick, h.failing))
 	mux.HandleFunc("GET /api/v1/recent", h.answer(h.quick, h.recent))
 	mux.HandleFunc("GET /api/v1/openapi.json", h.answer(h.quick, h.openAPI))
 	mux.HandleFunc("GET /api/v1/{$}", h.answer(h.quick, h.index))
@@ -161,7 +164,10 @@ func (h *handler) routes() http.Handler {
 	if h.Gatherer != nil {
 		mux.Handle("GET /metrics", promhttp.HandlerFor(h.Gatherer, promhttp.HandlerOpts{}))
 	}
-	dashboard(mux)
+	mux.HandleFunc("GET /{$}", serveDashboard)
+	for _, name := range []string{"app.js", "style.css", "icon.svg"} {
+		mux.HandleFunc("GET /assets/"+name, serveDashboard)
+	}
 	return secure.Handler(mux)
 }
 

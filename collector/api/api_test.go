@@ -20,6 +20,7 @@ import (
 	"github.com/wayside-proxy/wayside/collector"
 	"github.com/wayside-proxy/wayside/collector/snapshot"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/internal/dashboard"
 	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
@@ -265,7 +266,7 @@ func TestDashboardIsLockedDown(t *testing.T) {
 			t.Errorf("%s is missing", name)
 		}
 	}
-	script, _ := static.ReadFile("static/app.js")
+	script := dashboard.Script()
 	for _, forbidden := range []string{"innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("} {
 		if strings.Contains(string(script), forbidden) {
 			t.Errorf("the script uses %s", forbidden)

@@ -1,37 +1,24 @@
 package api
 
 import (
-	"embed"
 	"net/http"
+	"strconv"
 	"strings"
+
+	"github.com/wayside-proxy/wayside/internal/dashboard"
 )
 
-// static holds the dashboard's files. dashboard/build.mjs builds them from dashboard/src; only icon.svg is not
-// generated.
-//
-//go:embed static
-var static embed.FS
-
-// dashboard serves the files of the dashboard, and no other files.
-func dashboard(mux *http.ServeMux) {
-	for path, contentType := range map[string]string{
-		"/{$}":              "text/html; charset=utf-8",
-		"/assets/app.js":    "text/javascript; charset=utf-8",
-		"/assets/style.css": "text/css; charset=utf-8",
-		"/assets/icon.svg":  "image/svg+xml",
-	} {
-		file := "static/" + path[strings.LastIndexByte(path, '/')+1:]
-		if path == "/{$}" {
-			file = "static/index.html"
-		}
-		body, err := static.ReadFile(file)
-		if err != nil {
-			continue // cannot happen: the files are part of the binary, and a test requests each of them
-		}
-		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Type", contentType)
-			w.Header().Set("Cache-Control", "no-cache")
-			_, _ = w.Write(body)
-		})
+// serveDashboard answers with a file of the dashboard. The traffic process gives the same answers.
+func serveDashboard(w http.ResponseWriter, r *http.Request) {
+	status, fields, body := dashboard.Serve(r.URL.Path, strings.Join(r.Header.Values("If-None-Match"), ","), strings.Join(r.Header.Values("Accept-Encoding"), ","))
+	for _, field := range fields {
+		w.Header().Set(field[0], field[1])
+	}
+	if status != http.StatusNotModified {
+		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	}
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(body) // if writing fails, the client has left
 	}
 }

@@ -27,9 +27,11 @@ type operation struct {
 var operations = []operation{
 	{path: "/api/v1/paths", summary: "Statistics by path template; by the minute for the last 48 hours, before that by the hour", params: pathsParams, answer: pathsAnswer{}, csv: true},
 	{path: "/api/v1/series", summary: "One path, or all paths that the filters keep, over time", params: seriesParams, answer: seriesAnswer{}, csv: true},
+	{path: "/api/v1/changes", summary: "What has changed between two ranges: paths that fail more, are slower, new, or vanished", params: changesParams, answer: changesAnswer{}},
 	{path: "/api/v1/events", summary: "Raw events that are still in the store", params: eventsParams, answer: eventsAnswer{}, csv: true},
 	{path: "/api/v1/events/{id}", summary: "One raw event", answer: Event{}},
 	{path: "/api/v1/archives", summary: "The archive catalogue, newest first", params: archivesParams, answer: archivesAnswer{}},
+	{path: "/api/v1/failing", summary: "Paths that fail now, or are slower than usual", params: failingParams, answer: failingAnswer{}},
 	{path: "/api/v1/recent", summary: "The last half hour in steps of ten seconds", answer: live.Recent{}},
 	{path: "/api/v1/tail", summary: "Events as they are recorded, about a second after their response", params: tailParams, answer: Event{}, stream: `"event" with one event as JSON; "missed" with the number of events that were left out because the client was too slow`},
 	{path: "/api/v1/live", summary: "A notice of each new snapshot", stream: `"snapshot" with its version`},

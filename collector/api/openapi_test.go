@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/wayside-proxy/wayside/collector/failing"
 	"github.com/wayside-proxy/wayside/collector/live"
 )
 
@@ -27,7 +28,7 @@ type described struct {
 // described.
 func TestOpenAPIAgreesWithTheHandlers(t *testing.T) {
 	s := eventStore(t, "/users/1", "/users/2")
-	h := NewHandler(Options{Rows: s, Events: s, Marks: s, Plans: memPlans{}, Live: live.New(live.Options{})})
+	h := NewHandler(Options{Rows: s, Events: s, Marks: s, Plans: memPlans{}, Live: live.New(live.Options{}), Failing: func() failing.Report { return failing.Report{} }})
 	doc := decode[described](t, get(t, h, "/api/v1/openapi.json"))
 	if len(doc.Paths) != len(operations) {
 		t.Errorf("%d endpoints are described", len(doc.Paths))

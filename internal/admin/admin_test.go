@@ -368,6 +368,22 @@ func TestReadiness(t *testing.T) {
 	}
 }
 
+// TestDashboardWithoutBooks: the page and its files are there while the books process is away, compressed and with an ETag.
+func TestDashboardWithoutBooks(t *testing.T) {
+	h := listen(t, newServer(t, "").Serve)
+	if a := get(t, h, "GET", "/api/v1/paths"); a.status != 503 {
+		t.Fatalf("the books are away: %d", a.status)
+	}
+	for path, text := range map[string]string{"/": "<title>wayside</title>", "/assets/app.js": "wayside dashboard", "/assets/style.css": "--ground", "/assets/icon.svg": "<svg"} {
+		if a := get(t, h, "GET", path); a.status != 200 || !strings.Contains(a.body, text) {
+			t.Errorf("%s: %d %.100s", path, a.status, a.body)
+		}
+		if a := get(t, h, "POST", path); a.status != 405 {
+			t.Errorf("POST %s: %d", path, a.status)
+		}
+	}
+}
+
 func TestProfilesOnlyWhenAsked(t *testing.T) {
 	s := newServer(t, "")
 	h := listen(t, s.Serve)

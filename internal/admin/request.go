@@ -14,6 +14,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/wayside-proxy/wayside/internal/connlimit"
+	"github.com/wayside-proxy/wayside/internal/dashboard"
 	"github.com/wayside-proxy/wayside/internal/query"
 )
 
@@ -203,6 +204,8 @@ func (q *request) route() (route, bool) {
 		return r, (q.path != "/api/v1/verify" || q.s.opt.Verify != nil) && (q.path != "/-/forget" || q.s.opt.Forget != nil)
 	case strings.HasPrefix(q.path, "/snapshot/"):
 		return routes["/snapshot"], true
+	case dashboard.Has(q.path):
+		return route{get: (*request).dashboard}, true
 	case q.under("/debug/pprof/"):
 		return route{get: (*request).profiles, post: (*request).profiles}, true
 	}
@@ -211,8 +214,17 @@ func (q *request) route() (route, bool) {
 
 // snapshot answers from memory.
 func (q *request) snapshot() {
+	q.answerFile(q.s.opt.Snapshots(q.path, q.field(fasthttp.HeaderIfNoneMatch), q.field(fasthttp.HeaderAcceptEncoding)))
+}
+
+// dashboard answers with a file of the dashboard, so that the page loads while the books process is away.
+func (q *request) dashboard() {
+	q.answerFile(dashboard.Serve(q.path, q.field(fasthttp.HeaderIfNoneMatch), q.field(fasthttp.HeaderAcceptEncoding)))
+}
+
+// answerFile sends bytes that nobody may write to.
+func (q *request) answerFile(status int, fields [][2]string, body []byte) {
 	resp := &q.ctx.Response
-	status, fields, body := q.s.opt.Snapshots(q.path, q.field(fasthttp.HeaderIfNoneMatch), q.field(fasthttp.HeaderAcceptEncoding))
 	resp.SetStatusCode(status)
 	for _, field := range fields {
 		resp.Header.Set(field[0], field[1])

@@ -171,6 +171,17 @@ func (s *Sketch) Merge(o *Sketch) {
 	s.total += o.total
 }
 
+// AtLeast returns the number of latencies in the bin of the given one, and in later bins: it may include some that are up to 2.2 % shorter.
+func (s *Sketch) AtLeast(micros uint64) (n uint64) {
+	if micros == 0 {
+		return s.Count()
+	}
+	for _, count := range s.bins[min(max(binOf(micros)-s.offset, 0), len(s.bins)):] {
+		n += count
+	}
+	return n
+}
+
 // Count returns the number of latencies.
 func (s *Sketch) Count() uint64 { return s.zeros + s.total }
 

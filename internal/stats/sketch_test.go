@@ -29,6 +29,31 @@ func drawHour(r *rand.Rand, draw func() uint64, n int) (row *Row, exact []uint64
 	return row, exact
 }
 
+// TestAtLeast compares counts from a latency on with those of the bins.
+func TestAtLeast(t *testing.T) {
+	var s Sketch
+	for micros := range uint64(5000) {
+		s.Add(micros)
+	}
+	for _, micros := range []uint64{0, 1, 2, 31, 32, 1000, 4999, 5000, 1 << 50} {
+		want := s.Zeros()
+		if micros > 0 {
+			want = 0
+		}
+		s.Bins(func(index int, count uint64) {
+			if micros == 0 || index >= binOf(micros) {
+				want += count
+			}
+		})
+		if got := s.AtLeast(micros); got != want {
+			t.Errorf("from %d µs on: %d, want %d", micros, got, want)
+		}
+	}
+	if got := new(Sketch).AtLeast(7); got != 0 {
+		t.Errorf("an empty sketch: %d", got)
+	}
+}
+
 // TestUnionsOfHours draws hours of very different sizes, and compares the percentiles of random unions of them, from
 // one hour to all, with the exact ones. It computes each union in the three ways that queries use, which must agree in
 // every bin.

@@ -38,11 +38,24 @@ type (
 		Totals   figures
 		Paths    []row
 		unused   string // describes the servers that receive no requests; empty if there are none
+		failing  []incident
 	}
 	upstreamsAnswer struct {
 		Groups []struct {
 			Servers []struct{ Upstream, State string }
 		}
+	}
+	// incident is a path that fails now, or is slower than usual.
+	incident struct {
+		Kind string
+		rowName
+		Since      time.Time
+		Share      float64
+		UsualShare float64 `json:"usual_share"`
+		UsualCount uint64  `json:"usual_count"`
+		P95        uint64  `json:"p95_us"`
+		UsualP95   uint64  `json:"usual_p95_us"`
+		Affected   uint64
 	}
 	activity struct {
 		Count, Errors []uint32
@@ -89,6 +102,10 @@ func load(ctx context.Context, ask Asker, w window) (*pathsAnswer, *recentAnswer
 	var upstreams upstreamsAnswer
 	if askFor(ctx, ask, "/api/v1/upstreams", &upstreams) == nil { // there are no servers while an archive is being served
 		paths.unused = upstreams.unused()
+	}
+	var failing struct{ Incidents []incident }
+	if askFor(ctx, ask, fmt.Sprintf("/api/v1/failing?limit=%d", rowsAsked), &failing) == nil { // nor does an archive fail
+		paths.failing = failing.Incidents
 	}
 	skip := recent.trim()
 	of := make(map[rowName]activity, len(recent.Paths))

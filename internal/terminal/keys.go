@@ -75,15 +75,25 @@ func (m *model) move(key string) {
 	case "G", "end":
 		m.choose(len(m.rows) - 1)
 	case "s", "right":
-		m.sort, m.rising = (m.sort+1)%len(columns), false
+		m.order(1)
 	case "S", "left":
-		m.sort, m.rising = (m.sort+len(columns)-1)%len(columns), false
+		m.order(len(columns) - 1)
 	case "r":
 		m.rising = !m.rising
 	case "/":
 		m.typing = true
 	}
 	m.arrange()
+}
+
+// order goes to the next shown column, by the given number of steps to the right.
+func (m *model) order(steps int) {
+	for range columns {
+		if m.sort = (m.sort + steps) % len(columns); m.width >= narrow || !tableColumns[m.sort].wide {
+			break
+		}
+	}
+	m.rising = false
 }
 
 // typed edits the filter.

@@ -2,11 +2,13 @@ package terminal
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 
 	tea "charm.land/bubbletea/v2"
@@ -72,6 +74,7 @@ func TestPictures(t *testing.T) {
 type table struct {
 	rows      []string // JSON
 	upstreams string   // JSON; if empty, the response is 404
+	failing   string   // JSON; empty: nothing fails
 	fail      error
 }
 
@@ -86,6 +89,9 @@ func (a *table) Ask(_ context.Context, path string) ([]byte, error) {
 		return []byte(`{"step_seconds":10,"totals":{"count":[0,1,2,3,4,5],"rate":7.5},"paths":[{"host":"h","method":"GET","path":"/b","count":[0,1,2,3,4,5],"rate":6.25}]}`), nil
 	case strings.HasPrefix(path, "/api/v1/series"):
 		return []byte(`{"points":[],"totals":{"count":10,"status":{"200":9,"503":1}}}`), nil
+	}
+	if strings.HasPrefix(path, "/api/v1/failing") {
+		return []byte(cmp.Or(a.failing, `{"incidents":[]}`)), nil
 	}
 	if path == "/api/v1/upstreams" {
 		if a.upstreams == "" {
@@ -110,6 +116,55 @@ func TestTopNamesUnusedServers(t *testing.T) {
 		s.Update(tea.WindowSizeMsg{Width: 100, Height: 20})
 		if got := strings.Contains(ansi.Strip(s.View().Content), line); got != want {
 			t.Errorf("%s: %v", upstreams, got)
+		}
+	}
+}
+
+// What fails now is above everything else, on the screen and in a pipe.
+func TestTopNamesWhatFails(t *testing.T) {
+	since := time.Now().Add(-time.Minute).UTC().Truncate(time.Minute)
+	at := since.Local().Format("15:04")
+	a := &table{rows: []string{row1("/a", 10, 0, 1)}, failing: fmt.Sprintf(`{"incidents":[
+		{"kind":"errors","host":"h","method":"POST","path":"/checkout\u001b[2J","since":%q,"share":0.57,"usual_share":0.001,"usual_count":5000,"affected":412},
+		{"kind":"slow","host":"h","method":"GET","path":"/search","since":%q,"share":0.3,"usual_count":900,"p95_us":840000,"usual_p95_us":90000,"affected":12}]}`,
+		since.Format(time.RFC3339), since.Format(time.RFC3339))}
+	s := newScreen(t, a)
+	s.Update(tea.WindowSizeMsg{Width: 140, Height: 20})
+	var once bytes.Buffer
+	if err := TopOnce(t.Context(), TopOptions{Ask: a}, &once); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"screen": s.text(), "pipe": once.String()} {
+		lines := strings.Split(text, "\n")
+		if name == "screen" {
+			lines = lines[1:] // the title
+		}
+		if !strings.Contains(lines[0], "FAILING POST /checkout·[2J  57.0% errors, usually 0.10%, since "+at+", 412 failed") {
+			t.Errorf("%s: %q", name, lines[0])
+		}
+		if !strings.Contains(lines[1], "SLOW    GET /search  p95 840ms, usually 90.0ms, since "+at+", 12 slow requests") {
+			t.Errorf("%s: %q", name, lines[1])
+		}
+	}
+	a.failing = ""
+	if s.Update(s.load()()); strings.Contains(s.text(), "FAILING") {
+		t.Error("it is over, and the screen still says it")
+	}
+}
+
+// In a pipe no path is cut off, and a narrow screen is ordered by columns that it shows.
+func TestTopOnceShowsWholePaths(t *testing.T) {
+	long := "/" + strings.Repeat("long/", 40)
+	a := &table{rows: []string{row1(long, 10, 0, 1), row1("/a", 5, 0, 1)}}
+	var once bytes.Buffer
+	if err := TopOnce(t.Context(), TopOptions{Ask: a}, &once); err != nil || !strings.Contains(once.String(), long+"  h ") {
+		t.Errorf("%v\n%s", err, once.String())
+	}
+	s := newScreen(t, a)
+	s.Update(tea.WindowSizeMsg{Width: 70, Height: 20})
+	for range 10 {
+		if s.press("s"); tableColumns[s.sort].wide {
+			t.Errorf("ordered by %s, which is not shown", tableColumns[s.sort].name)
 		}
 	}
 }

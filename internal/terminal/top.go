@@ -198,6 +198,18 @@ func (m *model) choose(at int) {
 	}
 }
 
+// onceWidth is the width of the columns besides the path, for output that is not a terminal.
+const onceWidth = 86
+
+// widest is the width of the longest path with its host, so that nothing is cut off. Paths have a limit.
+func (m *model) widest() (width int) {
+	for i := range m.rows {
+		r := &m.rows[i]
+		width = max(width, ansi.StringWidth(Safe(r.Path)+m.host(r, func(_, text string) string { return text })+r.route()))
+	}
+	return width
+}
+
 // TopOnce writes the table once, without colours, for pipes and files.
 func TopOnce(ctx context.Context, o TopOptions, out io.Writer) error {
 	m, err := newModel(ctx, o)
@@ -209,8 +221,12 @@ func TopOnce(ctx context.Context, o TopOptions, out io.Writer) error {
 		return err
 	}
 	m.take(loaded{paths: paths, recent: recent})
-	m.at, m.width = -1, 120
-	for _, line := range m.table(len(m.rows) + 1) {
+	m.at, m.width = -1, onceWidth+m.widest()
+	lines := m.failing(false)
+	if len(lines) > 0 {
+		lines = append(lines, "")
+	}
+	for _, line := range append(lines, m.table(len(m.rows)+1)...) {
 		if _, err := io.WriteString(out, strings.TrimRight(ansi.Strip(line), " ")+"\n"); err != nil {
 			return err
 		}

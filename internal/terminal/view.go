@@ -71,10 +71,12 @@ func (m *model) heading() []string {
 	if room := m.width - ansi.StringWidth(totals); room >= 10 {
 		totals += style(cyan, spark(m.recent.Totals.Count, min(room, 30)))
 	}
+	lines := append([]string{title}, m.failing(true)...)
+	lines = append(lines, totals)
 	if m.paths.unused != "" {
-		return []string{title, totals, style(red, Safe(m.paths.unused)), ""}
+		lines = append(lines, style(red, Safe(m.paths.unused)))
 	}
-	return []string{title, totals, ""}
+	return append(lines, "")
 }
 
 // sumOf adds up the counts of a map.

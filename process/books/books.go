@@ -26,6 +26,7 @@ import (
 
 	"github.com/wayside-proxy/wayside/collector"
 	"github.com/wayside-proxy/wayside/collector/api"
+	"github.com/wayside-proxy/wayside/collector/failing"
 	"github.com/wayside-proxy/wayside/collector/paths"
 	"github.com/wayside-proxy/wayside/collector/store"
 	"github.com/wayside-proxy/wayside/configs"
@@ -42,6 +43,7 @@ type books struct {
 	log       *slog.Logger
 	store     *store.Store
 	collector *collector.Collector // nil for a single job
+	failing   *failing.Watch       // nil for a single job
 	uploader  *uploader.Uploader
 	targets   *uploader.Targets // of uploader
 
@@ -93,7 +95,13 @@ func (b *books) build(ctx context.Context, source spool.Source) (err error) {
 		DataDir: cfg.Data.Dir, ArchiveDir: cfg.LocalArchive(), BytesMax: cfg.Data.BytesMax.Int64(), FreeMin: cfg.Data.FreeMin.Int64(),
 		SpoolBytesMax: cfg.SpoolBytesMax(), Logger: b.log,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	b.failing = failing.New(failing.Options{
+		Source: b.store, Rules: b.collector.Rules, Applied: func() uint64 { return b.collector.Status().Applied }, Logger: b.log,
+	})
+	return nil
 }
 
 // NewLabeler makes an empty path table of the configured size, with the configured templates.
@@ -174,6 +182,7 @@ func (b *books) run(ctx context.Context, listener net.Listener) error {
 	b.loops.Go(func() {
 		b.logFailure("the refill from the archive failed; the next start continues it", b.keepFilled(loops))
 	})
+	b.loops.Go(func() { b.failing.Run(loops) })
 	var checkpoints sync.WaitGroup
 	checkpoints.Go(func() {
 		b.logFailure("cannot read the catalogue to find former archives", b.logFormerArchives(background))

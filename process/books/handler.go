@@ -26,11 +26,15 @@ import (
 // handler serves requests that the traffic process relays or makes itself.
 func (b *books) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/", api.NewHandler(api.Options{
+	options := api.Options{
 		Rows: b.store, Plans: b.store, Events: b.store, Marks: b.store, Snapshots: b.collector.Snapshots(), Live: b.collector.Live(),
 		Service: b.cfg.Service, Instance: b.cfg.Instance, Rules: b.collector.Rules,
 		Storage: b.storage, Gatherer: prometheus.Gatherers{b.collector.Registry(), b.uploader.Metrics(), b.metrics()}, Logger: b.log,
-	}))
+	}
+	if b.failing != nil {
+		options.Failing = b.failing.Report
+	}
+	mux.Handle("/", api.NewHandler(options))
 	mux.HandleFunc("GET "+admin.PathView, func(w http.ResponseWriter, r *http.Request) {
 		view, err := b.collector.View(r.Context())
 		reply(w, view, err)

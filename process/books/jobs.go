@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/wayside-proxy/wayside/collector"
+	"github.com/wayside-proxy/wayside/collector/failing"
 	"github.com/wayside-proxy/wayside/configs"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/uploader"
@@ -65,6 +66,14 @@ func (b *books) metrics() prometheus.Gatherer {
 		}
 		return math.Inf(1)
 	}))
+	for _, kind := range []failing.Kind{failing.Errors, failing.Slow} {
+		if b.failing == nil {
+			break // nothing is recorded
+		}
+		registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "wayside_paths_failing", Help: "Paths that fail now, or are slower than usual (GET /api/v1/failing).", ConstLabels: prometheus.Labels{"kind": string(kind)},
+		}, func() float64 { return float64(b.failing.Count(kind)) }))
+	}
 	b.refillMetrics(registry)
 	return registry
 }

@@ -1,4 +1,4 @@
-// Builds the dashboard: src → ../static, which is committed, so that building wayside needs Go and nothing else.
+// Builds the dashboard: src → internal/dashboard/static, which is committed, so that building wayside needs Go and nothing else.
 // With --check it builds into memory, compares with what is committed, and fails if the two differ.
 import { build } from "esbuild";
 import { readFile, writeFile } from "node:fs/promises";
@@ -12,10 +12,10 @@ const result = await build({
   entryPoints: { app: here("src/main.ts"), style: here("src/style.css") },
   bundle: true, minify: true, charset: "utf8", target: ["es2022"], format: "iife",
   banner: { js: notice, css: notice }, legalComments: "none",
-  outdir: here("../static"), write: false,
+  outdir: here("../../../internal/dashboard/static"), write: false,
 });
 let differ = false;
-for (const file of [...result.outputFiles, { path: here("../static/index.html"), text: await readFile(here("src/index.html"), "utf8") }]) {
+for (const file of [...result.outputFiles, { path: here("../../../internal/dashboard/static/index.html"), text: await readFile(here("src/index.html"), "utf8") }]) {
   if (!check) {
     await writeFile(file.path, file.text);
     continue;

@@ -78,7 +78,7 @@ async function inspect(name, page, trouble) {
 }
 
 const userPath = "#/path?path=%2Fusers%2F%7Bid%7D&method=GET&host=shop.example";
-const views = [["paths", "#/", "table.paths tbody a"], ["compare", "#/?range=6h&compare=1", ".delta"], ["path", userPath, ".statuses li"], ["events", "#/events", "table.events tbody tr"], ["books", "#/books", ".findings li"]];
+const views = [["paths", "#/", "table.paths tbody a"], ["compare", "#/?range=6h&compare=1", ".delta"], ["path", userPath, ".statuses li"], ["changes", "#/changes?range=1h", "#against"], ["events", "#/events", "table.events tbody tr"], ["books", "#/books", ".findings li"]];
 const sizes = [["wide", { width: 1280, height: 860 }], ["phone", { width: 390, height: 844 }]];
 
 async function everyView(browser, base) {
@@ -110,7 +110,7 @@ async function using(browser, base) {
   want("order by p95", (await page.getAttribute("th:has(button[data-key=p95])", "aria-sort")) === "descending");
   await page.keyboard.press("Enter");
   want("the other way round, by key", (await page.getAttribute("th:has(button[data-key=p95])", "aria-sort")) === "ascending");
-  await page.click("h2");
+  await page.click("#paths-heading");
   await page.keyboard.press("/");
   await page.keyboard.type("orders/{id}");
   want("search", (await page.locator("table.paths tbody tr").allTextContents()).every((t) => t.includes("orders/{id}")));
@@ -199,6 +199,108 @@ async function lookAtHostile(browser, base, listen) {
   await page.context().close();
 }
 
+/** From a chart to its requests, and to all fields of one. */
+async function toRequests(browser, base) {
+  const { page, trouble } = await openPage(browser, base, { viewport: sizes[0][1] });
+  await page.goto(base + "/" + userPath);
+  await page.waitForSelector("table.events tbody tr");
+  want("the title names the path", (await page.title()).startsWith("GET /users/{id}"), await page.title());
+  const box = await page.locator(".chart .u-over").first().boundingBox();
+  await page.mouse.move(box.x + box.width * 0.4, box.y + 60);
+  await page.mouse.down();
+  await page.mouse.move(box.x + box.width * 0.8, box.y + 60, { steps: 5 });
+  await page.mouse.up();
+  await page.waitForURL(/range=custom/);
+  want("dragging over a chart zooms", true);
+  await page.goBack();
+  await page.waitForFunction(() => !location.hash.includes("custom"));
+  await page.waitForSelector(".statuses li");
+  const again = await page.locator(".chart .u-over").first().boundingBox();
+  await page.mouse.click(again.x + again.width - 3, again.y + 60);
+  await page.waitForURL(/first=failed/);
+  await page.waitForSelector("table.events tbody tr");
+  want("a point of a chart opens its requests, the failed ones first", /failed requests?|No request failed/.test(await page.locator("h2").first().textContent()));
+  await page.locator("table.events .event-link").first().focus();
+  await page.keyboard.press("Enter");
+  await page.waitForSelector("dialog.drawer[open] dd");
+  want("a request is shown with all its fields, by key", (await page.textContent("dialog.drawer")).includes("event_id"));
+  const address = page.url();
+  await inspect("drawer", page, trouble);
+  await page.keyboard.press("Escape");
+  await page.waitForFunction(() => !location.hash.includes("event="));
+  want("Escape closes it", (await page.locator("dialog.drawer[open]").count()) === 0);
+  await page.goto("about:blank");
+  await page.goto(address);
+  await page.waitForSelector("dialog.drawer[open] dd");
+  want("its address is a permalink", (await page.textContent("dialog.drawer")).includes("event_id"));
+  await page.context().close();
+}
+
+/** A time zone with half an hour, and a page that does not move while it loads. */
+async function halfHours(browser, base) {
+  const { page } = await openPage(browser, base, { viewport: sizes[0][1], timezoneId: "Asia/Kolkata" });
+  await page.addInitScript(() => {
+    window.shift = 0;
+    window.moved = [];
+    new PerformanceObserver((list) => {
+      for (const e of list.getEntries()) {
+        if (e.hadRecentInput) continue;
+        window.shift += e.value;
+        for (const s of e.sources) window.moved.push(`${s.node?.nodeName}.${s.node?.className ?? ""} ${Math.round(s.previousRect.y)}→${Math.round(s.currentRect.y)}`);
+      }
+    }).observe({ type: "layout-shift", buffered: true });
+  });
+  await page.goto(base + "/");
+  await page.waitForSelector("table.paths tbody a");
+  await page.waitForFunction(() => document.querySelectorAll(".u-over").length === 2);
+  const shift = await page.evaluate(() => window.shift);
+  want("the layout stays where it is while loading", shift < 0.05, `${shift}: ${(await page.evaluate(() => window.moved)).join(", ")}`);
+  await page.click("button[data-range=custom]");
+  await page.click(".custom button[type=submit]");
+  await page.waitForURL(/range=custom/);
+  want("a range of one's own at +5:30", true);
+  await page.context().close();
+}
+
+/** Eight tabs of one browser: all of them load, and one has the stream. */
+async function eightTabs(browser, base) {
+  const context = await browser.newContext({ viewport: sizes[0][1] });
+  let streams = 0;
+  context.on("request", (r) => { if (r.url().endsWith("/api/v1/live")) streams++; });
+  const pages = [];
+  for (let i = 0; i < 8; i++) {
+    const page = await context.newPage();
+    await page.goto(base + "/");
+    pages.push(page);
+  }
+  for (const page of pages) {
+    await page.waitForSelector("table.paths tbody a");
+    await page.waitForFunction(() => document.getElementById("live-text").textContent === "Live");
+  }
+  want("eight tabs are live with one stream", streams === 1, `${streams} streams`);
+  await pages[0].close();
+  await pages[7].waitForFunction(() => document.getElementById("live-text").textContent === "Live");
+  await context.close();
+}
+
+/** The page of a wayside whose books process is away. */
+async function booksAway(browser, scratch) {
+  const data = join(scratch, "away"), info = join(data, "run.json");
+  const wayside = spawn(join(scratch, "wayside"), ["run", "--no-collector", "--upstream", "http://127.0.0.1:1", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data", data], { stdio: "ignore" });
+  try {
+    for (let i = 0; i < 600 && !existsSync(info); i++) await sleep(50);
+    const { admin } = JSON.parse(readFileSync(info, "utf8"));
+    const page = await (await browser.newContext({ viewport: sizes[0][1] })).newPage();
+    await page.goto(admin + "/");
+    await page.waitForFunction(() => document.getElementById("live-text").textContent.startsWith("Away since"));
+    await page.waitForSelector(".notice.bad:visible");
+    want("the page loads while the books are away, and says so", (await page.textContent(".notice.bad")).includes("Nothing can be shown yet"));
+    await page.context().close();
+  } finally {
+    wayside.kill("SIGKILL");
+  }
+}
+
 async function afterTheEnd(browser, base, demo) {
   const { page } = await openPage(browser, base, { viewport: sizes[0][1] });
   await page.goto(base + "/");
@@ -206,6 +308,7 @@ async function afterTheEnd(browser, base, demo) {
   demo.kill("SIGKILL");
   await page.waitForSelector(".notice.bad:visible", { timeout: 30_000 }).catch(() => {});
   want("it says when nobody answers", (await page.locator(".notice:visible").allTextContents()).join(" ").includes("cannot be reached"));
+  want("and since when", (await page.textContent("#live-text")).startsWith("Away since"));
   want("and keeps what it knew", (await page.locator("table.paths tbody a").count()) > 5);
   await page.context().close();
 }
@@ -226,6 +329,10 @@ try {
   }
   await using(browser, admin);
   if (!shots) await everyView(browser, admin);
+  await toRequests(browser, admin);
+  await halfHours(browser, admin);
+  await eightTabs(browser, admin);
+  await booksAway(browser, scratch);
   await hostile(browser, scratch);
   await afterTheEnd(browser, admin, demo);
 } finally {

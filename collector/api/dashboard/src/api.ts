@@ -17,6 +17,13 @@ export interface Recent {
   from: string; to: string; step_seconds: number; totals: Activity;
   paths: (Activity & { host: string; method: string; path: string; route?: string })[];
 }
+/** A path that fails now, or is slower than usual. */
+export interface Incident {
+  kind: "errors" | "slow"; host: string; method: string; path: string; route?: string;
+  since: string; from: string; count: number; bad: number; share: number; usual_share: number; usual_count: number;
+  p95_us?: number; usual_p95_us?: number; affected: number;
+}
+export interface Failing { checked_at: string; rows: number; incidents: Incident[]; total: number }
 export interface RawEvent {
   event_id: string; ts: string; http_request_method?: string; url_path?: string; url_template?: string;
   http_response_status_code?: number; duration_us?: number; ttfb_us?: number; request_us?: number; wait_us?: number; http_request_body_size?: number;
@@ -47,6 +54,26 @@ export interface Job {
 }
 export interface Jobs { jobs: Job[] }
 
+/** A path that differs between two ranges. */
+export interface PathChange extends Row { kind: "failing" | "slower" | "new" | "vanished"; before: Figures; affected: number }
+export interface Changes { from: string; to: string; before: { from: string; to: string; totals: Figures }; total: number; changes: PathChange[] }
+
+/** A moment with a name: a deploy, or a start, reload or stop of wayside. */
+export interface Mark { time: string; kind: string; text: string }
+
+/** The marks of a range; none if they cannot be read at the moment. */
+export const marksOf = (from: Date, to: Date, signal: AbortSignal): Promise<Mark[]> =>
+  get<{ marks: Mark[] }>("/api/v1/marks", { from: from.toISOString(), to: to.toISOString(), limit: 200 }, signal).then((m) => m.marks, (err: unknown) => {
+    if (signal.aborted) throw err;
+    return [];
+  });
+
+/** What fails now; null if that cannot be read at the moment. */
+export const failingNow = (signal: AbortSignal): Promise<Failing | null> => get<Failing>("/api/v1/failing", {}, signal).catch((err: unknown) => {
+  if (signal.aborted) throw err;
+  return null;
+});
+
 /** An answer that was not 2xx, with the reason from wayside. */
 export class Refused extends Error {
   constructor(readonly status: number, reason: string) { super(reason); }
@@ -75,6 +102,14 @@ export async function get<T>(path: string, query: Record<string, string | number
   }) as { error?: string };
   if (!response.ok) throw new Refused(response.status, body.error ?? `wayside responded with ${response.status}`);
   return body as T;
+}
+
+/** A table of the API as comma-separated values. */
+export async function csv(path: string, query: Record<string, string | number>): Promise<string> {
+  const search = new URLSearchParams(Object.entries(query).filter(([, v]) => v !== "").map(([k, v]) => [k, String(v)])).toString();
+  const response = await fetchFrom(`${path}?${search}`, undefined, "text/csv");
+  if (!response.ok) throw new Refused(response.status, `wayside answered ${response.status}`);
+  return response.text();
 }
 
 export interface Check { ok: boolean; name: string; detail: string }

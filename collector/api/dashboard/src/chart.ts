@@ -2,6 +2,7 @@
 
 import uPlot from "uplot";
 import { h, svg } from "./dom";
+import type { Mark } from "./api";
 import { moment, timeOfDay, zone } from "./format";
 
 export interface Line {
@@ -10,6 +11,8 @@ export interface Line {
   color: string; // name of a custom property: "--accent"
   fill?: boolean;
   dashed?: boolean;
+  solid?: boolean; // filled down to the axis, over the lines before it
+  shown?: (number | null)[]; // for the legend, if it is not what is drawn
 }
 
 export interface Chart {
@@ -17,9 +20,16 @@ export interface Chart {
   summary: string; // the content of the chart in words
   times: number[]; // seconds
   lines: Line[];
-  format: (value: number) => string;
   axis: (most: number) => (value: number) => string; // all values of the axis in one unit
   fine?: boolean; // steps of seconds, not of hours
+  step: number; // seconds
+  marks: Mark[];
+}
+
+/** What the pointer does on a chart; times in seconds. */
+export interface Pointing {
+  zoom(from: number, to: number): void; // a range was selected
+  open(from: number, to: number): void; // a step was pressed
 }
 
 const height = 180;
@@ -34,11 +44,12 @@ export class Figure {
   private readonly words = h("p", { class: "unseen" });
   private plot: uPlot | null = null;
   private shape = "";
+  private unit: (value: number) => string = String;
   private last: Chart | null = null;
 
-  constructor() {
+  constructor(private readonly pointing: Pointing | null = null) {
     this.place.addEventListener("mouseleave", () => this.latest());
-    this.element = h("figure", { class: "panel chart" }, this.caption, this.words, this.place);
+    this.element = h("figure", { class: "panel chart" + (pointing ? " points" : "") }, this.caption, this.words, this.place);
     new ResizeObserver(() => this.plot?.setSize({ width: this.width(), height })).observe(this.place);
   }
 
@@ -47,8 +58,9 @@ export class Figure {
   show(chart: Chart): void {
     this.last = chart;
     this.caption.textContent = chart.title;
-    this.words.textContent = chart.summary;
+    this.words.textContent = chart.summary + (chart.marks.length > 0 ? " Marks: " + chart.marks.map((m) => `${m.text}, ${moment(new Date(m.time))}`).join("; ") + "." : "");
     const data = [chart.times, ...chart.lines.map((l) => l.values)] as uPlot.AlignedData;
+    this.unit = chart.axis(Math.max(0, ...chart.lines.flatMap((l) => l.values.map((v) => v ?? 0))));
     const shape = chart.lines.map((l) => l.label).join() + String(chart.fine);
     if (this.plot && shape === this.shape) {
       this.plot.setData(data);
@@ -74,31 +86,88 @@ export class Figure {
     if (this.last) this.show(this.last);
   }
 
+  /** A selection becomes a range. */
+  private selected(u: uPlot): void {
+    if (!this.pointing || u.select.width < 6) return;
+    const from = u.posToVal(u.select.left, "x"), to = u.posToVal(u.select.left + u.select.width, "x");
+    u.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+    this.pointing.zoom(from, to);
+  }
+
+  /** A press without a movement opens the step under the pointer. */
+  private listen(u: uPlot): void {
+    let downAt = -1;
+    u.over.addEventListener("mousedown", (e) => { downAt = e.clientX; });
+    u.over.addEventListener("click", (e) => {
+      const i = u.cursor.idx, chart = this.last;
+      if (!this.pointing || !chart || i === null || i === undefined || Math.abs(e.clientX - downAt) >= 6) return;
+      const from = chart.times[i];
+      if (from !== undefined) this.pointing.open(from, from + chart.step);
+    });
+  }
+
+  /** Draws a line for each mark, and its text where there is room. */
+  private drawMarks(u: uPlot): void {
+    const chart = this.last, ratio = devicePixelRatio;
+    if (!chart || chart.marks.length === 0) return;
+    const { left, top, width, height: tall } = u.bbox, ctx = u.ctx;
+    ctx.save();
+    ctx.font = `${11 * ratio}px system-ui, sans-serif`;
+    ctx.lineWidth = ratio;
+    let free = Infinity; // from the right: of marks that are close, the latest has its text
+    for (const mark of [...chart.marks].reverse()) {
+      const x = u.valToPos(Date.parse(mark.time) / 1000, "x", true);
+      if (x < left || x > left + width) continue;
+      const made = mark.kind === "mark";
+      ctx.strokeStyle = ctx.fillStyle = color(made ? "--text" : "--muted");
+      ctx.setLineDash(made ? [] : [3 * ratio, 3 * ratio]);
+      ctx.globalAlpha = made ? 0.75 : 0.45;
+      ctx.beginPath();
+      ctx.moveTo(x, top);
+      ctx.lineTo(x, top + tall);
+      ctx.stroke();
+      const text = mark.text.length > 22 ? mark.text.slice(0, 21) + "…" : mark.text, room = labelWidth * ratio;
+      const toLeft = x + room > left + width;
+      if ((toLeft ? x : x + room) > free) continue;
+      ctx.globalAlpha = 1;
+      ctx.textAlign = toLeft ? "right" : "left";
+      ctx.fillText(text, x + (toLeft ? -4 : 4) * ratio, top + 10 * ratio, room);
+      free = toLeft ? x - room : x;
+    }
+    ctx.restore();
+  }
+
   private options(chart: Chart): uPlot.Options {
     const axis: uPlot.Axis = {
       stroke: color("--muted"), font: "12px system-ui, sans-serif",
       grid: { stroke: color("--line"), width: 1 }, ticks: { stroke: color("--line"), width: 1, size: 4 },
     };
     return {
-      width: this.width(), height, cursor: { points: { size: 7 }, drag: { x: false, y: false } },
+      width: this.width(), height, cursor: { points: { size: 7 }, drag: { x: this.pointing !== null, y: false, setScale: false, dist: 6 } },
+      hooks: { draw: [(u) => this.drawMarks(u)], setSelect: [(u) => this.selected(u)], ready: [(u) => this.listen(u)] },
       legend: { live: true },
       scales: { x: { time: true }, y: { range: (_, __, max) => [0, max > 0 ? max * 1.08 : 1] } },
       axes: [
         { ...axis, space: 70, values: hours },
-        { ...axis, size: 64, values: (_, splits) => splits.map(chart.axis(Math.max(...splits))) },
+        { ...axis, size: 64, values: (_, splits) => splits.map((v) => this.unit(v)) },
       ],
       series: [
         { label: `Time (${zone})`, value: (_, t) => (t ? (chart.fine ? timeOfDay : moment)(new Date(t * 1000)) : "–") },
         ...chart.lines.map((l) => ({
           label: l.label, stroke: color(l.color), width: 1.75, spanGaps: false,
-          fill: l.fill ? color(l.color + "-soft") : undefined, dash: l.dashed ? [5, 4] : undefined,
+          fill: l.solid ? color(l.color) : l.fill ? color(l.color + "-soft") : undefined, dash: l.dashed ? [5, 4] : undefined,
           points: l.dashed ? { show: false } : { size: 5 },
-          value: (_: uPlot, v: number | null) => (v === null || v === undefined ? "–" : chart.format(v)),
+          value: (_: uPlot, drawn: number | null, __: number, i: number | null) => {
+            const now = this.last?.lines.find((x) => x.label === l.label)?.shown, v = now && i !== null ? now[i] : drawn;
+            return v === null || v === undefined ? "–" : this.unit(v);
+          },
         })),
       ],
     };
   }
 }
+
+const labelWidth = 110; // of a mark, in pixels
 
 /** Labels of the time axis: hours, and the day if it changes. */
 function hours(_: uPlot, splits: number[], __: number, ___: number, step: number): string[] {

@@ -1,6 +1,6 @@
 // The content of the charts, made from answers of the API.
 
-import type { Activity, Point, Recent, Series } from "./api";
+import type { Activity, Mark, Point, Recent, Series } from "./api";
 import type { Chart, Line } from "./chart";
 import * as f from "./format";
 
@@ -14,14 +14,14 @@ export const recentMinutes = (recent: Recent): number =>
   Math.round(((recent.totals.count.length - sinceFirst(recent)) * recent.step_seconds) / 60);
 
 /** The rate of the last half hour, which is always shown, whatever the range. */
-export function recentChart(recent: Recent, activity: Activity = recent.totals): Chart {
+export function recentChart(recent: Recent, marks: Mark[], activity: Activity = recent.totals): Chart {
   const skip = sinceFirst(recent), step = recent.step_seconds, start = Date.parse(recent.from) / 1000 + skip * step;
   const perSecond = (v: number[]): number[] => v.slice(skip).map((n) => n / step);
   const total = activity.count.reduce((a, b) => a + b, 0), errors = activity.errors.reduce((a, b) => a + b, 0);
   return {
-    title: `Requests per second, last ${recentMinutes(recent)} minutes`, fine: true,
+    title: `Requests per second, last ${recentMinutes(recent)} minutes`, fine: true, step, marks,
     summary: `${f.plural(total, "request", "requests")} in the last 30 minutes, at most ${f.rate(Math.max(...activity.count, 0) / step)}, ${f.plural(errors, "error", "errors")}.`,
-    times: activity.count.slice(skip).map((_, i) => start + i * step), format: (v) => f.rate(v), axis: f.rateAxis,
+    times: activity.count.slice(skip).map((_, i) => start + i * step), axis: f.rateAxis,
     lines: [
       { label: "Requests", values: perSecond(activity.count), color: "--accent", fill: true },
       { label: "Errors", values: perSecond(activity.errors), color: "--bad" },
@@ -51,13 +51,13 @@ function soFar(series: Series, lines: Line[]): Line[] {
   ]);
 }
 
-export function requestsChart(series: Series): Chart {
+export function requestsChart(series: Series, marks: Mark[]): Chart {
   const was = earlier(series, (p) => p.rate), top = busiest(series.points);
   return {
-    title: `Requests per second, by ${stepName(series.step)}`,
+    title: `Requests per second, by ${stepName(series.step)}`, step: stepSeconds(series.step), marks,
     summary: `${f.plural(series.totals.count, "request", "requests")}, ${f.plural(series.totals.errors, "error", "errors")}` +
       (top && top.count > 0 ? `; the busiest time began ${f.moment(new Date(top.time))} with ${f.rate(top.rate)}.` : "."),
-    times: seconds(series.points), format: (v) => f.rate(v), axis: f.rateAxis,
+    times: seconds(series.points), axis: f.rateAxis,
     lines: [
       ...soFar(series, [
         { label: "Requests", values: series.points.map((p) => (p.seconds > 0 ? p.rate : null)), color: "--accent", fill: true },
@@ -68,14 +68,40 @@ export function requestsChart(series: Series): Chart {
   };
 }
 
-export function latencyChart(series: Series): Chart {
+const classes = [
+  { label: "5xx", digit: "5", color: "--band-5" }, { label: "4xx", digit: "4", color: "--band-4" },
+  { label: "3xx", digit: "3", color: "--band-3" }, { label: "2xx", digit: "2", color: "--band-2" },
+];
+
+/** Responses per second by class of status, one band above the other, errors at the bottom. */
+export function bandsChart(series: Series, marks: Mark[]): Chart {
+  const of = (p: Point, digit: string): number => Object.entries(p.status).reduce((sum, [code, n]) =>
+    sum + (code[0] === digit || (digit === "5" && code === "0") || (digit === "2" && code[0] === "1") ? n : 0), 0);
+  const rates = classes.map((c) => series.points.map((p) => (p.seconds > 0 ? of(p, c.digit) / p.seconds : null)));
+  const used = classes.map((_, i) => rates[i]!.some((v) => v !== null && v > 0));
+  const sums: (number | null)[][] = [];
+  rates.forEach((values, i) => { sums.push(values.map((v, at) => (v === null ? null : v + (i > 0 ? sums[i - 1]![at] ?? 0 : 0)))); });
+  const last = [...classes.keys()].filter((i) => used[i]).reverse(); // the highest first: each covers the ones before
+  const top = busiest(series.points);
+  return {
+    title: `Responses per second by status, by ${stepName(series.step)}`, step: stepSeconds(series.step), marks,
+    summary: `${f.plural(series.totals.count, "request", "requests")}, ${f.plural(series.totals.errors, "error", "errors")}` +
+      (top && top.count > 0 ? `; the busiest time began ${f.moment(new Date(top.time))} with ${f.rate(top.rate)}.` : "."),
+    times: seconds(series.points), axis: f.rateAxis,
+    lines: last.length > 0
+      ? last.map((i) => ({ label: classes[i]!.label, values: sums[i]!, shown: rates[i]!, color: classes[i]!.color, solid: true }))
+      : [{ label: "Requests", values: series.points.map(() => 0), color: "--accent" }],
+  };
+}
+
+export function latencyChart(series: Series, marks: Mark[]): Chart {
   const known = (pick: (p: Point) => number) => (p: Point): number | null => (p.count > 0 ? pick(p) : null);
   const line = (pick: (p: Point) => number): (number | null)[] => series.points.map(known(pick));
   const was = earlier(series, known((p) => p.latency_us.p95)), l = series.totals.latency_us;
   return {
-    title: `Latency, by ${stepName(series.step)}`,
+    title: `Latency, by ${stepName(series.step)}`, step: stepSeconds(series.step), marks,
     summary: `Over the whole range, half of the requests took at most ${f.micros(l.p50)}, 95 % at most ${f.micros(l.p95)}, 99 % at most ${f.micros(l.p99)}.`,
-    times: seconds(series.points), format: f.micros, axis: f.microsAxis,
+    times: seconds(series.points), axis: f.microsAxis,
     lines: [
       { label: "p50", values: line((p) => p.latency_us.p50), color: "--line-1" },
       { label: "p95", values: line((p) => p.latency_us.p95), color: "--line-2" },
@@ -85,13 +111,13 @@ export function latencyChart(series: Series): Chart {
   };
 }
 
-export function errorsChart(series: Series): Chart {
+export function errorsChart(series: Series, marks: Mark[]): Chart {
   const share = (p: Point): number => (p.count > 0 ? (100 * p.errors) / p.count : 0);
   const was = earlier(series, share);
   return {
-    title: `Errors, share of requests by ${stepName(series.step)}`,
+    title: `Errors, share of requests by ${stepName(series.step)}`, step: stepSeconds(series.step), marks,
     summary: `${f.share(series.totals.errors, series.totals.count)} of all requests failed.`,
-    times: seconds(series.points), format: (v) => (v === 0 ? "0 %" : f.share(v, 100)), axis: f.percentAxis,
+    times: seconds(series.points), axis: f.percentAxis,
     lines: [
       { label: "Errors", values: series.points.map(share), color: "--bad", fill: true },
       ...(was ? [{ label: "Period before", values: was, color: "--muted", dashed: true }] : []),

@@ -37,6 +37,14 @@ export function byId(id: string): HTMLElement {
   return found;
 }
 
+/** Replaces the content of an element if it would look different, so that an update destroys neither selection, focus nor scroll position. */
+export function swap(parent: HTMLElement, ...children: Child[]): void {
+  const next = document.createDocumentFragment();
+  append(next, children);
+  const same = next.childNodes.length === parent.childNodes.length && [...next.childNodes].every((node, i) => node.isEqualNode(parent.childNodes[i]!));
+  if (!same) parent.replaceChildren(next);
+}
+
 /** Announces a text to screen readers without moving the focus. */
 export function announce(text: string): void {
   const region = byId("announce");

@@ -1,21 +1,24 @@
 // Raw events that are still in the store: a search page by page, newest first, or a live view.
 
-import { get, type Events, type RawEvent } from "./api";
+import { csv, get, type Events, type RawEvent } from "./api";
 import { announce, h } from "./dom";
 import * as f from "./format";
 import { grpcBadge, Notice, statusBadge } from "./parts";
-import { span, type State } from "./state";
+import { link, span, type State } from "./state";
 
 const pageSize = 100;
+const failedMax = 50; // listed before all others
 const liveMax = 300; // rows kept while watching
+const waitingMax = 2000; // events kept while the list is paused
 
-function eventRow(e: RawEvent, fresh: boolean): HTMLElement {
-  const path = e.url_path ?? "(not stored)";
-  return h("tr", { class: fresh ? "fresh" : "" },
-    h("td", { class: "when" }, h("time", { datetime: e.ts, title: e.ts }, f.moment(new Date(e.ts)).replace(/, \d\d:\d\d$/, ", "), f.timeOfDay(new Date(e.ts)))),
+function eventRow(s: State, e: RawEvent): HTMLElement {
+  const path = e.url_path ?? "(not stored)", t = new Date(e.ts);
+  return h("tr", {},
+    h("td", { class: "when" }, h("a", { href: link({ ...s, event: e.event_id }), class: "event-link" },
+      h("time", { datetime: e.ts, title: e.ts }, f.moment(t).replace(/, \d\d:\d\d$/, ", "), f.timeWithMillis(t)))),
     h("td", {}, statusBadge(e.http_response_status_code ?? 0), ...(e.rpc_grpc_status_code === undefined ? [] : [" ", grpcBadge(e.rpc_grpc_status_code)])),
-    h("td", { class: "name" }, h("span", { class: "method" }, e.http_request_method ?? ""), h("span", { class: "path" }, path),
-      e.url_template && e.url_template !== path ? h("small", {}, "counted as ", e.url_template) : null,
+    h("td", { class: "name" }, h("span", { class: "method" }, e.http_request_method ?? ""), h("span", { class: "path", title: path }, f.path(path)),
+      e.url_template && e.url_template !== path ? h("small", {}, "counted as ", f.path(e.url_template)) : null,
       e.route ? h("small", {}, "route ", e.route, (e.attempts ?? 0) > 1 ? `, ${e.attempts} attempts` : "") : null),
     h("td", { class: "num" }, f.micros(e.duration_us ?? 0)),
     h("td", { class: "num wide" }, f.bytes(e.http_response_body_size ?? 0)),
@@ -23,18 +26,22 @@ function eventRow(e: RawEvent, fresh: boolean): HTMLElement {
     h("td", { class: "wide" }, e.error_type ? h("code", {}, e.error_type) : ""));
 }
 
-export function eventsTable(events: RawEvent[], fresh = 0): HTMLElement {
-  if (events.length === 0) return h("p", { class: "panel empty" }, "No events in this time range. Archived events that are old enough (retention.events) are deleted from local disk; the archive keeps them.");
+/** A table of events; each has a link that shows all of its fields. */
+export function eventsTable(s: State, events: RawEvent[], label = "Events"): HTMLElement {
   const head = [["Time", ""], ["Status", ""], ["Request", "name"], ["Took", "num"], ["Sent", "num wide"], ["Client", "wide"], ["Error", "wide"]];
-  return h("div", { class: "scroll panel", tabindex: 0, role: "region", "aria-label": "Events" }, h("table", { class: "events" },
+  return h("div", { class: "scroll panel", tabindex: 0, role: "region", "aria-label": label }, h("table", { class: "events" },
     h("thead", {}, h("tr", {}, ...head.map(([name, kind]) => h("th", { scope: "col", class: kind! }, name!)))),
-    h("tbody", {}, ...events.map((e, i) => eventRow(e, i < fresh)))));
+    h("tbody", {}, ...events.map((e) => eventRow(s, e)))));
 }
 
 export class EventsView {
   readonly element: HTMLElement;
   private readonly notice = new Notice();
+  private readonly failed = h("div");
   private readonly list = h("div");
+  private readonly pause = h("button", { type: "button", hidden: true, "aria-pressed": "false", onclick: () => this.hold(!this.held) }, "Pause");
+  private readonly save = h("button", { type: "button", onclick: () => { void this.download(); } }, "Save as CSV");
+  private held = false;
   private readonly more: HTMLButtonElement;
   private readonly follow: HTMLButtonElement;
   private readonly fields: Record<"path" | "status" | "latency", HTMLInputElement>;
@@ -53,15 +60,15 @@ export class EventsView {
     this.element = h("div", {}, h("h1", {}, "Events"), this.notice.element,
       h("form", { class: "fields", onsubmit: (e) => { e.preventDefault(); this.submit(); } },
         label("Path or template", this.fields.path), label("Status", this.fields.status), label("Minimum duration", this.fields.latency),
-        h("button", { type: "submit", class: "primary" }, "Search"), this.follow),
-      this.list, h("p", {}, this.more));
+        h("button", { type: "submit", class: "primary" }, "Search"), this.follow, this.pause, this.save),
+      this.failed, this.list, h("p", {}, this.more));
     this.more.hidden = true;
     this.list.append(h("p", { class: "panel empty" }, "Loading…"));
   }
 
   private submit(): void {
     this.stop();
-    this.go({ path: this.fields.path.value.trim(), status: this.fields.status.value.trim(), latency: this.fields.latency.value.trim(), method: "", host: "", route: "" });
+    this.go({ path: this.fields.path.value.trim(), status: this.fields.status.value.trim(), latency: this.fields.latency.value.trim(), method: "", host: "", route: "", first: "" });
   }
 
   private filters(): Record<string, string> {
@@ -81,15 +88,33 @@ export class EventsView {
     if (byItself) return;
     this.stop();
     this.apply(s);
-    const page = await this.page(undefined, signal);
+    const first = s.first === "failed" && s.status === "";
+    const [page, failed] = await Promise.all([this.page(undefined, signal), first ? this.page(undefined, signal, { status: "5xx", limit: failedMax }) : null]);
     this.loaded = page.events;
+    this.failed.replaceChildren();
+    if (failed) {
+      this.failed.append(h("h2", {}, failed.events.length === 0 ? "No request failed in this time range" : failed.next_cursor ? `The latest ${failedMax} failed requests` : f.plural(failed.events.length, "failed request", "failed requests")),
+        failed.events.length > 0 ? eventsTable(s, failed.events, "Failed requests") : "", h("h2", {}, "All requests"));
+    }
     this.show(page);
     announce(f.plural(page.events.length, "event", "events"));
   }
 
-  private page(cursor: string | undefined, signal?: AbortSignal): Promise<Events> {
+  private async download(): Promise<void> {
     const range = span(this.state);
-    return get<Events>("/api/v1/events", { ...this.filters(), from: range.from.toISOString(), to: range.to.toISOString(), limit: pageSize, cursor }, signal);
+    try {
+      const text = await csv("/api/v1/events", { ...this.filters(), from: range.from.toISOString(), to: range.to.toISOString(), limit: 10_000 });
+      const address = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
+      h("a", { href: address, download: `wayside-events-${range.from.toISOString().slice(0, 16).replace(":", "")}.csv` }).click();
+      URL.revokeObjectURL(address);
+    } catch (err) {
+      this.notice.show("bad", (err as Error).message);
+    }
+  }
+
+  private page(cursor: string | undefined, signal?: AbortSignal, more: Record<string, string | number> = {}): Promise<Events> {
+    const range = span(this.state);
+    return get<Events>("/api/v1/events", { ...this.filters(), from: range.from.toISOString(), to: range.to.toISOString(), limit: pageSize, cursor, ...more }, signal);
   }
 
   private async older(): Promise<void> {
@@ -108,7 +133,13 @@ export class EventsView {
   private show(page: Events): void {
     this.cursor = page.next_cursor;
     this.more.hidden = !page.next_cursor;
-    this.list.replaceChildren(eventsTable(this.loaded));
+    this.list.replaceChildren(this.loaded.length > 0 ? eventsTable(this.state, this.loaded) : h("p", { class: "panel empty" }, this.nothing()));
+  }
+
+  /** Why the list is empty. */
+  private nothing(): string {
+    if (Object.values(this.filters()).some((v) => v !== "")) return "No event in this time range matches the filters.";
+    return "No events in this time range. Archived events that are old enough (retention.events) are deleted from local disk; the archive keeps them.";
   }
 
   private toggle(): void {
@@ -122,26 +153,52 @@ export class EventsView {
     let missed = 0;
     this.loaded = [];
     this.more.hidden = true;
+    this.failed.replaceChildren();
     this.list.replaceChildren(h("p", { class: "panel empty" }, "Watching. Events appear as they are recorded."));
-    stream.addEventListener("event", (m) => { waiting.push(JSON.parse((m as MessageEvent<string>).data) as RawEvent); });
+    stream.addEventListener("event", (m) => {
+      waiting.push(JSON.parse((m as MessageEvent<string>).data) as RawEvent);
+      if (waiting.length > waitingMax) missed += waiting.splice(0, waiting.length - liveMax).length;
+    });
     stream.addEventListener("missed", (m) => { missed += Number((m as MessageEvent<string>).data); });
     stream.onerror = () => this.notice.show("wait", "The connection was lost; trying again.");
     stream.onopen = () => this.notice.clear();
     this.timer = window.setInterval(() => {
-      if (waiting.length === 0) return;
-      const fresh = waiting.splice(0).reverse();
-      this.loaded = [...fresh, ...this.loaded].slice(0, liveMax);
-      this.list.replaceChildren(eventsTable(this.loaded, fresh.length));
+      if (this.held || document.hidden || waiting.length === 0) return;
+      const fresh = waiting.splice(0).slice(-liveMax).reverse();
+      this.prepend(fresh);
       if (missed > 0) this.notice.show("wait", `${f.plural(missed, "event was", "events were")} too many to show; they are in the books.`);
     }, 500);
     this.follow.setAttribute("aria-pressed", "true");
     this.follow.textContent = "Stop watching";
+    this.pause.hidden = false;
+  }
+
+  /** Adds new rows above the others, and removes those at the end that are too many. */
+  private prepend(fresh: RawEvent[]): void {
+    const body = this.list.querySelector("tbody");
+    if (!body) {
+      this.list.replaceChildren(eventsTable(this.state, fresh));
+    } else {
+      for (const old of body.querySelectorAll(".fresh")) old.classList.remove("fresh");
+      body.prepend(...fresh.map((e) => eventRow(this.state, e)));
+      while (body.children.length > liveMax) body.lastElementChild!.remove();
+    }
+    const rows = this.list.querySelector("tbody")!.children;
+    for (let i = 0; i < fresh.length; i++) rows[i]!.classList.add("fresh");
+  }
+
+  private hold(held: boolean): void {
+    this.held = held;
+    this.pause.setAttribute("aria-pressed", String(held));
+    this.pause.textContent = held ? "Continue" : "Pause";
   }
 
   stop(): void {
     this.stream?.close();
     this.stream = null;
     window.clearInterval(this.timer);
+    this.hold(false);
+    this.pause.hidden = true;
     this.follow.setAttribute("aria-pressed", "false");
     this.follow.textContent = "Watch live";
   }

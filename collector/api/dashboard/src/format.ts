@@ -1,6 +1,7 @@
 // Figures for people.
 
 const whole = new Intl.NumberFormat("en");
+const two = new Intl.NumberFormat("en", { maximumSignificantDigits: 2 });
 const three = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
 
 export const count = (n: number): string => whole.format(n);
@@ -20,6 +21,28 @@ export function share(part: number, all: number): string {
   return percent < 0.01 ? "< 0.01 %" : three.format(percent) + " %";
 }
 
+// Characters that would hide or turn text around; such a path stays as it was sent.
+const unfit = /[\p{Cc}\p{Cf}\p{Co}\p{Cn}\p{Zl}\p{Zp}\u00a0\u2000-\u200a\u3000]/u;
+
+/** A path as people write it: letters that were sent as %XX, but not characters with a meaning in paths. */
+export function path(text: string): string {
+  if (!/%[c-f89ab]/i.test(text)) return text;
+  const decoded = text.replace(/(?:%[89a-f][0-9a-f])+/gi, (part) => {
+    try {
+      return decodeURIComponent(part);
+    } catch {
+      return part; // not UTF-8
+    }
+  });
+  return unfit.test(decoded) ? text : decoded;
+}
+
+/** A share for a headline: whole percents from 10 on. */
+export function percent(part: number): string {
+  if (part >= 0.1 || part === 0) return Math.round(part * 100) + " %";
+  return part < 0.0001 ? "< 0.01 %" : two.format(part * 100) + " %";
+}
+
 export function rate(perSecond: number): string {
   if (perSecond === 0) return "0 /s";
   if (perSecond >= 0.1) return three.format(perSecond) + " /s";
@@ -32,6 +55,9 @@ export function micros(us: number): string {
   if (us < 1e6) return three.format(us / 1e3) + " ms";
   return three.format(us / 1e6) + " s";
 }
+
+/** A duration as the API reads it. */
+export const durationText = (us: number): string => (us % 1000 === 0 ? us / 1000 + "ms" : String(us));
 
 /** A latency; "–" without responses. */
 export const latency = (of: { count: number }, us: number): string => (of.count === 0 ? "–" : micros(us));
@@ -74,7 +100,10 @@ const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-dig
 const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
 const year = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" });
 
+const short24 = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
+export const hourMinute = (t: Date): string => short24.format(t);
 export const timeOfDay = (t: Date): string => clock.format(t);
+export const timeWithMillis = (t: Date): string => `${clock.format(t)}.${String(t.getMilliseconds()).padStart(3, "0")}`;
 export const moment = (t: Date): string => (t.getFullYear() === new Date().getFullYear() ? day : year).format(t);
 
 export function age(seconds: number): string {

@@ -2,6 +2,8 @@
 
 import { get, type Storage } from "./api";
 import { BooksView } from "./books-view";
+import { ChangesView } from "./changes-view";
+import { Drawer } from "./drawer";
 import { append, byId, h } from "./dom";
 import { EventsView } from "./events-view";
 import * as f from "./format";
@@ -34,7 +36,8 @@ let pending = 0;
 function make(name: View): Shown {
   switch (name) {
     case "paths": return new PathsView(go);
-    case "path": return new PathView();
+    case "path": return new PathView(go);
+    case "changes": return new ChangesView(go);
     case "events": return new EventsView(go);
     case "books": return new BooksView();
   }
@@ -43,7 +46,7 @@ function make(name: View): Shown {
 /** Changes the address, which changes the view. Changes of search and order replace the entry in the history, so that "back" leaves the view. */
 function go(change: Partial<State>): void {
   const next = link({ ...state, ...change });
-  const minor = Object.keys(change).every((key) => key === "search" || key === "sort" || key === "up" || key === "route");
+  const minor = "event" in change && change.event === "" || Object.keys(change).every((key) => key === "search" || key === "sort" || key === "up" || key === "route");
   if (minor) history.replaceState(null, "", next);
   else history.pushState(null, "", next);
   moved();
@@ -63,17 +66,19 @@ async function showRefill(): Promise<void> {
   } catch { /* the view shows the error */ }
 }
 
-const asked = (s: State): string => JSON.stringify({ ...s, search: "", sort: "", up: false, ...(s.view === "paths" ? { route: "" } : {}) });
+const drawer = new Drawer(go);
+const asked = (s: State): string => JSON.stringify({ ...s, event: "", search: "", sort: "", up: false, ...(s.view === "paths" ? { route: "" } : {}) });
 
 function moved(): void {
   const before = asked(state);
   state = read(location.hash);
+  document.title = { paths: "Hot paths", path: `${state.method} ${f.path(state.path)}`.trim(), changes: "What has changed", events: "Events", books: "The books" }[state.view] + " – wayside";
+  drawer.show(state);
   if (viewName !== state.view) {
     view?.stop?.();
     view = make(state.view);
     viewName = state.view;
     main.replaceChildren(incomplete.element, toolbar, view.element);
-    document.title = { paths: "Hot paths", path: "Path", events: "Events", books: "The books" }[state.view] + " – wayside";
     window.scrollTo(0, 0);
     showNavigation();
     showToolbar();
@@ -96,20 +101,28 @@ async function reload(byItself = false): Promise<void> {
   void showRefill();
   try {
     await shown.reload(state, mine.signal, byItself);
-    if (!mine.signal.aborted) shown.well();
+    if (!mine.signal.aborted) {
+      shown.well();
+      answered(true);
+    }
   } catch (err) {
-    if (!mine.signal.aborted) shown.fail(`${(err as Error).message}. The figures may be old; trying again.`);
+    if (!mine.signal.aborted) {
+      answered(false);
+      const known = goodAt === 0 ? "Nothing can be shown yet" : `The figures are of ${f.timeOfDay(new Date(goodAt))}`;
+      shown.fail(`${(err as Error).message}. ${known}; trying again.`);
+    }
   } finally {
     if (asking === mine) asking = null;
   }
+  if (awaySince !== 0) soon();
 }
 
 // ---- the bar at the top
 
 function showNavigation(): void {
-  const views: [View, string][] = [["paths", "Paths"], ["events", "Events"], ["books", "Books"]];
+  const views: [View, string][] = [["paths", "Paths"], ["changes", "Changes"], ["events", "Events"], ["books", "Books"]];
   const current = state.view === "path" ? "paths" : state.view;
-  const keep: State = { ...state, path: "", method: "", host: "", route: "", search: "", status: "", latency: "" };
+  const keep: State = { ...state, first: "", event: "", path: "", method: "", host: "", route: "", search: "", status: "", latency: "" };
   byId("nav").replaceChildren(...views.map(([name, text]) =>
     h("a", { href: link({ ...keep, view: name }), "aria-current": current === name ? "page" : undefined }, text)));
 }
@@ -134,7 +147,7 @@ const toolbar = h("div", { class: "toolbar" }, rangeButtons, custom, compareLabe
 
 function showToolbar(): void {
   toolbar.hidden = state.view === "books";
-  compareLabel.hidden = state.view === "events";
+  compareLabel.hidden = state.view === "events" || state.view === "changes";
   const focused = (document.activeElement as HTMLElement | null)?.dataset.range;
   const button = (id: string, name: string, press: () => void): HTMLElement =>
     h("button", { type: "button", "data-range": id, "aria-pressed": String(state.range === id), onclick: press }, name);
@@ -149,7 +162,7 @@ function showToolbar(): void {
   if (document.activeElement !== fromField) fromField.value = local(range.from);
   if (document.activeElement !== toField) toField.value = local(range.to);
   compareBox.checked = state.compare;
-  rangeText.textContent = `${f.moment(range.from)} – ${f.moment(range.to)}`;
+  rangeText.textContent = `${f.moment(range.from)} – ${f.moment(range.to)}, ${f.zone}`;
 }
 
 // ---- themes
@@ -184,12 +197,24 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => view
 // ---- live updates
 
 const liveButton = byId("live");
+const staleAfter = 60_000; // ms without an answer
 let paused = false;
 let connected = false;
+let goodAt = 0; // when the last answer came
+let awaySince = 0; // when the first of the present failures came; 0: wayside answers
+
+/** Notes whether wayside has answered. */
+function answered(well: boolean): void {
+  if (well) goodAt = Date.now();
+  awaySince = well ? 0 : awaySince || Date.now();
+  showLive();
+}
 
 function showLive(): void {
-  const text = paused ? "Paused" : connected ? "Live" : "Connecting";
-  liveButton.className = "live " + (paused ? "paused" : connected ? "on" : "off");
+  const stale = awaySince === 0 && goodAt !== 0 && Date.now() - goodAt > staleAfter;
+  const text = paused ? "Paused" : awaySince !== 0 ? `Away since ${f.hourMinute(new Date(awaySince))}`
+    : stale ? `Stale since ${f.hourMinute(new Date(goodAt))}` : connected ? "Live" : "Connecting";
+  liveButton.className = "live " + (paused ? "paused" : awaySince !== 0 ? "away" : connected && !stale ? "on" : "off");
   liveButton.setAttribute("aria-pressed", String(!paused));
   liveButton.title = paused ? "Updates are paused; press to continue" : "Live updates; press to pause";
   if (byId("live-text").textContent !== text) byId("live-text").textContent = text;
@@ -203,27 +228,85 @@ liveButton.addEventListener("click", () => {
 /** Schedules an update, the later the longer the range is. */
 function soon(): void {
   if (paused || document.hidden || pending !== 0) return;
-  const wait = Math.max(0, lastAsked + (state.view !== "books" && span(state).hours > 24 ? refreshLate : refreshSoon) - Date.now());
+  const late = awaySince === 0 && state.view !== "books" && span(state).hours > 24;
   pending = window.setTimeout(() => {
     pending = 0;
     if (!paused && !document.hidden) void reload(true);
-  }, wait);
+  }, Math.max(0, lastAsked + (late ? refreshLate : refreshSoon) - Date.now()));
 }
 
-function listen(): void {
-  const stream = new EventSource("/api/v1/live");
-  stream.onopen = () => { connected = true; showLive(); };
-  stream.onerror = () => {
-    connected = false;
-    showLive();
-    soon();
-    if (stream.readyState === EventSource.CLOSED) window.setTimeout(listen, 5_000);
-  };
-  stream.addEventListener("snapshot", soon);
+// One tab of a browser has a stream of notices and passes them on to the others; hidden tabs have none.
+const others = new BroadcastChannel("wayside");
+let stream: EventSource | null = null;
+let giveUp: (() => void) | null = null; // ends the stream, or the wait for it
+
+function heard(what: string): void {
+  connected = what !== "lost";
+  showLive();
+  if (what !== "open") soon();
 }
-document.addEventListener("visibilitychange", soon);
+
+others.onmessage = (m: MessageEvent<string>) => {
+  if (m.data !== "hello") heard(m.data);
+  else if (stream && connected) others.postMessage("open");
+};
+
+function tell(what: string): void {
+  heard(what);
+  others.postMessage(what);
+}
+
+function open(): void {
+  const mine = stream = new EventSource("/api/v1/live");
+  mine.onopen = () => tell("open");
+  mine.onerror = () => {
+    tell("lost");
+    if (mine.readyState === EventSource.CLOSED) window.setTimeout(() => { if (stream === mine) open(); }, 5_000);
+  };
+  mine.addEventListener("snapshot", () => tell("snapshot"));
+}
+
+function close(): void {
+  stream?.close();
+  stream = null;
+}
+
+/** Waits until no other tab has a stream, and opens one. Where the browser has no locks, each visible tab has its own. */
+function listen(): void {
+  if (giveUp || document.hidden) return;
+  if (!("locks" in navigator)) {
+    giveUp = close;
+    open();
+    return;
+  }
+  const waiting = new AbortController();
+  let release: (() => void) | null = null;
+  giveUp = () => {
+    waiting.abort();
+    close();
+    release?.();
+  };
+  others.postMessage("hello");
+  navigator.locks.request("wayside-live", { signal: waiting.signal }, () => new Promise<void>((done) => {
+    release = done;
+    open();
+  })).catch(() => { /* given up while waiting */ });
+}
+
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) {
+    giveUp?.();
+    giveUp = null;
+    return;
+  }
+  listen();
+  soon();
+});
 // Without traffic there are no snapshots, but the charts of the last half hour must still move.
-window.setInterval(soon, 10_000);
+window.setInterval(() => {
+  soon();
+  showLive();
+}, 10_000);
 
 document.addEventListener("keydown", (e) => {
   const typing = e.target instanceof HTMLInputElement || e.target instanceof HTMLSelectElement || e.target instanceof HTMLTextAreaElement;

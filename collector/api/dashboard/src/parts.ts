@@ -30,17 +30,16 @@ export const reasons = (dropped: Record<string, number>): string => Object.entri
 export const comingBack = (r?: Refill): string => !r?.due ? "" : "Older hours are still coming back from the archive: " +
   (r.waiting ? `${r.waiting}.` : `${f.count(r.objects_done)} of ${f.plural(r.objects, "object", "objects")} read, the newest first.`) + " Until then their figures are too low.";
 
-/** The figures at the top of a view; with before, also how they have changed. */
-export function tiles(now: Figures, before?: Figures): HTMLElement {
+/** The figures at the top of a view; with before, also how they have changed. alarm: errors are worth a look now. */
+export function tiles(now: Figures, before?: Figures, alarm = false): HTMLElement {
   const one = (name: string, value: string, change: HTMLElement | null, kind = ""): HTMLElement =>
     h("div", { class: "tile " + kind }, h("dt", {}, name), h("dd", {}, value, change));
   const l = now.latency_us, was = before?.latency_us;
   const dropped = Object.values(now.dropped ?? {}).reduce((sum, n) => sum + n, 0);
-  const share = (x: Figures): number => (x.count > 0 ? x.errors / x.count : 0);
   return h("dl", { class: "tiles" },
     one("Requests", f.short(now.count), delta(now.count, before?.count, null)),
     one("Rate", f.rate(now.rate), delta(now.rate, before?.rate, null)),
-    one("Errors", f.share(now.errors, now.count), delta(share(now), before && share(before), true), now.errors > 0 ? "has-errors" : ""),
+    one("Errors", f.share(now.errors, now.count), before ? h("span", { class: "delta" }, `before ${f.share(before.errors, before.count)}`) : null, alarm ? "has-errors" : ""),
     one("p50", f.latency(now, l.p50), delta(l.p50, was?.p50, true)),
     one("p95", f.latency(now, l.p95), delta(l.p95, was?.p95, true)),
     one("p99", f.latency(now, l.p99), delta(l.p99, was?.p99, true)),

@@ -1,12 +1,13 @@
 // The hot paths: requests, errors and latency of each path.
 
-import { get, type Activity, type Figures, type Paths, type Recent, type Row, type Series } from "./api";
+import { failingNow, get, marksOf, type Activity, type Failing, type Figures, type Paths, type Recent, type Row, type Series } from "./api";
 import { Figure, shrink, sparkline } from "./chart";
 import { recentChart, recentMinutes, requestsChart, sinceFirst } from "./charts";
-import { announce, h } from "./dom";
+import { announce, h, swap } from "./dom";
 import * as f from "./format";
+import { FailingNow, incidentsOf } from "./failing";
 import { emptyTiles, methodBadge, Notice, pathLink, tiles } from "./parts";
-import { span, step, type State } from "./state";
+import { eventsOf, span, step, zoomed, type State } from "./state";
 
 interface Column {
   key: string;
@@ -39,9 +40,10 @@ const keyOf = (r: { host: string; method: string; path: string; route?: string }
 export class PathsView {
   readonly element: HTMLElement;
   private readonly notice = new Notice();
+  private readonly failingNow = new FailingNow();
   private readonly figures = h("div", {}, emptyTiles());
-  private readonly now = new Figure();
-  private readonly chart = new Figure();
+  private readonly now: Figure;
+  private readonly chart: Figure;
   private readonly head = h("tr");
   private readonly body = h("tbody");
   private readonly foot = h("p", { class: "muted", role: "status" });
@@ -49,17 +51,22 @@ export class PathsView {
   private readonly route = h("select", { "aria-label": "Route", onchange: () => this.go({ route: this.route.value }) });
   private state!: State;
   private data: Paths | null = null;
+  private failing: Failing | null = null;
   private activity = new Map<string, Activity>();
+  private manyHosts = false;
   private recently = "Recently";
   private drawn = new Map<string, { tr: HTMLElement; text: string }>();
 
   constructor(private readonly go: (change: Partial<State>) => void) {
+    const pointing = { zoom: (from: number, to: number) => this.go(zoomed(from, to)), open: (from: number, to: number) => this.go(eventsOf(from, to)) };
+    this.now = new Figure(pointing);
+    this.chart = new Figure(pointing);
     this.search = h("input", {
       type: "search", id: "search", autocomplete: "off", spellcheck: "false", placeholder: "Part of a path, host or method",
       "aria-keyshortcuts": "/", oninput: () => this.go({ search: this.search.value }),
     });
-    this.element = h("div", {},
-      h("h1", { class: "unseen" }, "Hot paths"), this.notice.element, this.figures,
+    this.element = h("div", { class: "home first" },
+      h("h1", { class: "unseen" }, "Hot paths"), this.notice.element, this.failingNow.element, this.figures,
       h("div", { class: "charts" }, this.now.element, this.chart.element),
       h("section", { "aria-labelledby": "paths-heading" },
         h("div", { class: "bar" }, h("h2", { id: "paths-heading" }, "Hot paths"), this.route,
@@ -79,29 +86,33 @@ export class PathsView {
     this.table();
   }
 
-  async reload(s: State, signal: AbortSignal): Promise<void> {
+  async reload(s: State, signal: AbortSignal, byItself = false): Promise<void> {
     this.state = s;
     const range = span(s), compare = s.compare ? "previous" : undefined;
     const query = { from: range.from.toISOString(), to: range.to.toISOString(), compare };
-    const [data, recent, series] = await Promise.all([
+    const [failing, marks, data, recent, series] = await Promise.all([
+      failingNow(signal), marksOf(range.from, range.to, signal),
       get<Paths>("/api/v1/paths", { ...query, limit: 2000, spark: range.hours > 24 ? 60 : undefined }, signal),
       get<Recent>("/api/v1/recent", {}, signal),
       get<Series>("/api/v1/series", { ...query, step: step(range.hours) }, signal),
     ]);
     this.data = data;
+    this.failing = failing;
+    this.failingNow.show(s, failing);
     this.activity = new Map<string, Activity>(range.hours > 24
       ? data.paths.map((r) => [keyOf(r), { count: r.spark ?? [], errors: [] }])
       : recent.paths.map((r) => [keyOf(r), { count: r.count.slice(sinceFirst(recent)), errors: r.errors.slice(sinceFirst(recent)) }]));
     this.recently = `Last ${recentMinutes(recent)} min`;
-    this.figures.replaceChildren(tiles(data.totals, data.before?.totals));
-    this.now.show(recentChart(recent));
-    this.chart.show(requestsChart(series));
+    swap(this.figures, tiles(data.totals, data.before?.totals, failing?.incidents.some((i) => i.kind === "errors")));
+    this.now.show(recentChart(recent, marks));
+    this.chart.show(requestsChart(series, marks));
     this.apply(s);
-    announce(`${f.plural(data.totals.count, "request", "requests")}, ${f.share(data.totals.errors, data.totals.count)} errors`);
+    this.element.classList.remove("first"); // nothing moves when it appears
+    if (!byItself) announce(`${f.plural(data.totals.count, "request", "requests")}, ${f.share(data.totals.errors, data.totals.count)} errors`);
   }
 
   recolor(): void { this.chart.recolor(); this.now.recolor(); }
-  fail(text: string): void { this.notice.show("bad", text); this.element.classList.add("stale"); }
+  fail(text: string): void { this.element.classList.remove("first"); this.notice.show("bad", text); this.element.classList.add("stale"); }
   well(): void { this.notice.clear(); this.element.classList.remove("stale"); }
 
   private heading(): void {
@@ -130,6 +141,12 @@ export class PathsView {
     this.route.value = this.state.route;
   }
 
+  /** The host of each row, if there are several. */
+  private hostsDiffer(): boolean {
+    const rows = this.data?.paths ?? [];
+    return rows.some((r) => r.host !== rows[0]!.host);
+  }
+
   private rows(): Row[] {
     const s = this.state, wanted = s.search.trim().toLowerCase();
     const value = columns.find((c) => c.key === s.sort)?.value ?? (s.sort === "path" ? (r: Row) => r.path : (r: Row) => r.count);
@@ -145,6 +162,7 @@ export class PathsView {
   private table(): void {
     const data = this.data;
     if (!data) return;
+    this.manyHosts = this.hostsDiffer();
     const rows = this.rows();
     const shown = rows.slice(0, rowsShown);
     const focused = document.activeElement;
@@ -165,12 +183,17 @@ export class PathsView {
   /** Reuses a row that would look the same, so that neither focus nor selection is lost with an update. */
   private row(r: Row): { tr: HTMLElement; text: string } {
     const key = keyOf(r), activity = this.activity.get(key), was = r.before;
-    const text = JSON.stringify([r, activity, this.state.range, this.state.compare]);
+    const alarms = incidentsOf(this.failing, r);
+    const host = this.manyHosts ? r.host : "";
+    const small = r.route ? (host ? `${host}, ` : "") + `route ${r.route}` : host;
+    const text = JSON.stringify([r, activity, small, alarms.map((i) => i.kind), this.state.range, this.state.compare]);
     const old = this.drawn.get(key);
     if (old?.text === text) return old;
     const tr = old?.tr ?? h("tr", {}, h("th", { scope: "row", class: "name" },
-      h("a", { href: pathLink(this.state, r) }, methodBadge(r.method), h("span", { class: "path" }, r.path)), h("small", {}, r.route ? `${r.host}, route ${r.route}` : r.host)));
+      h("a", { href: pathLink(this.state, r) }, methodBadge(r.method), h("span", { class: "path", title: r.path }, f.path(r.path))), h("small", {}, small)));
+    tr.querySelector("small")!.textContent = small;
     tr.querySelector("a")!.setAttribute("href", pathLink(this.state, r));
+    tr.className = alarms.some((i) => i.kind === "errors") ? "alarm" : alarms.length > 0 ? "alarm-slow" : "";
     const width = span(this.state).hours > 24 ? 90 : 60;
     tr.replaceChildren(tr.firstChild!,
       h("td", { class: "spark-cell" }, activity ? sparkline(shrink(activity.count, width), shrink(activity.errors, width)) : h("span", { class: "none" }, "–")),

@@ -1,6 +1,6 @@
 // The state of the view. It is in the address after the "#", so that links have it.
 
-export type View = "paths" | "path" | "events" | "books";
+export type View = "paths" | "path" | "changes" | "events" | "books";
 
 export interface State {
   view: View;
@@ -17,6 +17,9 @@ export interface State {
   route: string;
   status: string;
   latency: string;
+  first: string; // "failed": failed events are listed before all others
+  against: string; // with what changes are compared: yesterday, week, or the time of a mark
+  event: string; // the event that is shown
 }
 
 export const ranges = [
@@ -27,15 +30,15 @@ export const ranges = [
 
 const defaults: State = {
   view: "paths", range: "24h", from: "", to: "", compare: false, sort: "count", up: false, search: "",
-  path: "", method: "", host: "", route: "", status: "", latency: "",
+  path: "", method: "", host: "", route: "", status: "", latency: "", first: "", event: "", against: "yesterday",
 };
 
 export function read(hash: string): State {
   const [place = "", query = ""] = hash.replace(/^#\/?/, "").split("?", 2);
   const q = new URLSearchParams(query);
   const s: State = { ...defaults };
-  if (place === "path" || place === "events" || place === "books") s.view = place;
-  for (const key of ["range", "from", "to", "sort", "search", "path", "method", "host", "route", "status", "latency"] as const) {
+  if (place === "path" || place === "changes" || place === "events" || place === "books") s.view = place;
+  for (const key of ["range", "from", "to", "sort", "search", "path", "method", "host", "route", "status", "latency", "first", "event", "against"] as const) {
     const value = q.get(key);
     if (value !== null) s[key] = value;
   }
@@ -50,7 +53,7 @@ export function read(hash: string): State {
 
 export function link(s: State): string {
   const q = new URLSearchParams();
-  for (const key of ["range", "from", "to", "sort", "search", "path", "method", "host", "route", "status", "latency"] as const) {
+  for (const key of ["range", "from", "to", "sort", "search", "path", "method", "host", "route", "status", "latency", "first", "event", "against"] as const) {
     if (s[key] !== defaults[key]) q.set(key, s[key]);
   }
   if (s.compare) q.set("compare", "1");
@@ -76,3 +79,13 @@ export function step(hours: number): string {
   for (const candidate of [1, 2, 3, 6, 12, 24, 48, 168]) if (hours / candidate <= 180) return candidate + "h";
   return "720h";
 }
+
+/** The change of state that shows a range of a chart; times in seconds. */
+export function zoomed(from: number, to: number): Partial<State> {
+  const minute = 60, begin = Math.floor(from / minute) * minute, end = Math.max(Math.ceil(to / minute) * minute, begin + minute);
+  return { range: "custom", from: new Date(begin * 1000).toISOString(), to: new Date(end * 1000).toISOString() };
+}
+
+/** The change of state that lists the events of a step, the failed ones first. */
+export const eventsOf = (from: number, to: number): Partial<State> =>
+  ({ view: "events", range: "custom", from: new Date(from * 1000).toISOString(), to: new Date(to * 1000).toISOString(), compare: false, status: "", latency: "", first: "failed" });

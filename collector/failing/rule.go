@@ -1,0 +1,170 @@
+package failing
+
+import "math"
+
+// The rule, see the package comment.
+const (
+	windowMinutes = 5 // the longest window, the minute that runs included
+	usualHours    = 24
+	usualGap      = 10 // minutes before now that do not belong to the usual
+
+	chance    = 1e-8
+	caution   = 2 // by which the usual probability is multiplied before the comparison with chance
+	errorsMin = 5
+
+	slowResponsesMin = 20
+	slowShare        = 0.05
+	slowMinutesMin   = 3
+	slowFactor       = 2
+	slowMicrosMin    = 10_000
+	slowDays         = 7
+	slowUsualMin     = 100 // responses below which there is no usual latency
+
+	recoveredShare  = 0.01
+	recoveredChance = 0.01
+)
+
+// errorWindows are the windows in which errors are counted.
+var errorWindows = []struct {
+	minutes       int
+	factor, least float64 // the share must be this many times the usual, and at least this
+	more          float64 // … or this much above the usual
+}{
+	{1, 10, 0.10, 0.50},
+	{2, 10, 0.10, 0.50},
+	{windowMinutes, 4, 0.02, 0.40},
+}
+
+// cell has the responses of one row in one minute.
+type cell struct {
+	count, errors uint32
+	slow          uint32 // responses that took at least as long as usual.slowMicros
+}
+
+// window has the last minutes of a row, the oldest first. The last one is not over.
+type window [windowMinutes]cell
+
+// last adds up the last n minutes.
+func (w *window) last(n int) (sum cell) {
+	for _, c := range w[windowMinutes-n:] {
+		sum.count += c.count
+		sum.errors += c.errors
+		sum.slow += c.slow
+	}
+	return sum
+}
+
+// usual is what a row usually does.
+type usual struct {
+	count, errors uint64
+
+	// The usual latency; p95 is 0 if it is not known.
+	p95        uint64 // µs
+	slowMicros uint64 // from here on a response is slow
+	timed      uint64 // responses from which the latency was taken
+	slow       uint64 // slow ones among them
+}
+
+func share(part, all uint64) float64 {
+	if all == 0 {
+		return 0
+	}
+	return float64(part) / float64(all)
+}
+
+// atMost is the upper end of the probability that a count of responses allows.
+func atMost(part, all uint64) float64 {
+	k := float64(part)
+	return min((k+3*math.Sqrt(k+1)+3)/(float64(all)+100), 1)
+}
+
+// failing reports whether a row has more errors than its usual explains.
+func failing(w *window, u *usual) bool {
+	common := share(u.errors, u.count)
+	for _, rule := range errorWindows {
+		sum := w.last(rule.minutes)
+		if sum.errors < errorsMin {
+			continue
+		}
+		wanted := max(rule.least, min(rule.factor*common, common+rule.more))
+		if share(uint64(sum.errors), uint64(sum.count)) >= wanted && improbable(sum.errors, sum.count, atMost(u.errors, u.count)) {
+			return true
+		}
+	}
+	return false
+}
+
+// slower reports whether a row is slower than its usual explains.
+func slower(w *window, u *usual) bool {
+	sum := w.last(windowMinutes)
+	if u.p95 == 0 || sum.count < slowResponsesMin || float64(sum.slow) < slowShare*float64(sum.count) {
+		return false
+	}
+	minutes := 0
+	for _, c := range w {
+		if c.slow > 0 && float64(c.slow) >= slowShare*float64(c.count) {
+			minutes++
+		}
+	}
+	return minutes >= slowMinutesMin && improbable(sum.slow, sum.count, atMost(u.slow, u.timed))
+}
+
+// More reports whether part of all responses is more than chance explains, given how many usually are: by the bound of the rule. A caller
+// also asks whether the difference is worth a look.
+func More(part, all, usualPart, usualAll uint64) bool {
+	return tail(part, all, caution*atMost(usualPart, usualAll)) < chance
+}
+
+// improbable reports whether chance does not explain part of all responses, each of which counts with at most the given probability.
+func improbable(part, all uint32, probability float64) bool {
+	return tail(uint64(part), uint64(all), caution*probability) < chance
+}
+
+// recovered reports whether an incident is over. pick chooses errors or slow responses, during is their share in the incident, and common
+// their usual share.
+func recovered(w *window, pick func(cell) uint32, during, common float64) bool {
+	below := max(2*common, recoveredShare)
+	short, long := w.last(2), w.last(windowMinutes)
+	if share(uint64(pick(long)), uint64(long.count)) < below {
+		return true
+	}
+	return share(uint64(pick(short)), uint64(short.count)) < below && short.count > 0 &&
+		1-tail(uint64(pick(short))+1, uint64(short.count), during) < recoveredChance
+}
+
+// tail is the probability that at least k of n responses count, if each does with probability p. It is exact to about nine digits below the
+// mean and above it.
+func tail(k, n uint64, p float64) float64 {
+	switch {
+	case k == 0 || p >= 1:
+		return 1
+	case k > n || p <= 0:
+		return 0
+	case float64(k) <= float64(n)*p: // the other side is the shorter one
+		return 1 - sumOf(k-1, n, p, -1)
+	}
+	return sumOf(k, n, p, 1)
+}
+
+// sumOf adds up the probabilities of exactly i of n, from i = k on in a direction in which they fall.
+func sumOf(k, n uint64, p float64, direction int) float64 {
+	i, all := float64(k), float64(n)
+	term := math.Exp(logGamma(all+1) - logGamma(i+1) - logGamma(all-i+1) + i*math.Log(p) + (all-i)*math.Log1p(-p))
+	sum := term
+	for term > sum*1e-12 && i >= 0 && i <= all {
+		if direction > 0 {
+			term *= (all - i) / (i + 1) * p / (1 - p)
+			i++
+		} else {
+			term *= i / (all - i + 1) * (1 - p) / p
+			i--
+		}
+		sum += term
+	}
+	return min(sum, 1)
+}
+
+func logGamma(x float64) float64 {
+	v, _ := math.Lgamma(x)
+	return v
+}

@@ -1,0 +1,51 @@
+package terminal
+
+import (
+	"fmt"
+	"time"
+)
+
+// failingShown is how many incidents the heading lists.
+const failingShown = 4
+
+// failing returns a line for each path that fails now, or is slower than usual; none if nothing is wrong. short leaves room for the table.
+func (m *model) failing(short bool) (lines []string) {
+	for i := range m.paths.failing {
+		if short && i == failingShown {
+			return append(lines, style(red, fmt.Sprintf("  and %d more", len(m.paths.failing)-i)))
+		}
+		lines = append(lines, m.paths.failing[i].line())
+	}
+	return lines
+}
+
+// line says in one line what is wrong with a path.
+func (i *incident) line() string {
+	name := style(bold, Safe(i.Method)+" "+Safe(i.Path)) + "  "
+	since := "since " + clockTime(i.Since)
+	where := style(faint, "  "+Safe(i.Host)+i.route())
+	if i.Kind == "slow" {
+		return style(yellow, "▲ SLOW    ") + name + style(yellow, "p95 "+duration(i.P95)) + ", usually " + duration(i.UsualP95) + ", " + style(bold, since) +
+			fmt.Sprintf(", %s slow requests", grouped(i.Affected)) + where
+	}
+	usually := "usually " + shareText(i.UsualShare)
+	if i.UsualCount == 0 {
+		usually = "a new path"
+	}
+	return style(red, "▲ FAILING ") + name + style(red, shareText(i.Share)+" errors") + ", " + usually + ", " + style(bold, since) +
+		fmt.Sprintf(", %s failed", grouped(i.Affected)) + where
+}
+
+func shareText(share float64) string {
+	const parts = 1_000_000
+	return percent(uint64(share*parts+0.5), parts)
+}
+
+// clockTime is a time of the last day or so: with the day, if it is not today.
+func clockTime(t time.Time) string {
+	t = t.Local()
+	if now := time.Now(); t.YearDay() != now.YearDay() || t.Year() != now.Year() {
+		return t.Format("Mon 15:04")
+	}
+	return t.Format("15:04")
+}

@@ -1,0 +1,239 @@
+// Command incident replays an incident in front of a real wayside: a shop with forty requests a second, one in a hundred of them to
+// POST /checkout, which begins to fail. It proves that wayside says which path fails, by how much and since when, within a minute.
+//
+//	go run ./test/incident [-history 3h] [-share 0.57] [-shots DIR]
+//
+// The hours before are sent in a few minutes, with the clock of wayside in the past and moved on; the incident itself runs in real time.
+// With -shots, Chromium takes pictures of the dashboard a minute after the beginning: desktop light and dark, and phone. The tools
+// for that come from make dashboard.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/wayside-proxy/wayside/test/e2e"
+)
+
+type options struct {
+	history time.Duration
+	rate    int
+	share   float64
+	steady  time.Duration
+	shots   string
+	keep    bool
+}
+
+func main() {
+	var o options
+	flag.DurationVar(&o.history, "history", 3*time.Hour, "time before the incident")
+	flag.IntVar(&o.rate, "rate", 40, "requests a second")
+	flag.Float64Var(&o.share, "share", 0.57, "share of the requests to /checkout that fail")
+	flag.DurationVar(&o.steady, "steady", 30*time.Second, "real time before the incident")
+	flag.StringVar(&o.shots, "shots", "", "folder for pictures")
+	flag.BoolVar(&o.keep, "keep", false, "go on with the incident until interrupted")
+	flag.Parse()
+	if err := run(context.Background(), o); err != nil {
+		fmt.Fprintln(os.Stderr, "incident:", err)
+		os.Exit(1)
+	}
+}
+
+// noticeMax is how soon the incident must be reported.
+const noticeMax = time.Minute
+
+// replay is one run of the command.
+type replay struct {
+	options
+	w      *e2e.Wayside
+	shop   *shop
+	dir    string
+	clock  string // file with the offset of wayside's clock
+	client *client
+}
+
+func run(ctx context.Context, o options) error {
+	dir, err := os.MkdirTemp("", "incident")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	binary, err := e2e.Build(ctx, dir, "-tags", "faults")
+	if err != nil {
+		return err
+	}
+	shop, err := openShop()
+	if err != nil {
+		return err
+	}
+	defer shop.close()
+	listen, err := e2e.FreeAddress()
+	if err != nil {
+		return err
+	}
+	log, err := os.Create(filepath.Join(dir, "log"))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = log.Close() }()
+	r := &replay{options: o, shop: shop, dir: dir, clock: filepath.Join(dir, "clock"), client: newClient("http://" + listen)}
+	r.w = &e2e.Wayside{
+		Binary: binary, DataDir: filepath.Join(dir, "data"), Listen: listen, Log: log, Args: []string{"--upstream", shop.url},
+		Env: []string{"WAYSIDE_FAULT_CLOCK=" + r.clock},
+	}
+	if err := r.setClock(-o.history); err != nil {
+		return err
+	}
+	if err := r.w.Start(ctx); err != nil {
+		return err
+	}
+	defer func() { _ = r.w.Stop(30 * time.Second) }()
+	return r.play(ctx)
+}
+
+func (r *replay) setClock(offset time.Duration) error {
+	temporary := r.clock + ".new"
+	if err := os.WriteFile(temporary, []byte(offset.String()), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(temporary, r.clock)
+}
+
+// The steps in which the past is sent: short ones where the dashboard shows steps of ten seconds.
+const (
+	longStep  = time.Minute
+	shortStep = 10 * time.Second
+	shortFor  = 31 * time.Minute
+)
+
+func (r *replay) play(ctx context.Context) error {
+	fmt.Printf("%s of traffic before the incident, %d requests a second\n", r.history, r.rate)
+	start := time.Now()
+	for begin := start.Add(-r.history); begin.Before(time.Now()); {
+		step := longStep
+		if time.Since(begin) < shortFor {
+			step = shortStep
+		}
+		if err := r.setClock(time.Until(begin)); err != nil {
+			return err
+		}
+		if err := r.client.send(ctx, r.rate*int(step/time.Second)); err != nil {
+			return err
+		}
+		begin = begin.Add(step)
+	}
+	if err := r.setClock(0); err != nil {
+		return err
+	}
+	live, stop := context.WithCancel(ctx)
+	defer stop()
+	go r.client.steadily(live, r.rate)
+	fmt.Printf("that took %s; now in real time\n", time.Since(start).Round(time.Second))
+	time.Sleep(r.steady)
+	if err := r.expectNothing(ctx); err != nil {
+		return err
+	}
+	if out, err := r.wayside(ctx, "mark", "deploy 2.4.1"); err != nil {
+		return fmt.Errorf("wayside mark: %w: %s", err, out)
+	}
+	began := time.Now()
+	r.shop.fail(r.share)
+	fmt.Printf("%s: %.0f %% of POST /checkout fail, which is 1 %% of the traffic\n", began.Format(time.TimeOnly), 100*r.share)
+	found, err := r.awaitReport(ctx, began)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("after %s wayside says: %s %s fails, %.0f %% (usually %.2f %%), since %s, %d requests failed\n", time.Since(began).Round(time.Second),
+		found.Method, found.Path, 100*found.Share, 100*found.UsualShare, found.Since.Local().Format("15:04"), found.Affected)
+	time.Sleep(time.Until(began.Add(noticeMax)))
+	return r.show(ctx)
+}
+
+// incident is an entry of GET /api/v1/failing.
+type incident struct {
+	Kind, Method, Path string
+	Since              time.Time
+	Share              float64
+	UsualShare         float64 `json:"usual_share"`
+	Affected           uint64
+}
+
+func (r *replay) failing(ctx context.Context) ([]incident, error) {
+	body, err := r.w.Ask(ctx, "GET", "/api/v1/failing")
+	if err != nil {
+		return nil, err
+	}
+	var answer struct{ Incidents []incident }
+	err = json.Unmarshal(body, &answer)
+	return answer.Incidents, err
+}
+
+func (r *replay) expectNothing(ctx context.Context) error {
+	found, err := r.failing(ctx)
+	if err == nil && len(found) > 0 {
+		err = fmt.Errorf("a false alarm before the incident: %+v", found)
+	}
+	return err
+}
+
+// awaitReport waits until the incident is reported, and checks what is said.
+func (r *replay) awaitReport(ctx context.Context, began time.Time) (incident, error) {
+	for time.Since(began) < noticeMax {
+		found, err := r.failing(ctx)
+		if err != nil {
+			return incident{}, err
+		}
+		if len(found) == 0 {
+			time.Sleep(time.Second)
+			continue
+		}
+		i := found[0]
+		late := i.Since.Sub(began.Truncate(time.Minute))
+		if len(found) != 1 || i.Kind != "errors" || i.Method != "POST" || i.Path != "/checkout" || late < -time.Minute || late > time.Minute {
+			return i, fmt.Errorf("the incident is POST /checkout since %s, but wayside says %+v", began.Format(time.TimeOnly), found)
+		}
+		return i, nil
+	}
+	return incident{}, errors.New("nothing was reported for a minute")
+}
+
+func (r *replay) wayside(ctx context.Context, args ...string) (string, error) {
+	out, err := exec.CommandContext(ctx, r.w.Binary, append(args, "--data", r.w.DataDir)...).CombinedOutput()
+	return string(out), err
+}
+
+// show prints what wayside top says, and takes the pictures.
+func (r *replay) show(ctx context.Context) error {
+	top, err := r.wayside(ctx, "top", "--window", "1h")
+	if err != nil {
+		return fmt.Errorf("wayside top: %w: %s", err, top)
+	}
+	fmt.Println(top)
+	if first, _, _ := strings.Cut(top, "\n"); !strings.Contains(first, "POST /checkout") {
+		return fmt.Errorf("the first line of wayside top does not name the path: %s", first)
+	}
+	if r.shots != "" {
+		folder, err := filepath.Abs(r.shots)
+		if err != nil {
+			return err
+		}
+		cmd := exec.CommandContext(ctx, "node", "incident.mjs", r.w.Info().Admin, folder)
+		cmd.Dir, cmd.Stdout, cmd.Stderr = filepath.Join("collector", "api", "dashboard"), os.Stdout, os.Stderr
+		if err := cmd.Run(); err != nil {
+			return fmt.Errorf("pictures: %w", err)
+		}
+	}
+	if r.keep {
+		fmt.Println("the dashboard:", r.w.Info().Admin)
+		select {}
+	}
+	return nil
+}

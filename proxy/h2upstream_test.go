@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -343,5 +344,71 @@ func TestHTTP2UpstreamCheck(t *testing.T) {
 	}
 	if _, ok := protocols.Load("HTTP/2.0"); !ok {
 		t.Error("the check did not speak HTTP/2")
+	}
+}
+
+// Clients that leave at any moment, servers that reset streams and connections that end leave nothing behind: no place, no memory, and no
+// response of another request.
+func TestHTTP2UpstreamUnrest(t *testing.T) {
+	b := start(t, originH2(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Nonce", r.URL.Path)
+		n, _ := io.Copy(io.Discard, r.Body)
+		if strings.HasSuffix(r.URL.Path, "7") {
+			panic(http.ErrAbortHandler) // a reset
+		}
+		_, _ = w.Write(make([]byte, 100_000+n))
+	}), nil)
+	b.responses = -1
+	stop := make(chan struct{})
+	var reloads, workers sync.WaitGroup
+	reloads.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(20 * time.Millisecond):
+				b.p.onlyServer().pool.discardIdle(func(*upstreamConn) bool { return true }) // as after a change of files
+			}
+		}
+	})
+	clients := []*http.Client{b.h2(), {Transport: &http.Transport{TLSClientConfig: testCertificates(t).client, MaxIdleConnsPerHost: 16}}}
+	t.Cleanup(clients[1].CloseIdleConnections)
+	for i := range 16 {
+		workers.Go(func() {
+			for n := range 60 {
+				path := fmt.Sprintf("/%d/%d", i, n)
+				ctx, cancel := context.WithCancel(t.Context())
+				r, _ := http.NewRequestWithContext(ctx, "POST", b.proto()+"://"+b.addr+path, struct{ io.Reader }{strings.NewReader(strings.Repeat("x", n*977))})
+				if n%3 == 0 {
+					time.AfterFunc(time.Duration(i*n)*time.Microsecond, cancel)
+				}
+				resp, err := clients[i%2].Do(r)
+				if err == nil {
+					if got := resp.Header.Get("Nonce"); resp.StatusCode == 200 && got != path {
+						t.Errorf("%s got the response of %s", path, got)
+					}
+					if n%3 == 1 {
+						_, _ = io.CopyN(io.Discard, resp.Body, 1000)
+					} else {
+						_, _ = io.Copy(io.Discard, resp.Body)
+					}
+					_ = resp.Body.Close()
+				}
+				cancel()
+			}
+		})
+	}
+	workers.Wait()
+	close(stop)
+	reloads.Wait()
+	pool := b.p.onlyServer().pool
+	until(t, "all requests have ended", func() bool {
+		_, _, inFlight, _ := pool.usage()
+		_, _, calls := pool.h2.counts()
+		m := b.p.Metrics()
+		return inFlight == 0 && calls == 0 && m.InFlight == 0 && m.HTTP2Streams == 0
+	})
+	if held := b.p.held.Load(); held != 0 {
+		t.Errorf("%d bytes are still counted", held)
 	}
 }

@@ -62,7 +62,7 @@ func (v *validator) plainServers() {
 	}
 }
 
-// serverAddress returns where a server listens: http://a, http://A:80/ and https://a:80 are the same server.
+// serverAddress returns the address at which a server listens: http://a, http://A:80/ and https://a:80 are the same server.
 func serverAddress(s string) string {
 	u, err := url.Parse(s)
 	if err != nil || u.Hostname() == "" {

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// testUnits writes the units into a folder, with commands that exist here, and returns systemd's tool for checks.
+// testUnits writes the units to a directory, with commands that exist on every machine. It returns the paths of systemd-analyze and of the directory.
 func testUnits(t *testing.T) (tool, dir string) {
 	t.Helper()
 	tool, err := exec.LookPath("systemd-analyze")
@@ -54,7 +54,8 @@ func TestSystemdUnit(t *testing.T) {
 	}
 }
 
-// TestSystemdSandbox: systemd rates the exposure of the service from 0 to 10, here in tenths. Without the directives it is 92.
+// TestSystemdSandbox: systemd rates the exposure of a service from 0 (none) to 10; the threshold is in tenths. Without the directives of the
+// sandbox, the rating would be 9.2.
 func TestSystemdSandbox(t *testing.T) {
 	tool, dir := testUnits(t)
 	out, err := exec.Command(tool, "security", "--offline=yes", "--threshold=20", filepath.Join(dir, "wayside.service")).CombinedOutput()

@@ -13,12 +13,12 @@ import (
 
 const (
 	acceptPause     = 10 * time.Millisecond
-	acceptWarnPause = time.Second // the least time between two log lines about failed attempts
+	acceptWarnPause = time.Second // the shortest time between two log lines about failed attempts
 )
 
-// Serve accepts connections from ln until Shutdown is called, then returns nil. Any other end is an error. It may be called for
-// several listeners at once. It closes ln; if Listen made it, its queue is emptied first (see drain.go). Event loops serve the
-// connections of a [net.TCPListener] and of [Inherited].
+// Serve accepts connections from ln until Shutdown is called, and then returns nil. If it has to stop for another reason, it returns an error. It
+// may be called for several listeners at once. It closes ln. If ln was made by Listen, Serve empties its queue first (see drain.go). Event loops
+// serve the connections of a [net.TCPListener] and of an [Inherited].
 func (p *Proxy) Serve(ln net.Listener) error { return p.serve(ln, listenerPlain) }
 
 func (p *Proxy) serve(ln net.Listener, kind listenerKind) error {
@@ -68,14 +68,14 @@ type acceptor struct {
 	inherited bool          // see Inherited
 	stopping  chan struct{} // closed by stop
 	stopOnce  sync.Once
-	noQueue   bool         // written before stopping is closed: the queue cannot be emptied
-	broken    chan error   // receives the error of a loop that cannot accept
-	accepted  atomic.Int64 // connections, on loops
+	noQueue   bool         // the queue cannot be emptied; written before stopping is closed
+	broken    chan error   // receives the error of a loop that cannot accept connections
+	accepted  atomic.Int64 // number of connections accepted on loops
 	failures  acceptFailures
 }
 
-// stop makes the acceptor empty the queue and end. If the kernel cannot refuse new connections, the acceptor ends at once, which resets
-// the connections in its queue, and the error says why.
+// stop makes the acceptor empty the queue and end. If the kernel cannot refuse new connections, the acceptor ends at once, which resets the
+// connections in its queue, and stop returns the reason.
 func (a *acceptor) stop() (err error) {
 	a.stopOnce.Do(func() {
 		defer close(a.stopping)
@@ -94,7 +94,7 @@ func (a *acceptor) stop() (err error) {
 	return err
 }
 
-// setDeadline ends Accept when the queue has been empty for a time.
+// setDeadline makes Accept fail when the queue has been empty for the time quiet.
 func (a *acceptor) setDeadline(quiet time.Duration) error {
 	timed, ok := a.Listener.(interface{ SetDeadline(time.Time) error })
 	if !ok {
@@ -125,7 +125,7 @@ func (a *acceptor) onLoops(ln *net.TCPListener) error {
 	}
 	for !a.noQueue && !a.inherited {
 		before := a.accepted.Load()
-		time.Sleep(acceptQuiet) // in the goroutine that has called Serve
+		time.Sleep(acceptQuiet) // blocks only the goroutine that called Serve
 		if a.accepted.Load() == before && !queued(a.Listener) {
 			break
 		}
@@ -133,8 +133,8 @@ func (a *acceptor) onLoops(ln *net.TCPListener) error {
 	return nil
 }
 
-// take receives a connection, or an error, from a loop that accepts. The loops take turns to serve the connections, because the one that
-// accepts is usually the one that has least to do at that moment only.
+// take receives a connection, or an error, from a loop that accepts. The loops take turns to serve connections: the loop that happens to accept one
+// has little to do at that moment, but not necessarily later.
 func (a *acceptor) take(fd int, from net.Addr, err error) {
 	switch {
 	case err == nil:
@@ -162,7 +162,7 @@ func (a *acceptor) onGoroutine() error {
 			}
 			a.receive(conn, a.p.drivers.all[0])
 		case a.p.closing.Load():
-			if errors.Is(err, os.ErrDeadlineExceeded) && !a.inherited && queued(a.Listener) { // this goroutine was slow, not the client
+			if errors.Is(err, os.ErrDeadlineExceeded) && !a.inherited && queued(a.Listener) { // the deadline passed only because this goroutine was slow
 				_ = a.setDeadline(acceptQuiet)
 				continue
 			}
@@ -178,11 +178,11 @@ func (a *acceptor) onGoroutine() error {
 
 func (a *acceptor) warn(err error) {
 	if n := a.failures.count(time.Now()); n > 0 {
-		a.p.current.Load().o.Logger.Warn("cannot accept a connection; trying again", "error", err, "attempts", n)
+		a.p.current.Load().o.Logger.Warn("cannot accept connections; wayside will try again", "error", err, "attempts", n)
 	}
 }
 
-// receive serves an accepted connection, now or when there is room. It does not block.
+// receive starts to serve an accepted connection, at once or when there is room. It does not block.
 func (a *acceptor) receive(conn net.Conn, d driver) {
 	p := a.p
 	c := newClientConn(p.current.Load(), conn, d, a.kind)
@@ -195,11 +195,11 @@ func (a *acceptor) receive(conn net.Conn, d driver) {
 	c.start()
 }
 
-// acceptFailures limits the log lines about connections that could not be accepted: without free descriptors, every attempt fails.
+// acceptFailures limits the log lines about connections that could not be accepted: if there are no free descriptors, every attempt fails.
 type acceptFailures struct {
 	mu       sync.Mutex
-	attempts int       // guarded by mu; that failed since the last line
-	loggedAt time.Time // guarded by mu; zero: never
+	attempts int       // guarded by mu; failed attempts since the last line
+	loggedAt time.Time // guarded by mu; time of the last line; zero if there is none
 }
 
 // count counts a failed attempt. If a line is due, it returns how many attempts have failed since the last line, otherwise 0.

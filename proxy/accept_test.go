@@ -15,7 +15,7 @@ import (
 func TestAcceptFailuresAreCounted(t *testing.T) {
 	var f acceptFailures
 	now, total := time.Unix(1000, 0), 0
-	for i := range 250 { // 2.5 seconds
+	for i := range 250 { // simulates 2.5 seconds
 		n := f.count(now)
 		if due := i%100 == 0; (n > 0) != due {
 			t.Errorf("attempt %d: %d", i, n)
@@ -28,16 +28,16 @@ func TestAcceptFailuresAreCounted(t *testing.T) {
 	}
 }
 
-// Without free descriptors, each attempt to accept fails. The log says so once a second, and how often. Connections that wait in the
-// listener's queue are served later.
+// TestOutOfDescriptors: if there are no free descriptors, every attempt to accept fails. That is logged once a second, with the number
+// of attempts. Connections that wait in the listener's queue are served later.
 func TestOutOfDescriptors(t *testing.T) {
 	b := start(t, echoHead(t), nil)
 	b.responses = 2
 	b.dial().get("/warm")
 	release := takeDescriptors(t)
 	began := time.Now()
-	c := b.dial() // with the one that is left
-	line := regexp.MustCompile(`cannot accept a connection.* attempts=(\d+)`)
+	c := b.dial() // uses the only descriptor that is left
+	line := regexp.MustCompile(`cannot accept connections.* attempts=(\d+)`)
 	var lines [][]string
 	for len(lines) < 3 {
 		time.Sleep(5 * time.Millisecond)

@@ -15,29 +15,29 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// Basic authentication (RFC 7617) against hashes of bcrypt, which are slow on purpose: a check takes tens of milliseconds.
+// This file implements Basic authentication (RFC 7617) against bcrypt hashes, which are deliberately slow: a check takes tens of milliseconds.
 
-// Bounds of the checks of passwords.
+// Limits for checks of passwords.
 const (
-	credentialsBytesMax = 1024    // of a name and a password, in base64
-	bcryptCostMax       = 16      // a check takes about four seconds
-	verifiedMax         = 4096    // passwords that are remembered
-	checksWaitingMax    = 64      // checks that run or wait, of all clients
-	checksPerAddressMax = 4       // of one client address; an IPv6 /64 is one
-	hashBytes           = 60      // of bcrypt, with its parameters
+	credentialsBytesMax = 1024    // length of a name and a password in base64
+	bcryptCostMax       = 16      // a check with this cost takes about four seconds
+	verifiedMax         = 4096    // number of passwords that are remembered
+	checksWaitingMax    = 64      // checks that are running or waiting, for all clients together
+	checksPerAddressMax = 4       // the same for one client address; an IPv6 /64 counts as one
+	hashBytes           = 60      // length of a bcrypt hash with its parameters
 	basicScheme         = "Basic" // RFC 7617
 )
 
-// errUsers is wrapped by the errors of Route.Users.
+// errUsers is wrapped by errors about Route.Users.
 var errUsers = errors.New("users")
 
 // users are the names and hashes of one route.
 type users struct {
 	hashes map[string][]byte
-	decoy  []byte // the hash that is compared for a name that does not exist, so that the response takes as long
+	decoy  []byte // the hash to compare with if a name does not exist, so that the response takes as long as for one that does
 }
 
-// newUsers reads lines NAME:HASH. Empty lines and lines that begin with # are skipped. It returns nil for an empty text.
+// newUsers parses NAME:HASH lines. It skips empty lines and lines that begin with #. It returns nil for an empty text.
 func newUsers(text string) (*users, error) {
 	if text == "" {
 		return nil, nil
@@ -53,10 +53,10 @@ func newUsers(text string) (*users, error) {
 		name, hash, _ := strings.Cut(line, ":")
 		cost, err := bcrypt.Cost([]byte(hash))
 		if err != nil || len(hash) != hashBytes || cost > bcryptCostMax || name == "" {
-			return nil, fmt.Errorf("%w: line %d is not NAME:HASH with a hash of bcrypt and a cost of at most %d", errUsers, n, bcryptCostMax)
+			return nil, fmt.Errorf("%w: line %d is not NAME:HASH with a bcrypt hash of a cost of at most %d", errUsers, n, bcryptCostMax)
 		}
 		if _, twice := u.hashes[name]; twice {
-			return nil, fmt.Errorf("%w: line %d has a name that an earlier line has", errUsers, n)
+			return nil, fmt.Errorf("%w: line %d repeats the name of an earlier line", errUsers, n)
 		}
 		u.hashes[name] = []byte(hash)
 		if cost > costMax {
@@ -64,12 +64,12 @@ func newUsers(text string) (*users, error) {
 		}
 	}
 	if len(u.hashes) == 0 {
-		return nil, fmt.Errorf("%w: there is no user", errUsers)
+		return nil, fmt.Errorf("%w: there are no users", errUsers)
 	}
 	return u, nil
 }
 
-// authenticate checks the credentials of the request. It returns failNone if they are right.
+// authenticate checks the credentials in the request. It returns failNone if they are correct.
 func (r *request) authenticate() failure {
 	var buf [credentialsBytesMax]byte
 	name, password, ok := basicCredentials(r.Value("authorization"), buf[:])
@@ -114,32 +114,33 @@ func basicCredentials(value, buf []byte) (name, password []byte, ok bool) {
 	return bytes.Cut(buf[:n], []byte{':'})
 }
 
-// passwords checks passwords and remembers those that were right. Not even their plain hashes are kept: the keys are hashes with a secret
-// of this process.
+// passwords checks passwords and remembers those that were correct. It does not keep even plain hashes of them: the keys are hashes that include a
+// secret of this process.
 type passwords struct {
 	secret  [32]byte
-	running chan struct{} // has room for as many checks as may run at once
+	running chan struct{} // its capacity is the number of checks that may run at once
 
 	mu       sync.Mutex
 	verified map[[sha256.Size]byte]struct{} // guarded by mu
-	entered  int                            // guarded by mu: checks that run or wait
-	byAddr   map[netip.Addr]int             // guarded by mu: likewise, by address
+	entered  int                            // guarded by mu: number of checks that are running or waiting
+	byAddr   map[netip.Addr]int             // guarded by mu: the same by address
 }
 
 func newPasswords() *passwords {
 	p := &passwords{
-		running:  make(chan struct{}, max(runtime.NumCPU()/2, 1)), // the rest is for traffic
+		running:  make(chan struct{}, max(runtime.NumCPU()/2, 1)), // leave the other CPUs for traffic
 		verified: map[[sha256.Size]byte]struct{}{}, byAddr: map[netip.Addr]int{},
 	}
-	_, _ = rand.Read(p.secret[:]) // it never fails
+	_, _ = rand.Read(p.secret[:]) // never fails
 	return p
 }
 
-// keyOf returns the key of credentials. It depends on the stored hash, so that a changed password is checked again.
+// keyOf returns the key under which credentials are remembered. It depends on the stored hash, so that credentials are checked again if the password
+// has been changed.
 func (p *passwords) keyOf(name, password, hash []byte) [sha256.Size]byte {
 	text := make([]byte, 0, len(p.secret)+credentialsBytesMax+hashBytes+2)
 	text = append(text, p.secret[:]...)
-	text = append(append(text, name...), ':') // a name has no colon
+	text = append(append(text, name...), ':') // unambiguous, because a name cannot contain a colon
 	text = append(append(text, hash...), ':')
 	return sha256.Sum256(append(text, password...))
 }
@@ -151,7 +152,7 @@ func (p *passwords) isVerified(key [sha256.Size]byte) bool {
 	return ok
 }
 
-// enter counts a check. It returns false if there are too many.
+// enter counts a new check. It returns false if there are too many.
 func (p *passwords) enter(addr netip.Addr) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -172,11 +173,11 @@ func (p *passwords) leave(addr netip.Addr) {
 	}
 }
 
-// check compares a password with a hash, and remembers the key if it is right and the user is known. It blocks.
+// check compares a password with a hash, and remembers the key if the password is correct and the user is known. It blocks.
 func (p *passwords) check(key [sha256.Size]byte, known bool, hash, password []byte) bool {
 	p.running <- struct{}{}
 	defer func() { <-p.running }()
-	if known && p.isVerified(key) { // another request of the client has been checked in the meantime
+	if known && p.isVerified(key) { // another request with the same credentials has been checked in the meantime
 		return true
 	}
 	if bcrypt.CompareHashAndPassword(hash, password) != nil {
@@ -188,7 +189,7 @@ func (p *passwords) check(key [sha256.Size]byte, known bool, hash, password []by
 	return true
 }
 
-// remember forgets any other key if there are too many.
+// remember stores a key. If there are too many, it forgets an arbitrary one.
 func (p *passwords) remember(key [sha256.Size]byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -19,7 +19,7 @@ func userLine(t *testing.T, name, password string, cost int) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return name + ":" + strings.Replace(string(hash), "$2a$", "$2y$", 1) + "\n" // as htpasswd writes it
+	return name + ":" + strings.Replace(string(hash), "$2a$", "$2y$", 1) + "\n" // the prefix that htpasswd writes
 }
 
 func basic(name, password string) string {
@@ -57,7 +57,7 @@ func TestAuth(t *testing.T) {
 		{"//admin", "", 401},
 		{"/admin/x", basic("Ann", "Zürich:1"), 401},
 		{"/admin/x", basic("eve", "Zürich:1"), 401},
-		{"/admin/x", basic("eve", ""), 401}, // the password of the hash that is compared for unknown names
+		{"/admin/x", basic("eve", ""), 401}, // the password that matches the decoy hash, which is used for unknown names
 		{"/admin/x", basic("bob", ""), 200},
 		{"/admin/x", basic("ann", ""), 401},
 		{"/admin/x", "Authorization: basic   " + base64.StdEncoding.EncodeToString([]byte("bob:")) + "\r\n", 200},
@@ -86,7 +86,7 @@ func TestAuth(t *testing.T) {
 	if n := b.p.passwords.remembered(); n != 2 {
 		t.Errorf("%d passwords are remembered, want 2: only those that were right", n)
 	}
-	// A changed password is checked again, and one that is not changed is still known.
+	// A changed password is checked again; an unchanged one is still remembered.
 	o := b.p.current.Load().o
 	o.Routes = []Route{routes[0]}
 	o.Routes[0].Users = userLine(t, "ann", "new", bcrypt.MinCost) + strings.SplitAfter(routes[0].Users, "\n")[3]
@@ -105,7 +105,7 @@ func TestAuth(t *testing.T) {
 	}
 }
 
-// TestPasswordsDoNotBlockTraffic: while passwords are checked, and others wait for that, every loop serves other requests.
+// TestPasswordsDoNotBlockTraffic: while passwords are being checked, and others are waiting to be checked, every loop serves other requests.
 func TestPasswordsDoNotBlockTraffic(t *testing.T) {
 	b := start(t, deadAddr(t), func(o *Options) {
 		o.Loops = 1
@@ -115,7 +115,7 @@ func TestPasswordsDoNotBlockTraffic(t *testing.T) {
 		}
 	})
 	p := b.p.passwords
-	for range cap(p.running) { // as if so many checks were running
+	for range cap(p.running) { // as if that many checks were running
 		p.running <- struct{}{}
 	}
 	b.responses = checksPerAddressMax + 3
@@ -156,7 +156,7 @@ func TestPasswordsDoNotBlockTraffic(t *testing.T) {
 	}
 }
 
-// TestPasswordBounds: what is counted and remembered is bounded.
+// TestPasswordBounds: the numbers of running checks and of remembered passwords are bounded.
 func TestPasswordBounds(t *testing.T) {
 	p := newPasswords()
 	for i := range 2 * verifiedMax {
@@ -179,7 +179,7 @@ func TestPasswordBounds(t *testing.T) {
 	}
 }
 
-// TestUnknownUsers: for a name that does not exist, a hash with the highest cost of the file is compared.
+// TestUnknownUsers: for a name that does not exist, the password is compared with a hash of the highest cost in the file.
 func TestUnknownUsers(t *testing.T) {
 	u, err := newUsers(userLine(t, "a", "x", 4) + userLine(t, "b", "x", 6) + userLine(t, "c", "x", 5))
 	if err != nil {
@@ -197,7 +197,7 @@ func TestUnknownUsers(t *testing.T) {
 	}
 }
 
-// TestOneCheckForManyRequests: requests with the same password that come together need one check.
+// TestOneCheckForManyRequests: concurrent requests with the same password need only one check.
 func TestOneCheckForManyRequests(t *testing.T) {
 	u, err := newUsers(userLine(t, "a", "x", bcrypt.MinCost))
 	if err != nil {
@@ -218,7 +218,7 @@ func TestOneCheckForManyRequests(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if !p.check(key, true, []byte("not a hash"), nil) { // nothing is compared any more
+	if !p.check(key, true, []byte("not a hash"), nil) { // succeeds only if nothing is compared any more
 		t.Error("the password is checked again")
 	}
 }

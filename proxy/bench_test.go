@@ -27,8 +27,8 @@ func (r *encoder) Record(e *event.Event) {
 
 func (r *encoder) Exclude() {}
 
-// BenchmarkForward compares wayside's proxy with a bare forwarder made of the same library, in front of the same origin.
-// Compare cpu-us/op: user and system time of the whole process. Origin and client are included, and are the same for both.
+// BenchmarkForward compares wayside's proxy with a bare forwarder built on the same library, in front of the same origin. Compare cpu-us/op: user
+// and system time of the whole process, including origin and client, which are the same for both.
 func BenchmarkForward(b *testing.B) {
 	originLn := listen(b)
 	body := bytes.Repeat([]byte("x"), 256)
@@ -77,7 +77,7 @@ func listen(b *testing.B) net.Listener {
 	return ln
 }
 
-// load runs b.N requests over 64 keep-alive connections with a client that does almost nothing itself.
+// load sends b.N requests over 64 keep-alive connections, with a client that uses hardly any CPU time itself.
 func load(b *testing.B, addr string) {
 	const conns = 64
 	request := []byte("GET /users/42?x=1 HTTP/1.1\r\nHost: app.example\r\nUser-Agent: bench/1\r\nAccept: */*\r\nAccept-Encoding: gzip\r\nCookie: a=b; c=d\r\n\r\n")

@@ -9,22 +9,22 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/http1"
 )
 
-// bodyReader reads the body of a message, in either direction. It returns slices of the reader's buffer and allocates nothing.
+// bodyReader reads the body of a request or a response. It returns slices of the reader's buffer and allocates nothing.
 type bodyReader struct {
 	http1.Body
 	br     *bufio.Reader
-	arm    func() error // called before each read that may wait; nil: the connection arms its own deadline
+	arm    func() error // called before each read that may wait; nil if the connection arms its own deadline
 	handed int          // length of the last piece, which is still in the buffer
 }
 
-// reset begins a body. length is only used if the framing is Fixed.
+// reset prepares for a new body. length is used only if the framing is Fixed.
 func (r *bodyReader) reset(br *bufio.Reader, framing http1.BodyFraming, length int64) {
 	r.br, r.handed = br, 0
 	r.Reset(framing, length)
 }
 
-// next returns the next piece, at most max bytes, valid until the next call. io.EOF marks the end of a complete body. With a fixed
-// length, the body has ended already when the last piece is returned.
+// next returns the next piece, at most max bytes, which is valid until the next call. io.EOF marks the end of a complete body. If the body has a
+// fixed length, it has already ended when the last piece is returned.
 func (r *bodyReader) next(max int) ([]byte, error) {
 	if err := r.advance(); err != nil {
 		return nil, err
@@ -43,8 +43,8 @@ func (r *bodyReader) next(max int) ([]byte, error) {
 	return b, nil
 }
 
-// Read copies. If nothing is buffered and p is large, it reads directly from the connection. It is for connections that arm their
-// own deadlines.
+// Read copies data of the body to p. If nothing is buffered and p is large, it reads directly from the connection. It may be used only for
+// connections that arm their own deadlines.
 func (r *bodyReader) Read(p []byte) (int, error) {
 	if err := r.advance(); err != nil {
 		return 0, err
@@ -94,7 +94,7 @@ func (r *bodyReader) await(n int) error {
 	return r.ended(err)
 }
 
-// ended says what an error of the connection means for the body.
+// ended returns what an error of the connection means for the body.
 func (r *bodyReader) ended(err error) error {
 	if err != io.EOF {
 		return err
@@ -108,7 +108,7 @@ func (r *bodyReader) ended(err error) error {
 // discardPiece removes the last piece from the buffer.
 func (r *bodyReader) discardPiece() {
 	if r.handed > 0 {
-		_, _ = r.br.Discard(r.handed) // always buffered
+		_, _ = r.br.Discard(r.handed) // cannot fail, because these bytes are buffered
 		r.handed = 0
 	}
 }

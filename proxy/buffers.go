@@ -7,12 +7,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unsentMax is how many bytes the kernel buffers for a connection before it can send them. Without this limit it buffers
-// megabytes: a thousand clients that request something large and do not read would cost more than a gigabyte, which a memory
-// cgroup of version 2 counts. Bytes that are sent and not yet acknowledged do not count, so no connection becomes slower (ADR 84).
+// unsentMax is how many unsent bytes the kernel buffers for a connection. Without this limit it buffers megabytes: a thousand clients that request
+// something large and do not read it would cost more than a gigabyte, which a version 2 memory cgroup counts. Bytes that have been sent but not
+// acknowledged do not count, so no connection becomes slower (ADR 84).
 const unsentMax = 64 << 10
 
-// boundBuffers is for net.ListenConfig.Control and net.Dialer.Control. Accepted connections inherit the option from their listener.
+// boundBuffers sets the limit on a socket. It is meant for net.ListenConfig.Control and net.Dialer.Control. Accepted connections inherit the option
+// from their listener.
 func boundBuffers(network, _ string, raw syscall.RawConn) error {
 	if !strings.HasPrefix(network, "tcp") {
 		return nil

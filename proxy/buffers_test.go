@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestAClientThatDoesNotReadCostsLittle writes to both kinds of connection while the other side reads nothing. Such a connection
-// costs as many bytes as the kernel buffers: without a limit, megabytes.
+// TestAClientThatDoesNotReadCostsLittle writes to both kinds of connection while the other side reads nothing. Such a connection costs as many bytes as
+// the kernel buffers: without a limit, that is megabytes.
 func TestAClientThatDoesNotReadCostsLittle(t *testing.T) {
 	const most = 512 << 10
 	small := func(_, _ string, raw syscall.RawConn) error {
@@ -20,7 +20,7 @@ func TestAClientThatDoesNotReadCostsLittle(t *testing.T) {
 	}
 	taken := func(what string, conn net.Conn) {
 		t.Helper()
-		_ = conn.SetWriteDeadline(time.Now().Add(2 * time.Second)) // ends the write; a slow machine buffers less, not more
+		_ = conn.SetWriteDeadline(time.Now().Add(2 * time.Second)) // ends the write; on a slow machine, less is buffered, not more
 		n, err := conn.Write(make([]byte, 32<<20))
 		if !errors.Is(err, os.ErrDeadlineExceeded) || n > most {
 			t.Errorf("%s: %d bytes were taken (%v), at most %d may be", what, n, err, most)

@@ -10,22 +10,23 @@ import (
 	"slices"
 )
 
-// Choosing the server of a request. Nothing here takes a lock or allocates.
+// This file chooses the server for a request. Nothing here takes a lock or allocates.
 
-// assignment is the server that a request is given to, and how it came to that: which servers had it before, and why the last one failed. A
-// request is with at most one server at a time, which counts it as in flight until leave, or until another one has it.
+// assignment is the server to which a request is given, and how it got there: which servers had the request before, and why the last one failed. At
+// most one server has the request at a time. That server counts it as in progress until leave is called or another server gets the request.
 type assignment struct {
 	group    *group
-	server   *server                 // of the group; nil: none has been chosen
-	tried    [RetriesMax + 1]*server // servers to which the request was given, the first tries of them
+	server   *server                 // the chosen server in the group; nil if none has been chosen
+	tried    [RetriesMax + 1]*server // the servers to which the request was given; only the first tries elements are used
 	tries    int
-	attempts uint8   // how often the request was sent, or a connection for it could not be made
-	counted  *server // the server that counts the request as in flight; nil: none
-	cookie   []byte  // the field of the response that keeps the client at the server; nil: none
+	attempts uint8   // number of attempts to send the request, including those for which no connection could be made
+	counted  *server // the server that counts the request as in progress; nil if none does
+	cookie   []byte  // the response field that keeps the client on the server; nil if there is none
 	cause    error   // why the server failed, for the log; may be nil
 }
 
-// first gives the request to a server: that of the connection that belongs to the client, which it returns, or one of the group.
+// first gives the request to its first server. If a connection is pinned to the client, that is the connection's server, and first returns the
+// connection; otherwise it is a server in the group.
 func (a *assignment) first(r *request) (*upstreamConn, failure) {
 	m := a.group.members.Load()
 	u, s := r.c.pinned.take(a.group)
@@ -42,8 +43,7 @@ func (a *assignment) first(r *request) (*upstreamConn, failure) {
 	return u, failNone
 }
 
-// another gives the request to another server after a failure. If there is none, or the request may not be sent again, it
-// returns a failure.
+// another gives the request to another server after a failure. It returns a failure if there is none, or if the request may not be sent again.
 func (a *assignment) another(r *request, f failure) failure {
 	m := a.group.members.Load()
 	if a.tries > m.o.Retries {
@@ -55,7 +55,7 @@ func (a *assignment) another(r *request, f failure) failure {
 	}
 	if !a.group.budget.Retry() {
 		a.noteHealth(r, f)
-		a.cause = fmt.Errorf("%w (not sent to another server: retries are a fifth of the requests already)", a.cause)
+		a.cause = fmt.Errorf("%w (not sent to another server: a fifth of the requests have already been retried)", a.cause)
 		return failRetryBudget
 	}
 	a.noteHealth(r, f)
@@ -66,8 +66,8 @@ func (a *assignment) another(r *request, f failure) failure {
 	return failNone
 }
 
-// choose chooses a server of the group: that of the client's cookie or, by Group.Balance, one that has not been tried for this request. nil:
-// there is none.
+// choose chooses a server in the group: the one that the client's cookie names or, by Group.Balance, one that has not been tried for this request.
+// It returns nil if there is none.
 func (a *assignment) choose(r *request, m *members) *server {
 	tried := a.tried[:a.tries]
 	if m.byToken != nil && len(tried) == 0 {
@@ -83,7 +83,7 @@ func (a *assignment) choose(r *request, m *members) *server {
 	case len(m.usable) == 1:
 	case m.o.Balance == Least:
 		at = m.leastOfTwo()
-	case len(tried) > 0: // takes no turn
+	case len(tried) > 0: // a retry does not take a turn
 		at = m.turn(a.group.turn.Load())
 	default:
 		at = m.turn(a.group.turn.Add(1) - 1)
@@ -105,8 +105,8 @@ func (a *assignment) choose(r *request, m *members) *server {
 // turn returns the server whose turn it is.
 func (m *members) turn(n int64) int { return int(m.order[uint64(n)%uint64(len(m.order))]) }
 
-// leastOfTwo draws two servers, by their weights, and returns the one with fewer requests in flight in relation to its weight. If both have as
-// many, it is the one that was drawn first, so that weights also hold when little is going on.
+// leastOfTwo draws two servers at random, in proportion to their weights, and returns the one with fewer requests in progress relative to its
+// weight. If there is no difference, it returns the one that was drawn first, so that the weights apply even when there is little traffic.
 func (m *members) leastOfTwo() int {
 	draw := func() int { return int(m.order[rand.IntN(len(m.order))]) }
 	a, b := draw(), draw()
@@ -126,7 +126,7 @@ func (m *members) leastOfTwo() int {
 	return a
 }
 
-// take makes s the server of the request.
+// take makes s the server for the request.
 func (a *assignment) take(r *request, s *server, m *members) {
 	a.leave()
 	a.server = s
@@ -144,7 +144,7 @@ func (a *assignment) take(r *request, s *server, m *members) {
 	}
 }
 
-// leave ends the request's count at its server.
+// leave stops counting the request as in progress at its server.
 func (a *assignment) leave() {
 	if a.counted != nil {
 		a.counted.inFlight.Add(-1)
@@ -152,7 +152,7 @@ func (a *assignment) leave() {
 	}
 }
 
-// noteHealth updates the server's health after a response, or after a failure.
+// noteHealth updates the server's health after a response or a failure.
 func (a *assignment) noteHealth(r *request, f failure) {
 	s := a.server
 	switch {
@@ -171,7 +171,7 @@ func (a *assignment) noteHealth(r *request, f failure) {
 	}
 }
 
-// appendCookie appends the field that keeps the client at the server of the response, if it does not have it yet.
+// appendCookie appends the field that keeps the client on the server that responded, unless the client already has that cookie.
 func (a *assignment) appendCookie(dst []byte, r *request) []byte {
 	if a.cookie == nil {
 		return dst
@@ -183,15 +183,15 @@ func (a *assignment) appendCookie(dst []byte, r *request) []byte {
 	return append(dst, "\r\n"...)
 }
 
-// stickyToken returns the value of the cookie that keeps a client at a server. Without the key, nobody can make one, or learn an address
-// from it.
+// stickyToken returns the value of the cookie that keeps a client on a server. Without the key, nobody can forge one or learn a server's address from
+// it.
 func stickyToken(key []byte, group, server string) string {
 	mac := hmac.New(sha256.New, key)
 	mac.Write([]byte(group + "\x00" + server))
 	return hex.EncodeToString(mac.Sum(nil)[:16])
 }
 
-// cookieValue returns the value of a cookie in a Cookie field (RFC 6265, section 4.2.1), or nil.
+// cookieValue returns the value of a cookie in a Cookie field (RFC 6265, section 4.2.1), or nil if it is not there.
 func cookieValue(field []byte, name string) []byte {
 	for len(field) > 0 {
 		var pair []byte

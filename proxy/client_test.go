@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// Behind a trusted proxy, events carry the address that it reports, masked like any other. Nobody else is believed.
+// TestClientBehindATrustedProxy: for a client behind a trusted proxy, events contain the address that the proxy reports, masked like any
+// other. Reports from others are ignored.
 func TestClientBehindATrustedProxy(t *testing.T) {
 	const chain = "X-Forwarded-For: 6.6.6.6, 203.0.113.7\r\nX-Forwarded-For: 127.0.0.9\r\n"
 	for _, c := range []struct {
@@ -17,7 +18,7 @@ func TestClientBehindATrustedProxy(t *testing.T) {
 		{ClientMasked, "127.0.0.0/8", "Forwarded: for=\"[2001:db8:1:2::7]\";proto=https\r\n", "2001:db8:1::"},
 		{ClientOff, "127.0.0.0/8", chain, ""},
 		{ClientFull, "127.0.0.0/8", "", "127.0.0.1"},
-		{ClientFull, "127.0.0.0/8", "X-Forwarded-For: 203.0.113.7\r\nX Y: 1\r\n", "127.0.0.1"}, // refused within the header
+		{ClientFull, "127.0.0.0/8", "X-Forwarded-For: 203.0.113.7\r\nX Y: 1\r\n", "127.0.0.1"}, // refused before the end of the header
 		{ClientFull, "10.0.0.0/8", chain, "127.0.0.1"},
 		{ClientMasked, "10.0.0.0/8", chain + "Forwarded: for=203.0.113.7\r\n", "127.0.0.0"},
 	} {

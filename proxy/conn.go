@@ -14,11 +14,11 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/loop"
 )
 
-// phase says what a client connection is doing.
+// phase is what a client connection is currently doing.
 type phase uint32
 
 const (
-	phaseNew     phase = iota // accepted, no byte read yet
+	phaseNew     phase = iota // accepted, but no byte has been read yet
 	phaseIdle                 // between requests; may be closed by a shutdown
 	phaseHeader               // the first bytes of a request have been read
 	phaseBody                 // a request is being handled
@@ -28,62 +28,62 @@ const (
 	phaseClosed
 )
 
-// clientConn wraps an accepted connection. It arms the deadlines of each phase, and keeps the values that are the same for all
-// requests of the connection. Unless a field says otherwise, it belongs to the goroutine or task that serves the connection.
+// clientConn wraps an accepted connection. It arms the deadlines for each phase, and keeps the values that are the same for all requests on the
+// connection. Unless a field's comment says otherwise, the field belongs to the goroutine or task that serves the connection.
 type clientConn struct {
 	net.Conn // the accepted connection
 	driver   driver
-	kind     listenerKind // of the listener
+	kind     listenerKind // kind of the listener that accepted it
 	root     *Proxy
-	gen      *generation // current when the request began
+	gen      *generation // the generation that was current when the request began
 	phase    atomic.Uint32
 	limits   deadlines
-	failed   atomic.Bool // a read or write ended in an error: the connection is over
+	failed   atomic.Bool // a read or write has failed: the connection must end
 
-	br             *bufio.Reader // keeps the bytes that were read beyond the present message; nil while parked
-	headerDeadline int64         // deadline of the request header being read
+	br             *bufio.Reader // keeps the bytes that were read beyond the current message; nil while parked
+	headerDeadline int64         // deadline of the request header that is being read
 	lingerDeadline int64         // deadline of a lingering close
-	emptyLines     int           // skipped since the last request
-	reset          bool          // close with a reset: only this shows the client that the body is incomplete
+	emptyLines     int           // number of empty lines skipped since the last request
+	reset          bool          // close with a reset, because only that shows the client that the body is incomplete
 	timedOut       atomic.Bool   // a write, or the time between two requests, has reached its deadline
 
-	addr  netip.Addr // the peer's; invalid if it has none
+	addr  netip.Addr // the peer's address; invalid if it has none
 	share share
 	clientWaits
-	answered  atomic.Bool // it has received a response
-	accepted  time.Time   // when
+	answered  atomic.Bool // the client has received a response
+	accepted  time.Time   // when the connection was accepted
 	gaveWay   atomic.Bool
-	idleSince time.Time // guarded by Proxy.mu; since when a shutdown has found it between requests
-	pace      pace      // of the request's body; belongs to the goroutine that reads the body
+	idleSince time.Time // guarded by Proxy.mu; since when a shutdown has found the connection between requests
+	pace      pace      // pace of the request's body; belongs to the goroutine that reads the body
 
-	unprompted atomic.Bool // the client may wait for 100 Continue before it sends the body: its silence does not count
+	unprompted atomic.Bool // the client may be waiting for 100 Continue before it sends the body, so its silence does not count
 
 	watch  clientWatch
 	pinned pinned
 
-	headerDue bool       // a PROXY header must come first, see proxyheader.go
-	source    netip.Addr // of the PROXY header; invalid: there was none
-	port      uint16     // likewise, to which the client connected
+	headerDue bool       // a PROXY header must arrive first, see proxyheader.go
+	source    netip.Addr // source address in the PROXY header; invalid if there was none
+	port      uint16     // port in the PROXY header to which the client connected
 
-	tlsVersion uint16  // 0: cleartext, or no handshake so far
-	refusal    failure // of every request; failNone: they are served
+	tlsVersion uint16  // 0 if the connection is cleartext or there has been no handshake yet
+	refusal    failure // with which every request is refused; failNone if they are served
 
-	client []byte     // the address as it is recorded
-	peer   http1.Peer // as its requests are forwarded
+	client []byte     // the address in the form in which it is recorded
+	peer   http1.Peer // describes the peer for the forwarding of its requests
 
-	h2     *h2Conn   // written under Proxy.mu; nil: the connection speaks HTTP/1.1
-	stream *h2Stream // Conn, if this is a stream of such a connection; nil: it is a connection
+	h2     *h2Conn   // written under Proxy.mu; nil if the connection speaks HTTP/1.1
+	stream *h2Stream // the same as Conn if this is an HTTP/2 stream; nil if it is a connection
 
 	x      *exchange // the request in progress; nil while parked
-	parked bool      // the deadline and c.reading run while nothing reads, see park
-	unpark func()    // starts to serve again
+	parked bool      // the deadline and c.reading are running although nothing reads, see park
+	unpark func()    // resumes serving
 	once   sync.Once
 }
 
 // newClientConn wraps conn. The listener registers it.
 func newClientConn(p *generation, conn net.Conn, d driver, kind listenerKind) *clientConn {
 	c := &clientConn{Conn: conn, driver: d, kind: kind, root: p.Proxy, accepted: time.Now()}
-	c.limits.conn = conn // the one below TLS
+	c.limits.conn = conn // the connection below TLS
 	c.watch.socket = socketOf(conn)
 	c.watch.loop, _ = conn.(*loop.Conn)
 	c.share.total, c.share.silent = &p.held, &p.silent
@@ -98,7 +98,7 @@ func newClientConn(p *generation, conn net.Conn, d driver, kind listenerKind) *c
 	return c
 }
 
-// useGeneration switches the connection to a configuration, and prepares the values that are the same for all its requests.
+// useGeneration switches the connection to a generation, and prepares the values that are the same for all its requests.
 func (c *clientConn) useGeneration(p *generation) {
 	conn := c.Conn
 	c.gen = p
@@ -144,7 +144,7 @@ func peerAddr(conn net.Conn) (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
-// appendClient appends a client's address as events may carry it, or nothing.
+// appendClient appends a client's address in the form that events may contain. With ClientOff it appends nothing.
 func appendClient(dst []byte, mode ClientAddress, addr netip.Addr) []byte {
 	if !addr.IsValid() || mode == ClientOff {
 		return dst
@@ -174,7 +174,7 @@ func contains(networks []netip.Prefix, addr netip.Addr) bool {
 	return false
 }
 
-// Read reads under the deadline of the phase. The first byte of a request starts the next phase.
+// Read reads within the deadline of the current phase. The first byte of a request starts the next phase.
 func (c *clientConn) Read(b []byte) (int, error) {
 	ph := phase(c.phase.Load())
 	switch ph {
@@ -198,7 +198,7 @@ func (c *clientConn) Read(b []byte) (int, error) {
 		c.writing.waited.Store(0)
 		c.headerDeadline = c.gen.sweeper.after(c.gen.o.HeaderTimeout)
 		if !c.phase.CompareAndSwap(uint32(ph), uint32(phaseHeader)) {
-			return 0, net.ErrClosed // a shutdown has just closed the idle connection
+			return 0, net.ErrClosed // a shutdown has just closed the connection, which was idle
 		}
 	}
 	if err != nil {
@@ -208,7 +208,7 @@ func (c *clientConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// armIdle arms the deadline of the first byte of a request.
+// armIdle arms the deadline for the first byte of a request.
 func (c *clientConn) armIdle(ph phase) {
 	limit := c.gen.o.IdleTimeout
 	if ph == phaseNew {
@@ -220,7 +220,7 @@ func (c *clientConn) armIdle(ph phase) {
 // readTimed adds the time spent waiting for the client to c.reading.
 func (c *clientConn) readTimed(b []byte) (int, error) {
 	if c.gaveWay.Load() {
-		return 0, os.ErrDeadlineExceeded // the client resumed, but its connection is being closed
+		return 0, os.ErrDeadlineExceeded // the client has become active again, but its connection is already being closed
 	}
 	now := &c.root.sweeper.now
 	if c.unprompted.Load() {
@@ -237,13 +237,13 @@ func (c *clientConn) readTimed(b []byte) (int, error) {
 	return n, err
 }
 
-// readPaced reads a piece of a request's body, under ReadTimeout and under the limit that follows from MinBodyRate.
+// readPaced reads a piece of a request's body, within ReadTimeout and the time limit that follows from MinBodyRate.
 func (c *clientConn) readPaced(b []byte) (int, error) {
 	o, s := &c.gen.o, c.gen.sweeper
 	counts := c.armPaced()
 	began := s.now.Load()
 	n, err := c.readTimed(b)
-	if err != nil && isTimeout(err) && c.limits.read.Load() == fired && c.watch.unread() { // this process was slow, not the client
+	if err != nil && isTimeout(err) && c.limits.read.Load() == fired && c.watch.unread() { // the deadline passed only because this process was slow
 		c.limits.armRead(s.after(o.ReadTimeout))
 		n, err = c.readTimed(b)
 	}
@@ -257,8 +257,8 @@ func (c *clientConn) readPaced(b []byte) (int, error) {
 	return n, err
 }
 
-// armPaced arms the deadline for a piece of a body. It reports false if there is none, because the client waits for 100 Continue: prompt
-// then arms it.
+// armPaced arms the deadline for a piece of a body. It returns false if there is no deadline because the client is waiting for 100 Continue: prompt
+// arms it then.
 func (c *clientConn) armPaced() bool {
 	if c.unprompted.Load() {
 		c.limits.armRead(0)
@@ -275,7 +275,7 @@ func (c *clientConn) armPaced() bool {
 	return true
 }
 
-// Write writes under the write deadline. Each call starts it again, so it limits the time without progress.
+// Write writes within the write deadline. Each call restarts that deadline, so it limits the time without progress.
 func (c *clientConn) Write(b []byte) (int, error) {
 	c.limits.armWrite(c.gen.sweeper.after(c.gen.o.WriteTimeout))
 	c.writing.begin(c.gen.sweeper.now.Load())
@@ -292,8 +292,8 @@ func (c *clientConn) writeFailed(err error) {
 	c.failed.Store(true)
 }
 
-// Close closes the connection in any phase. If the client has stopped reading, the close is a reset: otherwise the kernel would
-// keep the unsent bytes for minutes, and a memory cgroup of version 2 counts them.
+// Close closes the connection in any phase. If the client has stopped reading, it resets the connection: otherwise the kernel would keep the unsent
+// bytes for minutes, and a version 2 memory cgroup counts them.
 func (c *clientConn) Close() error {
 	err := net.ErrClosed
 	c.once.Do(func() {
@@ -310,5 +310,5 @@ func (c *clientConn) Close() error {
 	return err
 }
 
-// bodyBuffers holds *[]byte with room for a response's header and bufferedBodyBytesMax of body.
+// bodyBuffers contains *[]byte values with room for a response's header and bufferedBodyBytesMax bytes of its body.
 var bodyBuffers = sync.Pool{New: func() any { b := make([]byte, bufferedBodyBytesMax+4096); return &b }}

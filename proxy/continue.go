@@ -6,17 +6,17 @@ import (
 	"time"
 )
 
-// Requests with "Expect: 100-continue" (RFC 9110, section 10.1.1). The upstream receives the header at once. The body follows as soon as
-// any of it comes, whether or not somebody has asked for it: the client need not wait for 100 Continue.
+// This file handles requests with "Expect: 100-continue" (RFC 9110, section 10.1.1). The upstream receives the header at once. The body is sent as
+// soon as any of it arrives, whether or not somebody has asked for it, because the client need not wait for 100 Continue.
 
-// continueWait is how long the upstream may take to answer the expectation. Then the proxy itself sends 100 Continue, because many
+// continueWait is how long the upstream may take to respond to the expectation. After that, the proxy itself sends 100 Continue, because many
 // upstreams never do.
 const continueWait = time.Second
 
-// begun reports whether anything of the body has been sent on, or all of an empty one.
+// begun reports whether any part of the body has been sent to the upstream, or the body has turned out to be empty.
 func (l *upload) begun() bool { return l.sent.Load() > 0 || l.over.Load() }
 
-// expectInVain is called if the upstream has not answered the expectation. It asks the client for the body, unless that is coming.
+// expectInVain is called if the upstream has not responded to the expectation. It asks the client for the body, unless that is already arriving.
 func (l *upload) expectInVain() error {
 	if !l.begun() {
 		if _, err := io.WriteString(l.req.c, "HTTP/1.1 100 Continue\r\n\r\n"); err != nil {
@@ -28,23 +28,23 @@ func (l *upload) expectInVain() error {
 	return nil
 }
 
-// endExpectation is called when the client has been asked for the body, or sends it.
+// endExpectation is called when the client has been asked for the body, or has begun to send it.
 func (l *upload) endExpectation() {
 	l.awaitingContinue = false
 	l.req.c.prompt()
 	l.u.limits.armRead(l.limit.uploading())
 	if l.over.Load() {
-		l.beginResponseTime() // the upload has tried this too early
+		l.beginResponseTime() // the upload tried this too early
 	}
 }
 
-// prompt makes the client's silence count from now on.
+// prompt starts to count the client's silence.
 func (c *clientConn) prompt() {
 	c.unprompted.Store(false)
 	s := c.gen.sweeper
 	c.limits.read.CompareAndSwap(0, s.after(c.gen.o.ReadTimeout))
 	c.reading.resume(s.now.Load())
-	if c.gaveWay.Load() { // there was no deadline to fire
+	if c.gaveWay.Load() { // the connection had no deadline that could have been fired
 		c.limits.end()
 	}
 }

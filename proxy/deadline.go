@@ -8,16 +8,16 @@ import (
 	"time"
 )
 
-// Deadlines without timers. Arming a deadline of a net.Conn costs a runtime timer each time, and a request needs five. Here
-// arming is one atomic exchange. A sweeper ticks a few times a second; for each deadline that has passed, it sets the
-// connection's own deadline to a time in the past. So a deadline fires up to two ticks late, and never early.
+// This file implements deadlines without timers. Setting a deadline on a net.Conn costs a runtime timer each time, and a request needs five. Here,
+// arming a deadline is one atomic exchange. A sweeper ticks a few times a second; for each deadline that has passed, it sets the connection's own
+// deadline to a time in the past. So a deadline fires up to two ticks late, but never early.
 
-// fired marks a deadline that has passed and that the sweeper has applied to the connection. 0 means that none is armed.
+// fired is the value of a deadline that has passed and that the sweeper has applied to the connection. 0 means that no deadline is armed.
 const fired = -1
 
 var past = time.Unix(1, 0)
 
-// deadlines are the two deadlines of one connection, in nanoseconds of the sweeper's clock.
+// deadlines are the read and the write deadline of one connection, in nanoseconds of the sweeper's clock.
 type deadlines struct {
 	conn  net.Conn
 	mu    sync.Mutex // held while a deadline is applied to the connection, and while that is undone
@@ -41,11 +41,11 @@ func (d *deadlines) armWrite(at int64) {
 	}
 }
 
-// end fires the deadlines that are armed.
+// end fires all armed deadlines.
 func (d *deadlines) end() { d.fire(math.MaxInt64) }
 
-// fire applies the deadlines that have passed. If another goroutine arms one at the same time, the compare-and-swap decides:
-// either it sees the new value and leaves it, or the other goroutine sees fired and waits for the lock.
+// fire applies the deadlines that have passed. If another goroutine arms one at the same time, the compare-and-swap decides: either fire sees the
+// new value and leaves it alone, or the other goroutine sees fired and waits for the lock.
 func (d *deadlines) fire(now int64) {
 	if r := d.read.Load(); r > 0 && r <= now {
 		d.mu.Lock()
@@ -63,17 +63,16 @@ func (d *deadlines) fire(now int64) {
 	}
 }
 
-// sweeper fires the deadlines of the connections that are registered with it. While there are none, it sleeps, and its clock stands
-// still.
+// sweeper fires the deadlines of the connections that are registered with it. While there are none, it sleeps, and its clock stops.
 type sweeper struct {
 	tick   atomic.Int64 // nanoseconds
 	start  time.Time
-	now    atomic.Int64 // the time of the last tick, since start
+	now    atomic.Int64 // the time of the last tick, relative to start
 	onWake func()       // called before the first connection is registered after a sleep
 
 	mu    sync.Mutex
 	conns map[*deadlines]struct{} // guarded by mu
-	sleep chan struct{}           // guarded by mu; closed to end the sleep; nil: the sweeper ticks
+	sleep chan struct{}           // guarded by mu; closed to end the sleep; nil while the sweeper ticks
 }
 
 // newSweeper starts the clock, but no goroutine.
@@ -95,7 +94,7 @@ func (s *sweeper) chooseTick(timeouts ...time.Duration) {
 	s.tick.Store(int64(tick))
 }
 
-// after returns the deadline d from now, or 0 if d switches the limit off.
+// after returns the deadline that is d from now, or 0 if d switches the limit off.
 func (s *sweeper) after(d time.Duration) int64 {
 	if d <= 0 {
 		return 0
@@ -121,7 +120,7 @@ func (s *sweeper) remove(d *deadlines) {
 	s.mu.Unlock()
 }
 
-// run ticks until stop is closed, and calls each at every tick. each reports whether ticks are needed without connections, too.
+// run ticks until stop is closed, and calls each at every tick. each returns whether ticks are needed even without connections.
 func (s *sweeper) run(stop <-chan struct{}, each func() (needed bool)) {
 	tick := s.tick.Load()
 	ticker := time.NewTicker(time.Duration(tick))
@@ -149,7 +148,7 @@ func (s *sweeper) run(stop <-chan struct{}, each func() (needed bool)) {
 	}
 }
 
-// sleepUnless returns a channel that ends the sleep, or nil if the sweeper must tick.
+// sleepUnless returns a channel that is closed to end the sleep, or nil if the sweeper must not sleep.
 func (s *sweeper) sleepUnless(needed bool) <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -159,14 +158,14 @@ func (s *sweeper) sleepUnless(needed bool) <-chan struct{} {
 	return s.sleep
 }
 
-// advance sets the clock.
+// advance sets the sweeper's clock to the current time and returns it.
 func (s *sweeper) advance() (now int64) {
 	now = int64(time.Since(s.start)) + 1
 	s.now.Store(now)
 	return now
 }
 
-// sweep is one tick.
+// sweep makes one tick.
 func (s *sweeper) sweep() {
 	now := s.advance()
 	s.mu.Lock()
@@ -176,7 +175,7 @@ func (s *sweeper) sweep() {
 	}
 }
 
-// closeAll closes every registered connection, to clients and to the upstream.
+// closeAll closes all registered connections, to clients and to upstreams.
 func (s *sweeper) closeAll() {
 	s.mu.Lock()
 	conns := make([]net.Conn, 0, len(s.conns))

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// TestSweeperSleepsWithoutConnections checks that an idle process has no ticks, and that the clock and the Date are right again when
-// a connection comes.
+// TestSweeperSleepsWithoutConnections checks that an idle process has no ticks, and that the clock and Date are correct again when a connection
+// arrives.
 func TestSweeperSleepsWithoutConnections(t *testing.T) {
 	b := start(t, canned(t, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), func(o *Options) { o.MaxIdleUpstream = 20 * time.Millisecond })
 	b.responses = 2
@@ -28,7 +28,7 @@ func TestSweeperSleepsWithoutConnections(t *testing.T) {
 			t.Error("no ticks although a connection is open")
 		}
 		_ = c.conn.Close()
-		for !asleep() { // after the upstream connection has been closed, too
+		for !asleep() { // the sweeper sleeps only after the upstream connection has been closed, too
 			time.Sleep(time.Millisecond)
 		}
 		time.Sleep(1100 * time.Millisecond)

@@ -6,30 +6,31 @@ import (
 	"time"
 )
 
-// If there is no room, a connection from an address with few connections displaces a silent one, of the address that has most silent
-// ones. So a client finds room at once, however many addresses fill the rest, and the addresses that fill it end up with equal shares.
+// If there is no room, a connection from an address with few connections displaces a silent connection of the address that has the most silent
+// ones. So a client finds room at once, however many addresses occupy the rest, and the addresses that occupy it end up with equal shares.
 
-// candidate is a connection that may give way, because the proxy waits for its client.
+// candidate is a connection that may give way because the proxy is waiting for its client.
 type candidate struct {
 	c          *clientConn
-	listedWait int64 // its wait when it was listed
+	listedWait int64 // how long the proxy had waited for it when it was listed
 	phase      phase
 	waited     int64
-	rank       int // number of silent connections of its address that have waited no longer, this one included
+	rank       int // number of silent connections of its address, including itself, for which the proxy has waited no longer than for this one
 }
 
-// small reports whether an address has so few connections that it may displace those of others. Proxy.mu is held.
+// small reports whether an address has so few connections that it may displace other addresses' connections. Proxy.mu is held.
 func (of *account) small(limit int) bool { return of.conns < max(limit/smallShare, 1) }
 
-// active reports whether more connections of an address are live than silent. Its new connections are served first. Proxy.mu is held.
+// active reports whether an address has more live connections than silent ones. New connections of active addresses are served first. Proxy.mu is
+// held.
 func (of *account) active() bool { return of.live > of.silent }
 
-// displace makes room for a connection of an address that has few. The address with most silent connections loses the one that the
-// proxy has waited for longest, even if that wait was short. It reports whether there is room now. Proxy.mu is held.
+// displace makes room for a connection of an address that has few connections. The address with the most silent connections loses the one for which
+// the proxy has waited longest, even if that wait was short. displace reports whether there is room now. Proxy.mu is held.
 func (a *admission) displace(by *account, limit int) bool {
 	p := a.p
-	// Two more silent ones than the address of the new connection: then that address has fewer afterwards too, and the two addresses
-	// do not displace each other in turn.
+	// The address must have at least two more silent connections than the address of the new connection. Then it has no fewer than the other
+	// address afterwards, and the two addresses do not displace each other's connections in turn.
 	least, displacingMax, reserve := by.silent+2, giveWayAtOnce, giveWayAtOnce
 	switch {
 	case by.active():
@@ -49,7 +50,7 @@ func (a *admission) displace(by *account, limit int) bool {
 			}
 			d := a.displaceable[i]
 			a.displaceable = slices.Delete(a.displaceable, i, i+1)
-			if !d.c.share.admitted || !d.c.waitedFor() || phase(d.c.phase.Load()) != d.phase || d.c.waitTime(now) < d.listedWait { // it has moved since
+			if !d.c.share.admitted || !d.c.waitedFor() || phase(d.c.phase.Load()) != d.phase || d.c.waitTime(now) < d.listedWait { // it has been active since
 				continue
 			}
 			by.silent++
@@ -66,7 +67,7 @@ func (a *admission) displace(by *account, limit int) bool {
 	}
 }
 
-// listDisplaceable finds the candidates for displace. Proxy.mu is held.
+// listDisplaceable lists the candidates for displace. Proxy.mu is held.
 func (a *admission) listDisplaceable(now int64) {
 	p := a.p
 	began := time.Now()
@@ -108,7 +109,7 @@ func (a *admission) listDisplaceable(now int64) {
 	a.listingTook = a.listedAt.Sub(began)
 }
 
-// markForClose marks a connection that gives way. unlockAndClose ends it. Proxy.mu is held.
+// markForClose marks a connection that must give way, so that unlockAndClose ends it. Proxy.mu is held.
 func (a *admission) markForClose(c *clientConn) {
 	p := a.p
 	c.gaveWay.Store(true)
@@ -116,7 +117,8 @@ func (a *admission) markForClose(c *clientConn) {
 	p.metrics.own.failed[failGaveWay].Add(1)
 }
 
-// unlockAndClose unlocks Proxy.mu and then ends the marked connections. This wakes their goroutines, which need the lock.
+// unlockAndClose unlocks Proxy.mu and then ends the marked connections. It unlocks first because ending them wakes their goroutines, which need the
+// lock.
 func (a *admission) unlockAndClose() {
 	p := a.p
 	ending := a.toClose

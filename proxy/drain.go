@@ -11,24 +11,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Shutdown without breaking a request that the client has already sent.
+// This file shuts down without breaking requests that clients have already sent.
 //
-// Closing a listener resets the connections that wait in its queue, and their clients may have sent a request already. So the
-// proxy first makes the kernel refuse new connections, then empties the queue, then closes the listener. Clients that connect
-// in the meantime are refused, as they are afterwards.
+// Closing a listener resets the connections that are waiting in its queue, and their clients may already have sent a request. So the
+// proxy first makes the kernel refuse new connections, then empties the queue, and then closes the listener. Clients that connect in the
+// meantime are refused, as they are afterwards.
 //
-// The next request can arrive on an idle connection at any time. So a shutdown leaves such a connection open for DrainGrace. A
-// request that arrives within it is answered, with "Connection: close". The proxy closes only connections that stay silent.
+// The next request can arrive on an idle connection at any time. So a shutdown leaves such a connection open for DrainGrace. A request that
+// arrives within that time gets a response with "Connection: close". The proxy closes only connections that stay silent.
 
-// acceptQuiet is how long a listener's queue must yield no connection before it counts as empty. The last packet of a handshake
-// that had begun can arrive within this time.
+// acceptQuiet is how long no connection must have come from a listener's queue before the queue counts as empty. The last packet of a TCP
+// handshake that had already begun can arrive within this time.
 const acceptQuiet = 50 * time.Millisecond
 
-// noInterface is the index of a network interface that no machine has.
+// noInterface is an interface index that no machine uses.
 const noInterface = 1<<31 - 1
 
-// Listen returns a listener for Serve on a host:port. It uses plain TCP. net.Listen uses Multipath TCP if the kernel can, and
-// some kernels cannot bind such a socket to an interface: then a shutdown would reset the connections in its queue.
+// Listen returns a listener for Serve on a host:port. It uses plain TCP. net.Listen uses Multipath TCP if the kernel supports it, but some kernels
+// cannot bind such a socket to an interface, so that a shutdown would reset the connections in its queue.
 func Listen(ctx context.Context, address string) (net.Listener, error) {
 	var c net.ListenConfig
 	c.SetMultipathTCP(false)
@@ -36,11 +36,11 @@ func Listen(ctx context.Context, address string) (net.Listener, error) {
 	return c.Listen(ctx, "tcp", address)
 }
 
-// Inherited is a listener whose socket is open in another process too, such as systemd, which hands it to the next process. The connections in
-// its queue are for that process, so Shutdown stops to accept and leaves the queue alone.
+// Inherited is a listener whose socket is open in another process, too: systemd, for example, keeps it and hands it to the next process.
+// Connections that are still in its queue are served by that next process, so Shutdown stops accepting at once and leaves the queue alone.
 type Inherited struct{ *net.TCPListener }
 
-// Inherit prepares a socket of another process for Serve.
+// Inherit prepares a socket that another process opened for Serve.
 func Inherit(ln *net.TCPListener) (Inherited, error) {
 	raw, err := ln.SyscallConn()
 	if err == nil {
@@ -49,8 +49,8 @@ func Inherit(ln *net.TCPListener) (Inherited, error) {
 	return Inherited{ln}, err
 }
 
-// refuseNew binds a listening socket to an interface that does not exist. The kernel then refuses new connections and completes
-// the handshakes that have begun. Since Linux 5.7 this needs no privilege (see ADR 16).
+// refuseNew binds a listening socket to an interface that does not exist. The kernel then refuses new connections but completes the handshakes that
+// have begun. Since Linux 5.7 this needs no privilege (see ADR 16).
 func refuseNew(ln net.Listener) error {
 	sc, ok := ln.(syscall.Conn)
 	if !ok {
@@ -67,7 +67,7 @@ func refuseNew(ln net.Listener) error {
 	return errors.Join(err, bind)
 }
 
-// queued reports whether a connection waits in a listener's queue.
+// queued reports whether a connection is waiting in a listener's queue.
 func queued(ln net.Listener) bool {
 	sc, ok := ln.(syscall.Conn)
 	if !ok {
@@ -95,7 +95,7 @@ func (p *Proxy) drain(ctx context.Context) error {
 			return nil
 		}
 		if left <= p.streams.count() {
-			p.streams.cutAll() // the rest would not end without this
+			p.streams.cutAll() // only streams are left, and they would not end by themselves
 		}
 		select {
 		case <-ctx.Done():
@@ -105,13 +105,13 @@ func (p *Proxy) drain(ctx context.Context) error {
 	}
 }
 
-// closeIdle closes the connections that have been between requests for grace, counted from the first call that found them so. It
-// returns the number of connections and listeners that are left.
+// closeIdle closes the connections that have been between requests for grace, counted from the first call that found them in that state. It returns
+// the number of connections and listeners that are left.
 func (p *Proxy) closeIdle(now time.Time, grace time.Duration) int {
 	p.mu.Lock()
 	var idle []*clientConn
 	var http2 []*h2Conn
-	busy := make(map[*h2Conn]bool) // these end after their streams, and their streams are in p.conns too
+	busy := make(map[*h2Conn]bool) // connections with open streams, after which they end; the streams are in p.conns, too
 	for c := range p.conns {
 		if c.stream != nil {
 			busy[c.stream.h] = true

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A shutdown answers a request that arrives on an idle connection after it has begun, and one whose connection is still in the
-// listener's queue.
+// TestShutdownAnswersWhatIsOnItsWay: a shutdown serves a request that arrives on an idle connection after the shutdown has begun, and a
+// request whose connection is still in the listener's queue.
 func TestShutdownAnswersWhatIsOnItsWay(t *testing.T) {
 	entered, release := make(chan struct{}), make(chan struct{})
 	b := start(t, origin(t, func(w http.ResponseWriter, r *http.Request) {
@@ -47,12 +47,12 @@ func TestShutdownAnswersWhatIsOnItsWay(t *testing.T) {
 	b.responses = 3
 }
 
-// unprivileged runs f on a thread without capabilities, as the image and the manifest run wayside.
+// unprivileged runs f on a thread without capabilities, like the threads of wayside in the image and the manifest.
 func unprivileged(t *testing.T, f func()) {
 	t.Helper()
 	var done sync.WaitGroup
 	done.Go(func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		runtime.LockOSThread() // never unlocked, so that the thread ends with the goroutine
 		none := [2]unix.CapUserData{}
 		if err := unix.Capset(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &none[0]); err != nil {
 			t.Error("drop capabilities:", err)
@@ -63,7 +63,8 @@ func unprivileged(t *testing.T, f func()) {
 	done.Wait()
 }
 
-// Connections that were queued before the shutdown are served, later ones are refused. This needs no privilege.
+// TestListenersQueueIsEmptied: connections that were queued before the shutdown are served, later ones are refused. This needs no
+// privilege.
 func TestListenersQueueIsEmptied(t *testing.T) {
 	p, err := New(Options{Upstream: origin(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "served") }), DrainGrace: time.Minute})
 	if err != nil {
@@ -110,7 +111,8 @@ func TestListenersQueueIsEmptied(t *testing.T) {
 	}
 }
 
-// A shutdown leaves the queue of an inherited socket to the process that has the socket too: clients that connect meanwhile wait for it.
+// A shutdown leaves the queue of an inherited socket to the next process that inherits it: clients that connect in the meantime wait for that
+// process.
 func TestInheritedQueueIsLeftAlone(t *testing.T) {
 	upstream := origin(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "served") })
 	systemd, err := net.Listen("tcp", "127.0.0.1:0")
@@ -140,7 +142,7 @@ func TestInheritedQueueIsLeftAlone(t *testing.T) {
 		}
 		served := make(chan error, 1)
 		go func() { served <- p.Serve(shared) }()
-		if waiting != nil { // since the process before this one ended
+		if waiting != nil { // connected after the previous round's shutdown
 			if resp, body := waiting.receive("GET"); resp.StatusCode != 200 || body != "served" {
 				t.Error(n, resp.Status, body)
 			}

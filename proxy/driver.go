@@ -14,50 +14,50 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/upstream"
 )
 
-// driver runs the code that serves connections, and waits for their sockets. The code is the same with each driver: it reads and
-// writes as if that blocked. With goroutines, each connection has a goroutine, and the Go runtime waits. With a loop, all connections
-// of one processor share a goroutine, which saves waking a thread for each message (package loop).
+// driver runs the code that serves connections, and waits for their sockets. The code is the same with each driver: it reads and writes as if these
+// operations blocked. With goroutines, each connection has its own goroutine, and the Go runtime waits for the sockets. With loops, many connections
+// share a goroutine, so that no thread has to be woken for each message (package loop).
 type driver interface {
-	// run runs fn beside the caller.
+	// run runs fn concurrently with the caller.
 	run(fn func())
-	// post is run for callers that the driver does not run.
+	// post does the same for callers that are not run by the driver.
 	post(fn func())
 	// signal returns a new signal for code that this driver runs.
 	signal() signal
-	// block runs fn, which may block for long, and waits for its end.
+	// block runs fn, which may block for a long time, and waits until it returns.
 	block(fn func())
 	// dial connects to an upstream.
 	dial(to *target) (net.Conn, error)
-	// index is the place of the driver in Proxy.drivers.
+	// index returns the position of the driver in Proxy.drivers.
 	index() int
 }
 
-// signal is set once, by any goroutine. One caller may wait for it.
+// signal is an event that occurs once. Any goroutine may set it, and one caller may wait for it.
 type signal interface {
 	Set()
-	// Wait waits until the signal is set, for d at most unless d is negative. It reports whether the signal is set.
+	// Wait waits until the signal is set. It waits at most d, or without a limit if d is negative. It reports whether the signal is set.
 	Wait(d time.Duration) bool
 }
 
-// Driver says how a [Proxy] waits for its connections.
+// Driver is the way in which a [Proxy] waits for its connections.
 type Driver string
 
 // The values of Options.Driver.
 const (
 	DriverAuto      Driver = "auto"      // event loops
 	DriverLoop      Driver = "loop"      // event loops
-	DriverGoroutine Driver = "goroutine" // a goroutine for each connection
+	DriverGoroutine Driver = "goroutine" // one goroutine per connection
 )
 
-// target is the address of a server.
+// target describes how to connect to a server.
 type target struct {
 	dial  func(ctx context.Context) (net.Conn, error)
-	addr  net.Addr      // for a dial by a loop; nil: there is a name to look up, or a handshake to make
-	limit time.Duration // likewise
+	addr  net.Addr      // the address to which a loop itself can connect; nil if a name must be looked up or a handshake made
+	limit time.Duration // time limit for a connection attempt by a loop
 	plain *target       // for connections that must speak HTTP/1.1; often the target itself
 }
 
-// newTarget returns the target of an endpoint. The credentials are used if it has TLS.
+// newTarget returns the target for an endpoint. The credentials are used if the endpoint uses TLS.
 func newTarget(e endpoint, dialer *net.Dialer, credentials *upstream.Credentials) *target {
 	t := &target{limit: dialer.Timeout}
 	t.plain = t
@@ -91,7 +91,7 @@ func tlsDial(e endpoint, dialer *net.Dialer, config func() *tls.Config) func(con
 	}
 }
 
-// goroutines is the driver that leaves everything to the Go runtime.
+// goroutines is the driver that uses goroutines and leaves waiting to the Go runtime.
 type goroutines struct{}
 
 func (goroutines) run(fn func())                     { go fn() }
@@ -101,7 +101,7 @@ func (goroutines) block(fn func())                   { fn() }
 func (goroutines) dial(to *target) (net.Conn, error) { return to.dial(context.Background()) }
 func (goroutines) index() int                        { return 0 }
 
-// chanSignal is closed when it is set.
+// chanSignal is a signal made of a channel, which Set closes.
 type chanSignal chan struct{}
 
 func (s chanSignal) Set() { close(s) }
@@ -111,7 +111,7 @@ func (s chanSignal) Wait(d time.Duration) bool {
 		<-s
 		return true
 	}
-	select { // a signal that is set comes before a time that is over
+	select { // prefer a signal that is already set to a time that is over
 	case <-s:
 		return true
 	default:
@@ -126,7 +126,7 @@ func (s chanSignal) Wait(d time.Duration) bool {
 	}
 }
 
-// loopDriver runs code as tasks of an event loop.
+// loopDriver is the driver that runs code as tasks of an event loop.
 type loopDriver struct {
 	*loop.Loop
 	place int
@@ -165,10 +165,10 @@ func (d *loopDriver) dial(to *target) (net.Conn, error) {
 	return adopted, nil
 }
 
-// drivers are those of a Proxy. The first one is for goroutines; the others are loops, which share the accepted connections.
+// drivers are the drivers of a Proxy. The first one uses goroutines; the others are loops, which share the accepted connections.
 type drivers struct {
 	all     []driver
-	next    atomic.Uint32 // counts the connections that loops have received; they take turns
+	next    atomic.Uint32 // number of connections that loops have received, from which the next loop's turn follows
 	started atomic.Bool
 	running sync.WaitGroup
 }
@@ -199,12 +199,12 @@ func (d *drivers) start() {
 	}
 }
 
-// stop closes what is left of the loops' connections and waits for the end of the loops.
+// stop closes the remaining connections of the loops and waits until the loops have ended.
 func (d *drivers) stop() {
 	for _, l := range d.loops() {
 		l.(*loopDriver).Stop()
 	}
-	d.start() // a loop that has never run closes its descriptors too
+	d.start() // so that even a loop that has never run closes its descriptors
 	d.running.Wait()
 }
 

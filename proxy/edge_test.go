@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// ask sends one request on a new connection, and returns everything that comes back.
+// ask sends one request on a new connection and returns everything that it receives.
 func (b *bench) ask(request string) string {
 	b.t.Helper()
 	c := b.dial()
@@ -23,7 +23,7 @@ func (b *bench) ask(request string) string {
 	return string(raw)
 }
 
-// strangers are forwarding fields, and names that CGI turns into the same variables.
+// strangers are forwarding fields, and fields whose names CGI turns into the same variables.
 var strangers = []string{
 	"X-Forwarded-Prefix", "X-Forwarded-Ssl", "X-Forwarded-Scheme", "X-Forwarded-Server", "X-Forwarded-User", "X-Forwarded-Email", "X-Forwarded-Client-Cert",
 	"X-Forwarded-Anything-New", "X-Forwarded", "X-Original-URL", "X-Original-URI", "X-Original-Method", "X-Original-Host", "X-Rewrite-URL", "Proxy", "PROXY", "X-Real-IP", "X-Real-Port",
@@ -60,7 +60,7 @@ func TestStrangersDoNotForward(t *testing.T) {
 	if err := b.p.Reload(o); err != nil {
 		t.Fatal(err)
 	}
-	got := b.ask(request) // fields of a trusted peer are passed on, imitations never
+	got := b.ask(request) // a trusted peer's fields are passed on, but never imitations
 	for _, name := range strangers {
 		if !strings.Contains(got, "\r\n"+name+": evil\r\n") {
 			t.Errorf("%s of a trusted peer is missing", name)
@@ -71,7 +71,7 @@ func TestStrangersDoNotForward(t *testing.T) {
 	}
 }
 
-// Content-Length is normalised in both directions.
+// TestLengthsAreWrittenAsNumbers: Content-Length is normalised in both directions.
 func TestLengthsAreWrittenAsNumbers(t *testing.T) {
 	b := start(t, rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
 		r := readRequest(br)
@@ -95,7 +95,7 @@ func TestLengthsAreWrittenAsNumbers(t *testing.T) {
 	}
 }
 
-// Connection cannot remove fields that every recipient needs.
+// TestConnectionNamesNothingForEverybody: Connection cannot remove fields that every recipient needs.
 func TestConnectionNamesNothingForEverybody(t *testing.T) {
 	response := "Date: then\r\nContent-Length: 2\r\nContent-Type: text/plain\r\nContent-Encoding: x\r\nCache-Control: private\r\nSet-Cookie: a=1\r\nVary: *\r\n"
 	url := rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
@@ -113,7 +113,8 @@ func TestConnectionNamesNothingForEverybody(t *testing.T) {
 	}
 }
 
-// A request that begins with "HEAD " gets no body, even if the rest is malformed.
+// TestAnswersToHeadHaveNoBody: the response to a request that begins with "HEAD " has no body, even if the rest of the request is
+// malformed.
 func TestAnswersToHeadHaveNoBody(t *testing.T) {
 	b := start(t, deadAddr(t), func(o *Options) { o.MaxHeaderBytes = 2000 })
 	for _, request := range []string{
@@ -134,7 +135,7 @@ func TestAnswersToHeadHaveNoBody(t *testing.T) {
 	}
 }
 
-// Bytes above ASCII are passed on unchanged in the query, and refused elsewhere in the target.
+// TestBytesAboveASCII: bytes above ASCII are passed on unchanged in the query, and refused elsewhere in the target.
 func TestBytesAboveASCII(t *testing.T) {
 	b := start(t, echoHead(t), nil)
 	for _, target := range []string{"/?q=\xc3\xbc", "/a?\xff\x80\xa0\x85", "/%C3%BC?a?\xc3\xbc"} {

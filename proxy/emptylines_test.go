@@ -8,19 +8,19 @@ import (
 	"time"
 )
 
-// echoBody answers with the request's body.
+// echoBody responds with the request's body.
 func echoBody(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) }
 
-// pass waits until the proxy's clock has advanced by d, and the deadlines of that time have fired.
+// pass waits until the proxy's clock has advanced by d and the deadlines up to that time have fired.
 func (b *bench) pass(d time.Duration) {
 	clock := b.p.sweeper
 	end := clock.now.Load() + int64(d) + 3*clock.tick.Load()
 	until(b.t, "time passes", func() bool { return clock.now.Load() >= end })
 }
 
-// A CRLF that a client sends behind a body begins no request: the connection stays idle.
+// TestEmptyLineBehindBody: a CRLF that a client sends after a body does not begin a request: the connection stays idle.
 func TestEmptyLineBehindBody(t *testing.T) {
-	const limit = time.Second // for the first byte too, and for the handshake
+	const limit = time.Second // the limit for the first byte and the handshake, too
 	b := start(t, origin(t, echoBody), func(o *Options) { o.HeaderTimeout = limit })
 	const post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody"
 	var idle []*client
@@ -40,7 +40,7 @@ func TestEmptyLineBehindBody(t *testing.T) {
 		}
 		idle = append(idle, c)
 	}
-	b.pass(limit) // would be over if a request had begun
+	b.pass(limit) // the connection would have ended if a request had begun
 	for _, c := range idle {
 		if resp, _ := c.get("/"); resp.StatusCode != 200 {
 			t.Error(resp.Status)
@@ -48,7 +48,7 @@ func TestEmptyLineBehindBody(t *testing.T) {
 		b.responses++
 	}
 	open := b.dial()
-	open.send("\r\n") // and a connection that sends nothing else holds no shutdown
+	open.send("\r\n") // a connection that sends nothing else must not delay the shutdown
 	open.send(post + "\r\n")
 	open.receive("POST")
 	b.responses++
@@ -57,7 +57,7 @@ func TestEmptyLineBehindBody(t *testing.T) {
 	}
 }
 
-// Empty lines between requests are skipped, but not endlessly.
+// TestEmptyLinesBetweenRequests: empty lines between requests are skipped, but only a limited number of them.
 func TestEmptyLinesBetweenRequests(t *testing.T) {
 	b := start(t, origin(t, echoBody), nil)
 	c := b.dial()

@@ -12,13 +12,12 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/http1"
 )
 
-// exchange is one request and its response. It is reused for other requests, so that a request allocates nothing. It belongs to the
-// goroutine or task that serves the connection, and so do its parts, except that the one which sends a streamed body uses upload too.
+// exchange is one request and its response. It is reused for other requests, so that a request allocates nothing. It belongs to the goroutine or task
+// that serves the connection, and so do its parts, except that the goroutine or task that sends a streamed body uses upload, too.
 //
-// The parts hold state and rules of their own, and know only the parts that they name: req is the request, upload its body
-// on the way to the server, to the server that it is given to, resp the header of the response, reply the response on its way
-// to the client, ev the event for the books, at the times, and limit the time limit. The exchange itself is the order in which
-// they act.
+// Each part has its own state and rules, and refers only to the parts that its type names: req is the request, upload the request's body on its way to
+// the server, to the server to which the request is given, resp the header of the response, reply the response on its way to the client, ev the event
+// for the books, at the times, and limit the time limit. The exchange itself determines the order in which the parts act.
 type exchange struct {
 	c  *clientConn
 	up *upstreamConn // nil, or owned by this exchange
@@ -32,13 +31,13 @@ type exchange struct {
 	at     times
 	limit  timeLimit
 
-	stream     bodyReader // of the response
-	out        []byte     // the request as sent: header, and a small body
-	upgrading  bool       // the upstream is asked to switch protocols, on a connection of its own
-	quickAcked bool       // quickAck was called for this response
+	stream     bodyReader // reads the response's body
+	out        []byte     // the request as it is sent: header, and a small body
+	upgrading  bool       // the upstream is asked to switch protocols, on a dedicated connection
+	quickAcked bool       // quickAck has been called for this response
 }
 
-// exchanges holds exchanges without a connection.
+// exchanges contains unused exchanges.
 var exchanges = sync.Pool{New: func() any { return newExchange() }}
 
 func newExchange() *exchange {
@@ -49,12 +48,12 @@ func newExchange() *exchange {
 	return x
 }
 
-// attach lends the exchange to a connection; nil takes it back.
+// attach assigns the exchange to a connection. If c is nil, it ends the assignment.
 func (x *exchange) attach(c *clientConn) {
 	x.c, x.req.c, x.resp.c, x.reply.c = c, c, c, c
 }
 
-// begin prepares for a request.
+// begin prepares the exchange for a new request.
 func (x *exchange) begin() {
 	x.req.begin()
 	x.upload.begin()
@@ -66,7 +65,7 @@ func (x *exchange) begin() {
 	x.upgrading, x.quickAcked = false, false
 }
 
-// handle serves the request whose header is in x.req.Raw. A panic costs this request only: it is answered with 500.
+// handle serves the request whose header is in x.req.Raw. A panic ends only this request, with 500.
 func (x *exchange) handle() {
 	x.c.gen.metrics.inFlight.Add(1)
 	defer x.finish()
@@ -98,7 +97,7 @@ func (x *exchange) finish() {
 	c.share.release()
 }
 
-// appendRequestHead checks the request in x.req.Raw and appends its header, as it goes upstream, to dst.
+// appendRequestHead checks the request in x.req.Raw and appends its header, in the form in which it is sent upstream, to dst.
 func (x *exchange) appendRequestHead(dst []byte) ([]byte, error) {
 	h := &x.req.Request
 	dst, err := h.Rewrite(dst, &x.c.peer, &x.c.gen.standard.requests)
@@ -111,14 +110,14 @@ func (x *exchange) appendRequestHead(dst []byte) ([]byte, error) {
 		}
 		dst = x.req.stripPrefix(dst)
 	}
-	// A client that has begun to send its body does not wait for 100 Continue.
+	// A client that has begun to send its body is not waiting for 100 Continue.
 	x.upload.awaitingContinue = h.Expect && h.HasBody() && x.c.br.Buffered() == 0
 	x.upgrading = h.Upgradable()
 	own := http1.Own{RequestID: x.req.id(), Continue: x.upload.awaitingContinue, Upgrade: x.upgrading}
 	return h.Finish(dst, &x.c.peer, &x.req.route.requests, own), nil
 }
 
-// serve forwards the request and passes the response on, or answers itself.
+// serve forwards the request and passes on the response, or makes a response itself.
 func (x *exchange) serve() {
 	var err error
 	x.out, err = x.appendRequestHead(x.out[:0])
@@ -161,7 +160,7 @@ func (x *exchange) serve() {
 	x.respond()
 }
 
-// refuse answers a request that was not understood. Its end is unknown, so the connection cannot be used again.
+// refuse responds to a request that was not understood. Its end is unknown, so the connection cannot be reused.
 func (x *exchange) refuse(f failure) {
 	x.upload.unread = true
 	x.answer(f)
@@ -199,7 +198,7 @@ func (x *exchange) respondBodiless() {
 	}
 }
 
-// respondBuffered reads the whole body, records the response and writes it.
+// respondBuffered reads the whole body, then records the response and writes it.
 func (x *exchange) respondBuffered(n int) {
 	x.at.end = x.at.head
 	if n > x.up.br.Buffered() {
@@ -262,7 +261,7 @@ func (x *exchange) endHead() {
 	x.reply.buf = append(x.reply.buf, '\r', '\n')
 }
 
-// armBody arms the deadline for the next read of the response's body.
+// armBody arms the deadline for the next read from the response's body.
 func (x *exchange) armBody() {
 	if !x.quickAcked {
 		x.quickAcked = true

@@ -14,16 +14,16 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/upstream"
 )
 
-// statusClientClosed is recorded, never sent: the client left before the last byte was written.
+// statusClientClosed is recorded, but never sent, if the client left before the last byte of the response was written.
 const statusClientClosed = 499
 
 var (
 	errBodyTooLarge = errors.New("request body too large")
-	errClientBody   = errors.New("client left within the request body")
+	errClientBody   = errors.New("client left before the end of the request body")
 	errMemory       = errors.New("too little memory left for the request")
 )
 
-// failure is the reason why the client does not receive the complete response of the upstream. Its name is the event's error type.
+// failure is the reason why the client does not receive the complete response from the upstream. Its name is the event's error type.
 //
 // A new one needs a constant, a row in failureTable, a case in the function below that classifies its cause, a case in grpcCode (grpc.go:
 // without one, gRPC clients are told UNAVAILABLE and try again), and a line in docs/HTTP.md. It also belongs into isUpstreamFailure
@@ -75,7 +75,7 @@ const (
 	failures
 )
 
-// failureTable holds, for each failure, the error type that is recorded, the status of the proxy's own answer, and the text for the
+// failureTable contains, for each failure, the error type that is recorded, the status of the response that the proxy sends, and its text for the
 // client. The text reveals nothing about the service or its network.
 var failureTable = [failures]struct {
 	name   []byte
@@ -85,7 +85,7 @@ var failureTable = [failures]struct {
 	failBadRequest:     {[]byte("bad_request"), 400, "The request is malformed or its framing is ambiguous."},
 	failHeaderTooLarge: {[]byte("header_too_large"), 431, "The request's header is too large."},
 	failTargetTooLong:  {[]byte("uri_too_long"), 414, "The request's target is too long."},
-	failExpectation:    {[]byte("expectation_failed"), 417, "The expectation is not known."},
+	failExpectation:    {[]byte("expectation_failed"), 417, "The expectation is not supported."},
 	failBodyTooLarge:   {[]byte("body_too_large"), 413, "The request's body is too large."},
 	failRequestTimeout: {[]byte("request_timeout"), 408, "The request did not arrive in time."},
 	failNotImplemented: {[]byte("not_implemented"), 501, "The method is not supported."},
@@ -97,15 +97,15 @@ var failureTable = [failures]struct {
 	failConnectTimeout: {[]byte("connect_timeout"), 504, "The service did not accept the connection in time."},
 	failConnect:        {[]byte("connect_error"), 502, "The service is not reachable."},
 	failDNS:            {[]byte("dns_error"), 502, "The service is not reachable."},
-	failReset:          {[]byte("connection_reset"), 502, "The service closed the connection without an answer."},
-	failTimeout:        {[]byte("timeout"), 504, "The service did not answer in time."},
-	failProtocol:       {[]byte("protocol_error"), 502, "The service's answer could not be understood."},
-	failResponseHeader: {[]byte("response_header_too_large"), 502, "The service's answer could not be passed on."},
-	failUpgrade:        {[]byte("unexpected_upgrade"), 502, "The service's answer could not be understood."},
-	failTruncated:      {[]byte("upstream_truncated"), 502, "The service's answer was cut short."},
+	failReset:          {[]byte("connection_reset"), 502, "The service closed the connection without a response."},
+	failTimeout:        {[]byte("timeout"), 504, "The service did not respond in time."},
+	failProtocol:       {[]byte("protocol_error"), 502, "The service's response could not be understood."},
+	failResponseHeader: {[]byte("response_header_too_large"), 502, "The service's response could not be passed on."},
+	failUpgrade:        {[]byte("unexpected_upgrade"), 502, "The service's response could not be understood."},
+	failTruncated:      {[]byte("upstream_truncated"), 502, "The service's response was cut short."},
 	failPool:           {[]byte("pool_exhausted"), 503, "The service is busy."},
 	failPanic:          {[]byte("panic"), 500, "The request could not be processed."},
-	failTotal:          {[]byte("total_timeout"), 504, "The service did not answer in time."},
+	failTotal:          {[]byte("total_timeout"), 504, "The service did not respond in time."},
 	failConns:          {[]byte("connections_max"), 503, "Too many connections."},
 	failAddressConns:   {[]byte("address_connections_max"), 503, "Too many connections from this address."},
 	failMemory:         {[]byte("memory_max"), 503, "The service is busy."},
@@ -118,12 +118,12 @@ var failureTable = [failures]struct {
 	failUpstreamTLS:    {[]byte("upstream_tls"), 502, "The service is not reachable."},
 	failAmbiguous:      {[]byte("ambiguous_path"), 400, "The path can be understood in several ways."},
 	failNoRoute:        {[]byte("no_route"), 404, "There is nothing here."},
-	failNotAllowed:     {[]byte("not_allowed"), 403, "Clients of this network have no access."},
+	failNotAllowed:     {[]byte("not_allowed"), 403, "Clients in this network have no access."},
 	failUnauthorized:   {[]byte("unauthorized"), 401, "A name and a password are needed."},
 	failAuthBusy:       {[]byte("auth_busy"), 503, "Too many passwords are being checked."},
 }
 
-// retryLater reports whether the answer carries Retry-After.
+// retryLater reports whether the response has Retry-After.
 func (f failure) retryLater() bool {
 	switch f {
 	case failPool, failConns, failAddressConns, failMemory, failNoHealthy, failUpstreamBusy, failAuthBusy:
@@ -134,13 +134,13 @@ func (f failure) retryLater() bool {
 
 func (f failure) String() string { return string(failureTable[f].name) }
 
-// isTimeout reports whether err comes from a deadline.
+// isTimeout reports whether err was caused by a deadline.
 func isTimeout(err error) bool {
 	var t interface{ Timeout() bool }
 	return errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &t) && t.Timeout()
 }
 
-// connectFailure classifies an error of pool.get.
+// connectFailure classifies an error from pool.get.
 func connectFailure(err error) failure {
 	var dns *net.DNSError
 	var encryption *upstream.TLSError
@@ -161,8 +161,8 @@ func connectFailure(err error) failure {
 	return failConnect
 }
 
-// bodyFailure classifies an incomplete request body. The reader's error does not show whether the client left or a deadline passed,
-// so the state of the connection decides.
+// bodyFailure classifies an incomplete request body. The reader's error does not show whether the client left or a deadline passed, so it examines
+// the state of the connection.
 func (c *clientConn) bodyFailure() failure {
 	switch {
 	case c.stream != nil && c.stream.lacksMemory():
@@ -188,7 +188,7 @@ func exchangeFailure(err error) failure {
 		return failResponseHeader
 	case errors.Is(err, errHeaderCut):
 		return failTruncated
-	case upstream.IsAlert(err): // with TLS 1.3, a server refuses the client's certificate after the handshake
+	case upstream.IsAlert(err): // with TLS 1.3, a server refuses the client certificate only after the handshake
 		return failUpstreamTLS
 	case errors.Is(err, http1.ErrResponse), errors.Is(err, io.ErrUnexpectedEOF):
 		return failProtocol
@@ -198,7 +198,7 @@ func exchangeFailure(err error) failure {
 	return failReset
 }
 
-// headFailure classifies why a request's header is refused.
+// headFailure classifies the reason for refusing a request's header.
 func headFailure(err error) failure {
 	switch {
 	case errors.Is(err, route.ErrAmbiguous):
@@ -221,8 +221,8 @@ func headFailure(err error) failure {
 	return failBadRequest
 }
 
-// answer records a failure and sends the proxy's own response to it. It closes the client's connection if bytes of the request may
-// still be unread.
+// answer records a failure and sends the proxy's own response for it. It closes the client's connection if bytes of the request may still be
+// unread.
 func (x *exchange) answer(f failure) {
 	entry := &failureTable[f]
 	if entry.status < 500 && !f.understood() {
@@ -243,13 +243,13 @@ func (x *exchange) answer(f failure) {
 	x.endOwn(status, f, []byte(body))
 }
 
-// understood reports whether a failure comes from a request that is well-formed: the connection can be used again.
+// understood reports whether the request was well-formed despite the failure, so that the connection can be reused.
 func (f failure) understood() bool {
 	return f == failNoRoute || f == failNotAllowed || f == failUnauthorized
 }
 
-// answerMaxForwards answers a request with Max-Forwards: 0 (RFC 9110, section 7.6.2). TRACE is refused: its answer would repeat the
-// request, and with it credentials.
+// answerMaxForwards responds to a request with Max-Forwards: 0 (RFC 9110, section 7.6.2). It refuses TRACE, because the response would repeat the
+// request, including its credentials.
 func (x *exchange) answerMaxForwards() {
 	if x.req.Is("TRACE") {
 		x.answer(failNotImplemented)

@@ -74,7 +74,7 @@ func TestTimeouts(t *testing.T) {
 	})
 	defer close(release)
 	b := start(t, url, func(o *Options) {
-		const limit = 500 * time.Millisecond // the client and the service of this test need less, even on a busy machine
+		const limit = 500 * time.Millisecond // this test's client and service need less, even on a busy machine
 		o.ResponseTimeout, o.BodyTimeout, o.HeaderTimeout, o.ReadTimeout = limit, limit, limit, limit
 	})
 	b.responses = 5
@@ -90,7 +90,7 @@ func TestTimeouts(t *testing.T) {
 		t.Error("a stream cut short looks complete")
 	}
 	b.expect(2, 200, "timeout")
-	// The client leaves after half a header, after half a body, and before its first byte. The last is no request and gets no response.
+	// The client leaves after half a header, after half a body, and before its first byte. In the last case there is no request and no response.
 	c = b.dial()
 	c.send("GET / HTTP/1.1\r\nHo")
 	if resp, _ := c.receive("GET"); resp.StatusCode != 408 {
@@ -128,7 +128,7 @@ func TestPoolExhausted(t *testing.T) {
 	}
 }
 
-// A waiting request receives a connection that becomes free, or its slot.
+// TestPoolHandsOver: a waiting request receives a connection that becomes free, or the slot of one.
 func TestPoolHandsOver(t *testing.T) {
 	var n atomic.Int32
 	url := rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
@@ -160,7 +160,7 @@ func TestPoolHandsOver(t *testing.T) {
 	wg.Wait()
 }
 
-// staleOrigin promises keep-alive, answers one request per connection, and closes at the second.
+// staleOrigin promises keep-alive, but serves one request per connection and closes the connection at the second.
 func staleOrigin(t *testing.T, requests *atomic.Int32) string {
 	return rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
 		if readRequest(br) == "" {
@@ -197,7 +197,7 @@ func TestRetryOnlyWhereItIsSafe(t *testing.T) {
 	b.expect(4, 502, "connection_reset")
 }
 
-// If a new connection closes before its first byte, the request fails and is not sent again.
+// TestNoRetryOnFreshConnection: if a new connection closes before its first byte, the request fails and is not sent again.
 func TestNoRetryOnFreshConnection(t *testing.T) {
 	var n atomic.Int32
 	url := rawOrigin(t, func(conn net.Conn, br *bufio.Reader) { readRequest(br); n.Add(1) })
@@ -246,7 +246,7 @@ func TestRequestBodyLimit(t *testing.T) {
 	}
 }
 
-// breaking is a Recorder that panics on every call. That must not fail a request.
+// breaking is a Recorder that panics on every call. That must not make a request fail.
 type breaking struct{ n atomic.Int32 }
 
 func (r *breaking) Record(*event.Event) { r.n.Add(1); panic("books") }
@@ -276,14 +276,14 @@ func TestNilRecorder(t *testing.T) {
 	}
 }
 
-// setTarget changes the upstream's address behind the back of a running proxy.
+// setTarget changes the upstream's address without a running proxy's knowledge.
 func setTarget(p *Proxy, to *target) {
 	passLoops(p)
 	p.onlyServer().pool.target = to
 	passLoops(p)
 }
 
-// passLoops waits until each loop has called a function: the race detector knows no other order between a loop and the test.
+// passLoops waits until each loop has called a function, because otherwise the race detector sees no synchronisation between a loop and the test.
 func passLoops(p *Proxy) {
 	for _, d := range p.drivers.loops() {
 		called := make(chan struct{})

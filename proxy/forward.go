@@ -8,13 +8,13 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/http1"
 )
 
-// Reaching the server of a request, and giving its connection back. choose.go chooses the server.
+// This file sends a request to its server, and returns the server's connection to the pool afterwards. choose.go chooses the server.
 
 // errNotSent means that no byte of the request has left the proxy.
 var errNotSent = errors.New("the request was not sent")
 
-// forward sends the request and reads the response's header. If it succeeds, x.up is the connection with the response's body. If it
-// returns a failure, the connection is closed.
+// forward sends the request and reads the response's header. If it succeeds, x.up is the connection from which the response's body must be read. If
+// it returns a failure, the connection is closed.
 func (x *exchange) forward(streamed bool) failure {
 	p := x.c.gen
 	if x.upgrading && p.o.MaxConns > 0 && x.c.root.streams.count() >= p.o.MaxConns/tunnelShare {
@@ -38,8 +38,8 @@ func (x *exchange) forward(streamed bool) failure {
 	return f
 }
 
-// attempt sends the request to x.to.server and reads the response's header. u is the connection to use; nil: one of the pool. After a failure,
-// again says whether the request may be sent to another server.
+// attempt sends the request to x.to.server and reads the response's header. u is the connection to use; if it is nil, attempt takes one from the pool.
+// After a failure, again is whether the request may be sent to another server.
 func (x *exchange) attempt(u *upstreamConn, streamed bool) (f failure, again bool) {
 	var err error
 	if u == nil {
@@ -101,7 +101,7 @@ func (x *exchange) mayRedial(u *upstreamConn, n int, err error, streamed bool) b
 	return u.reused && n < redialsMax
 }
 
-// notConnected says what it means that there is no connection.
+// notConnected classifies the error if no connection could be made.
 func (x *exchange) notConnected(err error) (f failure, again bool) {
 	x.to.attempts++
 	x.ev.WaitMicros = micros(time.Since(x.at.asked))
@@ -120,7 +120,7 @@ func (x *exchange) notConnected(err error) (f failure, again bool) {
 // broken closes the connection after the upload has ended, and says what an error between the first byte to the server and the end of the response's header means.
 func (x *exchange) broken(err error) failure {
 	if errors.Is(err, errClientBody) || errors.Is(err, errBodyTooLarge) {
-		x.at.sent = time.Time{} // the server has never had the request
+		x.at.sent = time.Time{} // the server never received the request
 	}
 	x.dropUpstream()
 	x.to.cause = err
@@ -158,7 +158,7 @@ func (x *exchange) roundTrip(u *upstreamConn, streamed bool) error {
 	if isTimeout(err) {
 		return err
 	}
-	// The upstream did not accept the rest of the request. It may have answered without it.
+	// The upstream did not accept the rest of the request. It may have responded without it.
 	u.broken, x.upload.awaitingContinue = true, false
 	headErr := x.readHead(u)
 	if errors.Is(headErr, errNoResponse) {
@@ -170,7 +170,7 @@ func (x *exchange) roundTrip(u *upstreamConn, streamed bool) error {
 	return headErr
 }
 
-// connect returns a connection to x.to.server: a dedicated one for an upgrade, or one of the pool.
+// connect returns a connection to x.to.server: a dedicated one for an upgrade, otherwise one from the pool.
 func (x *exchange) connect() (*upstreamConn, error) {
 	if x.upgrading && !x.to.server.key.h2c { // HTTP/2 has no upgrades; the server receives the request without it
 		return x.to.server.pool.dialDedicated(x.c.driver)
@@ -199,7 +199,7 @@ func (x *exchange) releaseUpstream(closes bool) {
 		if phase(x.c.phase.Load()) == phaseClosed {
 			x.c.pinned.drop()
 		}
-	case x.req.ConnectionAuth: // the service may have authenticated the connection as this client
+	case x.req.ConnectionAuth: // the service may now attribute the connection to this client
 		x.dropUpstream()
 	default:
 		x.up = nil

@@ -36,7 +36,7 @@ func fuzzedProxy(f *testing.F) *Proxy {
 	return p
 }
 
-// FuzzRequestHead looks for a request whose forwarded header net/http or fasthttp reads differently than the proxy does.
+// FuzzRequestHead looks for a request whose forwarded header net/http or fasthttp interprets differently from the proxy.
 func FuzzRequestHead(f *testing.F) {
 	for _, r := range httpcorpus.Requests() {
 		f.Add([]byte(r.Raw))
@@ -58,7 +58,7 @@ func FuzzRequestHead(f *testing.F) {
 		req, err := http.ReadRequest(br)
 		if err != nil {
 			if strings.Contains(err.Error(), "invalid URL escape") || strings.Contains(err.Error(), "parse ") {
-				return // net/http decodes the path, the proxy does not
+				return // net/http decodes the path, but the proxy does not
 			}
 			t.Fatalf("%q is not readable: %v", out, err)
 		}
@@ -98,7 +98,7 @@ func second(t *testing.T, out []byte, h *http1.Request) {
 	}
 }
 
-// FuzzResponseHead looks for a response whose forwarded header net/http reads differently than the proxy does.
+// FuzzResponseHead looks for a response whose forwarded header net/http interprets differently from the proxy.
 func FuzzResponseHead(f *testing.F) {
 	for _, r := range httpcorpus.Responses() {
 		f.Add([]byte(r.Raw))
@@ -128,12 +128,12 @@ func FuzzResponseHead(f *testing.F) {
 	})
 }
 
-// onlyHere matches chunk headers that the grammar allows (RFC 9112, section 7.1) and net/http refuses: spaces before an extension, and
+// onlyHere matches chunk headers that the grammar allows (RFC 9112, section 7.1) but net/http refuses: those with spaces before an extension, or with
 // more than 16 digits. The proxy passes on neither.
 var onlyHere = regexp.MustCompile(`[0-9a-fA-F][ \t]+;|[0-9a-fA-F]{17}`)
 
-// FuzzChunkedBody decodes arbitrary bytes as a chunked body, through next and through Read, and compares with net/http: a body that the
-// proxy accepts must have the same data and the same end there.
+// FuzzChunkedBody decodes arbitrary bytes as a chunked body, with next and with Read, and compares the result with net/http's: a body that the proxy
+// accepts must have the same data and the same end for net/http.
 func FuzzChunkedBody(f *testing.F) {
 	f.Add([]byte("3\r\nabc\r\n0\r\n\r\n"))
 	f.Add([]byte("3;x=y\r\nabc\r\n0\r\nA: b\r\n\r\nrest"))

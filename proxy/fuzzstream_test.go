@@ -17,10 +17,10 @@ import (
 	"github.com/wayside-proxy/wayside/test/httpcorpus"
 )
 
-// These targets feed whole connections to a running proxy: requests or responses with their bodies. They compare with what net/http
-// reads from the same bytes.
+// The fuzz targets in this file feed whole connections to a running proxy: requests or responses with their bodies. They compare the result with what
+// net/http reads from the same bytes.
 
-// wire is a connection without a network. It reads from a given input, and keeps the bytes that are written.
+// wire is a connection without a network. It reads from a given input and records the bytes that are written.
 type wire struct {
 	net.Conn // nil
 	in       *bytes.Reader
@@ -68,7 +68,7 @@ func streamProxy(f *testing.F, dial func() net.Conn) *Proxy {
 	return p
 }
 
-// serveWire lets p serve one client connection to its end. It returns the bytes for the client and the events.
+// serveWire lets p serve one client connection until its end. It returns the bytes sent to the client and the events.
 func serveWire(p *Proxy, in []byte) (c *clientConn, out []byte, events []event.Event) {
 	b := newBooks()
 	p.current.Load().o.Recorder = b
@@ -92,7 +92,7 @@ func readSeen(br *bufio.Reader, head func(*http.Request)) (seen, error) {
 	return seen{req.Method, req.RequestURI, string(body)}, err
 }
 
-// witness is an origin that keeps the requests that it has read completely.
+// witness is an origin that records the requests that it has read completely.
 type witness struct {
 	wg  sync.WaitGroup
 	mu  sync.Mutex
@@ -128,7 +128,7 @@ func (o *witness) dial() net.Conn {
 	return near
 }
 
-// take waits until the connections of the origin are closed, and returns its requests.
+// take waits until the origin's connections have been closed, and returns its requests.
 func (o *witness) take() []seen {
 	o.wg.Wait()
 	all := o.all
@@ -136,8 +136,8 @@ func (o *witness) take() []seen {
 	return all
 }
 
-// FuzzClientStream feeds arbitrary bytes as a client. Each request that reaches the origin must be one that net/http also finds in
-// these bytes, in the same order and with the same body. Each response must be recorded once.
+// FuzzClientStream sends arbitrary bytes as a client. Each request that reaches the origin must be one that net/http finds in these bytes, too, in the
+// same order and with the same body. Each response must be recorded once.
 func FuzzClientStream(f *testing.F) {
 	for _, r := range httpcorpus.Requests() {
 		f.Add([]byte(r.Raw + httpcorpus.Smuggled))
@@ -194,8 +194,8 @@ func readFinal(br *bufio.Reader, method string) (*http.Response, error) {
 	}
 }
 
-// FuzzUpstreamStream feeds arbitrary bytes as an upstream. The response to the client must be well formed. If it looks complete,
-// net/http must find the same status and a complete, equal body in the upstream's bytes.
+// FuzzUpstreamStream sends arbitrary bytes as an upstream. The response to the client must be well formed. If it looks complete, net/http must find the
+// same status and a complete, identical body in the upstream's bytes.
 func FuzzUpstreamStream(f *testing.F) {
 	for i, r := range httpcorpus.Responses() {
 		f.Add(uint8(i%3), []byte(r.Raw))

@@ -7,25 +7,25 @@ import (
 	"time"
 )
 
-// settings are derived from one set of Options. They never change: a reload creates new ones.
+// settings are derived from Options. They never change: a reload creates new ones.
 type settings struct {
 	o        Options
 	groups   []*group       // in the order of the configuration
-	group    *group         // serves all requests if there are no routes: the first one; nil: there are no groups
-	exclude  *exclusion     // nil: no response is excluded
-	standard *routeSettings // of requests without a route
-	routing  *routing       // nil: there are no routes
-	hsts     []byte         // the line of Strict-Transport-Security; empty: none
+	group    *group         // the first group, which serves all requests if there are no routes; nil if there are no groups
+	exclude  *exclusion     // nil if no response is excluded
+	standard *routeSettings // settings for requests without a route
+	routing  *routing       // nil if there are no routes
+	hsts     []byte         // the line of Strict-Transport-Security; empty if it is not sent
 }
 
-// generation is the proxy under one configuration. Each request uses the generation that is current when it begins, until its
-// response has been sent: no request sees two configurations.
+// generation is the proxy with one configuration. Each request uses the generation that is current when it begins until its response has been sent:
+// no request sees two configurations.
 type generation struct {
 	*Proxy
 	*settings
 }
 
-// newSettings checks options, and puts their groups into effect if they can be used. Proxy.reloading is held, or nothing knows p yet.
+// newSettings checks options and, if they are valid, puts their groups into effect. Proxy.reloading is held, or p is not in use yet.
 func newSettings(p *Proxy, o Options) (*settings, error) {
 	plans, err := p.planGroups(&o)
 	if err != nil {
@@ -36,7 +36,7 @@ func newSettings(p *Proxy, o Options) (*settings, error) {
 		hosts[plan.o.Name] = plan.host
 	}
 	set := &settings{o: o, exclude: newExclusion(o.RecordExclude)}
-	var host []byte // of requests that have none
+	var host []byte // the host for requests that have none
 	if len(plans) > 0 {
 		host = plans[0].host
 	}
@@ -60,7 +60,7 @@ func newSettings(p *Proxy, o Options) (*settings, error) {
 	return set, nil
 }
 
-// timeouts lists the durations that the sweeper's tick must be short enough for.
+// timeouts returns the time limits from which the length of the sweeper's tick is derived.
 func (o *Options) timeouts() []time.Duration {
 	list := []time.Duration{
 		o.HeaderTimeout, o.ReadTimeout, o.IdleTimeout, o.WriteTimeout, o.ResponseTimeout, o.BodyTimeout, o.MaxIdleUpstream, o.TunnelTimeout,
@@ -72,8 +72,8 @@ func (o *Options) timeouts() []time.Duration {
 	return list
 }
 
-// Reload applies new options to every request that begins from now on. Requests in flight, and their upstream connections,
-// keep the old ones. No connection is closed in a way that a client could notice. After an error the old options stay.
+// Reload applies new options to every request that begins from now on. Requests in progress, and their upstream connections, keep the old ones. No
+// connection is closed in a way that a client could notice. If Reload fails, the old options stay in effect.
 func (p *Proxy) Reload(o Options) error {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -102,7 +102,7 @@ func (p *Proxy) Reload(o Options) error {
 	return nil
 }
 
-// eachServer calls f for every server of every group.
+// eachServer calls f for each server in each group.
 func (l *generation) eachServer(f func(*group, *server)) {
 	for _, g := range l.groups {
 		for _, s := range g.members.Load().all {
@@ -121,7 +121,7 @@ func (p *Proxy) reportHealth() (more bool) {
 	return more
 }
 
-// evict closes idle connections to servers that are too old, or whose address no longer belongs to the server's name.
+// evict closes idle connections to servers if they are too old, or if their address no longer belongs to the server's name.
 func (p *Proxy) evict() {
 	p.current.Load().eachServer(func(_ *group, s *server) {
 		s.pool.evict()

@@ -14,10 +14,10 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/upstream"
 )
 
-// group is a group of servers that serve the same requests. Each request goes to one of them. It has the same name for as long as the proxy
-// lives: a reload changes its servers, and keeps those that are not affected with their connections, counters and health.
+// group is a group of servers that serve the same requests. Each request goes to one of them. The group of a name exists as long as the proxy: a
+// reload replaces its servers, except that unchanged ones stay, with their connections, counters and health.
 //
-// group.go says which servers there are, choose.go chooses one for a request, and watchgroup.go finds out which of them can be used.
+// group.go determines which servers a group has, choose.go chooses one for a request, and watchgroup.go finds out which of them can be used.
 type group struct {
 	root    *Proxy
 	name    string
@@ -35,13 +35,13 @@ type group struct {
 	nextLookup  time.Time
 	nextReading time.Time
 	lookingUp   bool
-	stop        context.CancelFunc // ends watch; nil: it does not run
+	stop        context.CancelFunc // ends watch; nil while watch is not running
 
-	nameTrouble, filesTrouble         string // why the last lookup, or the last reading of files, has failed; empty: it has not
+	nameTrouble, filesTrouble         string // why the last lookup, or the last reading of the files, failed; empty if it succeeded
 	nameLog, filesLog, unavailableLog changeLog
 }
 
-// members are the servers of a group at a moment. They never change.
+// members is an immutable snapshot of a group's servers.
 type members struct {
 	o       *Group
 	all     []member
@@ -58,45 +58,45 @@ type member struct {
 	weight int
 }
 
-// server is one server of a group, and the connections to it.
+// server is one server in a group, together with the connections to it.
 type server struct {
 	*serverState
 	key    serverKey
 	name   []byte // as recorded in events
 	pool   *pool
-	token  string // the value of the cookie
-	cookie []byte // the field that sets it; nil: none
+	token  string // the value of the sticky cookie
+	cookie []byte // the field that sets the cookie; nil if there is none
 }
 
-// serverKey holds everything on which the connections to a server depend. As long as it is the same, they can be used.
+// serverKey contains everything on which the connections to a server depend. They can be reused as long as it stays the same.
 type serverKey struct {
 	endpoint
 	connectTimeout, wait, idleFor, resolveEvery time.Duration
 	resolver                                    *net.Resolver
 	credentials                                 *upstream.Credentials
 	cookie                                      string
-	busy                                        error // if no connection becomes free
-	shared                                      bool  // there are other servers
+	busy                                        error // the error if no connection becomes free
+	shared                                      bool  // whether there are other servers
 }
 
 // groupPlan is a checked Group. Putting it into effect cannot fail.
 type groupPlan struct {
 	o           Group
 	servers     []endpoint
-	name        endpoint // of DNS
+	name        endpoint // the name in Group.DNS
 	host        []byte
-	credentials *upstream.Credentials // nil: no server has TLS
+	credentials *upstream.Credentials // nil if no server uses TLS
 	common      serverKey
-	connsMax    int // per server
+	connsMax    int // maximum number of connections per server
 }
 
-// nameShare is the number of servers that a name counts for when MaxConnsPerUpstream is divided.
+// nameShare is the number of servers as which a name counts when MaxConnsPerUpstream is divided.
 const nameShare = 8
 
-// planGroups checks the groups of a configuration and reads their files.
+// planGroups checks the groups in a configuration and reads their files.
 func (p *Proxy) planGroups(o *Options) ([]*groupPlan, error) {
 	groups := o.Groups
-	if len(groups) == 0 && (o.Upstream != "" || len(o.Routes) == 0) { // routes may need no group
+	if len(groups) == 0 && (o.Upstream != "" || len(o.Routes) == 0) { // if there are routes, no group may be needed
 		groups = []Group{{Servers: []Server{{URL: o.Upstream}}}}
 	}
 	plans, total := make([]*groupPlan, 0, len(groups)), 0
@@ -163,7 +163,7 @@ func (p *Proxy) planGroup(g Group, o *Options) (*groupPlan, error) {
 	return plan, nil
 }
 
-// credentialsOf returns the present credentials of a group if its TLS options are the same, and reads its files otherwise.
+// credentialsOf returns the current credentials of a group if its TLS options have not changed; otherwise it reads the files.
 func (p *Proxy) credentialsOf(o *Group) (*upstream.Credentials, error) {
 	if g := p.groupsByName[o.Name]; g != nil {
 		g.mu.Lock()
@@ -177,7 +177,7 @@ func (p *Proxy) credentialsOf(o *Group) (*upstream.Credentials, error) {
 	return upstream.NewCredentials(o.TLS)
 }
 
-// useGroups puts plans into effect, in the order in which they are given, and returns the groups. Proxy.reloading is held.
+// useGroups puts plans into effect and returns their groups, in the same order. Proxy.reloading is held.
 func (p *Proxy) useGroups(plans []*groupPlan) []*group {
 	groups := make([]*group, 0, len(plans))
 	for _, plan := range plans {
@@ -192,7 +192,7 @@ func (p *Proxy) useGroups(plans []*groupPlan) []*group {
 	return groups
 }
 
-// use puts a plan into effect; nil: the group has no servers any more.
+// use puts a plan into effect. If plan is nil, the group no longer has any servers.
 func (g *group) use(plan *groupPlan) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -218,7 +218,7 @@ func (g *group) use(plan *groupPlan) {
 	g.startWatch()
 }
 
-// endpointsOf returns the endpoints of the present servers. mu is held.
+// endpointsOf returns the endpoints of the current servers. mu is held.
 func (g *group) endpointsOf() []endpoint {
 	list := make([]endpoint, 0, len(g.all))
 	for _, s := range g.all {
@@ -227,10 +227,10 @@ func (g *group) endpointsOf() []endpoint {
 	return list
 }
 
-// setAddresses makes the addresses of the group's name its servers. mu is held.
+// setAddresses makes the given addresses of the group's name its servers. mu is held.
 func (g *group) setAddresses(addrs []netip.Addr) {
 	slices.SortFunc(addrs, netip.Addr.Compare)
-	_, port, _ := net.SplitHostPort(g.plan.name.address) // parseName has checked it
+	_, port, _ := net.SplitHostPort(g.plan.name.address) // cannot fail: parseName has checked the address
 	list := make([]endpoint, 0, len(addrs))
 	for _, addr := range addrs {
 		e := g.plan.name
@@ -240,7 +240,7 @@ func (g *group) setAddresses(addrs []netip.Addr) {
 	g.setServers(list)
 }
 
-// setServers replaces the servers. Those that are in both lists stay as they are. mu is held.
+// setServers replaces the servers. Servers that are in both the old and the new list stay as they are. mu is held.
 func (g *group) setServers(list []endpoint) {
 	old := g.all
 	g.all = make([]member, 0, len(list))
@@ -304,11 +304,11 @@ func (g *group) newServer(key serverKey) *server {
 	return s
 }
 
-// rebuild computes which servers can be used. mu is held.
+// rebuild determines which servers can be used. mu is held.
 func (g *group) rebuild() {
 	m := &members{o: &g.plan.o, all: g.all, several: len(g.all) > 1}
 	up := g.inState(upstream.Up)
-	if len(up) == 0 { // rather a server whose requests have failed than none
+	if len(up) == 0 { // an ejected server is better than none
 		for _, s := range g.inState(upstream.Ejected) {
 			s.availability.Expire(time.Now(), true)
 		}
@@ -331,7 +331,7 @@ func (g *group) rebuild() {
 	g.members.Store(m)
 }
 
-// inState returns the servers that are in a state. mu is held.
+// inState returns the servers in a given state. mu is held.
 func (g *group) inState(state upstream.State) (list []member) {
 	for _, s := range g.all {
 		if now, _, _ := s.availability.State(); now == state {
@@ -341,12 +341,12 @@ func (g *group) inState(state upstream.State) (list []member) {
 	return list
 }
 
-// has reports whether a server belongs to the group now.
+// has reports whether a server currently belongs to the group.
 func (g *group) has(s *server) bool {
 	return slices.ContainsFunc(g.members.Load().all, func(m member) bool { return m.server == s })
 }
 
-// close closes the idle connections, at the end of the proxy.
+// close closes the idle connections. It is called when the proxy ends.
 func (g *group) close() {
 	g.mu.Lock()
 	defer g.mu.Unlock()

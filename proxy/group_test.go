@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// named is an origin that answers with its name and counts its requests.
+// named is an origin that responds with its name and counts its requests.
 type named struct {
 	url      string
 	requests atomic.Int64
@@ -103,8 +103,8 @@ func TestWeights(t *testing.T) {
 		if err := b.p.Reload(o); err != nil {
 			t.Fatal(err)
 		}
-		// All requests take equally long, so as many are in flight as were sent; or each is over before the next one comes. Then Least draws at
-		// random.
+		// If busy, no request ends, as if all of them took equally long. Otherwise, each request ends before the next one comes, and Least
+		// chooses at random.
 		for tolerance, busy := range map[float64]bool{0.02: true, 0.06: false} {
 			count := make(map[*server]int)
 			x, m := newExchange(), b.p.current.Load().group.members.Load()
@@ -127,7 +127,7 @@ func TestWeights(t *testing.T) {
 	}
 }
 
-// A server without a turn serves nobody but the clients that a cookie keeps there.
+// TestServerWithoutWeight: a server without turns serves only the clients that a cookie keeps on it.
 func TestServerWithoutWeight(t *testing.T) {
 	origins := namedOrigins(t, 2)
 	g := Group{Servers: serversOf(origins...)}
@@ -140,7 +140,8 @@ func TestServerWithoutWeight(t *testing.T) {
 	}
 }
 
-// A request that could not be sent goes to another server, whatever its method, and its event says so.
+// TestRequestThatWasNotSentGoesToAnotherServer: a request that could not be sent goes to another server, whatever its method, and its
+// event shows that.
 func TestRequestThatWasNotSentGoesToAnotherServer(t *testing.T) {
 	alive := startNamed(t, "127.0.0.1:0", "alive")
 	b := startGroup(t, Group{Servers: []Server{{URL: deadAddr(t)}, {URL: alive.url}}, Eject: Eject{After: -1}}, nil)
@@ -174,7 +175,7 @@ func TestRequestThatWasNotSentGoesToAnotherServer(t *testing.T) {
 	}
 }
 
-// Without retries, or without another server, the failure stays.
+// TestNoRetries: without retries, or without another server, the client gets the failure.
 func TestNoRetries(t *testing.T) {
 	b := startGroup(t, Group{Servers: []Server{{URL: deadAddr(t)}, {URL: deadAddr(t)}}, Retries: -1}, nil)
 	b.dial().get("/")
@@ -184,7 +185,7 @@ func TestNoRetries(t *testing.T) {
 	}
 }
 
-// rude is an origin that counts the requests of which it has read all, and closes the connection without a response.
+// rude is an origin that counts the requests that it has read completely, and then closes the connection without a response.
 func rude(t *testing.T, seen *atomic.Int64) string {
 	return rawOrigin(t, func(_ net.Conn, br *bufio.Reader) {
 		if r, err := http.ReadRequest(br); err == nil {
@@ -195,7 +196,7 @@ func rude(t *testing.T, seen *atomic.Int64) string {
 	})
 }
 
-// A request that a server may have begun to work on is only sent again if it is idempotent and has no body.
+// TestNothingTwice: a request on which a server may have begun to work is sent again only if it is idempotent and has no body.
 func TestNothingTwice(t *testing.T) {
 	var seen atomic.Int64
 	b := startGroup(t, Group{Servers: []Server{{URL: rude(t, &seen)}, {URL: rude(t, &seen)}}, Eject: Eject{After: -1}}, nil)
@@ -220,7 +221,7 @@ func TestNothingTwice(t *testing.T) {
 	}
 }
 
-// A server that hangs costs its requests the time limit, and then they go to another one.
+// TestRequestThatIsNotAnsweredGoesToAnotherServer: if a server hangs, its requests go to another server after the time limit has passed.
 func TestRequestThatIsNotAnsweredGoesToAnotherServer(t *testing.T) {
 	hang := make(chan struct{})
 	silent := origin(t, func(http.ResponseWriter, *http.Request) { <-hang })
@@ -237,7 +238,7 @@ func TestRequestThatIsNotAnsweredGoesToAnotherServer(t *testing.T) {
 	}
 }
 
-// Retries are a fifth of the requests, after a reserve.
+// TestRetryBudget: after a reserve, at most a fifth of the requests are retried.
 func TestRetryBudget(t *testing.T) {
 	b := startGroup(t, Group{Servers: []Server{{URL: deadAddr(t)}, {URL: deadAddr(t)}}, Eject: Eject{After: -1}}, nil)
 	const requests = 400
@@ -273,7 +274,7 @@ func TestStickyCookie(t *testing.T) {
 	if strings.TrimSuffix(attributes, "; Secure") != "Path=/; HttpOnly; SameSite=Lax" || strings.HasSuffix(attributes, "Secure") != b.tls || len(cookie) != len("SRV=")+32 || strings.Contains(cookie, "127") {
 		t.Fatal(set)
 	}
-	again := startGroup(t, group, func(o *Options) { o.StickyKey = key }) // after a restart
+	again := startGroup(t, group, func(o *Options) { o.StickyKey = key }) // as after a restart
 	for range 6 {
 		for _, b := range []*bench{b, again} {
 			if body, set := ask(b, cookie); body != home || set != "" {
@@ -289,7 +290,7 @@ func TestStickyCookie(t *testing.T) {
 	if got := behind.ask("GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Proto: https\r\nConnection: close\r\n\r\n"); !strings.Contains(got, "; SameSite=Lax; Secure\r\n") {
 		t.Error(got)
 	}
-	for _, o := range origins { // the client's server goes: it gets another one, and stays there
+	for _, o := range origins { // when the client's server is stopped, the client gets another one and stays there
 		if strings.HasSuffix(o.url, string(b.books.all()[0].Upstream)) {
 			_ = o.server.Close()
 		}
@@ -306,7 +307,7 @@ func TestStickyCookie(t *testing.T) {
 	}
 }
 
-// A group's limit on connections is one for each server, and its error has a name of its own.
+// TestServerConnsMax: a group's limit for connections applies to each server separately, and has its own error type.
 func TestServerConnsMax(t *testing.T) {
 	release := make(chan struct{})
 	var busy atomic.Int64

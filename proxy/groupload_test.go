@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// mortal is an origin that can be killed like a process: the kernel resets its connections, and refuses new ones.
+// mortal is an origin that can be killed like a process: the kernel resets its connections and refuses new ones.
 type mortal struct {
 	ln    net.Listener
 	wg    sync.WaitGroup
@@ -68,7 +68,7 @@ func (m *mortal) serve(conn net.Conn) {
 	}
 }
 
-// kill ends the origin at once.
+// kill ends the origin immediately.
 func (m *mortal) kill() {
 	_ = m.ln.Close()
 	m.mu.Lock()
@@ -81,8 +81,8 @@ func (m *mortal) kill() {
 	m.wg.Wait()
 }
 
-// Servers die and come back under load. No GET fails. Only those POSTs fail that a server had read when it died, or that were on their way to
-// it, and no POST is read twice.
+// TestServersDieUnderLoad: servers die and come back under load. No GET fails. A POST fails only if a server had read it when it died,
+// or if it was on its way to that server. No POST is read twice.
 func TestServersDieUnderLoad(t *testing.T) {
 	const clients, each, servers = 8, 400, 3
 	var posts sync.Map
@@ -156,7 +156,8 @@ func TestServersDieUnderLoad(t *testing.T) {
 	}
 }
 
-// With least, a slow server receives fewer requests than with round robin, so fewer clients wait for it. -v shows the latencies.
+// TestLeastAvoidsASlowServer: with the balance "least", a slow server receives fewer requests than with round robin, so fewer clients
+// have to wait for it. -v shows the latencies.
 func TestLeastAvoidsASlowServer(t *testing.T) {
 	const clients, each = 16, 100
 	slowShare := make(map[Balance]int64)

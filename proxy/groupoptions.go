@@ -13,34 +13,34 @@ import (
 
 // Group is a group of servers that serve the same requests. Each request goes to one of them.
 type Group struct {
-	// Name distinguishes the group in metrics, the log and GET /api/v1/upstreams. Empty: it is the only group.
+	// Name distinguishes the group in metrics, the log and GET /api/v1/upstreams. It may be empty if this is the only group.
 	Name string
-	// Servers are the servers; at most ServersMax. Either Servers or DNS is required.
+	// Servers are the servers of the group, at most ServersMax. Either Servers or DNS is required.
 	Servers []Server
 	// DNS is host:port, https://host:port or h2c://host:port: every address of this name is a server. The name is looked up every ResolveInterval. New
 	// addresses are used at once, and those that the name has lost for one more lookup. If a lookup fails, the addresses stay.
 	DNS string
 	// Balance chooses among the servers. Default RoundRobin.
 	Balance Balance
-	// StickyCookie is the name of a cookie that keeps a client at one server, for services with sessions in memory. If that server is not
-	// available, the client gets another one, and a new cookie. Empty: no cookie.
+	// StickyCookie is the name of a cookie that keeps a client on one server, for services that keep sessions in memory. If that server is not
+	// available, the client gets another server and a new cookie. If the name is empty, there is no cookie.
 	StickyCookie string
-	// Check asks every server at intervals whether it is well.
+	// Check configures active health checks.
 	Check Check
-	// Eject takes servers out of use whose requests fail.
+	// Eject configures when servers whose requests fail are taken out of use.
 	Eject Eject
-	// Retries is how often a request is sent to another server: if it could not be sent, or if it is idempotent, has no body, and no byte of
-	// a response has come. Retries are at most a fifth of the requests, after a reserve of 100. Default 1, at most RetriesMax; negative:
-	// none.
+	// Retries is how often a request is sent to another server if it could not be sent, or if it is idempotent, has no body, and no byte of a
+	// response has arrived. At most a fifth of the requests are retried, after a reserve of 100. Default 1, at most RetriesMax; a negative value
+	// means no retries.
 	Retries int
-	// ConnsMax limits the connections to each server; beyond it requests wait, for MaxConnWait at most, and then the answer is 503. Default:
-	// the server's share of MaxConnsPerUpstream.
+	// ConnsMax limits the connections to each server. Further requests wait at most MaxConnWait and then get 503. The default is the server's
+	// share of MaxConnsPerUpstream.
 	ConnsMax int
-	// TLS is used for servers with https.
+	// TLS configures TLS to servers whose URL begins with https.
 	TLS UpstreamTLS
 }
 
-// UpstreamTLS says how connections to servers with https are encrypted and verified.
+// UpstreamTLS configures how connections to https servers are encrypted and verified.
 type UpstreamTLS = upstream.TLS
 
 // Limits of a [Group].
@@ -50,49 +50,49 @@ const (
 	WeightMax  = upstream.WeightMax
 )
 
-// Server is one server of a [Group].
+// Server is one server in a [Group].
 type Server struct {
 	// URL is http://host:port, https://host:port, h2c://host:port or unix:///path/to/socket. A server with https chooses HTTP/2 or HTTP/1.1 in
 	// the handshake of TLS; one with h2c must speak HTTP/2 without TLS from the beginning.
 	URL string
-	// Weight is the server's share of the requests in relation to the other weights. Default 1, at most WeightMax. Negative: it receives only
-	// requests of clients that a cookie keeps there, so that it becomes empty.
+	// Weight is the server's share of the requests, relative to the other weights. Default 1, at most WeightMax. With a negative weight, the
+	// server receives only requests from clients that a cookie keeps on it, so that it is gradually drained.
 	Weight int
 }
 
-// Balance chooses a server for each request.
+// Balance is the way in which a server is chosen for each request.
 type Balance string
 
 // The values of Group.Balance.
 const (
 	// RoundRobin lets the servers take turns.
 	RoundRobin Balance = "round_robin"
-	// Least draws two servers and takes the one with fewer requests in flight. A slow server then receives fewer requests.
+	// Least draws two servers at random and takes the one with fewer requests in progress. A slow server then receives fewer requests.
 	Least Balance = "least"
 )
 
-// Check says how servers are checked. Zero means the documented default.
+// Check configures active health checks. Zero means the documented default.
 type Check struct {
-	// Path is requested with GET. A status from 200 to 399 within Timeout passes. Empty: no checks.
+	// Path is requested with GET. The check passes if a response with a status from 200 to 399 arrives within Timeout. If Path is empty, there
+	// are no checks.
 	Path string
 	// Every is the time between two checks of a server. Default 5s.
 	Every time.Duration
-	// Timeout limits a check, connecting included. Default 2s.
+	// Timeout limits a check, including the time to connect. Default 2s.
 	Timeout time.Duration
-	// Fails is the number of successive failures after which a server receives no requests, and Passes the number of successes after which it
-	// receives them again. Default 3 and 2.
+	// Fails is the number of consecutive failures after which a server receives no requests, and Passes the number of consecutive successes
+	// after which it receives them again. The defaults are 3 and 2.
 	Fails, Passes int
 }
 
-// Eject says when requests that fail take a server out of use. Only failures without a response count, such as refused or reset connections
-// and timeouts. Zero means the documented default.
+// Eject configures when failed requests take a server out of use. Only failures without a response count, such as refused or reset connections and
+// timeouts. Zero means the documented default.
 type Eject struct {
-	// After is the number of successive failures. Default 5; negative: no server is ejected.
+	// After is the number of consecutive failures after which a server is ejected. Default 5; a negative value means that no server is ejected.
 	After int
-	// For is how long the first ejection takes. Each further one takes longer, up to ten times as long. Default 30s.
+	// For is how long the first ejection lasts. Each further one lasts longer, up to ten times as long. Default 30s.
 	For time.Duration
-	// AtMost is the percentage of the servers that can be ejected at the same time. The last server that could be used is never ejected.
-	// Default 50.
+	// AtMost is the largest percentage of the servers that may be ejected at the same time. The last usable server is never ejected. Default 50.
 	AtMost int
 }
 
@@ -120,7 +120,7 @@ func (g Group) withDefaults() Group {
 	return g
 }
 
-// check returns what is wrong with a group after withDefaults, apart from its addresses and files.
+// check validates a group after withDefaults, except for its addresses and files.
 func (g *Group) check() error {
 	switch {
 	case len(g.Servers) == 0 && g.DNS == "":
@@ -148,12 +148,12 @@ func (g *Group) check() error {
 // endpoint is the address of a server.
 type endpoint struct {
 	network, address string // for net.Dial
-	host             string // for requests without Host
+	host             string // the host for requests without Host
 	tls              bool
 	h2c              bool // it speaks HTTP/2 without TLS
 }
 
-// name is how events and metrics call the server.
+// name returns the server's name in events and metrics.
 func (e endpoint) name() string {
 	if e.network == "unix" {
 		return "unix:" + e.address
@@ -161,7 +161,7 @@ func (e endpoint) name() string {
 	return e.address
 }
 
-// serverName is the name that the server's certificate must have.
+// serverName returns the name that the server's certificate must have.
 func (e endpoint) serverName() string {
 	host, _, err := net.SplitHostPort(e.host)
 	if err != nil {

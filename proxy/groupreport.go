@@ -7,15 +7,15 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/upstream"
 )
 
-// What is said about groups: log lines, and the figures of GET /api/v1/upstreams.
+// This file reports about groups: in log lines, and in the figures of GET /api/v1/upstreams.
 
-// changeLog limits log lines about a state that may change often. Empty is the state about which nothing needs to be said.
+// changeLog limits log lines about a state that may change often. The empty state is the normal one, which needs no log line.
 type changeLog struct {
 	logged string
-	at     time.Time // of the last line
+	at     time.Time // time of the last line
 }
 
-// due reports whether a line about the state is due now; if it is due only later, next is when.
+// due reports whether a line about the state is due now. If one is due later, next is that time.
 func (c *changeLog) due(state string, now time.Time) (log bool, next time.Time) {
 	switch {
 	case state == c.logged:
@@ -29,7 +29,7 @@ func (c *changeLog) due(state string, now time.Time) (log bool, next time.Time) 
 
 func (g *group) log() *slog.Logger { return g.root.current.Load().o.Logger.With(g.attrs()...) }
 
-// report writes the log lines that are due, and returns when the next one is; zero: none waits. mu is held.
+// report writes the log lines that are due, and returns when the next one is due, or zero if there is none. mu is held.
 func (g *group) report(now time.Time) (next time.Time) {
 	due := func(c *changeLog, state string) bool {
 		log, at := c.due(state, now)
@@ -55,61 +55,61 @@ func (g *group) report(now time.Time) (next time.Time) {
 	}
 	if due(&g.unavailableLog, unavailable) {
 		if unavailable == "" {
-			g.log().Info("group has a server again")
+			g.log().Info("the group has a usable server again")
 		} else {
-			g.log().Error("no server of the group can be used; wayside answers 503 itself")
+			g.log().Error("no server in the group can be used; clients get 503 from wayside")
 		}
 	}
 	if due(&g.nameLog, g.nameTrouble) {
 		if g.nameTrouble == "" {
-			g.log().Info("name of the servers is found again", "name", g.plan.name.address)
+			g.log().Info("the name of the servers can be looked up again", "name", g.plan.name.address)
 		} else {
-			g.log().Warn("name of the servers cannot be looked up; wayside uses the addresses that it knows", "name", g.plan.name.address,
+			g.log().Warn("cannot look up the name of the servers; wayside keeps using the addresses that it knows", "name", g.plan.name.address,
 				"addresses", len(g.all), "error", g.nameTrouble)
 		}
 	}
 	if due(&g.filesLog, g.filesTrouble) {
 		if g.filesTrouble == "" {
-			g.log().Info("files for TLS to servers can be read again")
+			g.log().Info("files for TLS to servers can be used again")
 		} else {
-			g.log().Error("files for TLS to servers have changed and cannot be used; wayside uses the old ones", "error", g.filesTrouble)
+			g.log().Error("cannot use the changed files for TLS to servers; wayside keeps using the old ones", "error", g.filesTrouble)
 		}
 	}
 	return next
 }
 
-// GroupStatus describes a group of servers as GET /api/v1/upstreams shows it.
+// GroupStatus describes a group of servers in GET /api/v1/upstreams.
 type GroupStatus struct {
 	Name    string         `json:"name"`
 	Balance Balance        `json:"balance"`
 	DNS     string         `json:"dns,omitempty"`       // the name whose addresses are the servers
-	Error   string         `json:"dns_error,omitempty"` // why the last lookup has failed
+	Error   string         `json:"dns_error,omitempty"` // why the last lookup failed
 	Servers []ServerStatus `json:"servers"`
 }
 
-// ServerStatus describes a server of a group.
+// ServerStatus describes a server in a group.
 type ServerStatus struct {
-	Upstream string     `json:"upstream"` // as in events
+	Upstream string     `json:"upstream"` // the server's name in events
 	TLS      bool       `json:"tls"`
-	Weight   int        `json:"weight"` // negative: only clients with a cookie
+	Weight   int        `json:"weight"` // negative if only clients with a cookie use the server
 	State    string     `json:"state"`  // up, down or ejected
-	Since    *time.Time `json:"since"`  // of the state; null: from the beginning
+	Since    *time.Time `json:"since"`  // since when it has been in this state; null if from the beginning
 	Why      string     `json:"why,omitempty"`
 	Until    *time.Time `json:"ejected_until,omitempty"`
-	// Failing is the last failure, and FailingSince the time of the first one, if no request has succeeded since.
+	// Failing is the last failure, and FailingSince the time of the first one, if no request has succeeded since then.
 	Failing      string     `json:"failing,omitempty"`
 	FailingSince *time.Time `json:"failing_since,omitempty"`
 
-	InFlight  int64 `json:"in_flight"` // requests that use a connection or wait for one
+	InFlight  int64 `json:"in_flight"` // requests that are using a connection or waiting for one
 	Conns     int64 `json:"connections"`
 	Idle      int64 `json:"idle_connections"`
 	ConnsMax  int64 `json:"connections_max"`
 	Responses int64 `json:"responses"` // since the start
-	Failures  int64 `json:"failures"`  // requests without the whole response of the server
+	Failures  int64 `json:"failures"`  // requests for which the server's complete response was not received
 	Retried   int64 `json:"retried"`   // requests that failed here and were sent to another server
 	Ejections int64 `json:"ejections"`
 	Checks    int64 `json:"checks"`        // active checks
-	Failed    int64 `json:"checks_failed"` // of these
+	Failed    int64 `json:"checks_failed"` // how many of the checks failed
 }
 
 // Groups returns the state of all groups, in the order of the configuration.

@@ -19,7 +19,7 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/upstream"
 )
 
-// Whatever fails, never more than half of the group is ejected, and never the last server that could be used.
+// TestEjectionHasABound: whatever fails, at most half of the group is ejected, and never the last usable server.
 func TestEjectionHasABound(t *testing.T) {
 	for _, n := range []int{2, 3, 4, 5} {
 		var servers []Server
@@ -56,7 +56,7 @@ func TestEjectionHasABound(t *testing.T) {
 	}
 }
 
-// A server whose requests fail receives none for a time, and then comes back.
+// TestEjectedServerComesBack: a server whose requests fail receives none for a while, and is used again afterwards.
 func TestEjectedServerComesBack(t *testing.T) {
 	dead := deadAddr(t)
 	alive := startNamed(t, "127.0.0.1:0", "alive")
@@ -108,7 +108,7 @@ func TestEjectedServerIsBetterThanNone(t *testing.T) {
 	}
 }
 
-// If no server passes its checks, the answer comes at once.
+// TestAllServersDown: if no server passes its checks, clients get a response at once.
 func TestAllServersDown(t *testing.T) {
 	var well atomic.Bool
 	var served atomic.Int64
@@ -147,7 +147,8 @@ func TestAllServersDown(t *testing.T) {
 	}
 }
 
-// A reload keeps the health, the connections and the counters of servers that it does not change, and upgraded connections of all.
+// TestReloadKeepsServers: a reload keeps the health, the connections and the counters of the servers that it does not change, and all
+// upgraded connections.
 func TestReloadKeepsServers(t *testing.T) {
 	echo := rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
 		for {
@@ -218,7 +219,7 @@ func TestReloadKeepsServers(t *testing.T) {
 	}
 }
 
-// names is a name server whose addresses can be changed; nil: it fails.
+// names is a name server whose addresses can be changed. If they are nil, lookups fail.
 type names struct{ current atomic.Pointer[[]netip.Addr] }
 
 func (n *names) set(addrs ...string) {
@@ -258,7 +259,7 @@ func onOnePort(t *testing.T, addrs ...string) (port string) {
 			_, port, _ = net.SplitHostPort(ln.Addr().String())
 		}
 		for i, ln := range list {
-			if len(list) < len(addrs) { // another process uses the port on one of them
+			if len(list) < len(addrs) { // another process is using the port on one of the addresses
 				_ = ln.Close()
 				continue
 			}
@@ -274,7 +275,7 @@ func onOnePort(t *testing.T, addrs ...string) (port string) {
 	return ""
 }
 
-// Every address of a name is a server, and changes are followed without a request that fails.
+// TestServersByName: every address of a name is a server, and when the addresses change, no request fails.
 func TestServersByName(t *testing.T) {
 	port := onOnePort(t, "127.0.0.1", "127.0.0.2", "127.0.0.3")
 	n := &names{}
@@ -319,7 +320,7 @@ func TestServersByName(t *testing.T) {
 	}
 }
 
-// The states of the API have names.
+// TestStateNames: the states have names in the API.
 func TestStateNames(t *testing.T) {
 	for state, name := range map[upstream.State]string{upstream.Up: "up", upstream.Down: "down", upstream.Ejected: "ejected"} {
 		if state.String() != name {
@@ -328,7 +329,8 @@ func TestStateNames(t *testing.T) {
 	}
 }
 
-// However often the addresses of a name change, the number of counters is bounded, and their sum stays.
+// TestCountersOfFormerServersAreBounded: however often the addresses of a name change, the number of counters is bounded, and their sum
+// stays correct.
 func TestCountersOfFormerServersAreBounded(t *testing.T) {
 	alive := startNamed(t, "127.0.0.1:0", "alive")
 	b := startGroup(t, Group{Servers: serversOf(alive)}, nil)

@@ -3,7 +3,7 @@ package proxy
 // gRPC: the status of the proxy's own responses to its clients. A client of gRPC does not look at the status of HTTP, but at grpc-status; a
 // response without a body has it in its header ("Trailers-Only" in the specification of gRPC over HTTP/2).
 
-// Status codes of gRPC.
+// gRPC status codes.
 const (
 	grpcDeadlineExceeded  = 4
 	grpcPermissionDenied  = 7
@@ -14,7 +14,7 @@ const (
 	grpcUnauthenticated   = 16
 )
 
-// grpcCode returns the status code of gRPC that says the same as the answer to a failure. UNAVAILABLE tells clients that they may try again.
+// grpcCode returns the gRPC status code that corresponds to the HTTP response for a failure. UNAVAILABLE tells clients that they may try again.
 func (f failure) grpcCode() int {
 	switch f {
 	case failTimeout, failTotal, failRequestTimeout:

@@ -16,7 +16,8 @@ import (
 	"github.com/wayside-proxy/wayside/test/httpcorpus"
 )
 
-// A hostile request gets one answer and one event, and its connection is closed. No complete request reaches the origin.
+// TestHostileRequests: a hostile request gets one response and one event, and its connection is closed. No complete request reaches the
+// origin.
 func TestHostileRequests(t *testing.T) {
 	var complete atomic.Int32
 	url := rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
@@ -91,7 +92,7 @@ func TestRefusals(t *testing.T) {
 	b.expect(4, 505, "unsupported_version")
 }
 
-// A hostile response becomes a 502, or is cut short if the fault comes late. Its connection is not used again.
+// TestHostileResponses: a hostile response becomes a 502, or is cut short if the fault comes late. Its connection is not reused.
 func TestHostileResponses(t *testing.T) {
 	var next atomic.Pointer[string]
 	url := rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
@@ -156,8 +157,8 @@ func TestUnaskedUpgradeAndBytes(t *testing.T) {
 	}
 }
 
-// A superfluous response on an idle connection does not become the response to the next request, however soon that comes. Neither
-// does a body that an upstream sends after its response to HEAD.
+// TestLateBytes: a superfluous response on an idle connection does not become the response to the next request, however soon that
+// request follows. Neither does a body that an upstream sends after its response to HEAD.
 func TestLateBytes(t *testing.T) {
 	received, sent := make(chan struct{}), make(chan struct{}, 1)
 	url := rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
@@ -172,7 +173,7 @@ func TestLateBytes(t *testing.T) {
 			if !strings.HasPrefix(r, "HEAD") {
 				_, _ = io.WriteString(conn, "good")
 			}
-			if _, ok := <-received; !ok { // the client has its response
+			if _, ok := <-received; !ok { // the client has received its response
 				return
 			}
 			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nX-Evil: 1\r\nContent-Length: 4\r\n\r\nevil")
@@ -194,7 +195,7 @@ func TestLateBytes(t *testing.T) {
 	}
 }
 
-// After any response, even 103, the upstream has seen the request, so it is not sent again.
+// TestNoRetryAfterInterim: after any response, even 103, the upstream has received the request, so it is not sent again.
 func TestNoRetryAfterInterim(t *testing.T) {
 	var n atomic.Int32
 	url := rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {

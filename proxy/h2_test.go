@@ -35,7 +35,7 @@ func (b *bench) h2() *http.Client {
 	return &http.Client{Transport: tr, Timeout: time.Minute}
 }
 
-// dialALPN is dial with h2 as the protocol.
+// dialALPN does the same as dial, but negotiates h2.
 func (b *bench) dialALPN() *client {
 	if !b.tls {
 		return b.dial()
@@ -52,7 +52,7 @@ func (b *bench) dialALPN() *client {
 	return &client{b.t, conn, bufio.NewReader(conn)}
 }
 
-// echoRequest answers with the request's body, and with what it has learnt of the request in fields and trailers.
+// echoRequest responds with the request's body, and with information about the request in fields and trailers.
 func echoRequest(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Got", fmt.Sprint(r.Method, " ", r.RequestURI, " ", r.Host, " ", r.ContentLength, " ", r.TransferEncoding))
 	w.Header().Set("Got-Via", r.Header.Get("Via"))
@@ -125,7 +125,7 @@ func TestHTTP2RequestAndResponse(t *testing.T) {
 	}
 }
 
-// Streams of the same connection, and requests of HTTP/1.1 beside them, never receive each other's responses.
+// TestHTTP2ManyStreams: streams on the same connection, and concurrent HTTP/1.1 requests, never receive each other's responses.
 func TestHTTP2ManyStreams(t *testing.T) {
 	b := start(t, origin(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Nonce", r.URL.Path)
@@ -192,7 +192,7 @@ func TestHTTP2Interim(t *testing.T) {
 	}
 }
 
-// The upstream's failures have the same answers and records as with HTTP/1.1.
+// TestHTTP2Failures: failures of the upstream cause the same responses and records as with HTTP/1.1.
 func TestHTTP2Failures(t *testing.T) {
 	for name, test := range map[string]struct {
 		upstream func(t *testing.T) string
@@ -222,7 +222,7 @@ func TestHTTP2Failures(t *testing.T) {
 	}
 }
 
-// A response that breaks off is a stream that is reset, and the connection goes on.
+// TestHTTP2CutResponse: if a response breaks off, its stream is reset, and the connection continues.
 func TestHTTP2CutResponse(t *testing.T) {
 	b := start(t, rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
 		readRequest(br)
@@ -249,7 +249,7 @@ func TestHTTP2CutResponse(t *testing.T) {
 	}
 }
 
-// Requests that begin after a reload use the new options, also on an open connection.
+// TestHTTP2Reload: requests that begin after a reload use the new options, even on an open connection.
 func TestHTTP2Reload(t *testing.T) {
 	b := start(t, origin(t, echoRequest), nil)
 	b.responses = 2
@@ -268,7 +268,7 @@ func TestHTTP2Reload(t *testing.T) {
 	}
 }
 
-// A shutdown tells the client with GOAWAY, and answers what it has sent.
+// TestHTTP2Shutdown: a shutdown sends GOAWAY to the client, and serves the requests that the client has sent.
 func TestHTTP2Shutdown(t *testing.T) {
 	entered, release := make(chan struct{}), make(chan struct{})
 	b := start(t, origin(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -303,7 +303,7 @@ func TestHTTP2Shutdown(t *testing.T) {
 	}
 }
 
-// An event stream has no end of its own: a shutdown cuts it, and records that.
+// TestHTTP2EventStreamAtShutdown: an event stream does not end by itself: a shutdown cuts it off and records that.
 func TestHTTP2EventStreamAtShutdown(t *testing.T) {
 	b := start(t, origin(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
@@ -331,7 +331,7 @@ func TestHTTP2EventStreamAtShutdown(t *testing.T) {
 	}
 }
 
-// Clients of gRPC get the proxy's own answers in the form that they understand.
+// TestHTTP2AnswerToGRPC: clients of gRPC get the proxy's own responses in a form that they understand.
 func TestHTTP2AnswerToGRPC(t *testing.T) {
 	b := start(t, "http://127.0.0.1:1", nil)
 	b.responses = 3
@@ -359,7 +359,7 @@ func TestHTTP2AnswerToGRPC(t *testing.T) {
 	}
 }
 
-// The status of a gRPC call is in the record, whether the response has it in its header or in its trailers.
+// TestGRPCStatusIsRecorded: the status of a gRPC call is recorded, whether it is in the response's header or in its trailers.
 func TestGRPCStatusIsRecorded(t *testing.T) {
 	b := start(t, origin(t, func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)

@@ -14,53 +14,53 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/loop"
 )
 
-// Client connections that speak HTTP/2. A task reads frames and passes them to the state machine of package http2. Each stream is served by a
-// clientConn and an exchange of its own, like a connection of HTTP/1.1 with a single request: the stream is its net.Conn (h2stream.go).
-// Frames are written by a task that collects what all streams have to send at the moment (h2write.go).
+// This file serves client connections that speak HTTP/2. A task reads frames and passes them to the state machine in package http2. Each stream is
+// served by its own clientConn and exchange, like an HTTP/1.1 connection with a single request: the stream is its net.Conn (h2stream.go). Another
+// task writes frames; it collects what all streams currently have to send (h2write.go).
 
 const (
-	// h2ReadBytes is the size of the buffer for frames. A connection has one while it reads.
+	// h2ReadBytes is the size of the buffer for received frames. A connection has such a buffer only while it is reading.
 	h2ReadBytes = 16 << 10
-	// h2QueueBytes is how much output may wait before streams that add to it wait too.
+	// h2QueueBytes is how much output may be waiting before streams that want to add more must wait.
 	h2QueueBytes = 16 << 10
-	// h2RestBytes is room for the bytes that http2.Conn.Next leaves.
+	// h2RestBytes is room for the bytes that http2.Conn.Next does not consume.
 	h2RestBytes = 16
 )
 
-// h2Conn is a client connection that speaks HTTP/2. Fields are guarded by mu, unless they say otherwise. Nothing waits while it is held.
+// h2Conn is a client connection that speaks HTTP/2. Fields are guarded by mu unless their comment says otherwise. Nothing waits while mu is held.
 type h2Conn struct {
 	c *clientConn // the connection; not guarded
 
 	mu       sync.Mutex
 	m        *http2.Conn
-	model    *clientConn // has the values that the connections of all streams share under one generation
+	model    *clientConn // has the values that the clientConns of all streams share within one generation
 	open     map[*h2Stream]struct{}
-	begun    []*h2Stream // to start
-	deadline int64       // of the preface or the field block that is being read; 0: none
+	begun    []*h2Stream // streams to start
+	deadline int64       // deadline of the preface or the field block that is being received; 0 if there is none
 	failed   bool        // the connection is lost
-	held     int64       // bytes of an unfinished field block that are counted
-	leaving  bool        // the client was told that the proxy shuts down
+	held     int64       // counted bytes of an unfinished field block
+	leaving  bool        // the client has been told that the proxy is shutting down
 	shut     bool        // this side has closed its direction
 
-	flushing  bool   // flush runs, or will soon
-	flushed   signal // set at the end of flush; nil: nobody waits
+	flushing  bool   // flush is running, or will run soon
+	flushed   signal // set at the end of flush; nil if nobody is waiting
 	spare     []byte // a buffer for output
-	flushTask func() // flush; not guarded
-	ends      int64  // responses whose ends are in the output
+	flushTask func() // runs flush; not guarded
+	ends      int64  // number of responses whose ends are in the output
 
-	rest     [h2RestBytes]byte // bytes that have arrived and were not understood; belongs to the reading task, like the next three
+	rest     [h2RestBytes]byte // bytes that have arrived but cannot be parsed yet; belongs to the reading task, like the next three fields
 	restLen  int
-	starting []*h2Stream // being started
-	resumed  bool        // on a loop: the next thing is to read
+	starting []*h2Stream // streams being started
+	resumed  bool        // on a loop: continue with reading
 }
 
 // h2Buffers holds *[]byte of h2ReadBytes.
 var h2Buffers = sync.Pool{New: func() any { b := make([]byte, h2ReadBytes); return &b }}
 
-// errPreface means that the client speaks HTTP/2: it has sent the first part of its preface.
+// errPreface means that the client speaks HTTP/2: it has sent the first part of the preface.
 var errPreface = errors.New("HTTP/2")
 
-// beginHTTP2 continues a connection as HTTP/2, behind the first n bytes of the preface.
+// beginHTTP2 continues a connection as HTTP/2, after the first n bytes of the preface.
 func (c *clientConn) beginHTTP2(n int) {
 	o := &c.gen.o.HTTP2
 	h := &h2Conn{c: c, open: make(map[*h2Stream]struct{}), m: http2.New(http2.Limits{
@@ -121,12 +121,12 @@ func (h *h2Conn) read(b []byte) (int, error) {
 	c.reading.waited.Store(0)
 	c.reading.end(c.root.sweeper.now.Load(), n)
 	if ph := phase(c.phase.Load()); ph == phaseIdle && !c.phase.CompareAndSwap(uint32(ph), uint32(phaseHeader)) {
-		return 0, net.ErrClosed // a shutdown has just closed the idle connection
+		return 0, net.ErrClosed // a shutdown has just closed the connection, which was idle
 	}
 	return n, nil
 }
 
-// take passes bytes to the state machine, and starts the streams that begin. The error is the end of the connection.
+// take passes bytes to the state machine, and starts the streams that begin. An error ends the connection.
 func (h *h2Conn) take(b []byte) (used int, err error) {
 	c := h.c
 	now := time.Duration(c.root.sweeper.now.Load())
@@ -164,7 +164,7 @@ func (h *h2Conn) take(b []byte) (used int, err error) {
 	return used, err
 }
 
-// hold counts n bytes for an unfinished field block, instead of those before, and reports whether there may be so many. mu is held.
+// hold counts n bytes for an unfinished field block, replacing the previous count, and reports whether that many are allowed. mu is held.
 func (h *h2Conn) hold(n int64) bool {
 	if n -= headBytesFree; n < 0 {
 		n = 0
@@ -225,7 +225,7 @@ func (h *h2Conn) beginStream(s *http2.Stream) {
 	h.begun = append(h.begun, st)
 }
 
-// arm sets the phase and the deadline that follow from the state. mu is held.
+// arm sets the phase and the deadline according to the connection's state. mu is held.
 func (h *h2Conn) arm() {
 	c, s := h.c, h.c.root.sweeper
 	o := &h.c.gen.o
@@ -259,12 +259,12 @@ func (h *h2Conn) arm() {
 	c.limits.armRead(at)
 }
 
-// done reports whether the connection has no further use. mu is held.
+// done reports whether the connection is no longer needed. mu is held.
 func (h *h2Conn) done() bool {
 	return len(h.open) == 0 && len(h.begun) == 0 && (h.m.Left() || h.m.PeerLeft())
 }
 
-// noteError counts why a connection ends. mu is held.
+// noteError counts the reason why the connection ends. mu is held.
 func (h *h2Conn) noteError(err error) {
 	var failed *http2.ConnError
 	if errors.As(err, &failed) {
@@ -280,7 +280,7 @@ func (h *h2Conn) noteLimit(l http2.Limit) {
 	}
 }
 
-// goAway tells the client that the proxy shuts down. Any goroutine may call it.
+// goAway tells the client that the proxy is shutting down. Any goroutine may call it.
 func (h *h2Conn) goAway() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -291,7 +291,7 @@ func (h *h2Conn) goAway() {
 	}
 }
 
-// lost ends the connection after an error of a read. If only the time of an idle client is over, it is told.
+// lost ends the connection after a read error. If the reason is only that the client was idle for too long, it sends GOAWAY.
 func (h *h2Conn) lost(err error) {
 	h.mu.Lock()
 	polite := isTimeout(err) && len(h.open) == 0 && !h.shut && !h.m.MidBlock()
@@ -306,7 +306,7 @@ func (h *h2Conn) lost(err error) {
 	h.fail()
 }
 
-// fail loses the streams that are left.
+// fail ends the remaining streams as lost.
 func (h *h2Conn) fail() {
 	h.c.failed.Store(true)
 	h.mu.Lock()
@@ -318,7 +318,7 @@ func (h *h2Conn) fail() {
 	}
 }
 
-// finish sends the rest of the output and waits until the client has it.
+// finish sends the rest of the output and waits until the client has received it.
 func (h *h2Conn) finish() {
 	c := h.c
 	h.mu.Lock()
@@ -339,7 +339,7 @@ func (h *h2Conn) finish() {
 	}
 }
 
-// endPanic is deferred. A panic ends this connection only.
+// endPanic must be deferred. It makes a panic end only this connection.
 func (h *h2Conn) endPanic() {
 	if r := recover(); r != nil {
 		h.c.root.current.Load().o.Logger.Error("panic on an HTTP/2 connection; closing it", "value", r, "stack", string(debug.Stack()))
@@ -347,7 +347,7 @@ func (h *h2Conn) endPanic() {
 	}
 }
 
-// leave closes this side's direction as soon as the output has been sent. The reading task then sees the end. mu is held.
+// leave closes this side's direction as soon as the output has been sent. The reading task then sees the end of the connection. mu is held.
 func (h *h2Conn) leave() {
 	if h.shut {
 		return

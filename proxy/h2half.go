@@ -22,7 +22,7 @@ type h2Waits struct {
 	readLate, writeLate bool // a deadline has passed
 }
 
-// wake sets a signal that somebody may wait for. mu is held.
+// wake sets a signal for which somebody may be waiting. mu is held.
 func (*h2Waits) wake(s *signal) {
 	if *s != nil {
 		(*s).Set()
@@ -36,7 +36,7 @@ func (w *h2Waits) wakeBoth() {
 	w.wake(&w.writer)
 }
 
-// await waits for a wake. mu is held, and unlocked while it waits.
+// await waits until wake is called for the signal. mu is held, but unlocked during the wait.
 func (w *h2Waits) await(s *signal) {
 	ready := w.driver.signal()
 	*s = ready
@@ -45,18 +45,18 @@ func (w *h2Waits) await(s *signal) {
 	ready.Wait(-1)
 }
 
-// SetDeadline sets both deadlines.
+// SetDeadline sets both deadlines: see SetReadDeadline.
 func (w *h2Waits) SetDeadline(t time.Time) error {
 	return errors.Join(w.SetReadDeadline(t), w.SetWriteDeadline(t))
 }
 
-// SetReadDeadline makes reading fail if t has passed, and allows it otherwise, as [loop.Conn] does.
+// SetReadDeadline makes reads fail if t is in the past, and allows them otherwise, like that of [loop.Conn].
 func (w *h2Waits) SetReadDeadline(t time.Time) error {
 	w.setDeadline(&w.readLate, t, &w.reader)
 	return nil
 }
 
-// SetWriteDeadline is SetReadDeadline for writing.
+// SetWriteDeadline does the same for writes.
 func (w *h2Waits) SetWriteDeadline(t time.Time) error {
 	w.setDeadline(&w.writeLate, t, &w.writer)
 	return nil

@@ -34,7 +34,8 @@ func TestHTTP2StreamLimit(t *testing.T) {
 	b.books.wait(t, 2)
 }
 
-// Requests in progress have the limit of connections, and one address does not get all of it.
+// TestHTTP2StreamsOfAllConnections: the limit for connections applies to requests in progress, too, and one address cannot use all of
+// it.
 func TestHTTP2StreamsOfAllConnections(t *testing.T) {
 	for name, test := range map[string]struct {
 		change func(*Options)
@@ -67,7 +68,7 @@ func TestHTTP2StreamsOfAllConnections(t *testing.T) {
 	}
 }
 
-// Rapid reset: the connection ends, and no more requests reach the service than streams may be open at a time.
+// TestHTTP2RapidReset: a rapid reset ends the connection, and no more requests reach the service than streams may be open at a time.
 func TestHTTP2RapidReset(t *testing.T) {
 	b := start(t, origin(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }), func(o *Options) { o.HTTP2.ResetsMax = 1 })
 	b.responses = -1
@@ -93,7 +94,7 @@ func TestHTTP2RapidReset(t *testing.T) {
 	}
 }
 
-// Bodies that the service does not take count in the memory of the client's address.
+// TestHTTP2HeldBytes: bodies that the service does not read count towards the memory of the client's address.
 func TestHTTP2HeldBytes(t *testing.T) {
 	release := make(chan struct{})
 	b := start(t, rawOrigin(t, func(net.Conn, *bufio.Reader) { <-release }), func(o *Options) { o.MaxHeldBytes = 32 << 10 })

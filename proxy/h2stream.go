@@ -9,12 +9,12 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/http2"
 )
 
-// h2Stream is a stream as a net.Conn, which carries one request and its response in the form of HTTP/1.1. Read returns the body of the
-// request, in chunks if its length is not declared. Write takes the response. Fields are guarded by h.mu, unless they say otherwise.
+// h2Stream is an HTTP/2 stream in the form of a net.Conn, which carries one request and its response in HTTP/1.1 format. Read returns the body of the
+// request, in chunks if its length is not declared. Write takes the response. Fields are guarded by h.mu unless their comment says otherwise.
 type h2Stream struct {
 	h *h2Conn       // not guarded
 	s *http2.Stream // not guarded; nil after release
-	c *clientConn   // of this stream; not guarded
+	c *clientConn   // the clientConn that serves this stream; not guarded
 
 	h2Waits
 	in h2Inbox // the request's body
@@ -27,10 +27,10 @@ type h2Stream struct {
 	out     h2Message // the response
 }
 
-// errStreamLost is the error of a stream that was reset, or whose connection is lost.
+// errStreamLost is the error of a stream that has been reset, or whose connection is lost.
 var errStreamLost = errors.New("HTTP/2 stream was reset")
 
-// forStream returns the connection of a stream, with the values of the model.
+// forStream returns the clientConn for a stream, with the values of the model.
 func (c *clientConn) forStream(st *h2Stream) *clientConn {
 	s := &clientConn{
 		Conn: st, stream: st, driver: c.driver, kind: c.kind, root: c.root, gen: c.gen, tlsVersion: c.tlsVersion,
@@ -42,7 +42,7 @@ func (c *clientConn) forStream(st *h2Stream) *clientConn {
 	return s
 }
 
-// start serves the stream, in a task of its own.
+// start serves the stream in a new task.
 func (st *h2Stream) start() {
 	p := st.h.c.root
 	st.refused = p.admission.admitStream(st.c)
@@ -67,7 +67,7 @@ func (st *h2Stream) exchange() (more bool) {
 	}
 	switch {
 	case st.refused != failNone:
-		_ = h.ParseLine() // for the record
+		_ = h.ParseLine() // so that its parts are recorded
 		x.ev.describe(&x.req)
 		c.warn(st.refused)
 		x.refuse(st.refused)
@@ -110,7 +110,7 @@ func (st *h2Stream) release() {
 	h.flushSoon()
 }
 
-// receive takes a piece of the request's body. The windows bound how much there is. mu is held.
+// receive takes a piece of the request's body. The windows limit how much arrives. mu is held.
 func (st *h2Stream) receive(b []byte, end bool) {
 	if st.gone || st.noMemory {
 		return
@@ -175,12 +175,12 @@ func (st *h2Stream) Read(b []byte) (int, error) {
 	}
 }
 
-// fail describes an error as the connections of package net do.
+// fail wraps an error like the connections in package net.
 func (st *h2Stream) fail(op string, err error) error {
 	return &net.OpError{Op: op, Net: "http2", Source: st.LocalAddr(), Addr: st.RemoteAddr(), Err: err}
 }
 
-// Close makes reading and writing fail. The stream ends when its exchange has.
+// Close makes reads and writes fail. The stream ends when its exchange has ended.
 func (st *h2Stream) Close() error {
 	st.h.mu.Lock()
 	defer st.h.mu.Unlock()

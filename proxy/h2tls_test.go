@@ -14,7 +14,7 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/certs"
 )
 
-// Over TLS, ALPN chooses the protocol. Streams know what their connection knows of the client.
+// TestHTTP2OverTLS: over TLS, ALPN selects the protocol. Streams have the same information about the client as their connection.
 func TestHTTP2OverTLS(t *testing.T) {
 	ca := certtest.NewCA(t, "test")
 	cert, key := ca.Issue(t, certtest.Leaf{Names: []string{"localhost"}}).Write(t, t.TempDir(), "server")
@@ -47,7 +47,7 @@ func TestHTTP2OverTLS(t *testing.T) {
 			t.Errorf("%+v", e)
 		}
 	}
-	// The preface is only for those who have agreed upon HTTP/2.
+	// The preface is accepted only if HTTP/2 was negotiated.
 	conn, err := tls.Dial("tcp", b.addr, trusting)
 	if err != nil {
 		t.Fatal(err)

@@ -50,7 +50,7 @@ func (c *h2Client) request(id uint32, end bool, method, path string, more ...str
 	c.ok(c.f.WriteHeaders(xhttp2.HeadersFrameParam{StreamID: id, BlockFragment: c.block.Bytes(), EndStream: end, EndHeaders: true}))
 }
 
-// next returns the next frame of this type, and acknowledges nothing.
+// next returns the next frame of this type. It acknowledges nothing.
 func (c *h2Client) next(kind xhttp2.FrameType) xhttp2.Frame {
 	c.t.Helper()
 	for {
@@ -130,7 +130,7 @@ func TestHTTP2Malformed(t *testing.T) {
 	}
 }
 
-// A client that breaks the rules of frames gets GOAWAY, and the connection ends.
+// TestHTTP2ConnectionError: a client that violates the rules for frames gets GOAWAY, and the connection ends.
 func TestHTTP2ConnectionError(t *testing.T) {
 	b := start(t, "http://127.0.0.1:1", nil)
 	b.responses = 0
@@ -142,7 +142,7 @@ func TestHTTP2ConnectionError(t *testing.T) {
 	c.eof()
 }
 
-// A reset ends the request to the service, and is recorded as a client that has left.
+// TestHTTP2Reset: a reset ends the request to the service, and is recorded like a client that has left.
 func TestHTTP2Reset(t *testing.T) {
 	entered, left := make(chan struct{}), make(chan struct{})
 	b := start(t, origin(t, func(w http.ResponseWriter, r *http.Request) {
@@ -170,7 +170,7 @@ func TestHTTP2Reset(t *testing.T) {
 	}
 }
 
-// If the connection ends, so do all its requests.
+// TestHTTP2ConnectionLost: if the connection ends, so do all its requests.
 func TestHTTP2ConnectionLost(t *testing.T) {
 	entered := make(chan struct{}, 3)
 	b := start(t, origin(t, func(_ http.ResponseWriter, r *http.Request) {
@@ -191,7 +191,7 @@ func TestHTTP2ConnectionLost(t *testing.T) {
 	}
 }
 
-// A client that never opens its window loses the stream, not the connection.
+// TestHTTP2WindowNeverOpened: a client that never opens its window loses the stream, not the connection.
 func TestHTTP2WindowNeverOpened(t *testing.T) {
 	b := start(t, canned(t, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"), func(o *Options) { o.WriteTimeout = 50 * time.Millisecond })
 	b.responses = 2
@@ -208,7 +208,7 @@ func TestHTTP2WindowNeverOpened(t *testing.T) {
 	}
 }
 
-// Responses wait for the windows, and continue when they open.
+// TestHTTP2SendWindow: responses wait for the windows, and continue when they open.
 func TestHTTP2SendWindow(t *testing.T) {
 	body := strings.Repeat("0123456789", 30000)
 	b := start(t, origin(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }), nil)
@@ -233,7 +233,7 @@ func TestHTTP2SendWindow(t *testing.T) {
 	}
 }
 
-// A client that sends more than it declared, or less, has broken the request off.
+// TestHTTP2WrongLength: if a client sends more than it declared, or less, its request counts as broken off.
 func TestHTTP2WrongLength(t *testing.T) {
 	b := start(t, origin(t, echoRequest), nil)
 	b.responses = 1
@@ -248,7 +248,7 @@ func TestHTTP2WrongLength(t *testing.T) {
 	}
 }
 
-// The preface is recognised however it is split, and nothing else is delayed by it.
+// TestHTTP2PrefaceInPieces: the preface is recognised wherever it is split, and other requests are not delayed by that.
 func TestHTTP2PrefaceInPieces(t *testing.T) {
 	b := start(t, canned(t, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"), nil)
 	b.responses = 3
@@ -267,7 +267,7 @@ func TestHTTP2PrefaceInPieces(t *testing.T) {
 	}
 	plain := b.dial()
 	plain.get("/")
-	plain.send("PRI * HTTP/2.0\r\n\r\n") // not as the first request
+	plain.send("PRI * HTTP/2.0\r\n\r\n") // not the first request on the connection
 	if resp, _ := plain.receive("PRI"); resp.StatusCode != 505 {
 		t.Error(resp.Status)
 	}
@@ -283,7 +283,7 @@ func TestHTTP2Off(t *testing.T) {
 	}
 }
 
-// An idle connection is told before it is closed.
+// TestHTTP2Idle: an idle connection gets GOAWAY before it is closed.
 func TestHTTP2Idle(t *testing.T) {
 	b := start(t, canned(t, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"), func(o *Options) { o.IdleTimeout = time.Second })
 	b.responses = 1
@@ -296,7 +296,7 @@ func TestHTTP2Idle(t *testing.T) {
 	c.eof()
 }
 
-// A preface that stops is not waited for longer than a header.
+// TestHTTP2PrefaceTimeout: the proxy waits for the rest of a preface no longer than for a header.
 func TestHTTP2PrefaceTimeout(t *testing.T) {
 	b := start(t, "http://127.0.0.1:1", func(o *Options) { o.HeaderTimeout = time.Second })
 	b.responses = 0

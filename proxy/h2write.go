@@ -6,12 +6,12 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/http1"
 )
 
-// Responses of HTTP/2 streams, from the bytes of HTTP/1.1 that an exchange writes, and the output of the connection.
+// This file converts the HTTP/1.1 bytes that an exchange writes to frames of its HTTP/2 stream, and sends the output of the connection.
 
-// h2PieceBytes is the most that a stream adds to the output at once.
+// h2PieceBytes is the largest amount of data that a stream adds to the output at once.
 const h2PieceBytes = 16 << 10
 
-// Write takes the bytes of a response: headers whole, and lines of framing whole.
+// Write takes the bytes of a response. A header, and a line of framing, must not be split over several calls.
 func (st *h2Stream) Write(b []byte) (int, error) {
 	n, err := st.out.write(b, st)
 	if err != nil {
@@ -32,7 +32,7 @@ func (st *h2Stream) WriteBuffers(bufs *net.Buffers) (total int64, err error) {
 	return total, nil
 }
 
-// putHead puts out a header.
+// putHead writes a header to the output.
 func (st *h2Stream) putHead(block []byte) error {
 	f, end := http1.FramingOf(block), false
 	interim := block[9] == '1'
@@ -59,7 +59,7 @@ func (st *h2Stream) putHead(block []byte) error {
 	return nil
 }
 
-// putData puts out data, as the windows and the client's speed allow.
+// putData writes data to the output, as far as the windows and the client's speed allow.
 func (st *h2Stream) putData(p []byte, end bool) error {
 	h := st.h
 	h.mu.Lock()
@@ -100,10 +100,10 @@ func (st *h2Stream) putEnd(trailers []byte) error {
 	return nil
 }
 
-// mayWrite returns why nothing can be put out, or nil. mu is held.
+// mayWrite returns an error if nothing can be written to the output. mu is held.
 func (st *h2Stream) mayWrite() error { return st.writeError(st.gone || st.h.failed) }
 
-// flushSoon makes the output be sent, together with what other tasks add that are ready now. mu is held. Any goroutine may call it.
+// flushSoon schedules flush, so that the output is sent together with what other ready tasks add to it. mu is held. Any goroutine may call it.
 func (h *h2Conn) flushSoon() {
 	if !h.flushing && !h.failed && (h.m.Pending() > 0 || h.shut) {
 		h.flushing = true
@@ -136,7 +136,7 @@ func (h *h2Conn) flush() {
 			for st := range h.open {
 				st.lose()
 			}
-			_ = h.c.limits.conn.SetReadDeadline(past) // the reading task ends the connection
+			_ = h.c.limits.conn.SetReadDeadline(past) // wakes the reading task, which ends the connection
 			return
 		}
 		for st := range h.open {
@@ -144,14 +144,14 @@ func (h *h2Conn) flush() {
 		}
 	}
 	if len(h.open) == 0 {
-		h.spare = nil // an idle connection holds no buffers
+		h.spare = nil // an idle connection keeps no buffers
 	}
 	if half, ok := h.c.Conn.(interface{ CloseWrite() error }); ok && h.shut {
 		_ = half.CloseWrite()
 	}
 }
 
-// send writes. mu is held, and unlocked while it writes.
+// send writes bytes to the connection. mu is held, but unlocked during the write.
 func (h *h2Conn) send(out []byte) error {
 	h.mu.Unlock()
 	defer h.mu.Lock()
@@ -159,7 +159,7 @@ func (h *h2Conn) send(out []byte) error {
 	return err
 }
 
-// awaitFlush waits until the output has been sent, or cannot be.
+// awaitFlush waits until the output has been sent or cannot be sent.
 func (h *h2Conn) awaitFlush() {
 	h.mu.Lock()
 	h.flushSoon()

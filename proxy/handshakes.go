@@ -43,12 +43,13 @@ var handshakeNames = [handshakeFailures]string{
 	handshakeALPN:              "no_common_protocol",
 	handshakeNoCertificate:     "no_certificate",
 	handshakeClientCertificate: "client_certificate",
-	handshakeRefused:           "refused_by_client", // for example, because it does not trust the certificate
+	handshakeRefused:           "refused_by_client", // for example because it does not trust the certificate
 	handshakeNoRoom:            "connections_max",
 	handshakeProxyHeader:       "proxy_header",
 }
 
-// handshakeTexts finds reasons in the text of errors: crypto/tls has no types for them. TestHandshakeFailures notices other texts.
+// handshakeTexts maps parts of error texts to reasons, because crypto/tls has no types for these errors. TestHandshakeFailures notices if the texts
+// change.
 var handshakeTexts = []struct {
 	text string
 	why  handshakeFailure
@@ -90,15 +91,15 @@ func classifyHandshake(err error) handshakeFailure {
 	return handshakeOther
 }
 
-// tlsState is what all TLS connections of a Proxy share.
+// tlsState is the state that all TLS connections of a Proxy share.
 type tlsState struct {
 	slots  chan struct{} // see tlsWire.takeSlot
 	done   [2][2]counter // handshakes by version (1.2, 1.3) and whether a session was resumed
 	failed [handshakeFailures]counter
 
 	mu       sync.Mutex
-	loggedAt time.Time // guarded by mu; of the last line about a failed handshake
-	since    int       // guarded by mu; failures since then
+	loggedAt time.Time // guarded by mu; time of the last line about a failed handshake
+	since    int       // guarded by mu; number of failures since then
 }
 
 func (s *tlsState) handshakeDone(state *tls.ConnectionState) {
@@ -112,12 +113,12 @@ func (s *tlsState) handshakeDone(state *tls.ConnectionState) {
 	s.done[version][resumed].Add(1)
 }
 
-// handshakeFailed counts a failed handshake, and logs it with what is known of it, at most once per warnPause. Scanners and health checks
-// that connect and leave are not logged.
+// handshakeFailed counts a failed handshake, and logs it at most once per warnPause, with what is known about it. It does not log scanners and health
+// checks that connect and leave.
 func (s *tlsState) handshakeFailed(c *clientConn, t *clientTLS, err error) {
 	why := classifyHandshake(err)
 	s.failed[why].Add(1)
-	if why == handshakeClosed || why == handshakeProxyHeader || why == handshakeNoRoom { // the last two are logged elsewhere
+	if why == handshakeClosed || why == handshakeProxyHeader || why == handshakeNoRoom { // the latter two are logged elsewhere
 		return
 	}
 	s.mu.Lock()
@@ -133,10 +134,10 @@ func (s *tlsState) handshakeFailed(c *clientConn, t *clientTLS, err error) {
 	}
 }
 
-// TLSMetrics are the counters of TLS connections with clients. Counters are cumulative since New.
+// TLSMetrics are the counters for TLS connections with clients. Counters are cumulative since New.
 type TLSMetrics struct {
-	Handshakes []TLSHandshakes  // that succeeded
-	Failures   map[string]int64 // handshakes that failed, by reason, all of them
+	Handshakes []TLSHandshakes  // successful handshakes
+	Failures   map[string]int64 // failed handshakes by reason; all reasons are included
 }
 
 // TLSHandshakes counts handshakes of one kind.

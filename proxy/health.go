@@ -11,29 +11,29 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// healthLogPause is the least time between two log lines about one upstream.
+// healthLogPause is the shortest time between two log lines about one upstream.
 const healthLogPause = 10 * time.Second
 
-// upstreamHealth logs that an upstream fails, once for each kind of failure, and that it answers again.
+// upstreamHealth logs that an upstream is failing, once for each kind of failure, and that it responds again.
 type upstreamHealth struct {
 	failing atomic.Bool // read without the lock after each success
 
 	mu          sync.Mutex // guards the rest
 	kinds       [failures]failureKind
-	all         int64     // failures since began
-	began       time.Time // of the first failure
-	loggedAt    time.Time // of the last log line
-	recoveredAt time.Time // of the first success after the last failure; zero: none
-	last        string    // the last failure's reason
+	all         int64     // number of failures since began
+	began       time.Time // time of the first failure
+	loggedAt    time.Time // time of the last log line
+	recoveredAt time.Time // time of the first success after the last failure; zero if there is none
+	last        string    // reason of the last failure
 }
 
-// failureKind is the first failure of a kind.
+// failureKind describes the first failure of one kind.
 type failureKind struct {
 	seen, logged bool
-	reason, id   string // id of the request
+	reason, id   string // id is that of the request
 }
 
-// isUpstreamFailure reports whether the upstream caused a failure, not the client or a limit.
+// isUpstreamFailure reports whether the upstream, and not the client or a limit, caused a failure.
 func isUpstreamFailure(f failure) bool {
 	switch f {
 	case failConnectRefused, failConnectTimeout, failConnect, failDNS, failReset, failTimeout, failProtocol, failResponseHeader, failUpgrade,
@@ -43,7 +43,7 @@ func isUpstreamFailure(f failure) bool {
 	return false
 }
 
-// failed records a failure, and returns the reason in words. The cause may be nil.
+// failed records a failure and returns the reason in words. The cause may be nil.
 func (t *upstreamHealth) failed(f failure, cause error, id []byte) (reason string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -78,7 +78,7 @@ func (t *upstreamHealth) connectFailed(err error) {
 	}
 }
 
-// state returns the last failure and the time of the first one. Both are zero if the upstream has answered since.
+// state returns the last failure and the time of the first one. Both are zero if the upstream has responded since.
 func (t *upstreamHealth) state() (reason string, since time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -88,8 +88,8 @@ func (t *upstreamHealth) state() (reason string, since time.Time) {
 	return t.last, t.began
 }
 
-// UpstreamFailure returns why a group of servers cannot serve requests, and since when. Both are zero if all groups can, as far as the last
-// requests and checks show.
+// UpstreamFailure returns why a group of servers cannot serve requests, and since when. Both are zero if, as far as the last requests and checks
+// show, all groups can.
 func (p *Proxy) UpstreamFailure() (reason string, since time.Time) {
 	for _, g := range p.current.Load().groups {
 		if reason, since = g.failure(); reason != "" {
@@ -99,8 +99,8 @@ func (p *Proxy) UpstreamFailure() (reason string, since time.Time) {
 	return "", time.Time{}
 }
 
-// failure returns the last failure at one of the servers and since when requests fail, if no server can be used or the last requests have
-// failed at all that can.
+// failure returns the last failure at one of the servers, and since when requests have been failing, if no server can be used or if the last request
+// to each usable server has failed.
 func (g *group) failure() (reason string, since time.Time) {
 	m := g.members.Load()
 	if len(m.usable) == 0 {
@@ -118,7 +118,7 @@ func (g *group) failure() (reason string, since time.Time) {
 	return reason, since
 }
 
-// attrs names the group in log lines, if it has a name.
+// attrs returns log attributes with the group's name, if it has one.
 func (g *group) attrs() []any {
 	if g.name == "" {
 		return nil
@@ -126,7 +126,7 @@ func (g *group) attrs() []any {
 	return []any{"group", g.name}
 }
 
-// prefix names the group in texts, if it has a name.
+// prefix returns the beginning of a text about the group, with its name if it has one.
 func (g *group) prefix() string {
 	if g.name == "" {
 		return ""
@@ -154,10 +154,10 @@ func (p *Proxy) Reach(ctx context.Context) error {
 	return all.Wait()
 }
 
-// reachAtOnce is the number of servers to which Reach connects at the same time.
+// reachAtOnce is the number of servers to which Reach connects concurrently.
 const reachAtOnce = 8
 
-// succeeded records that the upstream has answered.
+// succeeded records that the upstream has responded.
 func (t *upstreamHealth) succeeded() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -166,7 +166,7 @@ func (t *upstreamHealth) succeeded() {
 	}
 }
 
-// report writes the next log line if one is due. It is called once a tick.
+// report writes the next log line if one is due. It is called at every tick.
 func (t *upstreamHealth) report(log *slog.Logger, g *group, upstream string) {
 	if !t.failing.Load() {
 		return
@@ -178,9 +178,9 @@ func (t *upstreamHealth) report(log *slog.Logger, g *group, upstream string) {
 	}
 	for f := range t.kinds {
 		if kind := &t.kinds[f]; kind.seen && !kind.logged {
-			what := "requests to the upstream are failing; wayside is answering them itself"
+			what := "requests to the upstream are failing; clients get error responses from wayside"
 			if g.members.Load().several {
-				what = "requests to a server are failing; wayside sends those that may be repeated to another one"
+				what = "requests to a server are failing; wayside sends those that may be repeated to another server"
 			}
 			log.With(g.attrs()...).Warn(what, "upstream", upstream, "error_type", failure(f).String(), "error", kind.reason,
 				"request_id", kind.id, "failures", t.all)
@@ -189,7 +189,7 @@ func (t *upstreamHealth) report(log *slog.Logger, g *group, upstream string) {
 		}
 	}
 	if !t.recoveredAt.IsZero() {
-		log.With(g.attrs()...).Info("the upstream answers again", "upstream", upstream, "failures", t.all, "after", t.recoveredAt.Sub(t.began).Round(time.Millisecond).String())
+		log.With(g.attrs()...).Info("the upstream responds again", "upstream", upstream, "failures", t.all, "after", t.recoveredAt.Sub(t.began).Round(time.Millisecond).String())
 		t.failing.Store(false)
 		t.loggedAt = time.Now()
 	}

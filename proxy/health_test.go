@@ -12,9 +12,10 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/http1"
 )
 
-// The log says once why an upstream cannot be reached, and once that it can be reached again. It names the request id of the 502.
+// TestUpstreamTroubleIsLogged: that an upstream cannot be reached is logged once, with the reason and the request ID of the 502. That it
+// can be reached again is logged once, too.
 func TestUpstreamTroubleIsLogged(t *testing.T) {
-	t.Parallel() // the log has at most one line in ten seconds
+	t.Parallel() // takes long, because there is at most one log line in ten seconds
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +46,7 @@ func TestUpstreamTroubleIsLogged(t *testing.T) {
 	if resp, _ := c.get("/x"); resp.StatusCode != 200 {
 		t.Fatal(resp.Status)
 	}
-	until(t, "the recovery is logged", func() bool { return strings.Contains(b.logged(), "the upstream answers again") })
+	until(t, "the recovery is logged", func() bool { return strings.Contains(b.logged(), "the upstream responds again") })
 	if log := b.logged(); strings.Count(log, "level=") != 2 || !strings.Contains(log, "failures=20 after=") {
 		t.Error(log)
 	}
@@ -69,9 +70,10 @@ func TestUpstreamTroubleHasAReason(t *testing.T) {
 	}
 }
 
-// Events of the proxy's own answers carry the request id that the client sees. Others carry it only with Options.RequestID.
+// TestRequestIDIsRecorded: events of the proxy's own responses contain the request ID that the client sees. Others contain it only with
+// Options.RequestID.
 func TestRequestIDIsRecorded(t *testing.T) {
-	requests := map[string]bool{ // whether the answer is the proxy's own
+	requests := map[string]bool{ // whether the proxy itself makes the response
 		"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n":                        false,
 		"HEAD / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n":                       false,
 		"GET / HTTP/1.1\r\n\r\n":                                                        true,
@@ -100,7 +102,7 @@ func TestRequestIDIsRecorded(t *testing.T) {
 	}
 }
 
-// UpstreamFailure reports an upstream that Reach could not connect to, until a request succeeds.
+// TestUpstreamTroubleShows: UpstreamFailure reports an upstream that Reach could not connect to, until a request succeeds.
 func TestUpstreamTroubleShows(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -144,17 +146,17 @@ func TestUpstreamTroubleShows(t *testing.T) {
 	}
 }
 
-// The log names the key of a time limit that has passed.
+// TestTimeoutsNameTheirKey: if a time limit has passed, the log names its configuration key.
 func TestTimeoutsNameTheirKey(t *testing.T) {
 	for reason, answer := range map[string]string{
-		"no response header within proxy.response_timeout (100ms)":               "",
-		"no response header within response_timeout of route slow (90ms)":        "",
-		"nothing more of the response's body within proxy.body_timeout (110ms)":  "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab",
-		"nothing more of the response's body within proxy.body_timeout (110ms) ": "HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\nab",
-		"not complete within proxy.total_timeout (50ms)":                         "HTTP",
+		"no response header within proxy.response_timeout (100ms)":                  "",
+		"no response header within response_timeout of route slow (90ms)":           "",
+		"no more of the response's body arrived within proxy.body_timeout (110ms)":  "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab",
+		"no more of the response's body arrived within proxy.body_timeout (110ms) ": "HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\nab",
+		"not complete within proxy.total_timeout (50ms)":                            "HTTP",
 	} {
 		b := start(t, stalling(t, answer), func(o *Options) {
-			switch { // the others must not pass first
+			switch { // make sure that no other limit passes first
 			case strings.Contains(reason, "route slow"):
 				o.Groups, o.Upstream = []Group{{Name: "g", Servers: []Server{{URL: o.Upstream}}}}, ""
 				o.Routes = []Route{{Name: "slow", To: []RouteTarget{{"g", 1}}, ResponseTimeout: 90 * time.Millisecond}}
@@ -172,7 +174,7 @@ func TestTimeoutsNameTheirKey(t *testing.T) {
 	}
 }
 
-// stalling is an upstream that sends the given bytes, and then nothing.
+// stalling is an upstream that sends the given bytes and then nothing more.
 func stalling(t *testing.T, answer string) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

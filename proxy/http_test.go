@@ -27,7 +27,7 @@ func readRequest(br *bufio.Reader) string {
 	}
 }
 
-// canned answers each request on a connection with the same bytes.
+// canned responds to each request on a connection with the same bytes.
 func canned(t *testing.T, response string) string {
 	return rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
 		for readRequest(br) != "" {
@@ -203,7 +203,7 @@ func TestChunkedBothWays(t *testing.T) {
 		if resp.StatusCode != 200 || body != "abc0123456789abcdef" || len(resp.TransferEncoding) != 1 {
 			t.Error(resp, body)
 		}
-		if resp.Close { // the response came before the end of the upload was noticed
+		if resp.Close { // the response arrived before the end of the upload was noticed
 			c = b.dial()
 		}
 	}
@@ -211,7 +211,7 @@ func TestChunkedBothWays(t *testing.T) {
 	if e.RequestBytes != 19 || e.ResponseBytes != 19 || e.Kind != 1 {
 		t.Errorf("%+v", e)
 	}
-	// An HTTP/1.0 client receives the body without chunks, ended by the close of the connection.
+	// An HTTP/1.0 client receives the body without chunks; it ends when the connection is closed.
 	c.send("POST / HTTP/1.0\r\nContent-Length: 2\r\n\r\nhi")
 	raw, err := io.ReadAll(c.br)
 	if err != nil || !strings.Contains(string(raw), "500") {
@@ -233,7 +233,7 @@ func TestHTTP10(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 
-	// With a known length the connection is kept. That of an HTTP/1.0 upstream without keep-alive is not used again.
+	// If the length is known, the connection is kept. A connection to an HTTP/1.0 upstream without keep-alive is not reused.
 	url := rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
 		readRequest(br)
 		_, _ = io.WriteString(conn, "HTTP/1.0 200 OK\r\n\r\nuntil close")

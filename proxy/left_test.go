@@ -25,7 +25,7 @@ func (b *bench) hungUp() bool {
 	return false
 }
 
-// A client that resets its connection just before the answer has not received it.
+// TestResetBeforeTheAnswer: a client that resets its connection just before the response has not received it.
 func TestResetBeforeTheAnswer(t *testing.T) {
 	answers := map[string]string{
 		"GET /buffered ": "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
@@ -64,7 +64,7 @@ func TestResetBeforeTheAnswer(t *testing.T) {
 	}
 }
 
-// A client that stays and does not read has not left.
+// TestWriteTimeoutHasItsOwnType: a client that stays connected but does not read has not left.
 func TestWriteTimeoutHasItsOwnType(t *testing.T) {
 	const total = 64 << 20
 	b := start(t, origin(t, func(w http.ResponseWriter, r *http.Request) {

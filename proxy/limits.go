@@ -8,72 +8,72 @@ import (
 	"time"
 )
 
-// Limits that protect the proxy, and clients from each other. All clients share three resources: client connections, upstream
-// connections, and the memory for unfinished headers and buffered bodies. One rule divides each of them: an eighth is for addresses
-// that use little; of the rest, an address may use at most twice as much as it leaves free. So one address alone gets 58 %, eight
-// addresses get 10 % each, and something is always left for the next one. If there is no room, connections give way: the proxy
-// closes those that it has waited for longest, of the same address if that one uses much, otherwise of any address.
+// The limits in this file protect the proxy, and protect clients from each other. All clients share three resources: client connections,
+// upstream connections, and the memory for unfinished headers and buffered bodies. The same rule divides each of them: an eighth is reserved
+// for addresses that use little; of the rest, an address may use at most twice as much as it leaves free. So a single address gets 58 %, eight
+// addresses get 10 % each, and something is always left for the next one. If there is no room, connections give way: the proxy closes those
+// for which it has waited longest, of the same address if that address uses much, otherwise of any address.
 //
-// limits.go counts usage and applies the rule. displace.go chooses the connections that give way to a new one. waiting.go holds new
-// connections for which there is no room yet.
+// limits.go counts usage and applies the rule. displace.go chooses the connections that give way to a new one. waiting.go keeps new connections
+// for which there is no room yet.
 
 const (
-	// headBytesFree is how many bytes each connection may hold without being counted: enough for most headers.
+	// headBytesFree is how many bytes each connection may buffer without counting: enough for most headers.
 	headBytesFree = clientReadBytes
-	// giveWayAfter is how long the proxy must have waited for a client before its connection gives way. The time that the client's
-	// bytes take at slowBytesPerSecond does not count.
+	// giveWayAfter is how long the proxy must have waited for a client before the client's connection gives way. The time that the client's
+	// bytes would take at slowBytesPerSecond does not count.
 	giveWayAfter       = int64(time.Second)
 	slowBytesPerSecond = 4 << 10
 	// giveWayAtOnce and giveWayPause limit the work of searching for connections that give way.
 	giveWayAtOnce = 8
 	giveWayPause  = 10 * time.Millisecond
-	// firstByteWithin is the time after which a connection without a whole header can be displaced.
+	// firstByteWithin is the time after which a connection whose first header is incomplete can be displaced.
 	firstByteWithin = 100 * time.Millisecond
-	// An address with less than 1/smallShare of all connections may displace those of others. Searching for them may take at most
-	// 1/lookShare of the time. On a busy machine a search seems to take longer than it does, hence lookPauseMax.
+	// An address with less than 1/smallShare of all connections may displace connections of other addresses. Searching for these may take at
+	// most 1/lookShare of the time. On a busy machine a search seems to take longer than it does, hence lookPauseMax.
 	smallShare, lookShare = 16, 20
 	lookPauseMax          = 5 * giveWayPause
-	// At most 1/tunnelShare of all connections may be upgraded, because an upgraded connection may be silent for long and does not
-	// give way.
+	// At most 1/tunnelShare of all connections may be upgraded, because an upgraded connection may be silent for a long time and does not give
+	// way.
 	tunnelShare = 2
-	// warnPause is the least time between two log lines about limits.
+	// warnPause is the shortest time between two log lines about limits.
 	warnPause = 10 * time.Second
 )
 
-// account counts the resources that the clients of one address use. An IPv6 /64 is one address.
+// account counts the resources that the clients at one address use. An IPv6 /64 counts as one address.
 type account struct {
 	conns    int          // guarded by Proxy.mu
-	silent   int          // guarded by Proxy.mu; at the last search: connections without a response so far, or that the proxy waited for
-	streams  int          // guarded by Proxy.mu; of HTTP/2
-	live     int          // guarded by Proxy.mu; at the last search: the others, except upgraded ones
+	silent   int          // guarded by Proxy.mu; at the last search, connections that had no response yet or for which the proxy was waiting
+	streams  int          // guarded by Proxy.mu; number of HTTP/2 streams
+	live     int          // guarded by Proxy.mu; at the last search, all other connections except upgraded ones
 	upstream atomic.Int64 // connections to the only server, see pool.byAccount; changed under the pool's lock
-	held     atomic.Int64 // bytes
+	held     atomic.Int64 // bytes of counted buffers
 
 	silentUploads atomic.Int64
 }
 
-// mayUse is the rule: it reports whether an address that uses so much of a shared resource may use more of it.
+// mayUse implements the rule: it reports whether an address that already uses the amount uses of a shared resource may use more of it.
 func mayUse(uses, more, total, limit int64) bool {
 	free := limit - total
 	return more <= free && (uses+more <= smallUse(limit) || uses+more <= 2*(free-limit/8))
 }
 
-// smallUse is how much every address may use while any is free.
+// smallUse returns how much any address may use as long as something is free.
 func smallUse(limit int64) int64 { return limit / 128 }
 
-// admission decides which connections there is room for, and which ones give way to others. Its fields are guarded by Proxy.mu, except p.
+// admission decides for which connections there is room, and which ones give way to others. Proxy.mu guards its fields, except p.
 type admission struct {
 	p            *Proxy
-	conns        int                    // admitted and open
+	conns        int                    // number of admitted, open connections
 	waiting      []waitingConn          // see waiting.go
-	rejecting    int                    // being answered that there is no room
-	refused      map[netip.Addr]failure // addresses without room in this pass of admitWaiting
+	rejecting    int                    // number of connections that are being told that there is no room
+	refused      map[netip.Addr]failure // addresses for which there is no room in this pass of admitWaiting
 	accounts     map[netip.Addr]*account
 	searchedAt   time.Time     // when giveWay last searched
 	listedAt     time.Time     // when displaceable was computed
-	listingTook  time.Duration // how long this took
+	listingTook  time.Duration // how long that took
 	displaceable []candidate   // the connections to displace next, in this order
-	displacing   int           // number of connections that are displaced and not closed yet
+	displacing   int           // number of displaced connections that have not been closed yet
 	toClose      []*clientConn // closed by unlockAndClose
 	warnedAt     time.Time     // when the last line was logged
 }
@@ -89,7 +89,7 @@ func (a *admission) admit(c *clientConn) failure {
 func (a *admission) admitLocked(c *clientConn) failure {
 	o := &c.gen.o
 	c.share.key = limitKey(c.addr)
-	if c.headerDue { // the address is that of a balancer; readmit counts the client's
+	if c.headerDue { // this is the address of a balancer; readmit counts the client's address later
 		c.share.key = netip.Addr{}
 	}
 	used := a.accounts[c.share.key]
@@ -122,8 +122,8 @@ func (a *admission) admitLocked(c *clientConn) failure {
 	return failNone
 }
 
-// admitStream counts a new stream of HTTP/2, and returns the reason to refuse it. A stream costs as much as a connection, so there may be as
-// many of them, apart from the connections, and addresses share them by the same rule.
+// admitStream counts a new HTTP/2 stream, or returns the reason to refuse it. A stream costs as much as a connection, so there may be as many streams
+// as connections, and addresses share them by the same rule.
 func (a *admission) admitStream(c *clientConn) failure {
 	p := a.p
 	p.mu.Lock()
@@ -158,7 +158,7 @@ func (a *admission) removeStream(c *clientConn) {
 	}
 }
 
-// limitKey returns the address under which connections are counted: an IPv6 /64 is one client.
+// limitKey returns the address under which connections are counted: an IPv6 /64 counts as one client.
 func limitKey(addr netip.Addr) netip.Addr {
 	if addr.Is6() {
 		if prefix, err := addr.Prefix(64); err == nil {
@@ -168,8 +168,8 @@ func limitKey(addr netip.Addr) netip.Addr {
 	return addr
 }
 
-// remove uncounts an admitted connection. Proxy.mu is held. The resources that its exchange still uses stay counted in the account,
-// even if the map no longer has it.
+// remove uncounts an admitted connection. Proxy.mu is held. The resources that its exchange still uses stay counted in the account, even if the
+// account is no longer in the map.
 func (a *admission) remove(c *clientConn) {
 	if !c.share.admitted {
 		return
@@ -184,8 +184,8 @@ func (a *admission) remove(c *clientConn) {
 	}
 }
 
-// giveWay closes the connections that the proxy has waited for longest: of one address or, if that is nil, of all. If upstream is
-// set, it only closes those that may hold an upstream connection.
+// giveWay closes the connections for which the proxy has waited longest: those of one address or, if of is nil, of all addresses. If upstream is set,
+// it closes only those that may be using an upstream connection.
 func (a *admission) giveWay(of *account, upstream bool) {
 	p := a.p
 	p.mu.Lock()
@@ -193,7 +193,7 @@ func (a *admission) giveWay(of *account, upstream bool) {
 	a.giveWayLocked(of, upstream)
 }
 
-// giveWayLocked reports whether there were any, now or within giveWayPause. Proxy.mu is held.
+// giveWayLocked does the same. It reports whether there were any such connections, now or within giveWayPause. Proxy.mu is held.
 func (a *admission) giveWayLocked(of *account, upstream bool) bool {
 	p := a.p
 	now := p.sweeper.now.Load()
@@ -239,7 +239,7 @@ func (c *clientConn) warn(f failure) {
 	}
 }
 
-// holdUpTo is share.hold for buffers that have grown to size bytes in total, of which headBytesFree are free.
+// holdUpTo does the same as share.hold for buffers that have grown to size bytes in total, of which headBytesFree do not count.
 func (c *clientConn) holdUpTo(size int) bool {
 	if c.share.hold(int64(size) - headBytesFree - c.share.held) {
 		return true
@@ -249,10 +249,11 @@ func (c *clientConn) holdUpTo(size int) bool {
 	return false
 }
 
-// clientWait is how long the proxy has waited for a client in one direction, since the beginning of the request or the end of the last.
+// clientWait measures how long the proxy has waited for a client in one direction, since the beginning of the current request or the end of the
+// previous one.
 type clientWait struct {
-	began  atomic.Int64 // sweeper time at which the present wait began; 0: none; or suspended
-	waited atomic.Int64 // nanoseconds of earlier waits, minus the time that the received bytes take at slowBytesPerSecond
+	began  atomic.Int64 // sweeper time at which the current wait began; 0 if there is none; or suspended
+	waited atomic.Int64 // nanoseconds of earlier waits, minus the time that the bytes received would take at slowBytesPerSecond
 }
 
 // suspended marks a wait that does not count yet.
@@ -262,7 +263,7 @@ func (w *clientWait) begin(now int64) { w.began.Store(now) }
 
 func (w *clientWait) suspend() { w.began.Store(suspended) }
 
-// resume makes a suspended wait count from now on.
+// resume starts to count a suspended wait.
 func (w *clientWait) resume(now int64) { w.began.CompareAndSwap(suspended, now) }
 
 func (w *clientWait) end(now int64, n int) {
@@ -276,18 +277,18 @@ func (w *clientWait) end(now int64, n int) {
 	w.began.Store(0)
 }
 
-// clientWaits are those of both directions.
+// clientWaits are the waits in both directions.
 type clientWaits struct {
-	reading clientWait // for the client to send
-	writing clientWait // and to receive
+	reading clientWait // time spent waiting for the client to send
+	writing clientWait // time spent waiting for the client to receive
 }
 
-// waitedFor reports whether the proxy waits for the client now. Such a connection ends at once when its deadlines are fired.
+// waitedFor reports whether the proxy is currently waiting for the client. Such a connection ends at once when its deadlines are fired.
 func (w *clientWaits) waitedFor() bool {
 	return w.reading.began.Load() > 0 || w.writing.began.Load() > 0
 }
 
-// waitTime is how long the proxy has waited for the client, in the direction in which it has waited longer.
+// waitTime returns how long the proxy has waited for the client, in the direction in which it has waited longer.
 func (w *clientWaits) waitTime(now int64) int64 {
 	return max(w.reading.waitTime(now), w.writing.waitTime(now))
 }
@@ -302,11 +303,11 @@ func (w *clientWait) waitTime(now int64) int64 {
 
 // pace enforces MinBodyRate. Only the time spent waiting for the client counts.
 type pace struct {
-	waited int64 // nanoseconds
-	read   int64 // bytes
+	waited int64 // nanoseconds spent waiting
+	read   int64 // bytes received
 }
 
-// deadline returns the time at which more of the body must have arrived for an average of rateMin bytes a second after grace.
+// deadline returns the time by which more of the body must arrive, so that the average rate after grace is at least rateMin bytes per second.
 func (b *pace) deadline(s *sweeper, rateMin, grace int64) int64 {
 	allowed := grace + b.read*int64(1e9)/rateMin - b.waited
 	return s.now.Load() + s.tick.Load() + max(allowed, 0)

@@ -35,7 +35,8 @@ func until(t *testing.T, what string, condition func() bool) {
 	}
 }
 
-// One address cannot use all connections: others find room. The address finds room itself when its silent connections give way.
+// TestSilentConnectionsOfOneAddress: one address cannot use all connections: others find room. The address itself finds room when its
+// silent connections give way.
 func TestSilentConnectionsOfOneAddress(t *testing.T) {
 	b := start(t, echoHead(t), func(o *Options) { o.MaxConns = 30 })
 	b.responses = -1
@@ -63,7 +64,7 @@ func TestSilentConnectionsOfOneAddress(t *testing.T) {
 	}
 }
 
-// upstreamPeak returns the most connections to the upstream before the first one gives way.
+// upstreamPeak returns the largest number of connections to the upstream before the first one gives way.
 func (b *bench) upstreamPeak() (most int64) {
 	b.t.Helper()
 	until(b.t, "a connection gives way", func() bool {
@@ -74,7 +75,7 @@ func (b *bench) upstreamPeak() (most int64) {
 	return most
 }
 
-// One address cannot use all upstream connections: those that wait for slow request bodies give way.
+// TestTricklingBodiesOfOneAddress: one address cannot use all upstream connections: connections with slow request bodies give way.
 func TestTricklingBodiesOfOneAddress(t *testing.T) {
 	b := start(t, origin(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }), func(o *Options) {
 		o.MaxConnsPerUpstream, o.MaxConnWait = 9, time.Minute
@@ -104,7 +105,7 @@ func TestTricklingBodiesOfOneAddress(t *testing.T) {
 	}
 }
 
-// Upstream connections of clients that do not read the response give way too.
+// TestUnreadResponsesOfOneAddress: upstream connections whose clients do not read the response give way, too.
 func TestUnreadResponsesOfOneAddress(t *testing.T) {
 	b := start(t, origin(t, func(w http.ResponseWriter, r *http.Request) {
 		piece := make([]byte, 64<<10)
@@ -128,7 +129,7 @@ func TestUnreadResponsesOfOneAddress(t *testing.T) {
 	}
 }
 
-// Headers without an end use limited memory, and one address leaves some of it for others.
+// TestUnfinishedHeadersOfOneAddress: endless headers use a limited amount of memory, and one address cannot use all of it.
 func TestUnfinishedHeadersOfOneAddress(t *testing.T) {
 	const most = 512 << 10
 	b := start(t, echoHead(t), func(o *Options) { o.MaxHeldBytes = most })
@@ -154,7 +155,7 @@ func TestUnfinishedHeadersOfOneAddress(t *testing.T) {
 	if !strings.Contains(b.logged(), "reason=memory_max") {
 		t.Error("the log does not say so:", b.logged())
 	}
-	c := b.dialFrom("127.0.0.4") // the memory is released
+	c := b.dialFrom("127.0.0.4") // succeeds only if the memory has been released
 	for range 20 {
 		c.send(large + "\r\n\r\n")
 		if resp, _ := c.receive("GET"); resp.StatusCode != 200 {
@@ -163,7 +164,7 @@ func TestUnfinishedHeadersOfOneAddress(t *testing.T) {
 	}
 }
 
-// Upgraded connections do not give way, so they may not use all connections.
+// TestTunnelsLeaveRoom: upgraded connections do not give way, so they may not use all connections.
 func TestTunnelsLeaveRoom(t *testing.T) {
 	b := start(t, upgradeOrigin(t, func(conn *net.TCPConn, br *bufio.Reader) { _, _ = io.Copy(io.Discard, br) }), func(o *Options) { o.MaxConns = 16 })
 	b.responses = -1
@@ -179,7 +180,7 @@ func TestTunnelsLeaveRoom(t *testing.T) {
 		}
 		until(t, "it is a tunnel", func() bool { return b.p.streams.count() == min(i+1, 8) })
 	}
-	for i := range 12 { // and stay if others need room
+	for i := range 12 { // upgraded connections stay even if others need room
 		b.dialFrom(fmt.Sprintf("127.0.2.%d", 1+i/3))
 	}
 	for i := range 4 { // on a busy machine, room may be found later than a client waits for it
@@ -193,7 +194,7 @@ func TestTunnelsLeaveRoom(t *testing.T) {
 	}
 }
 
-// However many addresses hold silent connections, a client from another address finds room.
+// TestSilentConnectionsAreDisplaced: however many addresses have silent connections, a client from another address finds room.
 func TestSilentConnectionsAreDisplaced(t *testing.T) {
 	const most = 64
 	b := start(t, echoHead(t), func(o *Options) { o.MaxConns = most })
@@ -218,7 +219,8 @@ func TestSilentConnectionsAreDisplaced(t *testing.T) {
 	}
 }
 
-// An address whose connections are active finds room at once, even if every other address holds only one silent connection.
+// TestActiveAddressesComeFirst: an address whose connections are active finds room at once, even if every other address has only one
+// silent connection.
 func TestActiveAddressesComeFirst(t *testing.T) {
 	b := start(t, echoHead(t), nil)
 	b.responses = -1
@@ -235,7 +237,7 @@ func TestActiveAddressesComeFirst(t *testing.T) {
 	b.p.mu.Lock()
 	defer b.p.admission.unlockAndClose()
 	a := &b.p.admission
-	a.listedAt = time.Now().Add(time.Hour) // the list is not computed again
+	a.listedAt = time.Now().Add(time.Hour) // so that the list is not computed again
 	a.displaceable = []candidate{{c: silent, phase: phase(silent.phase.Load()), rank: 1}}
 	for _, other := range []*account{{conns: 1}, {conns: 2, live: 1, silent: 1}, {conns: 1, silent: 1}} {
 		if b.p.admission.displace(other, 100) {
@@ -247,7 +249,8 @@ func TestActiveAddressesComeFirst(t *testing.T) {
 	}
 }
 
-// Unread bytes are discarded with the connection. Otherwise the kernel would keep them for minutes, without a limit.
+// TestUnsentBytesGoWithTheConnection: unread bytes are discarded with the connection. Otherwise the kernel would keep them for minutes,
+// without a limit.
 func TestUnsentBytesGoWithTheConnection(t *testing.T) {
 	b := start(t, origin(t, func(w http.ResponseWriter, _ *http.Request) {
 		piece := make([]byte, 64<<10)

@@ -7,27 +7,28 @@ import (
 	"time"
 )
 
-// The end of a client connection after its last response. If bytes arrive on a connection that is closed, the kernel answers with a
-// reset, and the client loses what it has not received yet, or not read. So the proxy first closes only its own side and reads on
-// (RFC 9112, section 9.6), until the client has closed its side too, or has acknowledged everything and sends nothing more. See ADR 88.
+// This file ends a client connection after its last response. If bytes arrive on a closed connection, the kernel responds with a reset, and the
+// client loses what it has not yet received or read. So the proxy first closes only its own direction and continues to read (RFC 9112, section
+// 9.6), until the client has closed its direction, too, or has acknowledged everything and sends nothing more. See ADR 88.
 
 const (
-	// lingerSilence is how long the client may be silent if it has sent only a part of its request's body, and lingerQuiet otherwise.
+	// lingerSilence is how long the client may be silent if it has sent only part of its request's body; lingerQuiet is the limit otherwise.
 	lingerSilence = 5 * time.Second
 	lingerQuiet   = time.Second
-	// lingerTime and lingerBytesMax limit what a client may go on sending.
+	// lingerTime and lingerBytesMax limit how long and how much a client may continue to send.
 	lingerTime     = 30 * time.Second
 	lingerBytesMax = 64 << 20
-	// lingerLook is how often the proxy looks whether the client has acknowledged more, and lingerPieceBytes after how many bytes.
+	// lingerLook is how often the proxy checks whether the client has acknowledged more; lingerPieceBytes is after how many received bytes it
+	// does so.
 	lingerLook       = 50 * time.Millisecond
 	lingerPieceBytes = 64 << 10
 )
 
-// finish ends the connection after its last response. If it was refused without reading a request, finish is brief, because there may be
-// many of them.
+// finish ends the connection after its last response. If the connection was refused without reading a request, finish is quick, because there may be
+// many such connections.
 func (c *clientConn) finish(refused bool) {
 	x := c.x
-	announced := !x.upload.unread && c.br.Buffered() == 0 && !x.req.Persistent() // the client said that nothing follows
+	announced := !x.upload.unread && c.br.Buffered() == 0 && !x.req.Persistent() // the client has announced that nothing follows
 	if c.reset || c.failed.Load() || c.gaveWay.Load() || announced && c.watch.unacknowledged() == 0 {
 		return
 	}
@@ -59,16 +60,16 @@ func (c *clientConn) finish(refused bool) {
 type linger struct {
 	c       *clientConn
 	silence time.Duration // how long the client may be silent
-	limit   time.Duration // how long it may go on sending
-	left    int           // bytes that were not acknowledged at the last look
-	lost    bool          // the client will not receive all of the response
+	limit   time.Duration // how long it may continue to send
+	left    int           // bytes that were unacknowledged at the last look
+	lost    bool          // the client will not receive the complete response
 }
 
 // wait returns when the connection can be closed.
 func (l *linger) wait() {
 	c, s := l.c, l.c.gen.sweeper
 	began := s.now.Load()
-	heard, advanced := began, began // when the client has sent something, and when it has acknowledged something
+	heard, advanced := began, began // when the client last sent something, and when it last acknowledged something
 	for total := 0; total < lingerBytesMax; {
 		c.lingerDeadline = s.after(lingerLook)
 		n, err := c.br.Discard(lingerPieceBytes)
@@ -81,10 +82,10 @@ func (l *linger) wait() {
 		}
 		switch o := &c.gen.o; {
 		case err != nil && !isTimeout(err):
-			l.lost = left > 0 && err != io.EOF && !errors.Is(err, net.ErrClosed) // reset
+			l.lost = left > 0 && err != io.EOF && !errors.Is(err, net.ErrClosed) // the client has reset the connection
 			return
 		case c.gaveWay.Load():
-			l.lost = c.watch.unsent() // Close discards them
+			l.lost = c.watch.unsent() // Close will discard them
 			return
 		case left == 0 && (passed(now, heard, l.silence) || passed(now, began, l.limit)):
 			return

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unreadBody is a response body that fits the kernel's send buffer, and not the receive buffer of dialSlow.
+// unreadBody is a response body that fits into the kernel's send buffer but not into the receive buffer of dialSlow.
 var unreadBody = strings.Repeat("0123456789abcdef", 60<<10/16)
 
 // dialSlow connects with a small receive buffer.
@@ -40,7 +40,8 @@ func (b *bench) answered(n int) {
 	until(b.t, "the response is written", func() bool { return b.p.Metrics().InFlight == 0 })
 }
 
-// A client that has announced the end of its connection receives the whole response, even if something else of it arrives.
+// TestStrayBytesDoNotCostTheResponse: a client that has announced the end of its connection receives the whole response, even if more
+// bytes from it arrive.
 func TestStrayBytesDoNotCostTheResponse(t *testing.T) {
 	url := origin(t, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -67,7 +68,8 @@ func TestStrayBytesDoNotCostTheResponse(t *testing.T) {
 	}
 }
 
-// A client that goes on with its body after an early answer receives all of the answer, however long it paused.
+// TestLateChunkDoesNotCostTheResponse: a client that continues with its body after an early response receives the whole response,
+// however long it paused.
 func TestLateChunkDoesNotCostTheResponse(t *testing.T) {
 	url := rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
 		readRequest(br)
@@ -88,7 +90,8 @@ func TestLateChunkDoesNotCostTheResponse(t *testing.T) {
 	}
 }
 
-// A client that sends its whole body before it reads, and was refused at once, receives the answer.
+// TestRefusedUploadReceivesTheAnswer: a client that sends its whole body before it reads receives the response even if it was refused at
+// once.
 func TestRefusedUploadReceivesTheAnswer(t *testing.T) {
 	refusing := rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
 		readRequest(br)
@@ -108,7 +111,7 @@ func TestRefusedUploadReceivesTheAnswer(t *testing.T) {
 				_, err := io.WriteString(c.conn, "POST / HTTP/1.1\r\nHost: a\r\n"+framing)
 				piece := make([]byte, 10000)
 				for range 64 {
-					time.Sleep(30 * time.Millisecond) //nolint:forbidigo // a slow client
+					time.Sleep(30 * time.Millisecond) //nolint:forbidigo // the client is slow
 					if err == nil {
 						_, err = c.conn.Write(piece)
 					}
@@ -133,7 +136,8 @@ func TestRefusedUploadReceivesTheAnswer(t *testing.T) {
 	wg.Wait()
 }
 
-// A response that was written, and whose client resets the connection before it has acknowledged all of it, is counted.
+// TestUndeliveredResponseIsCounted: if a client resets its connection after a response has been written and before it has acknowledged
+// all of it, the response counts as undelivered.
 func TestUndeliveredResponseIsCounted(t *testing.T) {
 	url := origin(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, unreadBody) })
 	b := start(t, url, func(o *Options) { o.WriteTimeout = 200 * time.Millisecond })

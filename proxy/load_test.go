@@ -35,10 +35,10 @@ func mixedOrigin(conn net.Conn, br *bufio.Reader) {
 			out = fmt.Sprintf("HTTP/1.1 304 Not Modified\r\nX-Nonce: %s\r\nContent-Length: 5\r\n\r\n", nonce)
 		case kind == 3:
 			out = fmt.Sprintf("HTTP/1.1 200 OK\r\nX-Nonce: %s\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", nonce, len(nonce), nonce)
-		case kind == 4: // streamed, 100,000 bytes that repeat the nonce
+		case kind == 4: // streamed: 100,000 bytes that repeat the nonce
 			text := strings.Repeat(nonce+" ", 100000/(len(nonce)+1)+1)[:100000]
 			out = fmt.Sprintf("HTTP/1.1 200 OK\r\nX-Nonce: %s\r\nContent-Length: 100000\r\n\r\n%s", nonce, text)
-		case kind == 5: // closes
+		case kind == 5: // closes the connection
 			_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nX-Nonce: %s\r\n\r\n%s", nonce, nonce)
 			return
 		case kind == 6 && len(body) == 0: // cut short
@@ -54,7 +54,7 @@ func mixedOrigin(conn net.Conn, br *bufio.Reader) {
 	}
 }
 
-// Every response belongs to its request. N requests make exactly N events, each with its own path.
+// TestMixedLoad: every client receives the response to its own request. N requests cause exactly N events, each with its own path.
 func TestMixedLoad(t *testing.T) {
 	const clients, each = 16, 250
 	b := start(t, rawOrigin(t, mixedOrigin), nil)
@@ -120,7 +120,7 @@ func mixedRequest(t *testing.T, c *client, n int) bool {
 	return err == nil && !resp.Close
 }
 
-// A plain request allocates nothing, and neither does its event.
+// TestPlainRequestDoesNotAllocate: a plain request allocates nothing, and neither does its event.
 func TestPlainRequestDoesNotAllocate(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
@@ -152,7 +152,7 @@ func TestPlainRequestDoesNotAllocate(t *testing.T) {
 		}
 	}
 	once()
-	// The canned origin runs in this process and allocates a few strings for each request. They are measured separately.
+	// The canned origin runs in this process and allocates a few strings for each request. These are measured separately.
 	base := testing.AllocsPerRun(200, func() {
 		conn := pool.idle[0][0]
 		_, _ = conn.Conn.Write(x.out)

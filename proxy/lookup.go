@@ -13,18 +13,18 @@ import (
 // resolveTimeout limits one lookup of the upstream's name.
 const resolveTimeout = 5 * time.Second
 
-// upstreamAddrs looks an upstream's name up at intervals, so that connections to addresses that the name no longer has are not used
-// for another request. Dialling does not use it: it looks the name up again.
+// upstreamAddrs looks up an upstream's name at intervals, so that connections to addresses that the name no longer has are not used for further
+// requests. Dialling does not use these results: it looks up the name again.
 type upstreamAddrs struct {
 	host     string // empty if the upstream is an address
 	every    time.Duration
 	resolver *net.Resolver // may be nil
 	next     int64         // sweeper time of the next lookup; owned by the sweeper's goroutine
 	busy     atomic.Bool
-	current  atomic.Pointer[[]netip.Addr] // result of the last lookup; nil: none yet
+	current  atomic.Pointer[[]netip.Addr] // result of the last successful lookup; nil if there has been none
 }
 
-// newUpstreamAddrs prepares lookups of the host of address. It starts none.
+// newUpstreamAddrs prepares lookups of the host in address. It starts none.
 func newUpstreamAddrs(network, address string, every time.Duration, resolver *net.Resolver) *upstreamAddrs {
 	n := &upstreamAddrs{every: every, resolver: resolver}
 	if host, _, err := net.SplitHostPort(address); err == nil && network == "tcp" {
@@ -35,7 +35,7 @@ func newUpstreamAddrs(network, address string, every time.Duration, resolver *ne
 	return n
 }
 
-// lookUp looks a name up once. resolver may be nil.
+// lookUp looks up a name once. resolver may be nil.
 func lookUp(ctx context.Context, resolver *net.Resolver, host string) ([]netip.Addr, error) {
 	if resolver == nil {
 		resolver = net.DefaultResolver
@@ -52,7 +52,7 @@ func lookUp(ctx context.Context, resolver *net.Resolver, host string) ([]netip.A
 	return found, err
 }
 
-// refresh starts a lookup in the background if it is time for one.
+// refresh starts a lookup in the background if one is due.
 func (n *upstreamAddrs) refresh(p *Proxy, pool *pool) {
 	now := p.sweeper.now.Load()
 	if n.host == "" || n.every <= 0 || now < n.next || n.busy.Swap(true) {
@@ -63,7 +63,7 @@ func (n *upstreamAddrs) refresh(p *Proxy, pool *pool) {
 		defer n.busy.Store(false)
 		found, err := lookUp(p.stopped, n.resolver, n.host)
 		if err != nil {
-			return // keep the addresses that are known
+			return // keep the known addresses
 		}
 		n.current.Store(&found)
 		pool.discardIdle(n.stale)

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// A field that is a list may come in several lines (RFC 9110, section 5.3).
+// TestUpgradeInTwoLines: a list field may be split into several lines (RFC 9110, section 5.3).
 func TestUpgradeInTwoLines(t *testing.T) {
 	b := start(t, echoHead(t), nil)
 	for _, c := range []struct{ fields, want string }{
@@ -22,7 +22,7 @@ func TestUpgradeInTwoLines(t *testing.T) {
 	}
 }
 
-// An empty path in the absolute form is "/", also before a query (RFC 9110, section 4.2.3).
+// TestAbsoluteFormWithoutPath: an empty path in the absolute form means "/", even before a query (RFC 9110, section 4.2.3).
 func TestAbsoluteFormWithoutPath(t *testing.T) {
 	b := start(t, echoHead(t), nil)
 	for i, c := range []struct{ line, want, path string }{
@@ -46,7 +46,8 @@ func TestAbsoluteFormWithoutPath(t *testing.T) {
 	}
 }
 
-// A 426 names the protocol that the server requires. Who sends Upgrade must name it in Connection (RFC 9110, section 7.8).
+// TestUpgradeRequired: a 426 response names the protocol that the server requires. A sender of Upgrade must list it in Connection (RFC
+// 9110, section 7.8).
 func TestUpgradeRequired(t *testing.T) {
 	b := start(t, canned(t, "HTTP/1.1 426 Upgrade Required\r\nUpgrade: a\r\nConnection: upgrade, x\r\nX: 1\r\nUpgrade: b\r\nContent-Length: 0\r\n\r\n"), nil)
 	got := b.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
@@ -61,7 +62,7 @@ func TestUpgradeRequired(t *testing.T) {
 	}
 }
 
-// A zone has a meaning on this host only, so Host must not carry it (RFC 6874, section 1).
+// TestUpstreamWithZone: a zone has a meaning only on this host, so Host must not contain it (RFC 6874, section 1).
 func TestUpstreamWithZone(t *testing.T) {
 	for upstream, want := range map[string][2]string{
 		"http://[::1%25lo]:81": {"[::1%lo]:81", "[::1]:81"},
@@ -75,20 +76,20 @@ func TestUpstreamWithZone(t *testing.T) {
 	}
 }
 
-// Only the end of a body shows the digest of its content (RFC 9530).
+// TestDigestInTrailer: the digest of a body's content may come in a trailer, because it is known only at the end of the body (RFC 9530).
 func TestDigestInTrailer(t *testing.T) {
 	const digest = "Content-Digest: sha-256=:AAAA:\r\n"
 	b := start(t, canned(t, "HTTP/1.1 200 OK\r\nTrailer: Content-Digest\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nContent-Type: x\r\n"+digest+"\r\n"), nil)
 	if got := b.ask("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"); !strings.HasSuffix(got, "\r\n0\r\n"+digest+"\r\n") {
 		t.Error(got)
 	}
-	echo := start(t, echoHead(t), nil) // in the header, Connection cannot name it
+	echo := start(t, echoHead(t), nil) // if the digest is in the header, Connection cannot make the proxy remove it
 	if got := echo.ask("GET / HTTP/1.1\r\nHost: a\r\nConnection: close, content-digest\r\n" + digest + "\r\n"); !strings.Contains(got, digest) {
 		t.Error(got)
 	}
 }
 
-// Some senders pad the size of a chunk.
+// TestPaddedChunkSize: some senders pad the size of a chunk.
 func TestPaddedChunkSize(t *testing.T) {
 	size := strings.Repeat("0", 40) + "3"
 	b := start(t, canned(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"+size+"\r\nabc\r\n"+size[:40]+"\r\n\r\n"), nil)

@@ -11,23 +11,23 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/http2"
 )
 
-// counter is an atomic counter on its own cache line, so that cores do not slow each other down.
+// counter is an atomic counter on its own cache line, so that CPU cores do not slow each other down.
 type counter struct {
 	atomic.Int64
 	_ cpu.CacheLinePad
 }
 
-// counters holds the counters of the proxy itself. Those of upstreams are in upstream.
+// counters are the counters of the proxy itself. Those of servers are in serverState.
 type counters struct {
 	_        cpu.CacheLinePad
 	inFlight counter
 	retries  counter
-	own      tally // of responses without a request to an upstream
+	own      tally // responses without a request to an upstream
 
 	undelivered counter // see reply.undelivered
 
-	h2Conns    counter // connections that speak HTTP/2
-	h2Resets   counter // streams that have ended early, by the client or because it broke the protocol
+	h2Conns    counter // connections that have spoken HTTP/2
+	h2Resets   counter // streams that ended early, because the client reset them or violated the protocol
 	h2Limits   [http2.LimitsKnown]counter
 	badHeaders counter // see clientConn.headerFailed
 }
@@ -47,8 +47,8 @@ func (t *tally) count(status uint16, f failure) {
 	}
 }
 
-// add adds the tally to sums, including kinds that have not occurred: Prometheus sees no increase in a counter that first appears with
-// the value 1.
+// add adds the tally to sums. It includes kinds of failures that have not occurred, because Prometheus sees no increase in a counter that first
+// appears with the value 1.
 func (t *tally) add(responses *[6]int64, kinds map[string]int64) {
 	for i := range responses {
 		responses[i] += t.classes[i].Load()
@@ -60,35 +60,35 @@ func (t *tally) add(responses *[6]int64, kinds map[string]int64) {
 
 // Metrics is a snapshot of the proxy's counters. Counters are cumulative since New.
 type Metrics struct {
-	InFlight      int64            // requests being handled, streams included
+	InFlight      int64            // requests in progress, including streams
 	ClientConns   int64            // open client connections
 	UpstreamConns int64            // open upstream connections
-	UpstreamIdle  int64            // of these, idle
+	UpstreamIdle  int64            // how many of these are idle
 	Retries       int64            // requests sent a second time
-	Undelivered   int64            // responses that the client did not receive whole, although they were recorded as sent
-	HTTP2Conns    int64            // connections that spoke HTTP/2
+	Undelivered   int64            // responses that the client did not receive completely, although they were recorded as sent
+	HTTP2Conns    int64            // connections that have spoken HTTP/2
 	HTTP2Streams  int64            // open streams
-	HTTP2Resets   int64            // streams that ended early, because the client reset them or broke the protocol
+	HTTP2Resets   int64            // streams that ended early, because the client reset them or violated the protocol
 	HTTP2Limits   map[string]int64 // refused streams and closed connections, by the limit that the client has exceeded; all limits
 	Responses     [6]int64         // recorded or excluded responses by status class; index 2 is 2xx; 499 counts as 4xx
-	Failures      map[string]int64 // by error type, all of them
+	Failures      map[string]int64 // failures by error type; all types are included
 	Upstreams     []UpstreamMetrics
 }
 
-// UpstreamMetrics are the counters of one server, by its group and its name in events. A server that a reload has removed keeps its
-// counters.
+// UpstreamMetrics are the counters of one server, which is identified by its group and its name in events. A server that a reload has removed keeps
+// its counters.
 type UpstreamMetrics struct {
 	Group, Name    string
-	Conns, Idle    int64                   // open connections, and of these, idle
+	Conns, Idle    int64                   // open connections, and how many of these are idle
 	Connects       int64                   // connections made
-	ConnectErrors  int64                   // attempts that failed
+	ConnectErrors  int64                   // failed attempts to connect
 	Retried        int64                   // requests that failed there and were sent to another server
-	Ejections      int64                   // times that failed requests have taken it out of use
-	ChecksPassed   int64                   // active checks
-	ChecksFailed   int64                   // likewise
-	Responses      [6]int64                // by status class
-	Failures       map[string]int64        // by error type, all of them
-	FirstByte      map[time.Duration]int64 // responses whose first byte came within a bound; cumulative
+	Ejections      int64                   // how often failed requests have taken it out of use
+	ChecksPassed   int64                   // active checks that passed
+	ChecksFailed   int64                   // active checks that failed
+	Responses      [6]int64                // responses by status class
+	Failures       map[string]int64        // failures by error type; all types are included
+	FirstByte      map[time.Duration]int64 // responses whose first byte arrived within a bound; cumulative
 	FirstByteCount int64
 	FirstByteSum   time.Duration
 }

@@ -19,7 +19,7 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/http1"
 )
 
-// echoHead answers each request with its header block.
+// echoHead responds to each request with the request's header block.
 func echoHead(t *testing.T) string {
 	return rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
 		for {
@@ -45,7 +45,7 @@ func TestForwardingFields(t *testing.T) {
 	if err := b.p.Reload(o); err != nil {
 		t.Fatal(err)
 	}
-	// If a trusted peer sends one form of forwarding fields, the proxy does not contradict it in the other.
+	// If a trusted peer sends one form of forwarding fields, the proxy does not contradict it in the other form.
 	c.send("GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 9.9.9.9\r\nX-Real-IP: 9.9.9.9\r\n\r\n")
 	if _, body := c.receive("GET"); strings.Contains(body, "\r\nForwarded:") || !strings.Contains(body, "X-Forwarded-For: 9.9.9.9, 127.0.0.1\r\n") ||
 		!strings.Contains(body, "X-Real-IP: 9.9.9.9\r\n") {
@@ -139,7 +139,7 @@ func TestConnectionLimits(t *testing.T) {
 	}
 }
 
-// A client that is never silent for long but sends almost nothing is cut off.
+// TestBodyRate: a client that is never silent for long but sends almost nothing is cut off.
 func TestBodyRate(t *testing.T) {
 	b := start(t, origin(t, func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }),
 		func(o *Options) { o.ReadTimeout, o.MinBodyRate = 100*time.Millisecond, 1000 })
@@ -169,7 +169,8 @@ func TestBodyRate(t *testing.T) {
 	b.expect(0, 408, "request_timeout")
 }
 
-// A client that must wait for a slow upstream is not. The limit is long enough for the client to continue in time on a busy machine.
+// TestBodyRateOfAPatientClient: a client that must wait for a slow upstream is not cut off. The limit is long enough for the client to
+// continue in time on a busy machine.
 func TestBodyRateOfAPatientClient(t *testing.T) {
 	const limit = 2 * time.Second
 	release := make(chan struct{})
@@ -197,7 +198,7 @@ func TestBodyRateOfAPatientClient(t *testing.T) {
 }
 
 func TestTotalTimeout(t *testing.T) {
-	const limit, events = time.Second, 150 // which take longer
+	const limit, events = time.Second, 150 // the events take longer than the limit
 	b := start(t, origin(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/events" {
 			w.Header().Set("Content-Type", "text/event-stream")
@@ -247,7 +248,7 @@ func nameServer(t *testing.T, addr *atomic.Pointer[netip.Addr]) *net.Resolver {
 	})
 }
 
-// answering returns a resolver whose name server lets answer complete each response.
+// answering returns a resolver whose name server calls answer to complete each response.
 func answering(t *testing.T, answer func(*dnsmessage.Message)) *net.Resolver {
 	t.Helper()
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -278,7 +279,8 @@ func answering(t *testing.T, answer func(*dnsmessage.Message)) *net.Resolver {
 	}}
 }
 
-// If the upstream's name gets another address, requests go there, although the connections to the old one still work.
+// TestUpstreamNameIsLookedUpAgain: if the upstream's name gets a new address, requests go there, although the connections to the old
+// address still work.
 func TestUpstreamNameIsLookedUpAgain(t *testing.T) {
 	serve := func(addr string) net.Listener {
 		ln, err := net.Listen("tcp", addr)
@@ -345,7 +347,7 @@ func TestUpstreamMetrics(t *testing.T) {
 	}
 }
 
-// panicking panics while its first bytes are read, before there is a request.
+// panicking is a connection that panics when its first bytes are read, before there is a request.
 type panicking struct{ net.Conn }
 
 func (panicking) Read([]byte) (int, error) { panic("read") }

@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestOwnResponses: redirections and fixed responses, with HEAD, with a body on the way, and what is recorded.
+// TestOwnResponses checks redirects and fixed responses, including those to HEAD and to requests whose body is still on its way, and what is recorded.
 func TestOwnResponses(t *testing.T) {
 	large := strings.Repeat("maintenance ", 50_000)
 	b := start(t, deadAddr(t), func(o *Options) {
@@ -81,7 +81,7 @@ func TestOwnResponses(t *testing.T) {
 	}
 }
 
-// TestOwnResponseBeforeBody: a body that has not arrived is not waited for.
+// TestOwnResponseBeforeBody: the proxy does not wait for a body that has not arrived.
 func TestOwnResponseBeforeBody(t *testing.T) {
 	b := start(t, deadAddr(t), func(o *Options) { o.Routes = []Route{marked("all", RouteConditions{})} })
 	b.responses = 3

@@ -2,18 +2,18 @@ package proxy
 
 import "sync/atomic"
 
-// Upstream connections that belong to one client.
+// This file keeps upstream connections that belong to one client.
 //
-// NTLM, Negotiate (Kerberos) and CredSSP authenticate a connection, not a request: after the handshake the service attributes every
-// request on the connection to that user. So such an upstream connection must never carry another client's request. If a response
-// asks for such credentials, its connection is pinned to the client's connection until either closes, so that the handshake can
-// continue. If only the request carried them, the upstream connection is closed after the response.
+// NTLM, Negotiate (Kerberos) and CredSSP authenticate a connection instead of a request: after the handshake, the service attributes every
+// request on the connection to that user. So such an upstream connection must never carry another client's request. If a response asks for
+// such credentials, its connection is pinned to the client's connection until either is closed, so that the handshake can continue. If only the
+// request contained such credentials, the upstream connection is closed after the response.
 
-// pinned is the upstream connection that is reserved for a client between its requests. The pool continues to count it. Only drop may be
-// called while the client's connection is used by somebody else.
+// pinned is the upstream connection that is reserved for a client between its requests. The pool continues to count it. Only drop may be called by
+// anybody but the goroutine or task that serves the client's connection.
 type pinned struct {
-	u  atomic.Pointer[upstreamConn] // nil: none
-	to *server                      // of u; written before u
+	u  atomic.Pointer[upstreamConn] // nil if there is none
+	to *server                      // the server of u; written before u
 }
 
 // put keeps a connection to a server for the client's next request. now is the sweeper's time.
@@ -24,7 +24,7 @@ func (p *pinned) put(u *upstreamConn, to *server, now int64) {
 	p.u.Store(u)
 }
 
-// take returns the connection, and its server, if it is one of the group's and still usable. Otherwise it returns nil.
+// take returns the connection and its server, if the server belongs to the group and the connection is still usable. Otherwise it returns nil.
 func (p *pinned) take(of *group) (*upstreamConn, *server) {
 	u := p.u.Swap(nil)
 	if u == nil {

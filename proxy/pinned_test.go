@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// connectionLogin is a server that authenticates connections as IIS does: in three steps (NTLM) or in one (Negotiate, without a
-// challenge). It remembers the user of each connection.
+// connectionLogin is a server that authenticates connections like IIS: in three steps (NTLM) or in one (Negotiate, without a challenge). It remembers
+// the user of each connection.
 func connectionLogin(t *testing.T) string {
 	return rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
 		user := ""
@@ -67,7 +67,8 @@ func (c *client) ask(path, credentials string) (status int, user string) {
 	return resp.StatusCode, body
 }
 
-// A connection that the service has authenticated stays with its client: the handshake works, and no other client becomes that user.
+// TestConnectionLoginStaysWithItsClient: a connection that the service has authenticated stays with its client: the handshake works, and
+// no other client becomes that user.
 func TestConnectionLoginStaysWithItsClient(t *testing.T) {
 	for _, path := range []string{"/", "/chunked"} {
 		b := start(t, connectionLogin(t), func(o *Options) { o.MaxConnsPerUpstream = 100 })
@@ -95,7 +96,7 @@ func TestConnectionLoginStaysWithItsClient(t *testing.T) {
 			}
 		}
 		_ = alice.conn.Close()
-		for range 5 { // nor does another client get it after she has left
+		for range 5 { // another client must not get the connection even after the user has left
 			if status, user := b.dial().ask(path, ""); status != 401 || user != "" {
 				t.Fatalf("%s: a stranger is answered as %q: %d", path, user, status)
 			}
@@ -103,7 +104,7 @@ func TestConnectionLoginStaysWithItsClient(t *testing.T) {
 	}
 }
 
-// The same holds if the service sends no challenge, or one for proxies.
+// TestUnaskedLoginIsNotShared: the same is true if the service sends no challenge, or a challenge for proxies.
 func TestUnaskedLoginIsNotShared(t *testing.T) {
 	for _, credentials := range []string{"Negotiate alice", "negotiate\talice", "NTLM alice", "Kerberos alice", "CredSSP alice"} {
 		for _, path := range []string{"/silent", "/proxy", "/chunked/silent"} {

@@ -10,7 +10,7 @@ import (
 // errPoolExhausted means that no upstream connection became free within Options.MaxConnWait.
 var errPoolExhausted = errors.New("no free upstream connection")
 
-// errUpstreamBusy is errPoolExhausted if Group.ConnsMax limits the connections.
+// errUpstreamBusy is returned instead of errPoolExhausted if Group.ConnsMax limits the connections.
 var errUpstreamBusy = errors.New("no free connection to the server within upstreams.conns_max")
 
 // errClientLeft means that a client has left while its request waited for an upstream connection.
@@ -25,11 +25,11 @@ type pool struct {
 	addrs    *upstreamAddrs
 	figures  *serverState
 	wait     time.Duration
-	busy     error // if no connection becomes free: errPoolExhausted or errUpstreamBusy
+	busy     error // the error if no connection becomes free: errPoolExhausted or errUpstreamBusy
 	idleFor  time.Duration
 	readSize int
 	h2       *h2Links       // nil: the server is never asked for HTTP/2
-	giveWay  func(*account) // makes connections of this address, or of any if it is nil, give way; nil: none do
+	giveWay  func(*account) // makes connections of an address give way, or those of any address if its argument is nil; may itself be nil
 
 	mu        sync.Mutex
 	conns     int                // guarded by mu; how many connections there may be
@@ -40,20 +40,20 @@ type pool struct {
 	idleCount int                // guarded by mu; of all drivers
 	open      int                // guarded by mu; idle, in use and being dialled
 	waiters   []*waiter          // guarded by mu; in order of arrival
-	dedicated int                // guarded by mu; open dedicated connections
+	dedicated int                // guarded by mu; number of open dedicated connections
 	closed    bool               // guarded by mu; connections are closed when they are put back
 }
 
-// waiter is a request that waits for a connection.
+// waiter is a request that is waiting for a connection.
 type waiter struct {
 	ready  signal
-	u      *upstreamConn // before ready is set: a connection, or nil for a free slot
-	d      driver        // runs the request
+	u      *upstreamConn // written before ready is set: a connection, or nil for a free slot
+	d      driver        // the driver that runs the request
 	from   *account
-	client *clientConn // may leave; nil: none
+	client *clientConn // the client, which may leave; may be nil
 }
 
-// may reports whether a client of this address may use another connection. mu is held.
+// may reports whether a client at this address may use another connection. mu is held.
 func (p *pool) may(from *account) bool {
 	used := p.open - p.idleCount
 	if from == nil {
@@ -79,11 +79,11 @@ func (p *pool) charge(from *account, n int64) {
 	}
 }
 
-// get returns an idle connection or dials one. If all are in use, or all that this address may use, it waits for pool.wait at most, and
-// no longer than the client stays. The client may be nil.
+// get returns an idle connection or dials one. If all connections are in use, or as many as this address may use, it waits at most pool.wait, and only
+// as long as the client stays. The client may be nil.
 func (p *pool) get(d driver, from *account, client *clientConn) (*upstreamConn, error) {
 	p.mu.Lock()
-	if p.may(from) { // no waiting request could use it, see handOver
+	if p.may(from) { // if so, no waiting request could use the connection, see handOver
 		u := p.grant(d, from)
 		p.mu.Unlock()
 		return p.accept(u, d, from, client)
@@ -102,7 +102,7 @@ func (p *pool) get(d driver, from *account, client *clientConn) (*upstreamConn, 
 func (p *pool) askForRoom(from *account) {
 	p.mu.Lock()
 	if p.open-p.idleCount >= p.max {
-		from = nil // the limit of all is reached, not that of this address
+		from = nil // the limit for all connections has been reached, not the one for this address
 	}
 	p.mu.Unlock()
 	if p.giveWay != nil {
@@ -110,7 +110,7 @@ func (p *pool) askForRoom(from *account) {
 	}
 }
 
-// grant takes an idle connection of a driver, or counts a new one and returns nil. mu is held, and may has returned true.
+// grant takes an idle connection of a driver, or counts a new one and returns nil. mu is held, and may must have returned true.
 func (p *pool) grant(d driver, from *account) *upstreamConn {
 	p.charge(from, 1)
 	u := p.popIdle(d, from)
@@ -119,7 +119,7 @@ func (p *pool) grant(d driver, from *account) *upstreamConn {
 	case p.open < p.max:
 		p.open++
 	default:
-		p.closeOther(d) // the new connection takes its slot
+		p.closeOther(d) // so that the new connection can take its slot
 	}
 	return u
 }
@@ -139,7 +139,7 @@ func (p *pool) popIdle(d driver, from *account) *upstreamConn {
 	return u
 }
 
-// closeOther closes an idle connection of another driver, which this one cannot use. mu is held.
+// closeOther closes an idle connection that belongs to a driver other than d. mu is held.
 func (p *pool) closeOther(d driver) {
 	for _, other := range p.drivers {
 		if other == d {
@@ -197,7 +197,7 @@ func (p *pool) waitFor(w *waiter) (*upstreamConn, error) {
 	if i >= 0 {
 		return nil, err
 	}
-	w.ready.Wait(-1) // handed over just now
+	w.ready.Wait(-1) // the connection has been handed over just now
 	switch {
 	case err != errClientLeft:
 		return p.accept(w.u, w.d, w.from, w.client)
@@ -301,7 +301,7 @@ func (p *pool) release(from *account) {
 	p.mu.Unlock()
 }
 
-// evict closes connections that have been idle for too long. It is called once a tick.
+// evict closes connections that have been idle for too long. It is called at every tick.
 func (p *pool) evict() {
 	if p.h2 != nil {
 		p.h2.tick(p.idleFor)
@@ -377,13 +377,13 @@ func (p *pool) close() {
 	p.discardIdle(func(*upstreamConn) bool { return true })
 }
 
-// counts returns the number of connections: all, and idle ones.
+// counts returns the numbers of open and of idle connections.
 func (p *pool) counts() (open, idle int64) {
 	open, idle, _, _ = p.usage()
 	return open, idle
 }
 
-// usage returns the number of connections, as counts does, of requests that use one or wait for one, and the limit.
+// usage returns the numbers of open and of idle connections, the number of requests that are using a connection or waiting for one, and the limit.
 func (p *pool) usage() (open, idle, inFlight, max int64) {
 	var conns, unused, calls int
 	if p.h2 != nil {

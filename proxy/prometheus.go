@@ -9,39 +9,39 @@ import (
 )
 
 var (
-	descInFlight      = prometheus.NewDesc("wayside_proxy_requests_in_flight", "Requests being handled, streams included.", nil, nil)
+	descInFlight      = prometheus.NewDesc("wayside_proxy_requests_in_flight", "Requests in progress, including streams.", nil, nil)
 	descClientConns   = prometheus.NewDesc("wayside_proxy_client_connections", "Open client connections.", nil, nil)
 	descUpstreamConns = prometheus.NewDesc("wayside_proxy_upstream_connections", "Open upstream connections.", []string{"state"}, nil)
-	descResponses     = prometheus.NewDesc("wayside_proxy_responses_total", "Responses by status class, wayside's own included.", []string{"class"}, nil)
+	descResponses     = prometheus.NewDesc("wayside_proxy_responses_total", "Responses by status class, including those that wayside itself makes.", []string{"class"}, nil)
 	descFailures      = prometheus.NewDesc("wayside_proxy_failures_total", "Requests that failed, by error type.", []string{"error_type"}, nil)
 	descRetries       = prometheus.NewDesc("wayside_proxy_retries_total", "Requests sent again, to the same server or to another one.", nil, nil)
-	descBadHeaders    = prometheus.NewDesc("wayside_proxy_protocol_failures_total", "Connections of balancers in proxy_protocol that did not begin with a valid PROXY header.", nil, nil)
-	descUndelivered   = prometheus.NewDesc("wayside_proxy_undelivered_total", "Responses that the client did not receive whole, although they were recorded as sent.", nil, nil)
-	descH2Conns       = prometheus.NewDesc("wayside_proxy_http2_connections_total", "Client connections that spoke HTTP/2.", nil, nil)
+	descBadHeaders    = prometheus.NewDesc("wayside_proxy_protocol_failures_total", "Connections from balancers in proxy_protocol that did not begin with a valid PROXY header.", nil, nil)
+	descUndelivered   = prometheus.NewDesc("wayside_proxy_undelivered_total", "Responses that the client did not receive completely, although they were recorded as sent.", nil, nil)
+	descH2Conns       = prometheus.NewDesc("wayside_proxy_http2_connections_total", "Client connections that have spoken HTTP/2.", nil, nil)
 	descH2Streams     = prometheus.NewDesc("wayside_proxy_http2_streams", "Open HTTP/2 streams.", nil, nil)
-	descH2Resets      = prometheus.NewDesc("wayside_proxy_http2_resets_total", "HTTP/2 streams that ended early, because the client reset them or broke the protocol.", nil, nil)
-	descH2Limits      = prometheus.NewDesc("wayside_proxy_http2_limits_total", "Limits that HTTP/2 clients have exceeded. The stream was refused or, if the limit is not that of streams, the connection closed.", []string{"limit"}, nil)
+	descH2Resets      = prometheus.NewDesc("wayside_proxy_http2_resets_total", "HTTP/2 streams that ended early, because the client reset them or violated the protocol.", nil, nil)
+	descH2Limits      = prometheus.NewDesc("wayside_proxy_http2_limits_total", "How often HTTP/2 clients exceeded a limit. If it is the limit for streams, the stream was refused; otherwise the connection was closed.", []string{"limit"}, nil)
 
 	descUpConns     = prometheus.NewDesc("wayside_upstream_connections", "Open connections to an upstream.", []string{"group", "upstream", "state"}, nil)
 	descUpConnects  = prometheus.NewDesc("wayside_upstream_connects_total", "Attempts to connect to an upstream, by result.", []string{"group", "upstream", "result"}, nil)
 	descUpResponses = prometheus.NewDesc("wayside_upstream_responses_total", "Responses to requests for an upstream, by status class.", []string{"group", "upstream", "class"}, nil)
 	descUpFailures  = prometheus.NewDesc("wayside_upstream_failures_total", "Requests for an upstream that failed, by error type.", []string{"group", "upstream", "error_type"}, nil)
 	descUpRetried   = prometheus.NewDesc("wayside_upstream_retried_total", "Requests that failed at a server and were sent to another one.", []string{"group", "upstream"}, nil)
-	descUpEjections = prometheus.NewDesc("wayside_upstream_ejections_total", "Times that failed requests have taken a server out of use.", []string{"group", "upstream"}, nil)
+	descUpEjections = prometheus.NewDesc("wayside_upstream_ejections_total", "How often failed requests have taken a server out of use.", []string{"group", "upstream"}, nil)
 	descUpChecks    = prometheus.NewDesc("wayside_upstream_checks_total", "Active checks of a server, by result.", []string{"group", "upstream", "result"}, nil)
-	descUpAvailable = prometheus.NewDesc("wayside_upstream_available", "1 if a server of a group receives requests, 0 if its checks fail or it is ejected.", []string{"group", "upstream"}, nil)
-	descUpFirstByte = prometheus.NewDesc("wayside_upstream_first_byte_seconds", "Time from when an upstream had a request to the header of its response.", []string{"group", "upstream"}, nil)
+	descUpAvailable = prometheus.NewDesc("wayside_upstream_available", "1 if a server in a group receives requests, 0 if its checks fail or it is ejected.", []string{"group", "upstream"}, nil)
+	descUpFirstByte = prometheus.NewDesc("wayside_upstream_first_byte_seconds", "Time from when an upstream has received a request until the header of its response arrives.", []string{"group", "upstream"}, nil)
 )
 
-// Collector exposes [Proxy.Metrics] to Prometheus. It reads them at each scrape, so the traffic path counts only once.
+// Collector exposes [Proxy.Metrics] to Prometheus. It reads them at each scrape, so nothing has to be counted twice on the traffic path.
 func (p *Proxy) Collector() prometheus.Collector { return collector{p} }
 
 type collector struct{ p *Proxy }
 
-// Describe sends nothing: the label values are only known when collecting.
+// Describe sends nothing, which makes this an unchecked collector.
 func (collector) Describe(chan<- *prometheus.Desc) {}
 
-// Collect sends the present values.
+// Collect sends the current values.
 func (c collector) Collect(out chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)

@@ -7,12 +7,12 @@ import (
 )
 
 var (
-	descHandshakes        = prometheus.NewDesc("wayside_tls_handshakes_total", "TLS handshakes with clients, by version and whether a session was resumed.", []string{"version", "resumed"}, nil)
+	descHandshakes        = prometheus.NewDesc("wayside_tls_handshakes_total", "TLS handshakes with clients, by version and by whether a session was resumed.", []string{"version", "resumed"}, nil)
 	descHandshakeFailures = prometheus.NewDesc("wayside_tls_handshake_failures_total", "Connections to a TLS listener that ended before the first request, by reason.", []string{"reason"}, nil)
 	descExpires           = prometheus.NewDesc("wayside_tls_certificate_expires_seconds", "When a certificate expires, in seconds since 1970.", []string{"certificate"}, nil)
 )
 
-// collectTLS sends the counters of TLS listeners. If there are none, it sends nothing.
+// collectTLS sends the counters of TLS listeners. If there are no TLS listeners, it sends nothing.
 func (p *Proxy) collectTLS(gauge, count func(*prometheus.Desc, float64, ...string)) {
 	o := p.current.Load().o.TLS
 	if o == nil {
@@ -28,7 +28,7 @@ func (p *Proxy) collectTLS(gauge, count func(*prometheus.Desc, float64, ...strin
 	if o.Expiries == nil {
 		return
 	}
-	first := make(map[string]int64) // several certificates may have one name
+	first := make(map[string]int64) // the earliest expiry by name, because several certificates may have the same name
 	for _, e := range o.Expiries() {
 		if at, seen := first[e.Name]; !seen || e.NotAfter.Unix() < at {
 			first[e.Name] = e.NotAfter.Unix()

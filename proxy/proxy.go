@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Proxy is a reverse proxy in front of groups of servers. Create it with New, run it with Serve, end it with Shutdown.
+// Proxy is a reverse proxy in front of groups of servers. Create it with New, run it with Serve, and end it with Shutdown.
 type Proxy struct {
 	sweeper *sweeper
 	drivers *drivers
@@ -21,9 +21,9 @@ type Proxy struct {
 
 	passwords *passwords
 
-	current      atomic.Pointer[generation] // for requests that begin now; replaced by Reload
+	current      atomic.Pointer[generation] // the generation for requests that begin now; replaced by Reload
 	reloading    sync.Mutex                 // held by Reload
-	groupsByName map[string]*group          // guarded by reloading; the present ones and all earlier ones
+	groupsByName map[string]*group          // guarded by reloading; all current and former groups
 	stickyKey    []byte                     // signs cookies
 
 	closing    atomic.Bool
@@ -35,26 +35,26 @@ type Proxy struct {
 	begins     sync.Once
 	begun      atomic.Bool // Serve has started the goroutines
 
-	dateLine atomic.Pointer[[]byte] // the value of Date for this second
+	dateLine atomic.Pointer[[]byte] // the value of Date for the current second
 
 	silent atomic.Int64 // silent uploads
 	held   atomic.Int64 // bytes in the buffers of all connections, see share
 
 	mu          sync.Mutex
-	conns       map[*clientConn]struct{}  // guarded by mu; streams of HTTP/2 included
-	h2streams   int                       // guarded by mu; of these, the streams
+	conns       map[*clientConn]struct{}  // guarded by mu; includes HTTP/2 streams
+	h2streams   int                       // guarded by mu; number of HTTP/2 streams in conns
 	badHeaderAt time.Time                 // guarded by mu; when a bad PROXY header was last logged
 	listeners   map[*acceptor]struct{}    // guarded by mu
 	admission   admission                 // guarded by mu
-	servers     map[stateKey]*serverState // guarded by mu; the present ones and all earlier ones
-	gone        []stateKey                // guarded by mu; of servers that are not used any more, the oldest first
-	retired     []*server                 // guarded by mu; not used any more, with connections still open
+	servers     map[stateKey]*serverState // guarded by mu; all current and former servers
+	gone        []stateKey                // guarded by mu; keys of servers that are no longer used, oldest first
+	retired     []*server                 // guarded by mu; servers that are no longer used but still have open connections
 }
 
-// cutGrace is how long a Shutdown that ran out of time waits until the requests that it cut off are recorded.
+// cutGrace is how long a Shutdown that has run out of time waits for the requests that it has cut off to be recorded.
 const cutGrace = time.Second
 
-// New creates a Proxy. It dials nothing and starts no goroutine. Serve starts them; Shutdown releases what New has allocated.
+// New creates a Proxy. It makes no connections and starts no goroutines. Serve starts them; Shutdown releases what New has allocated.
 func New(o Options) (*Proxy, error) {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -87,7 +87,7 @@ func New(o Options) (*Proxy, error) {
 	return p, nil
 }
 
-// awaitIdle waits, for cutGrace at most, until the requests whose connections were just cut are recorded.
+// awaitIdle waits at most cutGrace until the requests whose connections have just been cut off are recorded.
 func (p *Proxy) awaitIdle() {
 	limit := time.NewTimer(cutGrace)
 	defer limit.Stop()

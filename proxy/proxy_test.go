@@ -22,16 +22,16 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// testDriver is the driver of the proxies under test: scripts/test.sh runs all tests with either.
+// testDriver is the driver of the proxies under test: scripts/test.sh runs all tests with both drivers.
 var testDriver = flag.String("driver", string(DriverAuto), "driver of the proxies under test: auto, loop or goroutine")
 
-// overTLS makes the clients of all tests speak TLS, so that everything that holds for connections holds for these.
+// overTLS makes the clients of all tests speak TLS, so that everything that is tested for plain connections is tested for TLS, too.
 var overTLS = flag.Bool("tls", false, "clients speak TLS")
 
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if flag.Lookup("test.bench").Value.String() != "" {
-		os.Exit(m.Run()) // benchmarks leave their servers running
+		os.Exit(m.Run()) // without a check for leaks, because benchmarks leave their servers running
 	}
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
 		goleak.IgnoreTopFunction("time.Sleep"))
@@ -92,15 +92,15 @@ func (b *books) wait(t *testing.T, n int) []event.Event {
 	}
 }
 
-// bench is a proxy in front of an origin. At the end of the test it is shut down, and the number of events must equal the number of
-// responses that the test expects.
+// bench is a proxy in front of an origin. At the end of the test it is shut down, and the number of events must then equal the number of responses that
+// the test expects.
 type bench struct {
 	t         *testing.T
 	p         *Proxy
 	addr      string
 	tls       bool
 	books     *books
-	responses int // expected at the end; -1: not checked
+	responses int // number of responses expected at the end; -1 if it is not checked
 	log       *bytes.Buffer
 	logMu     sync.Mutex
 }
@@ -121,7 +121,7 @@ func start(t *testing.T, upstream string, change func(*Options)) *bench {
 	t.Helper()
 	b := &bench{t: t, books: newBooks(), log: &bytes.Buffer{}}
 	o := Options{Upstream: upstream, Driver: Driver(*testDriver), Recorder: b.books, Logger: slog.New(slog.NewTextHandler(b, &slog.HandlerOptions{Level: slog.LevelDebug}))}
-	o.DrainGrace = -1 // shutdowns need not wait for idle clients
+	o.DrainGrace = -1 // so that shutdowns do not wait for idle clients
 	if change != nil {
 		change(&o)
 	}
@@ -175,7 +175,7 @@ func origin(t *testing.T, h http.HandlerFunc) string {
 	return s.URL
 }
 
-// rawOrigin hands each accepted connection to serve.
+// rawOrigin is an origin that passes each accepted connection to serve.
 func rawOrigin(t *testing.T, serve func(conn net.Conn, br *bufio.Reader)) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -214,7 +214,7 @@ func (b *bench) proto() string {
 	return "http"
 }
 
-// connect connects to the proxy, over TLS if that is what it speaks.
+// connect connects to the proxy, over TLS if the proxy speaks TLS.
 func (b *bench) connect() (net.Conn, error) {
 	if b.tls {
 		return tls.Dial("tcp", b.addr, testCertificates(b.t).client)
@@ -222,7 +222,7 @@ func (b *bench) connect() (net.Conn, error) {
 	return net.Dial("tcp", b.addr)
 }
 
-// client wraps a new connection. A TLS handshake begins when it is used first.
+// client wraps a new connection. A TLS handshake begins when the connection is first used.
 func (b *bench) client(conn net.Conn) *client {
 	if b.tls {
 		conn = tls.Client(conn, testCertificates(b.t).client)
@@ -241,7 +241,7 @@ func (b *bench) dial() *client {
 	return &client{b.t, conn, bufio.NewReader(conn)}
 }
 
-// tcp returns the TCP connection, below TLS if need be.
+// tcp returns the TCP connection, which is below TLS if the client uses that.
 func (c *client) tcp() *net.TCPConn {
 	if t, ok := c.conn.(*tls.Conn); ok {
 		return t.NetConn().(*net.TCPConn)

@@ -11,14 +11,14 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/proxyproto"
 )
 
-// The PROXY header, with which a balancer names the client before the first byte of the client. It must arrive within HeaderTimeout. A
-// connection whose header is missing or wrong is closed without a response: it says nothing about any request.
+// This file receives the PROXY header, with which a balancer names the client before the client's first byte. The header must arrive within
+// HeaderTimeout. A connection whose header is missing or wrong is closed without a response.
 
-// receiveHeader reads the header of a connection in the clear. It reports whether requests may follow.
+// receiveHeader reads the header on a connection without TLS. It reports whether requests may follow.
 func (c *clientConn) receiveHeader() bool {
 	for n := 1; ; {
 		_, err := c.br.Peek(n)
-		b, _ := c.br.Peek(c.br.Buffered()) // always possible
+		b, _ := c.br.Peek(c.br.Buffered()) // cannot fail
 		h, length, malformed := proxyproto.Parse(b)
 		switch {
 		case malformed == nil:
@@ -30,7 +30,7 @@ func (c *clientConn) receiveHeader() bool {
 				}
 				return false
 			}
-			if c.br.Buffered() == 0 { // the client has sent nothing yet
+			if c.br.Buffered() == 0 { // the client itself has not sent anything yet
 				c.phase.CompareAndSwap(uint32(phaseHeader), uint32(phaseNew))
 			}
 			return true
@@ -45,7 +45,7 @@ func (c *clientConn) receiveHeader() bool {
 	}
 }
 
-// sniffHeader reads the header of a connection on which TLS follows.
+// sniffHeader reads the header on a connection on which TLS follows.
 func (c *clientConn) sniffHeader(w *tlsWire) error {
 	for {
 		err := w.sniff(proxyproto.BytesMax)
@@ -70,11 +70,12 @@ func (c *clientConn) sniffHeader(w *tlsWire) error {
 }
 
 var (
-	errHeaderFailed = errors.New("no PROXY header") // counted and logged
+	errHeaderFailed = errors.New("no PROXY header") // has already been counted and logged
 	errNoRoom       = errors.New("there is no room for another connection of this client")
 )
 
-// headerCut returns the error of a connection that ended after n bytes; nil if it just tried whether somebody listens.
+// headerCut returns the error for a connection that ended after n bytes of the header. It returns nil if the connection only checked whether
+// somebody is listening.
 func headerCut(err error, n int) error {
 	switch {
 	case isTimeout(err):
@@ -87,7 +88,8 @@ func headerCut(err error, n int) error {
 	return err
 }
 
-// announce uses the addresses in a header, and counts the connection as one of the client. It returns the reason if there is no room.
+// announce applies the addresses in a header, and counts the connection as one of the client's. If there is no room for it, announce returns the
+// reason.
 func (c *clientConn) announce(h proxyproto.Header) failure {
 	c.headerDue = false
 	if !h.Local {
@@ -96,13 +98,13 @@ func (c *clientConn) announce(h proxyproto.Header) failure {
 	return c.root.admission.readmit(c)
 }
 
-// readmit counts an admitted connection again, under another address.
+// readmit counts an admitted connection under a different address.
 func (a *admission) readmit(c *clientConn) failure {
 	p := a.p
 	p.mu.Lock()
 	defer a.unlockAndClose()
 	c.useGeneration(c.gen)
-	if !c.share.admitted { // it has just given way
+	if !c.share.admitted { // the connection has just given way
 		return failGaveWay
 	}
 	a.remove(c)

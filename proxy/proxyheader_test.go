@@ -36,7 +36,7 @@ func (b *bench) announced(pieces ...string) *client {
 	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
 	for i, piece := range pieces {
 		if i > 0 {
-			time.Sleep(20 * time.Millisecond) //nolint:forbidigo // so that the pieces arrive apart
+			time.Sleep(20 * time.Millisecond) //nolint:forbidigo // so that the pieces arrive separately
 		}
 		_, _ = io.WriteString(conn, piece)
 	}
@@ -72,7 +72,7 @@ func TestProxyHeader(t *testing.T) {
 		}
 		_ = k.conn.Close()
 	}
-	if !b.tls { // the request in the same segment
+	if !b.tls { // the request would be in the same segment
 		k := b.announced("PROXY TCP4 203.0.113.7 192.0.2.2 1 2\r\n" + request)
 		if resp, _ := k.receive("GET"); resp.StatusCode != 200 {
 			t.Error(resp.Status)
@@ -100,7 +100,7 @@ func TestProxyHeaderRefused(t *testing.T) {
 		failed++
 		until(t, "it is counted", func() bool { return b.p.metrics.badHeaders.Load() == failed })
 	}
-	probe, err := net.Dial("tcp", b.addr) // a balancer that looks whether somebody listens
+	probe, err := net.Dial("tcp", b.addr) // like a balancer that checks whether somebody is listening
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +114,7 @@ func TestProxyHeaderRefused(t *testing.T) {
 	}
 }
 
-// Nobody but a balancer can claim another address.
+// TestProxyHeaderOfStrangers: only a balancer can claim another address.
 func TestProxyHeaderOfStrangers(t *testing.T) {
 	b := start(t, echoHead(t), func(o *Options) {
 		o.ProxyProtocol, o.ClientAddress = []netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")}, ClientFull
@@ -141,7 +141,7 @@ func TestProxyHeaderOfStrangers(t *testing.T) {
 	}
 }
 
-// The limits per address count the clients behind a balancer, not the balancer.
+// TestLimitsBehindBalancer: the limits per address apply to the clients behind a balancer, not to the balancer.
 func TestLimitsBehindBalancer(t *testing.T) {
 	b := start(t, echoHead(t), behind(func(o *Options) { o.MaxConnsPerAddress = 2 }))
 	const first, second = "PROXY TCP4 203.0.113.1 192.0.2.2 1 443\r\n", "PROXY TCP4 203.0.113.2 192.0.2.2 1 443\r\n"

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// BenchmarkHeaderThenBody has a server that writes header and body separately, with Nagle's algorithm on, over a kept connection. A
-// response takes 44 ms unless the proxy acknowledges the header at once.
+// BenchmarkHeaderThenBody uses a server that writes header and body separately, with Nagle's algorithm on, over a reused connection. A response takes 44
+// ms unless the proxy acknowledges the header at once.
 func BenchmarkHeaderThenBody(b *testing.B) {
 	originLn := listen(b)
 	go func() {

@@ -8,15 +8,15 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/http1"
 )
 
-// entry is the event of an exchange, as far as it is known. Once it is recorded, nothing changes it.
+// entry is the event of an exchange, as far as it is known so far. Once it has been recorded, it no longer changes.
 type entry struct {
 	event.Event
 	recorded bool
-	unsent   uint64 // bytes of the response's body that are counted and were not written to the client
+	unsent   uint64 // bytes of the response's body that are counted but have not been written to the client
 }
 
-// record passes the present response to the Recorder, once; further calls do nothing. The caller has set the status and the body
-// sizes.
+// record passes the current response to the Recorder. It does so only once; further calls do nothing. The caller must have set the status and the
+// body sizes.
 func (x *exchange) record(f failure) {
 	ev := &x.ev
 	if ev.recorded {
@@ -75,7 +75,7 @@ func (p *generation) recoverPanic(where string) {
 	}
 }
 
-// describe fills in the fields that follow from the request. For a refused request these are the parts that were parsed.
+// describe fills in the fields that are derived from the request. If the request was refused, these are the parts that have been parsed.
 func (e *entry) describe(r *request) {
 	e.Kind = event.KindRequest
 	e.TLSVersion = r.c.tlsVersion
@@ -91,7 +91,7 @@ func (e *entry) describe(r *request) {
 		e.Protocol = protocol11
 	}
 	if event.IsGRPCContent(r.ContentType) {
-		e.GRPCStatus = event.GRPCAbsent // until the response has one
+		e.GRPCStatus = event.GRPCAbsent // unless the response has one
 	}
 	e.Client = r.client()
 	e.Host = r.lowerHost()
@@ -101,7 +101,7 @@ func (e *entry) describe(r *request) {
 	}
 }
 
-// noteGRPC records the status of a gRPC call, if these lines of the response's header or trailers have it.
+// noteGRPC records the status of a gRPC call, if the given lines of the response's header or trailers contain it.
 func (e *entry) noteGRPC(lines []byte) {
 	if e.GRPCStatus != event.GRPCAbsent {
 		return
@@ -117,7 +117,7 @@ var (
 	protocol2  = []byte("2")
 )
 
-// traceID returns the trace id of a traceparent of the form 00-<32 hex>-<16 hex>-<2 hex>, or nil.
+// traceID returns the trace ID in a traceparent of the form 00-<32 hex>-<16 hex>-<2 hex>, or nil if it has another form.
 func traceID(traceparent []byte) []byte {
 	if len(traceparent) < 55 || traceparent[2] != '-' || traceparent[35] != '-' {
 		return nil
@@ -138,12 +138,12 @@ func traceID(traceparent []byte) []byte {
 
 // exclusion is a compiled Exclude.
 type exclusion struct {
-	paths    map[string][][]byte // prefixes of the User-Agent, one of which must match; an empty one matches all
+	paths    map[string][][]byte // by path, prefixes of the User-Agent, one of which must match; an empty one matches all
 	prefixes []excludedPrefix
 	agents   [][]byte
 }
 
-// excludedPrefix is a prefix of the path, and one of the User-Agent that must match too; an empty one matches all.
+// excludedPrefix is a prefix of the path together with a prefix of the User-Agent, both of which must match. An empty one matches everything.
 type excludedPrefix struct{ path, agent []byte }
 
 // newExclusion returns nil if nothing is excluded.

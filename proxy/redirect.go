@@ -6,12 +6,12 @@ import (
 	"strconv"
 )
 
-// The listener of ServeRedirect: it sends clients to the same URL with https, and answers ACME's validations by HTTP-01 (RFC 8555,
-// section 8.3).
+// This file serves the listener of ServeRedirect: it redirects clients to the same URL with https, and responds to ACME validations by HTTP-01
+// (RFC 8555, section 8.3).
 
 const challengePath = "/.well-known/acme-challenge/"
 
-// redirectToTLS answers a request on the listener of ServeRedirect. 308 keeps the method and, in the next request, the body.
+// redirectToTLS responds to a request on the listener of ServeRedirect. With status 308, the client repeats the request with the same method and body.
 func (x *exchange) redirectToTLS() {
 	x.upload.unread = x.upload.unread || x.req.HasBody()
 	o := x.c.gen.o.TLS
@@ -42,7 +42,7 @@ func hostOnly(host []byte) []byte {
 	return host
 }
 
-// hasField reports whether a header block, from the start line on, has a field with a lower-case name.
+// hasField reports whether a header block, which begins with the start line, has a field with this name. lower must be in lower case.
 func hasField(block []byte, lower string) bool {
 	for {
 		i := bytes.IndexByte(block, '\n')

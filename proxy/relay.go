@@ -9,8 +9,8 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/http1"
 )
 
-// relay passes on the body of a response piece by piece, from the upstream's read buffer. It records the response before it writes
-// the bytes that end it.
+// relay passes on the body of a response piece by piece, from the upstream's read buffer. It records the response before it writes the last bytes of
+// it.
 func (x *exchange) relay() {
 	h, s := &x.resp, &x.stream
 	framing, chunked := http1.UntilClose, false
@@ -31,7 +31,7 @@ func (x *exchange) relay() {
 	switch {
 	case framing == http1.Fixed:
 	case x.req.HTTP10:
-		x.reply.closeAfter = true // the body ends with the connection
+		x.reply.closeAfter = true // only the end of the connection marks the end of the body
 	default:
 		chunked = true
 		x.reply.buf = append(x.reply.buf, "Transfer-Encoding: chunked\r\n"...)
@@ -55,7 +55,7 @@ func (x *exchange) relay() {
 	x.releaseUpstream(framing == http1.UntilClose)
 }
 
-// relayBody passes on the data. It reports false if the response has ended early.
+// relayBody passes on the data of the body. It returns false if the response has ended early.
 func (x *exchange) relayBody(chunked bool) bool {
 	s := &x.stream
 	for !s.Ended() {
@@ -83,9 +83,9 @@ func (x *exchange) relayBody(chunked bool) bool {
 	return true
 }
 
-var errClientGone = errors.New("client left within the response")
+var errClientGone = errors.New("client left before the end of the response")
 
-// flushAndArm is called before the relay waits for the upstream.
+// flushAndArm is called before relay waits for the upstream. It writes the collected bytes and arms the deadline for the wait.
 func (x *exchange) flushAndArm() error {
 	x.armBody()
 	if !x.reply.flush() {
@@ -94,8 +94,8 @@ func (x *exchange) flushAndArm() error {
 	return nil
 }
 
-// cut ends a response whose body is incomplete, in such a way that the client notices. Usually it closes the connection before the
-// declared length or the last chunk. If the end of the connection would mark the end of the body, it resets it instead.
+// cut ends a response whose body is incomplete in such a way that the client notices. Usually it closes the connection before the declared length or
+// the last chunk. If the end of the connection would mark the end of the body, it resets the connection instead.
 func (x *exchange) cut(err error) {
 	if x.c.watch.gone.Load() {
 		x.clientLeft()
@@ -120,7 +120,7 @@ func (x *exchange) cut(err error) {
 	x.c.reset = x.req.HTTP10 && x.resp.Length < 0
 }
 
-// complete records a response whose last bytes are written next. If the client has reset the connection, they cannot arrive: then it
+// complete records a response whose last bytes will be written next. If the client has reset the connection, these bytes cannot arrive: then complete
 // ends the response as one whose client has left, and returns false.
 func (x *exchange) complete() bool {
 	if x.c.watch.hasReset() {
@@ -132,7 +132,7 @@ func (x *exchange) complete() bool {
 	return true
 }
 
-// clientLeft ends a response whose client has left, or does not read it.
+// clientLeft ends a response whose client has left or has stopped reading.
 func (x *exchange) clientLeft() {
 	if x.ev.recorded {
 		x.reply.undelivered()
@@ -149,7 +149,7 @@ func (x *exchange) clientLeft() {
 	x.reply.closeAfter = true
 }
 
-// writeAll writes several buffers with one system call under the write deadline. It consumes bufs.
+// writeAll writes several buffers with one system call, within the write deadline. It consumes bufs.
 func (c *clientConn) writeAll(bufs *net.Buffers) bool {
 	c.limits.armWrite(c.gen.sweeper.after(c.gen.o.WriteTimeout))
 	c.writing.begin(c.gen.sweeper.now.Load())

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// If a reload changes the upstream, requests in flight end at the old one. The client's connection stays open.
+// TestReloadBetweenAndWithinRequests: if a reload changes the upstream, the old upstream completes the requests in progress. The
+// client's connection stays open.
 func TestReloadBetweenAndWithinRequests(t *testing.T) {
 	entered, release := make(chan struct{}), make(chan struct{})
 	var once sync.Once
@@ -70,7 +71,7 @@ func TestReloadRefusesAndKeeps(t *testing.T) {
 	}
 }
 
-// Reloads in quick succession break no request.
+// TestReloadUnderLoad: reloads in quick succession do not break any request.
 func TestReloadUnderLoad(t *testing.T) {
 	const clients, each = 8, 100
 	var urls []string

@@ -5,34 +5,34 @@ import (
 	"strconv"
 )
 
-// relayBytes is how many bytes of a body are collected for one write while further pieces are already buffered.
+// relayBytes is how many bytes of a body are collected for one write as long as further pieces are already buffered.
 const relayBytes = 4 << 10
 
-// reply is the client's side of a response: the bytes on their way to the client, and how the connection goes on behind them. It keeps the
-// number of counted bytes that the client cannot have (entry.unsent) true: everything is unsent until a write has succeeded.
+// reply is a response on its way to the client: the bytes to send, and whether the connection continues after them. It keeps track of the counted
+// bytes that the client cannot have received (entry.unsent): all bytes are unsent until a write has succeeded.
 type reply struct {
 	c  *clientConn
 	ev *entry
 
-	buf        []byte // the header, and as much of the body as is written with it
+	buf        []byte // the header, and as much of the body as is written together with it
 	begun      bool   // bytes of the final response may have been written
 	closeAfter bool   // no further request may follow on the connection
 
 	vectors [3][]byte   // for pass
-	bufs    net.Buffers // likewise
+	bufs    net.Buffers // for writeAll
 }
 
-// begin prepares for a response.
+// begin prepares for a new response.
 func (r *reply) begin() { r.begun, r.closeAfter = false, false }
 
-// end gives up a large buffer.
+// end releases a large buffer.
 func (r *reply) end() {
 	if cap(r.buf) > scratchBytesKept {
 		r.buf = nil
 	}
 }
 
-// write sends bytes of the final response.
+// write sends bytes of the final response. It reports whether that succeeded.
 func (r *reply) write(b []byte) bool {
 	r.begun = true
 	if _, err := r.c.Write(b); err != nil {
@@ -45,7 +45,7 @@ func (r *reply) write(b []byte) bool {
 	return true
 }
 
-// pass adds a piece of the body to the collected bytes, or writes both. The piece is a chunk if chunked is set.
+// pass adds a piece of the body to the collected bytes, or writes both to the client. If chunked is set, it sends the piece as a chunk.
 func (r *reply) pass(b []byte, chunked bool) bool {
 	if chunked {
 		r.buf = append(strconv.AppendInt(r.buf, int64(len(b)), 16), '\r', '\n')
@@ -89,13 +89,13 @@ func (r *reply) flush() bool {
 	return ok
 }
 
-// appendHSTS appends Strict-Transport-Security to the header, unless it has one.
+// appendHSTS appends Strict-Transport-Security to the header, unless the header has that field.
 func (r *reply) appendHSTS() {
 	if line := r.c.gen.hsts; len(line) > 0 && r.c.tlsVersion != 0 && !hasField(r.buf, "strict-transport-security") {
 		r.buf = append(r.buf, line...)
 	}
 }
 
-// undelivered counts a response that is recorded, and that the client did not receive whole. It cannot be recorded as such: a response is
-// recorded before its last bytes are written.
+// undelivered counts a recorded response that the client did not receive completely. The record cannot say so, because a response is recorded before
+// its last bytes are written.
 func (r *reply) undelivered() { r.c.root.metrics.undelivered.Add(1) }

@@ -14,35 +14,34 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/route"
 )
 
-// request is the header of a request, and everything that follows from it together with the connection and the
-// configuration: who sends it, its id, its route, and the form of the proxy's own responses to it. It never changes once the
-// route is chosen. Its body is in upload.go, its server in choose.go. Slices that its methods return are valid until the next
-// request.
+// request is the header of a request and everything that is derived from it, the connection and the configuration: who sent it, its ID, its route,
+// and the form of the proxy's own responses to it. It never changes once the route has been chosen. upload.go handles its body, and choose.go its
+// server. Slices that its methods return are valid until the next request.
 type request struct {
 	http1.Request
-	c        *clientConn    // on which it came
-	route    *routeSettings // generation.standard: it has none
+	c        *clientConn    // the connection on which it arrived
+	route    *routeSettings // generation.standard if it has no route
 	matching route.Scratch
 
-	idText     []byte // the generated id
+	idText     []byte // the generated ID
 	hostText   []byte // Host in lower case
 	clientText []byte // the address of a client behind a trusted peer
 }
 
-// begin prepares for a request.
+// begin prepares for a new request.
 func (r *request) begin() {
 	r.Reset()
 	r.route = r.c.gen.standard
 	r.idText = r.idText[:0]
 }
 
-// end gives up large buffers. Nothing may use the contents of the request afterwards.
+// end releases large buffers. Nothing may use the contents of the request afterwards.
 func (r *request) end() {
 	r.matching.Release()
 	release(&r.Request)
 }
 
-// id returns the request's id: that of a trusted peer if it sent a valid one, or a new one.
+// id returns the request's ID: the one from a trusted peer if that is valid, otherwise a new one.
 func (r *request) id() []byte {
 	if len(r.RequestID) > 0 {
 		return r.RequestID
@@ -58,19 +57,19 @@ func (r *request) replayable() bool {
 	return !r.HasBody() && (r.Is("GET") || r.Is("HEAD") || r.Is("OPTIONS") || r.Is("TRACE"))
 }
 
-// isHead reports whether the request is HEAD. If its request line was not understood, only its bytes show it.
+// isHead reports whether the request is a HEAD request. If its request line was not understood, it looks at the raw bytes.
 func (r *request) isHead() bool {
 	return r.Is("HEAD") || bytes.HasPrefix(r.Raw, []byte("HEAD "))
 }
 
-// isGRPC reports whether the request is one of gRPC over HTTP/2. gRPC-Web is not: it expects a status of HTTP.
+// isGRPC reports whether the request is a call of gRPC over HTTP/2. gRPC-Web does not count, because it expects an HTTP status.
 func (r *request) isGRPC() bool {
 	return r.HTTP2 && event.IsGRPCContent(r.ContentType) && !bytes.HasPrefix(r.ContentType, []byte("application/grpc-web"))
 }
 
 func (r *request) userAgent() []byte { return r.Value("user-agent") }
 
-// client returns the address of the client as it is recorded.
+// client returns the client's address in the form in which it is recorded.
 func (r *request) client() []byte {
 	c := r.c
 	addr := r.clientAddr()
@@ -81,8 +80,7 @@ func (r *request) client() []byte {
 	return r.clientText
 }
 
-// clientAddr returns the address of the client: the peer's or, if the peer is trusted, the one for which it speaks. It is invalid if
-// there is none.
+// clientAddr returns the client's address: the peer's or, if the peer is trusted, the one that it reports. The address is invalid if there is none.
 func (r *request) clientAddr() netip.Addr {
 	if !r.c.peer.Trusted {
 		return r.c.addr
@@ -90,14 +88,14 @@ func (r *request) clientAddr() netip.Addr {
 	return r.Client(r.c.addr, r.c.gen.trusts)
 }
 
-// secure reports whether the client's connection is encrypted: the one to this proxy, or the one to the trusted proxy in front of it.
+// secure reports whether the client's connection is encrypted: its connection to this proxy, or to the trusted proxy in front of this one.
 func (r *request) secure() bool {
 	peer := &r.c.peer
 	return bytes.HasPrefix(peer.Forwarded, []byte("X-Forwarded-Proto: https\r\n")) ||
 		peer.Trusted && string(r.Value("x-forwarded-proto")) == "https"
 }
 
-// lowerHost returns the request's host in lower case. It copies only if there is something to change.
+// lowerHost returns the request's host in lower case. It makes a copy only if the host has upper-case letters.
 func (r *request) lowerHost() []byte {
 	host := r.Host
 	for i, c := range host {
@@ -114,8 +112,8 @@ func (r *request) lowerHost() []byte {
 	return host
 }
 
-// chooseRoute finds the route of the request. header is its header as it will be forwarded, so that fields count which the client may set.
-// If there is none, r.route stays as it is.
+// chooseRoute finds the route for the request. header is the request's header as it will be forwarded, so that only fields count which the client is
+// allowed to set. If there is no route, r.route stays as it is.
 func (r *request) chooseRoute(header []byte) error {
 	routes := r.c.gen.routing
 	q := route.Request{Method: r.Method, Host: r.Host, Path: r.Path, Fields: header[bytes.IndexByte(header, '\n')+1:]}
@@ -129,7 +127,7 @@ func (r *request) chooseRoute(header []byte) error {
 	return err
 }
 
-// stripped returns the length of the beginning of the path that the route removes.
+// stripped returns the length of the prefix that the route removes from the path.
 func (r *request) stripped() int {
 	if r.route.stripPrefix == "" {
 		return 0
@@ -145,7 +143,7 @@ func (r *request) stripPrefix(dst []byte) []byte {
 	}
 	at := len(r.Method) + 1
 	dst = slices.Delete(dst, at, at+n)
-	if dst[at] != '/' { // nothing of the path is left
+	if dst[at] != '/' { // nothing is left of the path
 		dst = slices.Insert(dst, at, '/')
 	}
 	return dst
@@ -160,7 +158,7 @@ func (r *request) allowed() bool {
 	return slices.ContainsFunc(r.route.allow, func(allowed netip.Prefix) bool { return allowed.Contains(addr) })
 }
 
-// appendOwn appends the beginning of the header of a response of the proxy's own that is no failure.
+// appendOwn appends the beginning of the header of a response that the proxy itself makes and that is not a failure.
 func (r *request) appendOwn(dst []byte, status int) []byte {
 	dst = append(dst, "HTTP/1.1 "...)
 	dst = strconv.AppendInt(dst, int64(status), 10)
@@ -169,7 +167,7 @@ func (r *request) appendOwn(dst []byte, status int) []byte {
 	return http1.AppendField(dst, "X-Request-ID: ", r.id())
 }
 
-// appendFailure appends the header of the response to a failure, without the end.
+// appendFailure appends the header of the response for a failure, without the final empty line.
 func (r *request) appendFailure(dst []byte, status int, body string) []byte {
 	dst = strconv.AppendInt(append(dst, "HTTP/1.1 "...), int64(status), 10)
 	dst = append(append(dst, ' '), http.StatusText(status)...)
@@ -180,7 +178,7 @@ func (r *request) appendFailure(dst []byte, status int, body string) []byte {
 	return http1.AppendField(dst, "X-Request-ID: ", r.id())
 }
 
-// appendGRPCFailure appends the header of the response to a failure for a client of gRPC.
+// appendGRPCFailure appends the header of the response for a failure to a gRPC client.
 func (r *request) appendGRPCFailure(dst []byte, f failure, detail string) []byte {
 	dst = http1.AppendField(append(dst, "HTTP/1.1 200 OK\r\n"...), "Date: ", r.c.gen.date())
 	dst = append(dst, "Content-Type: application/grpc\r\nGrpc-Status: "...)
@@ -189,7 +187,7 @@ func (r *request) appendGRPCFailure(dst []byte, f failure, detail string) []byte
 	return http1.AppendField(append(dst, "\r\n"...), "X-Request-ID: ", r.id())
 }
 
-// errorPage returns the body of a response to a failure: JSON if the client accepts it, otherwise plain text.
+// errorPage returns the body of the response for a failure: JSON if the client accepts it, otherwise plain text.
 func (r *request) errorPage(status int, detail string) string {
 	title := http.StatusText(status)
 	if r.wantsJSON() {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// appendUUIDv7 appends a new UUIDv7 in text form. Its 74 random bits come from the runtime's per-thread ChaCha8 generator, which is
-// seeded by the operating system. This takes no lock and no system call.
+// appendUUIDv7 appends a new UUIDv7 in text form. Its 74 random bits come from the runtime's per-thread ChaCha8 generator, which the operating system
+// seeds. That takes no lock and no system call.
 func appendUUIDv7(dst []byte, now time.Time) []byte {
 	var id [16]byte
 	binary.BigEndian.PutUint64(id[:8], uint64(now.UnixMilli())<<16|uint64(rand.Uint32()&0xfff)|0x7000)

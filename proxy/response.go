@@ -9,26 +9,26 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/http1"
 )
 
-// Reading the header of a response, and the interim responses before it.
+// This file reads the header of a response, and the interim responses before it.
 
 // interimMax is the number of 1xx responses that may precede one final response.
 const interimMax = 32
 
 var (
 	errNoResponse   = errors.New("upstream closed the connection before its response")
-	errAfterInterim = errors.New("upstream closed the connection after an interim response") // it has answered, so the request is never sent again
+	errAfterInterim = errors.New("upstream closed the connection after an interim response") // a byte of a response has arrived, so the request is never repeated
 	errUpgrade      = errors.New("upstream switched protocols without being asked")
-	errHeaderCut    = errors.New("upstream closed the connection within its response header")
+	errHeaderCut    = errors.New("upstream closed the connection before the end of its response header")
 
-	// errResponseHeader is wrapped by an error that names the limit.
+	// errResponseHeader is wrapped by an error that states the limit.
 	errResponseHeader = errors.New("the response's header is larger than proxy.response_header_bytes_max")
 )
 
-// readHead reads the header of the final response into x.resp. It writes the block for the client into x.reply.buf; endHead completes it.
-// Interim responses are passed on at once (RFC 9110, section 15.2).
+// readHead reads the header of the final response into x.resp. It writes the header block for the client into x.reply.buf; endHead completes that
+// block. Interim responses are passed on at once (RFC 9110, section 15.2).
 func (x *exchange) readHead(u *upstreamConn) error {
 	switch {
-	case x.upload.ended != nil: // upload.start has armed it
+	case x.upload.ended != nil: // upload.start has armed the deadline
 	default:
 		u.limits.armRead(x.limit.after(x.req.route.responseTimeout))
 	}
@@ -60,7 +60,7 @@ func (x *exchange) readHead(u *upstreamConn) error {
 	return fmt.Errorf("%w: too many interim responses", http1.ErrResponse)
 }
 
-// interim passes a 1xx response on to clients of HTTP/1.1.
+// interim passes on a 1xx response to clients that speak HTTP/1.1 or newer.
 func (x *exchange) interim(u *upstreamConn) error {
 	if x.resp.Status == 101 {
 		return errUpgrade
@@ -77,21 +77,21 @@ func (x *exchange) interim(u *upstreamConn) error {
 	return nil
 }
 
-// responseHead is the header of a response, and the blocks from which it is read.
+// responseHead is the header of a response, and reads the blocks that contain it.
 type responseHead struct {
 	http1.Response
-	c     *clientConn // whose memory the blocks take
-	large []byte      // the beginning of a block that does not fit the upstream's reader
+	c     *clientConn // the connection to which the memory of the blocks is charged
+	large []byte      // the beginning of a block that does not fit into the upstream's reader
 }
 
-// next waits for a whole header block and takes it from br. The block is valid until br reads again. errNoResponse means that the
-// connection ended before the first byte. After a timeout it may be called again.
+// next waits for a complete header block and takes it from br. The block is valid until br reads again. errNoResponse means that the connection ended
+// before the first byte. After a timeout, next may be called again.
 func (h *responseHead) next(br *bufio.Reader) ([]byte, error) {
 	limit := h.c.gen.o.MaxResponseHeaderBytes
 	at := 0
 	for n := 1; ; {
 		_, err := br.Peek(n)
-		b, _ := br.Peek(br.Buffered()) // always possible
+		b, _ := br.Peek(br.Buffered()) // cannot fail
 		block := b
 		if len(h.large) > 0 {
 			block = append(h.large, b...)
@@ -109,7 +109,7 @@ func (h *responseHead) next(br *bufio.Reader) ([]byte, error) {
 				h.c.warn(failMemory)
 				return nil, errMemory
 			}
-			h.large = slices.Grow(append(h.large, b...), br.Size()) // with room for all that br can hold
+			h.large = slices.Grow(append(h.large, b...), br.Size()) // with room for another full buffer of br
 			_, _ = br.Discard(len(b))
 			b = nil
 		case err != nil && len(block) == 0:

@@ -19,7 +19,7 @@ func paddedHead(status string, n int) string {
 	return head + strings.Repeat("x", n-len(head)-len(end)) + end
 }
 
-// headOrigin answers /n with a header of n bytes, in several writes. /n/103 has an interim response of the same size before it.
+// headOrigin responds to /n with a header of n bytes, in several writes. For /n/103, it first sends an interim response of the same size.
 func headOrigin(t *testing.T) string {
 	return rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
 		for {
@@ -75,7 +75,7 @@ func TestResponseHeaderLimit(t *testing.T) {
 	}
 }
 
-// Large headers count as held memory, and give it back.
+// TestLargeResponseHeadersAreHeld: large headers count as held memory, and are uncounted afterwards.
 func TestLargeResponseHeadersAreHeld(t *testing.T) {
 	b := start(t, headOrigin(t), func(o *Options) { o.MaxResponseHeaderBytes, o.MaxHeldBytes = 1<<20, 20_000 })
 	b.responses = 3

@@ -15,12 +15,12 @@ import (
 	"github.com/wayside-proxy/wayside/test/routecorpus"
 )
 
-// marked is a route that responds itself, and says so in X-Route.
+// marked returns a route that responds itself, with its name in X-Route.
 func marked(name string, c RouteConditions) Route {
 	return Route{Name: name, Conditions: c, Respond: &RouteResponse{Status: 204}, ResponseFields: FieldRules{Set: []string{"X-Route: " + name}}}
 }
 
-// TestRouteCorpus plays the corpus over connections: the proxy must choose the same routes as package route, and record each response.
+// TestRouteCorpus sends the corpus over connections: the proxy must choose the same routes as package route, and record each response.
 func TestRouteCorpus(t *testing.T) {
 	corpus, err := routecorpus.Load()
 	if err != nil {
@@ -58,10 +58,10 @@ func TestRouteCorpus(t *testing.T) {
 	}
 }
 
-// received is what an origin has received of a request.
+// received is the part of a request that an origin has received.
 type received struct{ line, host, fields string }
 
-// recording is an origin that keeps what it receives, byte for byte, and says which one it is.
+// recording is an origin that records what it receives, byte for byte, and responds with its own name.
 func recording(t *testing.T, name string) (url string, last func() received) {
 	var s atomic.Pointer[received]
 	url = rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
@@ -94,7 +94,7 @@ func recording(t *testing.T, name string) (url string, last func() received) {
 // toOrigin sends all requests of a route to the origin.
 var toOrigin = []RouteTarget{{Weight: 1}}
 
-// TestForwardedBytes: routes compare a normal form, and the origin gets the bytes of the client, except a prefix that is stripped.
+// TestForwardedBytes: routes compare a normal form of the path, but the origin gets the bytes that the client sent, except for a stripped prefix.
 func TestForwardedBytes(t *testing.T) {
 	up, last := recording(t, "up")
 	b := start(t, up, func(o *Options) {
@@ -141,7 +141,7 @@ func TestForwardedBytes(t *testing.T) {
 	}
 }
 
-// TestRewrittenHostWithBody: the header before a body is changed, and the body is not.
+// TestRewrittenHostWithBody: the header before a body is changed, but the body is not.
 func TestRewrittenHostWithBody(t *testing.T) {
 	up := origin(t, func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -158,7 +158,7 @@ func TestRewrittenHostWithBody(t *testing.T) {
 	}
 }
 
-// TestFieldsThatConditionsSee: conditions see fields as the service does, so a client cannot use one that is removed.
+// TestFieldsThatConditionsSee: conditions see the same fields as the service, so a client cannot meet a condition with a field that is removed.
 func TestFieldsThatConditionsSee(t *testing.T) {
 	b := start(t, deadAddr(t), func(o *Options) {
 		field := func(name, value string) RouteConditions {
@@ -189,7 +189,7 @@ func TestFieldsThatConditionsSee(t *testing.T) {
 	}
 }
 
-// TestAllow: the client is the one behind a trusted proxy, and cannot claim another address otherwise.
+// TestAllow: behind a trusted proxy, the address that the proxy reports is used; a client that connects directly cannot claim another address.
 func TestAllow(t *testing.T) {
 	routes := []Route{{
 		Name: "inside", Allow: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")},
@@ -280,7 +280,7 @@ func TestRouteLimits(t *testing.T) {
 	}
 }
 
-// TestRouteFields: the fields of a route are changed after those of the whole proxy.
+// TestRouteFields: a route's field rules are applied after those of the whole proxy.
 func TestRouteFields(t *testing.T) {
 	up, last := recording(t, "up")
 	b := start(t, up, func(o *Options) {
@@ -309,7 +309,7 @@ func TestRouteFields(t *testing.T) {
 	}
 }
 
-// TestRoutesReload: requests that begin after a reload use the new routes, on the same connection.
+// TestRoutesReload: requests that begin after a reload use the new routes, even on the same connection.
 func TestRoutesReload(t *testing.T) {
 	b := start(t, deadAddr(t), func(o *Options) { o.Routes = []Route{marked("one", RouteConditions{Path: "/x"})} })
 	b.responses = 4
@@ -336,7 +336,7 @@ func TestRoutesReload(t *testing.T) {
 	want("/x", 204, "two")
 }
 
-// TestRouteErrors: a route that cannot work is an error of New.
+// TestRouteErrors: New returns an error for a route that cannot work.
 func TestRouteErrors(t *testing.T) {
 	for _, r := range []Route{
 		{Name: "nothing"}, {Name: "two", To: toOrigin, Redirect: "/x"}, {Name: "zero", To: []RouteTarget{{Weight: 0}}},
@@ -353,7 +353,7 @@ func TestRouteErrors(t *testing.T) {
 	}
 }
 
-// TestWeightedGroups: the groups of a route take turns in proportion to their weights, evenly mixed.
+// TestWeightedGroups: the groups of a route take turns in proportion to their weights, mixed evenly.
 func TestWeightedGroups(t *testing.T) {
 	a, b, none := &group{name: "a"}, &group{name: "b"}, &group{name: "none"}
 	s := &routeSettings{}

@@ -13,92 +13,92 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/route"
 )
 
-// RouteConditions say for which requests a route is. See package route.
+// RouteConditions determine which requests a route matches. See package route.
 type RouteConditions = route.Conditions
 
-// HeaderCondition is a condition for a field: one of its lines has exactly this value.
+// HeaderCondition is a condition for a field: one of its lines must have exactly this value.
 type HeaderCondition = route.Header
 
-// Route says what happens with the requests for which its conditions hold. Exactly one of To, Redirect and Respond is set.
+// Route determines what happens to the requests that meet its conditions. Exactly one of To, Redirect and Respond must be set.
 type Route struct {
-	// Name is recorded with each response. It is at most 64 bytes long, and no other route has it.
+	// Name is recorded with each response. It must be unique and at most 64 bytes long.
 	Name string
-	// Conditions are those of the request as the service would receive it: fields of clients that are removed do not count.
+	// Conditions are compared with the request as the service would receive it: fields from the client that are removed do not count.
 	Conditions RouteConditions
 
 	// To are the groups that get the requests, each in proportion to its weight.
 	To []RouteTarget
-	// Redirect is the target of a redirection with status 308, which keeps the method and the body: a URL, or a path. The query of the
-	// request is kept unless the target has one. A URL without a path keeps the path of the request too.
+	// Redirect is the target, a URL or a path, of a redirect with status 308, which keeps the method and the body. The request's query is kept
+	// unless the target has its own. If the target is a URL without a path, the request's path is kept, too.
 	Redirect string
-	// Respond is a response of the proxy's own.
+	// Respond is a fixed response.
 	Respond *RouteResponse
 
-	// StripPrefix is removed from the beginning of the path, if the path begins with it. The rest of the path keeps its bytes.
+	// StripPrefix is removed from the path if the path begins with it. The rest of the path is forwarded byte for byte.
 	StripPrefix string
-	// RewriteHost sends the host of the server's URL in Host. X-Forwarded-Host has that of the client.
+	// RewriteHost sends the host from the server's URL in Host. X-Forwarded-Host contains the host that the client sent.
 	RewriteHost bool
-	// Allow are the networks of the clients that may use the route; others get 403. Behind one of TrustedProxies, the client is the one
-	// that this proxy reports. Empty: all.
+	// Allow are the networks whose clients may use the route; others get 403. For a client behind one of TrustedProxies, the address that this
+	// proxy reports is used. If Allow is empty, all clients may use the route.
 	Allow []netip.Prefix
-	// Users are lines NAME:HASH with hashes of bcrypt, as "htpasswd -B" writes them. A request needs one of these names and its password
-	// (RFC 7617); others get 401. The service receives the credentials too. Empty: no password is needed.
+	// Users are NAME:HASH lines with bcrypt hashes, as "htpasswd -B" writes them. A request needs one of these names and its password (RFC
+	// 7617); others get 401. The service receives the credentials, too. If Users is empty, no password is needed.
 	Users string
-	// ResponseTimeout replaces Options.ResponseTimeout; 0: it does not; negative: no limit.
+	// ResponseTimeout replaces Options.ResponseTimeout unless it is 0. A negative value means no limit.
 	ResponseTimeout time.Duration
-	// MaxRequestBodyBytes replaces Options.MaxRequestBodyBytes; 0: it does not; negative: no limit.
+	// MaxRequestBodyBytes replaces Options.MaxRequestBodyBytes unless it is 0. A negative value means no limit.
 	MaxRequestBodyBytes int64
-	// RequestFields and ResponseFields change fields, after those of Options.
+	// RequestFields and ResponseFields change fields. They are applied after those in Options.
 	RequestFields, ResponseFields FieldRules
 }
 
-// RouteTarget is a group that gets a part of a route's requests.
+// RouteTarget is a group that gets a share of a route's requests.
 type RouteTarget struct {
-	Group  string // name
-	Weight int    // relative to the other targets; 0: none
+	Group  string // name of the group
+	Weight int    // share of the requests, relative to the other targets; 0 means none
 }
 
-// RouteResponse is a response of the proxy's own. Body must not be changed afterwards.
+// RouteResponse is a fixed response. Body must not be changed afterwards.
 type RouteResponse struct {
 	Status      int // 200 to 599
 	ContentType string
 	Body        []byte
 }
 
-// routeSettings are what a route decides about a request. Those of requests without a route follow from Options.
+// routeSettings are the settings that a route has for its requests. For requests without a route, they are derived from Options.
 type routeSettings struct {
-	name            []byte // as recorded; nil: none
+	name            []byte // the name that is recorded; nil if there is none
 	requests        http1.RequestOptions
-	responseRules   *http1.Rules // nil: none
+	responseRules   *http1.Rules // may be nil
 	responseTimeout time.Duration
-	ownTimeout      bool  // responseTimeout is the route's own
-	maxBody         int64 // 0: no limit
+	ownTimeout      bool  // responseTimeout is set by the route itself
+	maxBody         int64 // 0 means no limit
 
 	targets     []weightedGroup
-	total       uint64 // of the weights
+	total       uint64 // sum of the weights
 	turn        counter
 	redirect    *redirection
 	respond     *ownResponse
 	stripPrefix string
 	rewriteHost bool
-	allow       []netip.Prefix // empty: all
-	users       *users         // nil: no password is needed
+	allow       []netip.Prefix // empty means all clients
+	users       *users         // nil if no password is needed
 }
 
-// weightedGroup is a group, and the sum of the weights up to it.
+// weightedGroup is a group together with the sum of the weights up to and including its own.
 type weightedGroup struct {
 	name  string
 	group *group // set by bind
 	until uint64
 }
 
-// routing are the routes of one set of options.
+// routing contains the compiled routes of Options.
 type routing struct {
 	list   *route.List
 	routes []*routeSettings // in the order of list
 }
 
-// newStandard returns the settings of requests without a route.
+// newStandard returns the settings for requests without a route.
 func newStandard(o *Options, host []byte) (*routeSettings, error) {
 	s := &routeSettings{
 		requests:        http1.RequestOptions{UpstreamHost: host, PassFields: o.PassFields, NoVia: o.NoVia},
@@ -114,8 +114,8 @@ func newStandard(o *Options, host []byte) (*routeSettings, error) {
 	return s, nil
 }
 
-// newRouting checks the routes of o. It returns nil if there are none: then everything goes to one group. hosts holds the names of all groups,
-// and the host for requests that have none. bind must follow.
+// newRouting checks the routes in o. It returns nil if there are none: then everything goes to one group. hosts maps the names of all groups to the host
+// for requests that have none. bind must be called afterwards.
 func newRouting(o *Options, standard *routeSettings, hosts map[string][]byte) (*routing, error) {
 	if len(o.Routes) == 0 {
 		return nil, nil
@@ -138,7 +138,7 @@ func newRouting(o *Options, standard *routeSettings, hosts map[string][]byte) (*
 	return r, nil
 }
 
-// bind connects the routes with the groups that are in effect.
+// bind connects the routes to the groups that are in effect.
 func (r *routing) bind(groups []*group) {
 	if r == nil {
 		return
@@ -207,17 +207,17 @@ func (s *routeSettings) setAction(from *Route, hosts map[string][]byte) error {
 		s.respond = &ownResponse{status: r.Status, contentType: r.ContentType, body: r.Body}
 	}
 	if actions != 1 {
-		return fmt.Errorf("has %d of a group with a weight, a redirection and a response: it needs exactly one", actions)
+		return fmt.Errorf("has %d actions (a group with a weight, a redirect, a response): it needs exactly one", actions)
 	}
 	return nil
 }
 
-// group chooses the group of a request. The groups take turns, in proportion to their weights and evenly mixed.
+// group chooses the group for a request. The groups take turns in proportion to their weights, mixed evenly.
 func (s *routeSettings) group() *group {
 	if len(s.targets) == 1 {
 		return s.targets[0].group
 	}
-	// Multiples of the golden ratio, modulo 1, are spread as evenly as possible, whatever their number.
+	// However many there are, multiples of the golden ratio modulo 1 are spread evenly.
 	const golden = 0x9E3779B97F4A7C15
 	share := uint64(s.turn.Add(1)) * golden >> 32 * s.total >> 32
 	for _, t := range s.targets {
@@ -240,7 +240,7 @@ func newRedirection(target string) *redirection {
 	return &redirection{target: target, keepPath: absolute && !strings.ContainsAny(behind, "/?#"), keepQuery: !strings.ContainsAny(target, "?#")}
 }
 
-// appendLocation appends the value of Location for a request target of which the first strip bytes are removed.
+// appendLocation appends the value of Location for a request target whose first strip bytes are removed.
 func (r *redirection) appendLocation(dst, target []byte, strip int) []byte {
 	dst = append(dst, r.target...)
 	path, query := target, []byte(nil)
@@ -259,5 +259,5 @@ func (r *redirection) appendLocation(dst, target []byte, strip int) []byte {
 	return dst
 }
 
-// redirectStatus keeps method and body, unlike 301 and 302, and says that the old URL is not needed any more.
+// redirectStatus is 308: unlike 301 and 302 it keeps the method and the body, and it tells the client to use the new URL from now on.
 const redirectStatus = http.StatusPermanentRedirect

@@ -5,9 +5,9 @@ import (
 	"strconv"
 )
 
-// Choosing the route of a request, and the routes that need no service.
+// This file applies the route that has been chosen for a request: it checks what the route requires, and makes the responses that need no service.
 
-// admitToRoute applies what the route demands of the client, and makes the responses that need no service. If it reports true, the response has been
+// admitToRoute checks what the route requires of the client, and makes the responses that need no service. If it returns true, the response has been
 // sent. Otherwise x.to.group is the group that serves the request.
 func (x *exchange) admitToRoute() (answered bool) {
 	r := x.req.route
@@ -37,14 +37,14 @@ func (x *exchange) admitToRoute() (answered bool) {
 	return true
 }
 
-// ownResponse is a response that follows from the configuration.
+// ownResponse is a response that is defined by the configuration.
 type ownResponse struct {
 	status      int
-	contentType string // empty: none
+	contentType string // empty if there is none
 	body        []byte
 }
 
-// sendOwn sends a response of the proxy's own that is no failure.
+// sendOwn sends a response that the proxy itself makes and that is not a failure.
 func (x *exchange) sendOwn(r *ownResponse) {
 	x.reply.buf = x.req.appendOwn(x.reply.buf[:0], r.status)
 	if r.status != http.StatusNoContent && r.status != http.StatusNotModified {
@@ -65,7 +65,7 @@ func (x *exchange) redirectClient() {
 	x.endOwn(redirectStatus, failNone, nil)
 }
 
-// endOwn completes the header, records the response and sends it. The response to HEAD, and some statuses, have no body.
+// endOwn completes the header, records the response and sends it. Responses to HEAD, and responses with some statuses, have no body.
 func (x *exchange) endOwn(status int, f failure, body []byte) {
 	if f.retryLater() {
 		x.reply.buf = append(x.reply.buf, "Retry-After: 1\r\n"...)
@@ -80,7 +80,7 @@ func (x *exchange) endOwn(status int, f failure, body []byte) {
 	if status == http.StatusNoContent || status == http.StatusNotModified || x.req.isHead() {
 		body = nil
 	}
-	if f != failClientClosed { // which receives none of it
+	if f != failClientClosed { // a client that has left receives nothing
 		x.ev.ResponseBytes = uint64(len(body))
 	}
 	x.record(f)

@@ -17,17 +17,16 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/loop"
 )
 
-// The client's side of a connection: read request after request, close.
+// This file serves client connections: it reads request after request and closes the connection. It also contains Shutdown.
 
 const (
-	clientReadBytes = 4 << 10 // of a client connection's reader; a header may be larger, a body's pieces are read directly
-	emptyLinesMax   = 8       // between two requests
+	clientReadBytes = 4 << 10 // buffer size of a client connection's reader; a header may be larger, and pieces of bodies are read directly
+	emptyLinesMax   = 8       // maximum number of empty lines between two requests
 )
 
-// Shutdown stops accepting and lets requests in flight finish; their responses carry "Connection: close". It closes idle
-// connections after Options.DrainGrace, ends streams when nothing else is left, and returns when all connections are closed. If
-// ctx ends first, it closes the remaining connections at once, records their responses as far as they got, and returns ctx's
-// error. A Proxy cannot be used again.
+// Shutdown stops accepting connections and lets requests in progress finish; their responses have "Connection: close". It closes idle connections after
+// Options.DrainGrace, ends streams when nothing else is left, and returns when all connections have been closed. If ctx ends first, it closes the
+// remaining connections at once, records how far their responses got, and returns ctx's error. A Proxy cannot be used again afterwards.
 func (p *Proxy) Shutdown(ctx context.Context) error {
 	p.closing.Store(true)
 	p.mu.Lock()
@@ -56,7 +55,7 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// tick runs a few times a second. It reports whether it must run without any connection, too.
+// tick is called a few times a second. It returns whether it must be called even if there are no connections.
 func (p *Proxy) tick() (needed bool) {
 	defer p.current.Load().recoverPanic("tick")
 	p.evict()
@@ -65,34 +64,34 @@ func (p *Proxy) tick() (needed bool) {
 	return p.reportHealth()
 }
 
-// setDate sets the value of Date to the present second.
+// setDate sets the value of Date to the current second.
 func (p *Proxy) setDate() {
 	b := time.Now().UTC().AppendFormat(nil, http.TimeFormat)
 	p.dateLine.Store(&b)
 }
 
-// date returns the value of the Date field for the present second.
+// date returns the value of the Date field for the current second.
 func (p *Proxy) date() []byte { return *p.dateLine.Load() }
 
-// largeHeads holds buffers for headers that do not fit a reader's buffer. Without the pool, a client that sends many of them would
-// keep the garbage collector busy.
+// largeHeads contains buffers for headers that do not fit into a reader's buffer. Without the pool, a client that sends many such headers would keep
+// the garbage collector busy.
 var largeHeads = sync.Pool{New: func() any { b := make([]byte, 0, largeHeadBytes); return &b }}
 
-const largeHeadBytes = 32<<10 + clientReadBytes // the default of MaxHeaderBytes, and one read beyond it
+const largeHeadBytes = 32<<10 + clientReadBytes // the default of MaxHeaderBytes plus one read
 
 // appendRaw adds b to the bytes of the header.
 func appendRaw(h *http1.Request, b []byte) {
 	switch need := len(h.Raw) + len(b); {
 	case need <= cap(h.Raw) || need <= clientReadBytes:
 	case need <= largeHeadBytes:
-		h.Raw = append(*largeHeads.Get().(*[]byte), h.Raw...) //nolint:forcetypeassert // nothing else is put there
+		h.Raw = append(*largeHeads.Get().(*[]byte), h.Raw...) //nolint:forcetypeassert // the pool contains nothing else
 	default:
 		h.Raw = slices.Grow(h.Raw, max(len(b), cap(h.Raw)))
 	}
 	h.Raw = append(h.Raw, b...)
 }
 
-// release gives up a large buffer. Nothing may use its contents afterwards.
+// release returns a large buffer to the pool. Nothing may use its contents afterwards.
 func release(h *http1.Request) {
 	if cap(h.Raw) == largeHeadBytes {
 		raw := h.Raw[:0]
@@ -103,10 +102,10 @@ func release(h *http1.Request) {
 	}
 }
 
-// readers holds the readers of client connections.
+// readers contains readers for client connections.
 var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, clientReadBytes) }}
 
-// start serves the connection until one side closes it. It does not block.
+// start begins to serve the connection, until one side closes it. It does not block.
 func (c *clientConn) start() {
 	if conn, ok := c.Conn.(*loop.Conn); ok {
 		conn.Start(func() { c.park(conn) })
@@ -118,7 +117,7 @@ func (c *clientConn) start() {
 	}
 }
 
-// withReader lends the connection a reader and an exchange while f runs. If f returns false, it closes the connection.
+// withReader gives the connection a reader and an exchange while f runs. If f returns false, it closes the connection.
 func (c *clientConn) withReader(f func() (more bool)) {
 	more := false
 	c.br = readers.Get().(*bufio.Reader)
@@ -126,7 +125,7 @@ func (c *clientConn) withReader(f func() (more bool)) {
 	c.x = exchanges.Get().(*exchange)
 	c.x.attach(c)
 	defer func() {
-		c.recovered(recover()) // outside of a request; exchange.finish recovers panics within one
+		c.recovered(recover()) // for panics outside of a request; exchange.finish recovers from those within one
 		if !more {
 			_ = c.Close()
 		}
@@ -141,15 +140,15 @@ func (c *clientConn) withReader(f func() (more bool)) {
 	more = f()
 }
 
-// recovered logs a panic.
+// recovered logs a recovered panic. r is nil if there was none.
 func (c *clientConn) recovered(r any) {
 	if r != nil {
 		c.root.current.Load().o.Logger.Error("panic on a client connection; closing it", "value", r, "stack", string(debug.Stack()))
 	}
 }
 
-// serve handles request after request, until the connection has to be closed. On a loop, it returns true when it would have to wait
-// for the next request: an idle connection then needs neither a task nor buffers.
+// serve handles request after request until the connection has to be closed. On a loop, it returns true when it would have to wait for the next
+// request, so that an idle connection needs neither a task nor buffers.
 func (c *clientConn) serve() (more bool) {
 	if c.headerDue {
 		if !c.receiveHeader() {
@@ -167,7 +166,7 @@ func (c *clientConn) serve() (more bool) {
 	return c.h2 != nil && c.h2.serve()
 }
 
-// parks parks the connection if it is idle and belongs to a loop.
+// parks parks the connection if it is idle and belongs to a loop. It reports whether it has done so.
 func (c *clientConn) parks() bool {
 	conn, ok := c.Conn.(*loop.Conn)
 	if !ok || c.br.Buffered() > 0 {
@@ -177,7 +176,7 @@ func (c *clientConn) parks() bool {
 	return true
 }
 
-// park leaves the connection to its loop, which serves the next request.
+// park hands the connection to its loop, which resumes serving when the next request arrives.
 func (c *clientConn) park(conn *loop.Conn) {
 	c.parked = true
 	c.armIdle(phase(c.phase.Load()))
@@ -185,7 +184,7 @@ func (c *clientConn) park(conn *loop.Conn) {
 	c.wakeToServe(conn)
 }
 
-// wakeToServe makes the loop continue to serve the connection when there is something to read.
+// wakeToServe makes the loop resume serving the connection when there is something to read.
 func (c *clientConn) wakeToServe(conn *loop.Conn) {
 	if c.unpark == nil {
 		serve := func() { c.withReader(c.serve) }
@@ -207,7 +206,7 @@ func (c *clientConn) serveRequest() bool {
 		return true
 	}
 	if err != nil && len(x.req.Raw) == 0 {
-		return false // no byte of a request has come: there is nothing to answer
+		return false // no byte of a request has arrived, so there is nothing to respond to
 	}
 	if !c.phase.CompareAndSwap(uint32(phaseHeader), uint32(phaseBody)) {
 		return false
@@ -220,7 +219,7 @@ func (c *clientConn) serveRequest() bool {
 	case err != nil:
 		c.refuse(err)
 	case c.refusal != failNone:
-		x.out, _ = x.appendRequestHead(x.out[:0]) // for the record
+		x.out, _ = x.appendRequestHead(x.out[:0]) // so that the request's parts are recorded
 		x.ev.describe(&x.req)
 		x.refuse(c.refusal)
 	default:
@@ -236,7 +235,7 @@ func (c *clientConn) serveRequest() bool {
 	return true
 }
 
-// refuse answers a request whose header did not arrive completely.
+// refuse responds to a request whose header did not arrive completely.
 func (c *clientConn) refuse(err error) {
 	x := c.x
 	x.ev.describe(&x.req)
@@ -247,14 +246,14 @@ func (c *clientConn) refuse(err error) {
 	x.refuse(f)
 }
 
-// errNoRequest means that only empty lines have come.
+// errNoRequest means that only empty lines have arrived.
 var errNoRequest = errors.New("no request")
 
-// readHead reads a header block into x.req.Raw. It skips empty lines before the block, because some clients send one behind a body
-// (RFC 9112, section 2.2). If nothing has come behind them, the connection is idle again.
+// readHead reads a header block into x.req.Raw. It skips empty lines before the block, because some clients send one after a body (RFC 9112, section
+// 2.2). If nothing follows them, the connection is idle again.
 func (c *clientConn) readHead() error {
 	h := &c.x.req.Request
-	if c.br.Buffered() > 0 { // pipelined
+	if c.br.Buffered() > 0 { // the request is pipelined
 		c.headerDeadline = c.gen.sweeper.after(c.gen.o.HeaderTimeout)
 		c.phase.CompareAndSwap(uint32(phaseIdle), uint32(phaseHeader))
 	}
@@ -273,7 +272,7 @@ func (c *clientConn) readHead() error {
 			return errMemory
 		}
 		if first := h.Raw[0]; !http1.IsToken(first) && first != '\r' {
-			return http1.ErrSyntax // not HTTP; perhaps TLS
+			return http1.ErrSyntax // this is not HTTP, perhaps TLS
 		}
 		end, next := http1.BlockEnd(h.Raw, at)
 		if end == 0 {
@@ -307,8 +306,8 @@ func (c *clientConn) readHead() error {
 	}
 }
 
-// mayBeHTTP2 reports whether the client may speak HTTP/2: from the beginning of the connection and, over TLS, if it was agreed upon (RFC 9113,
-// section 3.2).
+// mayBeHTTP2 reports whether the client may speak HTTP/2: only from the beginning of the connection and, over TLS, only if that was negotiated (RFC
+// 9113, section 3.2).
 func (c *clientConn) mayBeHTTP2() bool {
 	if c.answered.Load() || c.gen.o.HTTP2.Off || c.refusal != failNone || c.kind == listenerRedirect {
 		return false
@@ -317,7 +316,7 @@ func (c *clientConn) mayBeHTTP2() bool {
 	return !ok || t.ConnectionState().NegotiatedProtocol == certs.ProtocolHTTP2
 }
 
-// tooLarge distinguishes a request line that fills the limit alone from too many fields.
+// tooLarge returns the error for a header that is too large. It distinguishes a request line that fills the limit by itself from too many fields.
 func tooLarge(h *http1.Request, limit int) error {
 	if i := bytes.IndexByte(h.Raw, '\n'); i < 0 || i >= limit {
 		return http1.ErrTargetSize

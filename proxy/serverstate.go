@@ -7,26 +7,26 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/upstream"
 )
 
-// serverState holds the counters of a server of a group, and whether it can be used. It outlives the pools that connect to the server.
+// serverState has the counters of a server in a group, and whether the server can be used. It outlives the pools that connect to the server.
 type serverState struct {
 	tally
-	health       upstreamHealth  // for the log: whether requests fail
-	availability upstream.Health // guarded by the group's mu: whether it receives requests
-	changes      changeLog       // guarded by the group's mu: of availability
-	consecutive  atomic.Int32    // requests that have failed one after the other
-	inFlight     counter         // requests, counted only in groups with several servers
-	retried      counter         // requests that have failed here and were sent to another server
+	health       upstreamHealth  // whether requests are failing, for the log
+	availability upstream.Health // guarded by the group's mu: whether the server receives requests
+	changes      changeLog       // guarded by the group's mu: log lines about changes of availability
+	consecutive  atomic.Int32    // number of consecutive failed requests
+	inFlight     counter         // requests in progress, counted only in groups with several servers
+	retried      counter         // requests that failed here and were sent to another server
 	ejections    counter
 	checksPassed counter
 	checksFailed counter
 
 	connects      counter
 	connectErrors counter
-	firstByte     [len(firstByteBounds) + 1]counter // one per bound, not cumulative
-	firstByteSum  counter                           // microseconds
+	firstByte     [len(firstByteBounds) + 1]counter // one counter per bound, not cumulative
+	firstByteSum  counter                           // sum of the times in microseconds
 }
 
-// firstByteBounds are the upper bounds of the histogram of times to the first byte, in microseconds.
+// firstByteBounds are the upper bounds, in microseconds, of the buckets in the histogram of times to the first byte.
 var firstByteBounds = [...]uint64{100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000, 10_000_000}
 
 // observe counts the time to a response's first byte.
@@ -39,18 +39,18 @@ func (u *serverState) observe(micros uint64) {
 	u.firstByteSum.Add(int64(micros))
 }
 
-// stateKey names a server: by its group, and as in events.
+// stateKey identifies a server by its group and by its name in events.
 type stateKey struct{ group, server string }
 
 const (
-	// goneMax is the number of servers that are not used any more and keep counters of their own. The addresses of a name may change for
-	// ever.
+	// goneMax is the number of servers that keep separate counters although they are no longer used. There must be a limit, because the addresses
+	// of a name may keep changing.
 	goneMax = 256
-	// otherServers is the name under which the counters of the others are added up, for each group.
+	// otherServers is the name under which the counters of all further servers that are no longer used are added up, for each group.
 	otherServers = "(other)"
 )
 
-// stateOf returns the state of a server. It creates it if necessary.
+// stateOf returns the state of a server, which it creates if necessary.
 func (p *Proxy) stateOf(group, server string) *serverState {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -68,8 +68,8 @@ func (p *Proxy) stateOfLocked(key stateKey) *serverState {
 	return u
 }
 
-// retire keeps a server that is not used any more for the metrics: its connections until the last one is closed and, if gone is set, its
-// counters until there are many such servers. Otherwise another pool goes on with the counters.
+// retire keeps a server that is no longer used for the metrics: its connections until the last one has been closed and, if gone is set, its counters
+// until there are too many such servers. If gone is not set, another pool continues with the counters.
 func (p *Proxy) retire(group string, old *server, gone bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -86,7 +86,7 @@ func (p *Proxy) retire(group string, old *server, gone bool) {
 		key := p.gone[i]
 		state := p.servers[key]
 		if slices.ContainsFunc(p.retired, func(r *server) bool { return r.serverState == state }) {
-			i++ // a request may still count there
+			i++ // a request may still be counting there
 			continue
 		}
 		p.stateOfLocked(stateKey{key.group, otherServers}).absorb(state)

@@ -5,15 +5,15 @@ import (
 	"sync/atomic"
 )
 
-// share is what one connection uses of the resources that all clients share, and on whose account. The bytes of its buffers are counted in
-// the account and in total; what hold has counted, release uncounts.
+// share is one connection's share of the resources that all clients share, and the account to which it is charged. The bytes in its buffers are
+// counted in the account and in total. release uncounts what hold has counted.
 type share struct {
 	total     *atomic.Int64 // Proxy.held
 	silent    *atomic.Int64 // Proxy.silent
-	bytesMax  int64         // Options.MaxHeldBytes; 0: no limit
-	trusted   bool          // the peer is a trusted proxy: it has no limit of its own, because it speaks for many clients
+	bytesMax  int64         // Options.MaxHeldBytes; 0 means no limit
+	trusted   bool          // the peer is a trusted proxy, which has no limit because it represents many clients
 	key       netip.Addr    // the key in admission.accounts, see limitKey
-	account   *account      // the usage of this address; nil: none
+	account   *account      // the account of this address; nil if there is none
 	admitted  bool          // guarded by Proxy.mu
 	displaced bool          // guarded by Proxy.mu
 	held      int64         // bytes that hold has counted; belongs to the task that serves the connection
@@ -27,7 +27,7 @@ func (s *share) limits() *account {
 	return s.account
 }
 
-// hold counts n more bytes in the connection's buffers and reports whether it may have them. release uncounts all of them.
+// hold counts n more bytes in the connection's buffers, and reports whether the connection may have them. release uncounts all of them.
 func (s *share) hold(n int64) bool {
 	if n <= 0 {
 		return true
@@ -45,7 +45,7 @@ func (s *share) release() {
 	s.held = 0
 }
 
-// reserve is hold without a record of who must uncount the bytes: the caller does, with unreserve.
+// reserve does the same as hold, except that the caller must uncount the bytes with unreserve.
 func (s *share) reserve(n int64) bool {
 	if s.account == nil {
 		return true

@@ -1,14 +1,14 @@
 package proxy
 
-// Silent uploads: streamed requests whose header was sent to the server, and of whose body nothing has come. The header is sent early so that
-// the service can refuse the body, or speak first. But then a client that sends nothing else holds a connection to the server, with its
-// buffer, and a second task. So there are few silent uploads at a time, shared by the rule of limits.go, and they leave half of the
-// connections free. A request for which there is no room goes to the server when its body begins. See ADR 107.
+// A silent upload is a streamed request whose header has been sent to the server although no part of its body has arrived. The header is sent early
+// so that the service can refuse the body, or send its response first. But then a client that sends nothing more occupies a connection to the server,
+// with its buffer, and a second task. So only a few silent uploads are allowed at a time. Clients share them by the rule in limits.go, and half of
+// the connections stay free. A request for which there is no room is sent to the server when its body begins to arrive. See ADR 107.
 
 // silentUploadsMax limits the silent uploads of all clients together.
 const silentUploadsMax = 64
 
-// beginSilence makes the upload a silent one if there is room for it.
+// beginSilence counts the upload as a silent one, if there is room. It reports whether there was.
 func (l *upload) beginSilence(to *group) bool {
 	if !to.reserveSilent() {
 		return false
@@ -21,7 +21,7 @@ func (l *upload) beginSilence(to *group) bool {
 	return true
 }
 
-// endSilence is called when something of the body has come, or nothing will.
+// endSilence is called when some of the body has arrived, or when none will arrive any more.
 func (l *upload) endSilence() {
 	if l.silentTo != nil {
 		l.silentTo.silent.Add(-1)
@@ -30,8 +30,8 @@ func (l *upload) endSilence() {
 	}
 }
 
-// reserveSilent counts a silent upload to the group's servers and reports whether there may be one more: there may be half as many as
-// connections, and none if requests use half of the connections.
+// reserveSilent counts a silent upload to the group's servers, if another one is allowed, and reports whether it is. At most half as many silent
+// uploads as connections are allowed, and none while requests use half of the connections.
 func (g *group) reserveSilent() bool {
 	used, most := 0, 0
 	for _, m := range g.members.Load().all {
@@ -48,14 +48,14 @@ func (g *group) reserveSilent() bool {
 	return true
 }
 
-// inUse returns how many connections requests use, and the limit.
+// inUse returns how many connections requests are using, and the limit.
 func (p *pool) inUse() (used, most int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.open - p.idleCount, p.max
 }
 
-// reserveSilent counts a silent upload and reports whether there may be one more.
+// reserveSilent counts a silent upload of the client, if another one is allowed, and reports whether it is.
 func (s *share) reserveSilent() bool {
 	total, uses := s.silent.Add(1), int64(0)
 	if s.account != nil {

@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// The service receives the header of a streamed request before the body, so that it can refuse it or speak first.
+// TestHeaderBeforeStreamedBody: the service receives the header of a streamed request before the body, so that it can refuse the body or
+// send its response first.
 func TestHeaderBeforeStreamedBody(t *testing.T) {
 	url := rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
 		switch head := readRequest(br); {
@@ -66,7 +67,8 @@ func TestHeaderBeforeStreamedBody(t *testing.T) {
 	until(t, "nothing counts as silent", func() bool { return b.p.silent.Load() == 0 })
 }
 
-// A client that sends the header of a streamed request and nothing else gives way to others that need its connection to the service.
+// TestSilentUploadGivesWay: a client that sends only the header of a streamed request gives way to others that need its connection to
+// the service.
 func TestSilentUploadGivesWay(t *testing.T) {
 	url := origin(t, func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
 	b := start(t, url, func(o *Options) { o.MaxConnsPerUpstream, o.MaxConnWait = 1, time.Minute })
@@ -80,7 +82,7 @@ func TestSilentUploadGivesWay(t *testing.T) {
 	if resp, _ := silent.receive("POST"); resp.StatusCode != 408 || !resp.Close {
 		t.Error(resp)
 	}
-	rest := b.dial() // one that breaks off is not the service's failure
+	rest := b.dial() // a client that breaks off does not count as a failure of the service
 	rest.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
 	_ = rest.conn.(interface{ CloseWrite() error }).CloseWrite()
 	if resp, _ := rest.receive("POST"); resp.StatusCode != 400 {
@@ -92,7 +94,8 @@ func TestSilentUploadGivesWay(t *testing.T) {
 	}
 }
 
-// silentUploads sends the headers of n streamed requests, from so many addresses, and returns the connections when all have been received.
+// silentUploads sends the headers of n streamed requests from the given number of addresses, and returns the connections when all headers have been
+// received.
 func (b *bench) silentUploads(n, addresses int) []*client {
 	b.t.Helper()
 	clients := make([]*client, n)
@@ -109,13 +112,13 @@ func (b *bench) silentUploads(n, addresses int) []*client {
 	return clients
 }
 
-// bodyLength answers with the length of the request's body.
+// bodyLength responds with the length of the request's body.
 func bodyLength(w http.ResponseWriter, r *http.Request) {
 	n, err := io.Copy(io.Discard, r.Body)
 	_, _ = fmt.Fprintf(w, "%d%v", n, err)
 }
 
-// memoryInUse is that of the heap and of stacks.
+// memoryInUse returns the memory in use for the heap and for stacks.
 func memoryInUse() int64 {
 	runtime.GC()
 	var m runtime.MemStats
@@ -123,7 +126,7 @@ func memoryInUse() int64 {
 	return int64(m.HeapAlloc + m.StackInuse)
 }
 
-// lateOrigin accepts connections, and begins to serve them with h when release is closed. Before, they cost nothing that would be counted.
+// lateOrigin accepts connections, but begins to serve them with h only when release is closed. Before that, they use no memory that would be counted.
 func lateOrigin(t *testing.T, release <-chan struct{}, h http.HandlerFunc) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -136,11 +139,11 @@ func lateOrigin(t *testing.T, release <-chan struct{}, h http.HandlerFunc) strin
 		_ = s.Serve(ln)
 	}()
 	t.Cleanup(func() { _ = s.Close() })
-	return "http://" + ln.Addr().String() // the kernel accepts
+	return "http://" + ln.Addr().String() // until then, the kernel accepts the connections
 }
 
-// A thousand clients that declare a body and stay silent take little memory and few connections to the service. They are served when they
-// send.
+// TestManySilentUploads: a thousand clients that declare a body and then stay silent use little memory and few connections to the
+// service. They are served when they send their bodies.
 func TestManySilentUploads(t *testing.T) {
 	const clients, most = 1000, 16 << 20
 	release := make(chan struct{})
@@ -157,7 +160,7 @@ func TestManySilentUploads(t *testing.T) {
 	}
 	took := memoryInUse() - before
 	t.Logf("%d clients take %d KiB", clients, took>>10)
-	if took > most && !raceEnabled && !b.tls { // both need more
+	if took > most && !raceEnabled && !b.tls { // the race detector and TLS need more
 		t.Errorf("more than %d KiB", most>>10)
 	}
 	close(release)
@@ -180,7 +183,8 @@ func TestManySilentUploads(t *testing.T) {
 	}
 }
 
-// Silent uploads leave half of the connections to the service free, and one address leaves some of them to others.
+// TestSilentUploadsLeaveRoom: silent uploads leave half of the connections to the service free, and one address leaves some silent
+// uploads to others.
 func TestSilentUploadsLeaveRoom(t *testing.T) {
 	for name, test := range map[string]struct{ clients, addresses, limit, most int }{
 		"few connections": {40, 20, 10, 5},
@@ -200,7 +204,7 @@ func TestSilentUploadsLeaveRoom(t *testing.T) {
 			if resp, _ := b.dialFrom("127.0.0.3").get("/"); resp.StatusCode != 200 {
 				t.Error(resp)
 			}
-			c := b.dialFrom("127.0.0.4") // its request is not held back, or is served when its body comes
+			c := b.dialFrom("127.0.0.4") // its request is sent on at once, or is served when its body arrives
 			c.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n")
 			if resp, body := c.receive("POST"); resp.StatusCode != 200 || body != "1<nil>" {
 				t.Error(resp, body)

@@ -7,10 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// socket tells what the kernel knows of a connection and net.Conn does not show. If nothing is known, because the connection is not one of
-// the kernel's, nothing is unread, unsent or closed. Any goroutine may call the methods.
+// socket reports what the kernel knows about a connection but net.Conn does not show. If the connection has no kernel socket, its methods report that
+// nothing is unread, unsent or closed. Any goroutine may call the methods.
 type socket struct {
-	raw syscall.RawConn // nil: nothing is known
+	raw syscall.RawConn // nil if there is no kernel socket
 	fd  int             // number of the descriptor; only for poll(2), because it may have been closed and reused
 }
 
@@ -32,7 +32,7 @@ func socketOf(conn net.Conn) socket {
 // known reports whether there is a descriptor.
 func (s *socket) known() bool { return s.raw != nil && s.fd >= 0 }
 
-// unread reports whether bytes wait to be read.
+// unread reports whether bytes are waiting to be read.
 func (s *socket) unread() bool {
 	if s.raw == nil {
 		return false
@@ -46,7 +46,7 @@ func (s *socket) unread() bool {
 	return unread
 }
 
-// unsent reports whether the kernel holds bytes that it cannot send because the peer does not read.
+// unsent reports whether the kernel has bytes that it cannot send because the peer does not read.
 func (s *socket) unsent() bool {
 	if s.raw == nil {
 		return false
@@ -56,7 +56,7 @@ func (s *socket) unsent() bool {
 	return unsent > 0
 }
 
-// unacknowledged returns how many bytes the peer has not acknowledged, its own side's end included.
+// unacknowledged returns how many bytes the peer has not acknowledged. The end of this side's direction counts as one.
 func (s *socket) unacknowledged() int {
 	if s.raw == nil {
 		return 0
@@ -76,8 +76,8 @@ func (s *socket) hungUp() bool {
 	return n > 0 && err == nil && fds[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
 }
 
-// left reports whether the peer has closed its side and everything that it sent has been read. encrypted: an alert that ends TLS may be
-// unread.
+// left reports whether the peer has closed its direction and everything that it sent has been read. If encrypted is set, an alert that ends TLS may
+// still be unread.
 func (s *socket) left(encrypted bool) bool {
 	if s.raw == nil {
 		return false
@@ -99,8 +99,8 @@ func (s *socket) left(encrypted bool) bool {
 // alertBytesMax is the length of the longest TLS record that an alert makes, with its header.
 const alertBytesMax = 64
 
-// isAlert reports whether the bytes that a client has sent last can be the alert with which TLS ends. TLS 1.3 hides the type of a record, so
-// its length must do: the record may also carry a byte or two, which make no request.
+// isAlert reports whether the last bytes that a client has sent can be the alert with which TLS ends. TLS 1.3 hides the type of a record, so isAlert
+// decides by its length. The record may instead contain a byte or two of data, but these do not make a request.
 func isAlert(b []byte) bool {
 	const header, alert, applicationData, hiddenAlert = 5, 21, 23, 2 + 1 + 16
 	if len(b) < header || len(b) > alertBytesMax || int(b[3])<<8|int(b[4]) != len(b)-header {

@@ -122,7 +122,7 @@ func TestEventStream(t *testing.T) {
 	}
 }
 
-// A body with a declared length is relayed at once too, not when a buffer is full.
+// TestSlowDownloadIsNotHeldBack: even a body with a declared length is relayed at once, not only when a buffer is full.
 func TestSlowDownloadIsNotHeldBack(t *testing.T) {
 	more := make(chan struct{})
 	url := origin(t, func(w http.ResponseWriter, r *http.Request) {
@@ -281,7 +281,7 @@ func TestShutdownUnderLoad(t *testing.T) {
 	idle := b.dial()
 	done := make(chan error, 1)
 	go func() { done <- b.p.Shutdown(context.Background()) }()
-	for { // the listener closes first
+	for { // wait until the listener has been closed, which happens first
 		conn, err := net.Dial("tcp", b.addr)
 		if err != nil {
 			break

@@ -2,11 +2,11 @@ package proxy
 
 import "sync"
 
-// streams holds the exchanges that have no end of their own: tunnels and event streams. A shutdown cuts them. If it waited for
-// them, no time would be left to drain and archive the events.
+// streams contains the exchanges that do not end by themselves: tunnels and event streams. A shutdown cuts them off. If it waited for them, no time
+// would be left to drain and archive the events.
 type streams struct {
 	mu   sync.Mutex
-	cuts map[*exchange]func() // guarded by mu
+	cuts map[*exchange]func() // guarded by mu; functions that cut off the exchanges
 }
 
 func (s *streams) add(x *exchange, cut func()) {

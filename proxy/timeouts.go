@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// uploading is a read deadline that never fires: while a body is being sent, the response has no deadline.
+// uploading is a read deadline that never fires, for the time while a body is being sent and the response has no deadline.
 const uploading = math.MaxInt64
 
-// timeLimit is the time limit of a whole exchange, in addition to those of its parts. Streams have none.
+// timeLimit is the time limit for a whole exchange, in addition to those for its parts. Streams have none.
 type timeLimit struct {
 	sweeper *sweeper
 	limit   time.Duration // Options.TotalTimeout
-	at      int64         // sweeper time at which the exchange is ended; 0: never
+	at      int64         // sweeper time at which the exchange is ended; 0 if there is no limit
 }
 
 // begin starts the limit.
@@ -24,7 +24,7 @@ func (l *timeLimit) begin(s *sweeper, limit time.Duration) { *l = timeLimit{s, l
 // lift is called when the response turns out to be a stream.
 func (l *timeLimit) lift() { l.at = 0 }
 
-// after returns the deadline d from now, or that of the whole exchange if it comes first.
+// after returns the deadline that is d from now, or the one for the whole exchange if that is earlier.
 func (l *timeLimit) after(d time.Duration) int64 {
 	at := l.sweeper.after(d)
 	if l.at > 0 && (at == 0 || at > l.at) {
@@ -33,7 +33,7 @@ func (l *timeLimit) after(d time.Duration) int64 {
 	return at
 }
 
-// uploading is the deadline of the response while the request's body is being sent.
+// uploading returns the deadline for the response while the request's body is being sent.
 func (l *timeLimit) uploading() int64 {
 	if l.at > 0 {
 		return l.at
@@ -41,11 +41,11 @@ func (l *timeLimit) uploading() int64 {
 	return uploading
 }
 
-// noBody is logged if the upstream was silent for proxy.body_timeout.
-const noBody, bodyTimeoutKey = "nothing more of the response's body", "proxy.body_timeout"
+// noBody and bodyTimeoutKey are logged if the upstream is silent for proxy.body_timeout within a body.
+const noBody, bodyTimeoutKey = "no more of the response's body arrived", "proxy.body_timeout"
 
-// explain finds out which time limit has passed if f is failTimeout, and replaces the cause so that the log names the key of the limit. Otherwise
-// it changes nothing.
+// explain finds out which time limit has passed if f is failTimeout, and replaces the cause so that the log names the key of that limit. For
+// other failures it changes nothing.
 func (l *timeLimit) explain(f failure, cause *error, what, key string, limit time.Duration) failure {
 	if f != failTimeout {
 		return f
@@ -53,7 +53,7 @@ func (l *timeLimit) explain(f failure, cause *error, what, key string, limit tim
 	var op *net.OpError
 	switch {
 	case l.at > 0 && l.sweeper.now.Load() >= l.at:
-		f, what, key, limit = failTotal, "not complete", "proxy.total_timeout", l.limit
+		f, what, key, limit = failTotal, "the exchange was not complete", "proxy.total_timeout", l.limit
 	case errors.As(*cause, &op) && op.Op == "write":
 		what = "the request could not be sent"
 	}
@@ -61,7 +61,7 @@ func (l *timeLimit) explain(f failure, cause *error, what, key string, limit tim
 	return f
 }
 
-// timeoutKey names the key from which responseTimeout comes.
+// timeoutKey returns the configuration key that set responseTimeout, for the log.
 func (s *routeSettings) timeoutKey() string {
 	if s.ownTimeout {
 		return fmt.Sprintf("response_timeout of route %s", s.name)

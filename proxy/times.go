@@ -6,36 +6,36 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// waitLeast is the shortest wait for a connection that is reported, unless the connection had to be dialled. Less is not waiting.
+// waitLeast is the shortest wait for a pooled connection that is reported. A shorter time does not count as waiting.
 const waitLeast = time.Millisecond
 
-// times are those of an exchange. Duration and time to the first byte are the upstream's: they begin when it has the request, so neither a
-// client that sends slowly nor a queue in the proxy looks like a slow service. What comes before are the request's time and the wait.
+// times are the times of an exchange. The duration and the time to the first byte belong to the upstream: they begin when it has received the request,
+// so that neither a slow client nor a queue in the proxy looks like a slow service. The time before that is split into the request's time and the wait.
 type times struct {
-	first time.Time // when the request's first byte came; zero: all of it came at once
-	asked time.Time // just before a connection to the upstream was requested; zero: none was
-	sent  time.Time // when the upstream had the request; zero: never
+	first time.Time // when the request's first byte arrived; zero if all of it arrived at once
+	asked time.Time // just before a connection to the upstream was requested; zero if none was requested
+	sent  time.Time // when the upstream had received the request; zero if it never did
 	head  time.Time // when the response's header was read
-	end   time.Time // when the last byte was read; zero: when the response is recorded
+	end   time.Time // when the last byte was read; if it is zero, the time of recording counts
 }
 
-// beginRequest is called when a part of the request has come, and more must be waited for.
+// beginRequest is called when part of the request has arrived and the proxy must wait for more.
 func (t *times) beginRequest() {
 	if t.first.IsZero() {
 		t.first = time.Now()
 	}
 }
 
-// beginSending is called when there is a connection, just before the request is sent over it. It returns how long that was waited for, if
-// it is worth reporting. reused: the connection did not have to be dialled.
+// beginSending is called when a connection is available, just before the request is sent over it. It returns how long the request has waited for the
+// connection, and whether that is worth reporting. reused means that the connection did not have to be dialled.
 func (t *times) beginSending(reused bool) (waited time.Duration, worth bool) {
 	t.sent = time.Now()
 	waited = t.sent.Sub(t.asked)
 	return waited, waited >= waitLeast || !reused
 }
 
-// endSending is called when all of a streamed body has been sent; at is when its last bytes were about to be. If the response had come
-// before, the upstream did not need all of the body for it: then its time begins with the header.
+// endSending is called when a streamed body has been sent completely; at is when its last bytes were about to be sent. If the response arrived before
+// that, the upstream did not need the whole body for it: its time then begins with the request's header.
 func (t *times) endSending(at time.Time) {
 	if at.After(t.sent) && (t.head.IsZero() || !at.After(t.head)) {
 		t.sent = at

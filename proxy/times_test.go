@@ -13,13 +13,13 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// The time in which a client sends its request is not the service's.
+// TestSlowClientIsNotASlowService: the time that a client takes to send its request does not count as the service's time.
 func TestSlowClientIsNotASlowService(t *testing.T) {
 	const pause = 300 * time.Millisecond
 	b := start(t, origin(t, func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		_, _ = w.Write(body[len(body)-4:])
-	}), func(o *Options) { o.BodyTimeout = 2 * time.Second / 5 }) // for a short tick
+	}), func(o *Options) { o.BodyTimeout = 2 * time.Second / 5 }) // makes the tick short
 	large := strings.Repeat("x", bufferedBodyBytesMax)
 	for _, pieces := range [][2]string{
 		{"POST / HTTP/1.1\r\nHost", ": a\r\nContent-Length: 4\r\n\r\nbody"},
@@ -39,19 +39,19 @@ func TestSlowClientIsNotASlowService(t *testing.T) {
 		}
 		b.responses++
 		e := b.books.wait(t, b.responses)[b.responses-1]
-		most := micros(time.Since(began)) // however slow the service is, the pause is not in both times
+		most := micros(time.Since(began)) // however slow the service is, the pause must not be counted in both times
 		if e.RequestMicros < micros(pause) || e.RequestMicros+e.DurationMicros > most || e.TTFBMicros > e.DurationMicros {
 			t.Errorf("%.60q: %d µs to send, %d and %d at the service", pieces[0], e.RequestMicros, e.TTFBMicros, e.DurationMicros)
 		}
 	}
 }
 
-// If the service answers before it has the whole body, its time begins with the header. Of a body that never comes whole, nothing is the
-// service's time.
+// TestTimesOfUnfinishedUploads: if the service responds before it has received the whole body, its time begins with the request's
+// header. If the body never arrives completely, none of the time counts as the service's.
 func TestTimesOfUnfinishedUploads(t *testing.T) {
 	b := start(t, rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
 		if strings.HasPrefix(readRequest(br), "POST /refuse ") {
-			time.Sleep(20 * time.Millisecond) //nolint:forbidigo // the service's time
+			time.Sleep(20 * time.Millisecond) //nolint:forbidigo // this is the service's time
 			_, _ = io.WriteString(conn, "HTTP/1.1 413 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 		}
 		_, _ = io.Copy(io.Discard, br)
@@ -71,7 +71,7 @@ func TestTimesOfUnfinishedUploads(t *testing.T) {
 	}
 }
 
-// The wait for a connection is not the service's time either.
+// TestWaitForAConnection: the wait for a connection does not count as the service's time, either.
 func TestWaitForAConnection(t *testing.T) {
 	entered, release := make(chan struct{}), make(chan struct{})
 	b := start(t, origin(t, func(_ http.ResponseWriter, r *http.Request) {
@@ -125,7 +125,8 @@ func TestWaitForAConnection(t *testing.T) {
 	first.receive("GET")
 }
 
-// A request that comes in one piece and finds a free connection has neither time, so its event stays small.
+// TestPlainRequestHasNoOtherTimes: a request that arrives in one piece and finds a free connection has neither a request time nor a
+// wait, so its event stays small.
 func TestPlainRequestHasNoOtherTimes(t *testing.T) {
 	b := start(t, origin(t, echoBody), nil)
 	c := b.dial()

@@ -9,49 +9,49 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/certs"
 )
 
-// TLS to clients. crypto/tls blocks, so these connections are served by goroutines, in the same code as all others. clientConn.Conn is a
-// [clientTLS], which encrypts; the sweeper's deadlines, and everything that looks at the socket, act on the TCP connection below it. The
-// handshake comes before the first request. It is not a response: one that fails is only counted and, at most every ten seconds, logged.
+// This file handles TLS to clients. crypto/tls blocks, so goroutines serve these connections, with the same code as all others. clientConn.Conn is
+// then a [clientTLS], which encrypts. The sweeper's deadlines, and everything that looks at the socket, act on the TCP connection below it. The
+// handshake comes before the first request. It is not a response: a failed handshake is only counted and, at most every ten seconds, logged.
 
 // TLSOptions configures listeners that speak TLS.
 type TLSOptions struct {
-	// Config returns the configuration for a new connection, such as [certs.Store.Config]. The protocols of its NextProtos are served if
-	// they are "h2" and "http/1.1". Required.
+	// Config returns the configuration for a new connection; [certs.Store.Config], for example. Of the protocols in its NextProtos, only "h2" and
+	// "http/1.1" are served. Required.
 	Config func() *tls.Config
-	// HSTS is for how long browsers must use TLS only (RFC 6797): responses over TLS carry Strict-Transport-Security, unless the service
-	// sends one itself. 0: they do not.
+	// HSTS is how long browsers must use only TLS (RFC 6797): responses over TLS get Strict-Transport-Security, unless the service itself sends
+	// that field. With 0, the field is not added.
 	HSTS time.Duration
 	// Port is the port to which ServeRedirect sends clients. Default 443.
 	Port int
-	// HTTPChallenge returns the response to a validation of ACME (HTTP-01) for a token, on the listener of ServeRedirect. Nil: there are
-	// none. It must not wait.
+	// HTTPChallenge returns the response to an ACME validation by HTTP-01 for a token, on the listener of ServeRedirect. It must not wait. Nil
+	// means that there are no such validations.
 	HTTPChallenge func(token string) (response string, ok bool)
-	// Expiries, such as [certs.Store.Expiries], are for the metrics; nil: none.
+	// Expiries, for example [certs.Store.Expiries], returns the expiry times for the metrics. It may be nil.
 	Expiries func() []certs.Expiry
 }
 
-// ServeTLS is Serve for a listener whose clients speak TLS. Options.TLS must be set.
+// ServeTLS does the same as Serve for a listener whose clients speak TLS. Options.TLS must be set.
 func (p *Proxy) ServeTLS(ln net.Listener) error { return p.serve(ln, listenerTLS) }
 
-// ServeRedirect is Serve for a listener that sends clients to the listener of ServeTLS. Options.TLS must be set.
+// ServeRedirect does the same as Serve for a listener that redirects clients to the listener of ServeTLS. Options.TLS must be set.
 func (p *Proxy) ServeRedirect(ln net.Listener) error { return p.serve(ln, listenerRedirect) }
 
-// listenerKind says what a listener does with its connections.
+// listenerKind is what a listener does with its connections.
 type listenerKind uint8
 
 const (
 	listenerPlain    listenerKind = iota // serves requests in cleartext
 	listenerTLS                          // serves requests over TLS
-	listenerRedirect                     // answers requests in cleartext with a redirect
+	listenerRedirect                     // responds to requests in cleartext with a redirect
 )
 
 // errNoTLS is returned by ServeTLS and ServeRedirect.
 var errNoTLS = errors.New("proxy: Options.TLS is not set")
 
-// helloBytes is the size of the first read of a connection: enough for a ClientHello with a post-quantum key share.
+// helloBytes is the size of the first read on a connection: enough for a ClientHello with a post-quantum key share.
 const helloBytes = 2 << 10
 
-// clientTLS is a client's connection over TLS or, if plain is set, one that turned out to speak HTTP.
+// clientTLS is a client connection over TLS or, if plain is set, a connection that turned out to be plain HTTP.
 type clientTLS struct {
 	*tls.Conn
 	wire  *tlsWire
@@ -79,7 +79,7 @@ func (t *clientTLS) Write(b []byte) (int, error) {
 	return t.Conn.Write(b)
 }
 
-// WriteBuffers writes several buffers as one record if they fit. Otherwise each would become a record and a system call of its own.
+// WriteBuffers writes several buffers as one record if they fit. Otherwise each buffer would become a separate record and system call.
 func (t *clientTLS) WriteBuffers(bufs *net.Buffers) (total int64, err error) {
 	loan := joined.Get().(*[]byte)
 	defer joined.Put(loan)
@@ -116,11 +116,11 @@ func (t *clientTLS) CloseWrite() error {
 	return t.wire.CloseWrite()
 }
 
-// SetLinger is that of [net.TCPConn].
+// SetLinger does the same as [net.TCPConn.SetLinger].
 func (t *clientTLS) SetLinger(seconds int) error { return t.wire.SetLinger(seconds) }
 
-// closeConn closes the client's connection. On a TLS connection whose client acknowledges everything, it first says that this is the end.
-// That must not block, because it may run in the sweeper or in Shutdown.
+// closeConn closes the client's connection. On a TLS connection whose client has acknowledged everything, it sends close_notify first. That must not
+// block, because closeConn may run in the sweeper or in Shutdown.
 func (c *clientConn) closeConn() error {
 	t, ok := c.Conn.(*clientTLS)
 	if !ok {
@@ -171,7 +171,7 @@ func (c *clientConn) serveTLS() {
 	c.withReader(c.serve)
 }
 
-// awaitHello starts the time of the handshake, and the wait for the client: a silent one must count as waited for from the beginning.
+// awaitHello starts the time limit for the handshake and the wait for the client: the wait for a silent client must count from the beginning.
 func (c *clientConn) awaitHello() {
 	s, limit := c.gen.sweeper, c.gen.o.HeaderTimeout
 	c.limits.armRead(s.after(limit))
@@ -179,8 +179,8 @@ func (c *clientConn) awaitHello() {
 	c.reading.begin(s.now.Load())
 }
 
-// handshake waits for the first bytes, and makes the handshake. All of it must end within HeaderTimeout. It sets t.plain instead if the
-// client speaks HTTP without TLS.
+// handshake waits for the first bytes and makes the handshake. Both together must be finished within HeaderTimeout. If the client speaks HTTP without
+// TLS, handshake sets t.plain instead.
 func (c *clientConn) handshake(t *clientTLS) error {
 	defer func() {
 		c.limits.armWrite(0)

@@ -21,7 +21,7 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/http1"
 )
 
-// testPKI is what the tests over TLS share.
+// testPKI contains the certificates that the tests over TLS share.
 type testPKI struct {
 	ca     *certtest.CA
 	server *certs.Store
@@ -33,7 +33,7 @@ var (
 	pki     *testPKI
 )
 
-// testCertificates returns a server's certificate for localhost and 127.0.0.1, and the configuration of a client that trusts it.
+// testCertificates returns a server certificate for localhost and 127.0.0.1, and the configuration of a client that trusts it.
 func testCertificates(t testing.TB) *testPKI {
 	t.Helper()
 	pkiOnce.Do(func() {
@@ -93,7 +93,7 @@ func TestTLSRequest(t *testing.T) {
 	}
 }
 
-// If the service sends Strict-Transport-Security, it stays.
+// TestHSTSOfTheService: if the service sends Strict-Transport-Security, the service's field stays.
 func TestHSTSOfTheService(t *testing.T) {
 	url := origin(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("strict-transport-security", "max-age=1; includeSubDomains")
@@ -128,7 +128,7 @@ func TestPlainRequestOnATLSPort(t *testing.T) {
 func (b *bench) failHandshake(c *tls.Config) {
 	b.t.Helper()
 	conn, err := tls.Dial("tcp", b.addr, c)
-	if err == nil { // with TLS 1.3, the client learns of it when it reads
+	if err == nil { // with TLS 1.3, the client learns of the failure only when it reads
 		_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
 		_, err = conn.Read(make([]byte, 1))
 		_ = conn.Close()
@@ -208,7 +208,8 @@ func TestHandshakeFailures(t *testing.T) {
 	}
 }
 
-// Clients that send their part of the handshake slowly hold up nobody, however few handshakes may compute at a time.
+// TestSlowHandshakesHoldNobodyUp: clients that send their part of the handshake slowly do not delay others, however few handshakes may
+// compute at a time.
 func TestSlowHandshakesHoldNobodyUp(t *testing.T) {
 	b := start(t, echoHead(t), overTLSOptions(t, func(o *Options) { o.Loops = 1 }))
 	b.responses = 4
@@ -241,7 +242,7 @@ func TestTLSLimits(t *testing.T) {
 	b.dial().get("/")
 }
 
-// Silent connections, before or within the handshake, give way if there is no room.
+// TestSilentTLSConnectionsGiveWay: connections that are silent before or during the handshake give way if there is no room.
 func TestSilentTLSConnectionsGiveWay(t *testing.T) {
 	b := start(t, echoHead(t), overTLSOptions(t, func(o *Options) { o.MaxConns = 64 }))
 	b.responses = 1
@@ -259,7 +260,7 @@ func TestSilentTLSConnectionsGiveWay(t *testing.T) {
 	b.dial().get("/")
 }
 
-// A client that leaves as TLS clients do, with an alert, is noticed while the upstream works.
+// TestTLSClientLeaves: a client that leaves with an alert, as TLS clients do, is noticed while the upstream is working.
 func TestTLSClientLeaves(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		entered := make(chan struct{})
@@ -320,7 +321,7 @@ func TestRedirect(t *testing.T) {
 	if resp, body := c.get("/.well-known/acme-challenge/known"); resp.StatusCode != 200 || body != "known.thumb" {
 		t.Error(resp, body)
 	}
-	c.send("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n") // no host to which it could be sent
+	c.send("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n") // there is no host to which the client could be redirected
 	if resp, _ := c.receive("GET"); resp.StatusCode != 400 {
 		t.Error(resp)
 	}
@@ -340,7 +341,8 @@ func TestRedirect(t *testing.T) {
 	}
 }
 
-// The name in a client's certificate reaches the service in the field that a rule names, and a client cannot send such a field itself.
+// TestClientNameInFields: the name in a client's certificate reaches the service in the field that a rule names, and a client cannot
+// send such a field itself.
 func TestClientNameInFields(t *testing.T) {
 	pki := testCertificates(t)
 	dir := t.TempDir()
@@ -371,7 +373,7 @@ func TestClientNameInFields(t *testing.T) {
 	b.responses = 3
 	config := pki.client.Clone()
 	config.Certificates = []tls.Certificate{pki.ca.Issue(t, certtest.Leaf{Names: []string{"billing.internal"}, Client: true}).TLS}
-	for range 2 { // the second one resumes the session
+	for range 2 { // the second connection resumes the session
 		conn, err := tls.Dial("tcp", b.addr, config)
 		if err != nil {
 			t.Fatal(err)
@@ -411,7 +413,7 @@ func TestClientNameInFields(t *testing.T) {
 	}
 }
 
-// Certificates are replaced while clients connect and send requests. No request fails.
+// TestCertificateSwapsUnderLoad: certificates are replaced while clients are connecting and sending requests. No request fails.
 func TestCertificateSwapsUnderLoad(t *testing.T) {
 	pki := testCertificates(t)
 	dir := t.TempDir()

@@ -12,21 +12,21 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/upstream"
 )
 
-// Encrypted connections to servers.
+// This file handles encrypted connections to servers.
 //
-// crypto/tls waits with its locks held, and the tasks of a loop must not wait for locks. So on a loop, crypto/tls never waits: it reads
-// from a socket that returns ErrWouldBlock instead, and writes into a buffer. tlsConn waits for the socket, and sends the buffer, when
-// crypto/tls has returned. The handshake, which computes for long, is made by a goroutine before the loop receives the connection.
+// crypto/tls waits with its locks held, and the tasks of a loop must not wait for locks. So on a loop, crypto/tls never waits: it reads from a
+// transport that returns ErrWouldBlock instead of waiting, and writes to a buffer. When crypto/tls has returned, tlsConn waits for the socket and
+// sends the buffer. The handshake takes a lot of CPU time, so a goroutine makes it before the loop receives the connection.
 
-// tlsConn is a TLS connection to a server. Like any other of a loop, it may be read by one task and written by one task.
+// tlsConn is a TLS connection to a server. As with any connection of a loop, one task may read from it and one task may write to it at a time.
 type tlsConn struct {
 	*tls.Conn
 	raw      net.Conn
-	loop     *loop.Conn // raw, if it belongs to a loop
-	peeking  bool       // reading does not wait, although there is no loop
-	out      []byte     // on a loop: encrypted bytes to be sent
-	spare    []byte     // the buffer that out takes turns with
-	flushing bool       // on a loop: a task sends out
+	loop     *loop.Conn // the same as raw if that belongs to a loop; otherwise nil
+	peeking  bool       // reads do not wait, although there is no loop
+	out      []byte     // on a loop: encrypted bytes to send
+	spare    []byte     // a second buffer, with which out alternates
+	flushing bool       // on a loop: a task is sending out
 }
 
 // dialTLS connects and makes the handshake. Only goroutines may call it.
@@ -55,7 +55,7 @@ func (c *tlsConn) adopt(l *loop.Loop) (err error) {
 func (c *tlsConn) Read(b []byte) (int, error) {
 	for {
 		n, err := c.Conn.Read(b)
-		if flushErr := c.flush(nil); flushErr != nil && err == nil { // the response to an update of keys
+		if flushErr := c.flush(nil); flushErr != nil && err == nil { // crypto/tls may have responded to a key update
 			return n, flushErr
 		}
 		if c.loop == nil || n > 0 || !errors.Is(err, loop.ErrWouldBlock) {
@@ -67,7 +67,7 @@ func (c *tlsConn) Read(b []byte) (int, error) {
 	}
 }
 
-// Write implements [net.Conn]. If it fails with 0, nothing has been sent.
+// Write implements [net.Conn]. If it fails and returns 0, nothing has been sent.
 func (c *tlsConn) Write(b []byte) (int, error) {
 	n, err := c.Conn.Write(b)
 	if c.loop == nil || err != nil {
@@ -80,9 +80,9 @@ func (c *tlsConn) Write(b []byte) (int, error) {
 	return n, nil
 }
 
-// flush sends what crypto/tls has written, and adds the number of bytes to sent unless that is nil.
+// flush sends what crypto/tls has written. Unless sent is nil, it adds the number of bytes to it.
 func (c *tlsConn) flush(sent *int) error {
-	if c.loop == nil || c.flushing { // nothing to send, or sent by another task, which goes on until all is sent
+	if c.loop == nil || c.flushing { // there is nothing to send, or another task is sending until nothing is left
 		return nil
 	}
 	c.flushing = true
@@ -104,12 +104,12 @@ func (c *tlsConn) flush(sent *int) error {
 	return nil
 }
 
-// Quiet reports whether there is nothing to read: neither bytes of a response nor the end of the connection. It may read what only
-// crypto/tls is interested in.
+// Quiet reports whether there is nothing to read: neither bytes of a response nor the end of the connection. It may consume messages that concern only
+// crypto/tls.
 func (c *tlsConn) Quiet() bool {
 	c.peeking = true
 	if c.loop != nil {
-		c.loop.Quiet() // looks again
+		c.loop.Quiet() // checks the socket again
 	}
 	var b [1]byte
 	n, err := c.Conn.Read(b[:])
@@ -117,7 +117,7 @@ func (c *tlsConn) Quiet() bool {
 	return n == 0 && errors.Is(err, loop.ErrWouldBlock) && c.flush(nil) == nil
 }
 
-// Close closes the connection without an alert, which could have to wait. Messages of HTTP do not end with the connection.
+// Close closes the connection without sending an alert, for which it might have to wait. HTTP messages do not need the alert to mark their end.
 func (c *tlsConn) Close() error { return c.raw.Close() }
 
 // CloseWrite ends the direction to the server.
@@ -149,7 +149,7 @@ func (c *tlsConn) SetReadDeadline(t time.Time) error { return c.raw.SetReadDeadl
 // SetWriteDeadline implements [net.Conn].
 func (c *tlsConn) SetWriteDeadline(t time.Time) error { return c.raw.SetWriteDeadline(t) }
 
-// transport is what crypto/tls reads from and writes to.
+// transport is the connection from which crypto/tls reads and to which it writes.
 type transport struct{ c *tlsConn }
 
 func (t transport) Read(b []byte) (int, error) {
@@ -175,7 +175,7 @@ func (t transport) Close() error         { return t.c.raw.Close() }
 func (t transport) LocalAddr() net.Addr  { return t.c.raw.LocalAddr() }
 func (t transport) RemoteAddr() net.Addr { return t.c.raw.RemoteAddr() }
 
-// Deadlines are those of tlsConn. crypto/tls sets some of its own, which would undo them.
+// Deadlines are set through tlsConn. Those that crypto/tls sets are ignored, because they would overwrite them.
 func (transport) SetDeadline(time.Time) error      { return nil }
 func (transport) SetReadDeadline(time.Time) error  { return nil }
 func (transport) SetWriteDeadline(time.Time) error { return nil }

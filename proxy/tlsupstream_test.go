@@ -41,7 +41,7 @@ func newAuthority(t *testing.T) *authority {
 	return a
 }
 
-// issue signs a certificate; parent nil: with its own key.
+// issue signs a certificate with the parent's key or, if parent is nil, with its own key.
 func (a *authority) issue(template, parent *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey) {
 	a.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -80,7 +80,7 @@ func (a *authority) pair(notAfter time.Time, names ...string) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key}
 }
 
-// files writes a pair, and returns the names of its files.
+// files writes a pair to files and returns their names.
 func (a *authority) files(dir string, pair tls.Certificate) (certFile, keyFile string) {
 	a.t.Helper()
 	der, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
@@ -119,7 +119,7 @@ func serveTLS(t *testing.T, config *tls.Config, h http.HandlerFunc) string {
 	return "https://" + ln.Addr().String()
 }
 
-// Requests and responses of all sizes pass through TLS, over few connections.
+// TestUpstreamTLS: requests and responses of all sizes pass through TLS, over few connections.
 func TestUpstreamTLS(t *testing.T) {
 	a := newAuthority(t)
 	big := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
@@ -175,7 +175,7 @@ func TestUpstreamTLS(t *testing.T) {
 	}
 }
 
-// Each way in which TLS fails has its reason in the log, and one error type.
+// TestUpstreamTLSFailures: for each way in which TLS can fail, the reason is logged, and there is one error type for all of them.
 func TestUpstreamTLSFailures(t *testing.T) {
 	a, other := newAuthority(t), newAuthority(t)
 	dir := t.TempDir()
@@ -201,11 +201,11 @@ func TestUpstreamTLSFailures(t *testing.T) {
 		"old version": {serve(old), "upstream_tls", "refused the handshake"},
 		"closes": {
 			strings.Replace(rawOrigin(t, func(net.Conn, *bufio.Reader) {}), "http:", "https:", 1), "upstream_tls",
-			"within the TLS handshake",
+			"during the TLS handshake",
 		},
 		"silent": {
 			strings.Replace(rawOrigin(t, func(_ net.Conn, br *bufio.Reader) { _, _ = io.Copy(io.Discard, br) }), "http:", "https:", 1), "upstream_tls",
-			"not complete within proxy.connect_timeout",
+			"not completed within proxy.connect_timeout",
 		},
 		"refused": {strings.Replace(deadAddr(t), "http:", "https:", 1), "connect_refused", "connection refused"},
 	} {
@@ -224,7 +224,7 @@ func TestUpstreamTLSFailures(t *testing.T) {
 	}
 }
 
-// A client certificate, another name, and no verification at all.
+// TestUpstreamTLSOptions tests a client certificate, a different server name, and no verification at all.
 func TestUpstreamTLSOptions(t *testing.T) {
 	a := newAuthority(t)
 	dir := t.TempDir()
@@ -254,7 +254,7 @@ func TestUpstreamTLSOptions(t *testing.T) {
 	}
 }
 
-// Files that change are read again; those that cannot be used change nothing.
+// TestUpstreamTLSFilesChange: files are read again when they change; if the new ones cannot be used, the old ones stay in effect.
 func TestUpstreamTLSFilesChange(t *testing.T) {
 	a, other := newAuthority(t), newAuthority(t)
 	dir := t.TempDir()
@@ -281,12 +281,12 @@ func TestUpstreamTLSFilesChange(t *testing.T) {
 			t.Errorf("step %d: %+v", i, s)
 		}
 		if i == 1 {
-			until(t, "the reason is logged", func() bool { return strings.Contains(b.logged(), "holds no certificate") })
+			until(t, "the reason is logged", func() bool { return strings.Contains(b.logged(), "contains no certificate") })
 		}
 	}
 }
 
-// Bytes that nobody asked for must not be taken for the response to the next request.
+// TestUpstreamTLSUnexpectedBytes: bytes that nobody asked for must not be taken for the response to the next request.
 func TestUpstreamTLSUnexpectedBytes(t *testing.T) {
 	a := newAuthority(t)
 	ln, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{a.pair(time.Time{})}})
@@ -325,7 +325,7 @@ func TestUpstreamTLSUnexpectedBytes(t *testing.T) {
 	}
 }
 
-// An upgraded connection passes bytes and its half-close through TLS.
+// TestUpstreamTLSUpgrade: an upgraded connection passes bytes and its half-close through TLS.
 func TestUpstreamTLSUpgrade(t *testing.T) {
 	a := newAuthority(t)
 	url := serveTLS(t, &tls.Config{Certificates: []tls.Certificate{a.pair(time.Time{})}}, func(w http.ResponseWriter, _ *http.Request) {
@@ -356,7 +356,7 @@ func TestUpstreamTLSUpgrade(t *testing.T) {
 	}
 }
 
-// Checks use the same connections as requests: TLS, and sockets of a file system.
+// TestChecksOfAllKinds: active checks connect in the same way as requests: over TLS, and to Unix sockets.
 func TestChecksOfAllKinds(t *testing.T) {
 	a := newAuthority(t)
 	ready := func(w http.ResponseWriter, r *http.Request) {

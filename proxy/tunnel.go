@@ -13,12 +13,12 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/http1"
 )
 
-// Upgraded connections (RFC 9110, section 7.8). If the upstream answers 101, both connections become a byte tunnel. A request with
-// Upgrade uses a dedicated upstream connection, which never enters the pool. Bytes are passed on at once, in both directions. The
-// end of one direction (half-close) is passed on and leaves the other open, for as long as it is not silent: the peer that has ended
-// its direction may be gone. The tunnel is one response, recorded as a stream when it ends.
+// This file handles upgraded connections (RFC 9110, section 7.8). If the upstream responds with 101, both connections become a byte tunnel. A request
+// with Upgrade uses a dedicated upstream connection, which never enters the pool. Bytes are passed on at once, in both directions. The end of one
+// direction (half-close) is passed on and leaves the other direction open, but only as long as that is not silent, because the peer that has ended its
+// direction may be gone. The tunnel is one response, which is recorded as a stream when it ends.
 
-// tunnelBytes is the size of the two buffers of a tunnel.
+// tunnelBytes is the size of each of a tunnel's two buffers.
 const tunnelBytes = 16 << 10
 
 // tunnel passes bytes between both connections after a 101, whose header is in x.reply.buf.
@@ -59,12 +59,12 @@ type tunnel struct {
 	u       *upstreamConn
 	seen    atomic.Int64  // sweeper time of the last byte or half-close, in either direction
 	half    atomic.Bool   // one direction has ended
-	why     atomic.Uint32 // the failure that ended it; only the first one is stored
+	why     atomic.Uint32 // the failure that ended the tunnel; only the first one is stored
 	in, out atomic.Uint64
 }
 
-// copy passes bytes from src to dst until the end of src, then half-closes dst. br reads from src and may hold the first bytes. After
-// an error it closes both connections, because lost bytes in one direction make the other meaningless.
+// copy passes bytes from src to dst until the end of src, and then half-closes dst. br reads from src and may already have buffered the first bytes.
+// After an error, copy closes both connections, because lost bytes in one direction make the other direction meaningless.
 func (t *tunnel) copy(dst net.Conn, br io.Reader, src net.Conn, count *atomic.Uint64) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -102,7 +102,7 @@ func (t *tunnel) copy(dst net.Conn, br io.Reader, src net.Conn, count *atomic.Ui
 			}
 			t.seen.Store(p.sweeper.now.Load())
 			t.half.Store(true)
-			t.arm(dst) // the other direction may already wait under a longer limit
+			t.arm(dst) // the other direction may already be waiting with a longer limit
 			return
 		default:
 			t.end(t.side(src, err))
@@ -111,7 +111,7 @@ func (t *tunnel) copy(dst net.Conn, br io.Reader, src net.Conn, count *atomic.Ui
 	}
 }
 
-// tunnelBuffers holds *[]byte of tunnelBytes.
+// tunnelBuffers contains *[]byte values of length tunnelBytes.
 var tunnelBuffers = sync.Pool{New: func() any { b := make([]byte, tunnelBytes); return &b }}
 
 func (t *tunnel) limits(conn net.Conn) *deadlines {
@@ -121,7 +121,7 @@ func (t *tunnel) limits(conn net.Conn) *deadlines {
 	return &t.x.c.limits
 }
 
-// arm arms the deadline of the next read from a connection. The limit is on silence in both directions, so after a deadline alive must
+// arm arms the deadline for the next read from a connection. The limit is for silence in both directions, so after a deadline has passed, alive must
 // check whether the other direction has moved bytes.
 func (t *tunnel) arm(src net.Conn) {
 	for {
@@ -130,13 +130,13 @@ func (t *tunnel) arm(src net.Conn) {
 			at = t.seen.Load() + t.x.c.gen.sweeper.tick.Load() + int64(d)
 		}
 		t.limits(src).armRead(at)
-		if t.half.Load() == half { // otherwise the other direction has just ended, and its shorter limit may have been replaced here
+		if t.half.Load() == half { // otherwise the other direction has just ended, and its shorter limit may have been overwritten here
 			return
 		}
 	}
 }
 
-// silence returns how long both directions may be silent. 0: there is no limit.
+// silence returns how long both directions may be silent; 0 means that there is no limit.
 func (t *tunnel) silence() time.Duration {
 	o := &t.x.c.gen.o
 	limit := max(o.TunnelTimeout, 0)
@@ -152,7 +152,7 @@ func (t *tunnel) alive() bool {
 	return failure(t.why.Load()) == failNone && (d == 0 || t.x.c.gen.sweeper.now.Load() < t.seen.Load()+int64(d))
 }
 
-// side returns the failure that an error on one of the connections means.
+// side classifies an error on one of the connections.
 func (t *tunnel) side(conn net.Conn, err error) failure {
 	switch {
 	case isTimeout(err):

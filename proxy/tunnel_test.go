@@ -19,7 +19,7 @@ import (
 
 const upgradeRequest = "GET /up?x=1 HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: echo\r\n\r\n"
 
-// upgradeOrigin answers an upgrade with 101 and hands the connection to serve; other requests get 200 and their header.
+// upgradeOrigin responds to an upgrade with 101 and passes the connection to serve; other requests get 200 and their own header.
 func upgradeOrigin(t *testing.T, serve func(conn *net.TCPConn, br *bufio.Reader)) string {
 	return rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
 		r := readRequest(br)
@@ -34,7 +34,8 @@ func upgradeOrigin(t *testing.T, serve func(conn *net.TCPConn, br *bufio.Reader)
 	})
 }
 
-// Each side may end its direction while the other continues. Bytes after the header of request and response are not lost.
+// TestTunnelHalfCloses: each side may end its direction while the other continues. Bytes after the header of the request or the response
+// are not lost.
 func TestTunnelHalfCloses(t *testing.T) {
 	url := upgradeOrigin(t, func(conn *net.TCPConn, br *bufio.Reader) {
 		all, _ := io.ReadAll(br) // until the client's half-close
@@ -61,7 +62,7 @@ func TestTunnelHalfCloses(t *testing.T) {
 	}
 }
 
-// The upstream ends its direction first, and the client continues.
+// TestTunnelUpstreamHalfCloses: the upstream ends its direction first, and the client continues.
 func TestTunnelUpstreamHalfCloses(t *testing.T) {
 	received := make(chan string, 1)
 	url := upgradeOrigin(t, func(conn *net.TCPConn, br *bufio.Reader) {
@@ -111,10 +112,11 @@ func TestUpgradesThatAreNotPassedOn(t *testing.T) {
 		t.Errorf("an upgrade that the upstream ignores: %s %s", resp.Status, body)
 	}
 	b.responses++
-	b.responses = -1 // "hi" after a request without a length is a bad request, or is not read
+	b.responses = -1 // "hi" after a request without a length is a bad request, or is not read at all
 }
 
-// A 101 with a protocol that the client did not offer is refused, even beside one that it did offer.
+// TestForeignUpgradeIsRefused: a 101 with a protocol that the client did not offer is refused, even if it also names one that the client
+// did offer.
 func TestForeignUpgradeIsRefused(t *testing.T) {
 	for _, fields := range []string{"Upgrade: evil\r\n", "Upgrade: evil\r\nUpgrade: echo\r\n"} {
 		b := start(t, canned(t, "HTTP/1.1 101 Switching Protocols\r\n"+fields+"Connection: upgrade\r\n\r\n"), nil)
@@ -192,7 +194,8 @@ func TestTunnelEndsInSilence(t *testing.T) {
 	}
 }
 
-// If one side has ended its direction and the other is silent, a tunnel does not live for TunnelTimeout.
+// TestHalfClosedTunnelEndsInSilence: if one side has ended its direction and the other is silent, a tunnel ends long before
+// TunnelTimeout.
 func TestHalfClosedTunnelEndsInSilence(t *testing.T) {
 	for name, first := range map[string]func(client, upstream *net.TCPConn) error{
 		"upstream": func(_, upstream *net.TCPConn) error { return upstream.CloseWrite() },
@@ -223,7 +226,7 @@ func TestHalfClosedTunnelEndsInSilence(t *testing.T) {
 	}
 }
 
-// A shutdown ends tunnels and event streams when everything else has ended, and records them.
+// TestShutdownEndsStreams: a shutdown ends tunnels and event streams when everything else has ended, and records them.
 func TestShutdownEndsStreams(t *testing.T) {
 	url := upgradeOrigin(t, func(_ *net.TCPConn, br *bufio.Reader) { _, _ = io.Copy(io.Discard, br) })
 	b := start(t, url, nil)

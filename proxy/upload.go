@@ -13,16 +13,15 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/http1"
 )
 
-// Request bodies that are streamed to the upstream. Small bodies are sent with the header (upload.buffer). Each other one is
-// sent by its own goroutine or task while the exchange waits for the response, because an upstream may answer before it has read
-// everything.
+// This file sends request bodies to the upstream. Small bodies are sent together with the header (upload.buffer). A larger one is streamed by its own
+// goroutine or task while the exchange waits for the response, because an upstream may respond before it has read everything.
 
-// uploadGrace is how long a response waits for the end of an upload. If the body is complete by then, the connections can be used
-// again; otherwise the response carries "Connection: close".
+// uploadGrace is how long a response waits for the end of an upload. If the body is complete by then, the connections can be reused; otherwise the
+// response has "Connection: close".
 const uploadGrace = 10 * time.Millisecond
 
-// upload is the body of a request on its way to the server. While it is being streamed, the body, and reading from the client, belong to the
-// task that sends it; the rest belongs to the exchange, except for the atomic fields.
+// upload is the body of a request on its way to the server. While it is being streamed, only the task that sends it may use the body or read from the
+// client. The other fields belong to the exchange, except for the atomic ones.
 type upload struct {
 	req   *request
 	ev    *entry
@@ -30,17 +29,17 @@ type upload struct {
 	limit *timeLimit
 
 	body             bodyReader
-	awaitingContinue bool   // the client waits for 100 Continue, and the upstream has not answered
+	awaitingContinue bool   // the client is waiting for 100 Continue, and the upstream has not responded yet
 	continued        bool   // the proxy itself has sent 100 Continue to the client
 	unread           bool   // bytes of the body may be left on the client's connection
-	silentTo         *group // as whose silent upload this is counted; nil: it is not. Belongs to the task that sends the body, while there is one
+	silentTo         *group // the group for which this counts as a silent upload; nil if it does not. Belongs to the task that sends the body, if there is one
 
-	u      *upstreamConn // to which it is streamed
-	ended  signal        // nil if nothing is streamed, or if its end has been seen
-	err    error         // its result, before ended is set
-	sent   atomic.Uint64 // bytes of data so far
-	sentAt time.Time     // when its last bytes were about to be sent; before over is set
-	over   atomic.Bool   // nothing more is sent
+	u      *upstreamConn // the connection to which it is streamed
+	ended  signal        // nil if nothing is being streamed, or if the end has been noticed
+	err    error         // the result; written before ended is set
+	sent   atomic.Uint64 // bytes of data sent so far
+	sentAt time.Time     // when the last bytes were about to be sent; written before over is set
+	over   atomic.Bool   // nothing more will be sent
 	cancel atomic.Bool
 
 	kept      []byte      // what has been sent so far, for another attempt; belongs to the task that sends
@@ -68,14 +67,14 @@ func (l *upload) forget() { l.forgotten.Store(true) }
 // replayable reports whether all that was sent is still there.
 func (l *upload) replayable() bool { return !l.forgotten.Load() }
 
-// begin prepares for a request.
+// begin prepares for a new request.
 func (l *upload) begin() {
 	l.awaitingContinue, l.continued, l.unread, l.ended, l.u, l.kept = false, false, false, nil, nil, nil
 	l.forgotten.Store(false)
 }
 
-// prepare begins the body. If it is small, prepare reads it and appends it to the header in dst; otherwise it must be streamed to a server of
-// the group.
+// prepare begins to handle the body. If the body is small, prepare reads it and appends it to the header in dst. Otherwise the body must be streamed to
+// a server in the group.
 func (l *upload) prepare(dst []byte, to *group) (out []byte, streamed bool, f failure) {
 	r := l.req
 	l.unread = true
@@ -101,12 +100,12 @@ func (l *upload) prepare(dst []byte, to *group) (out []byte, streamed bool, f fa
 	return out, streamed, failNone
 }
 
-// buffer appends a body of small declared length to the header, so that a slow client does not hold an upstream connection.
-// The buffer grows with the bytes that arrive, not with the declared length. It reports whether the body must be streamed. Then it only waits
-// for the first byte, and only if there is no room for another silent upload.
+// buffer appends a body with a small declared length to the header, so that a slow client does not occupy an upstream connection. The buffer grows with
+// the bytes that arrive, not with the declared length. buffer reports whether the body must be streamed. In that case it waits at most for the first
+// byte, and only if there is no room for another silent upload.
 func (l *upload) buffer(dst []byte, to *group) (out []byte, streamed bool, err error) {
 	r := l.req
-	if l.awaitingContinue || r.HTTP2 && r.Chunked { // a client of gRPC may wait for the first message of the service
+	if l.awaitingContinue || r.HTTP2 && r.Chunked { // a gRPC client may wait for the service's first message
 		return dst, true, nil
 	}
 	if r.Chunked || r.Length > bufferedBodyBytesMax {
@@ -133,7 +132,8 @@ func (l *upload) buffer(dst []byte, to *group) (out []byte, streamed bool, err e
 	return dst, false, nil
 }
 
-// skip is called before a response that does not depend on the body. If the body has arrived, the connection can be used again.
+// skip is called before a response that does not depend on the request's body. If the body has already arrived, it skips the body, so that the
+// connection can be reused.
 func (l *upload) skip() {
 	r := l.req
 	switch {
@@ -146,7 +146,7 @@ func (l *upload) skip() {
 	}
 }
 
-// start starts streaming the body. Until that ends, nothing else uses l.body and reads from the client.
+// start starts to stream the body. Until the upload has ended, nothing else may use l.body or read from the client.
 func (l *upload) start(u *upstreamConn) {
 	c := l.req.c
 	ended := c.driver.signal()
@@ -156,7 +156,7 @@ func (l *upload) start(u *upstreamConn) {
 	if u.call == nil {
 		l.forget() // HTTP/1.1 cannot say that a request was not processed
 	}
-	c.watch.stirred = true // from now on, this upload may be the one that learns of the client's end
+	c.watch.stirred = true // from now on, the upload may be the first to notice the end of the client's connection
 	l.over.Store(false)
 	c.unprompted.Store(l.awaitingContinue)
 	if l.awaitingContinue {
@@ -177,7 +177,7 @@ func (l *upload) start(u *upstreamConn) {
 		l.over.Store(true)
 		switch {
 		case errors.Is(err, errClientBody), errors.Is(err, errBodyTooLarge), isTimeout(err):
-			_ = u.Conn.Close() // the upstream must not take this for the whole body; it also wakes the exchange
+			_ = u.Conn.Close() // so that the upstream does not take this for the whole body; this also wakes the exchange
 		default:
 			l.beginResponseTime()
 		}
@@ -185,25 +185,24 @@ func (l *upload) start(u *upstreamConn) {
 	})
 }
 
-// beginResponseTime starts the upstream's time to respond: the body has been sent, or the upstream refused it and may still have
-// answered.
+// beginResponseTime starts the time limit for the upstream's response. It is called when the body has been sent, or when the upstream has refused it
+// and may have responded nevertheless.
 func (l *upload) beginResponseTime() {
 	l.u.limits.read.CompareAndSwap(l.limit.uploading(), l.limit.after(l.req.route.responseTimeout))
 }
 
-// await is called when the response's header has been read. It gives the upload uploadGrace to end, so that the connections can
-// be used again.
+// await is called when the response's header has been read. It gives the upload uploadGrace to end, so that the connections can be reused.
 func (l *upload) await() {
 	if l.awaitingContinue && !l.begun() {
-		return // the client will not send it
+		return // the client will not send the body
 	}
 	if l.ended != nil && l.ended.Wait(uploadGrace) {
-		_ = l.finish() // the response decides the outcome; the upload's error only affects the connections
+		_ = l.finish() // the response determines the outcome; the upload's error affects only the connections
 	}
 }
 
-// stop stops an upload that is no longer needed, and waits for its task. It returns the upload's error if the client or a
-// limit caused it, and nil if the upstream did.
+// stop stops an upload that is no longer needed, and waits for the end of its task. It returns the upload's error if the client or a limit caused it,
+// and nil if the upstream did.
 func (l *upload) stop() error {
 	if l.ended == nil {
 		return nil
@@ -218,7 +217,7 @@ func (l *upload) stop() error {
 		_ = c.Conn.SetReadDeadline(past)
 		l.ended.Wait(-1)
 		_ = c.Conn.SetReadDeadline(time.Time{})
-		if isTimeout(l.err) && c.limits.read.Load() != fired { // the deadline that stopped the upload here, not one of the client's
+		if isTimeout(l.err) && c.limits.read.Load() != fired { // caused by the deadline with which stop ended the upload
 			c.failed.Store(false)
 			l.err = nil
 		}
@@ -244,32 +243,32 @@ func (l *upload) finish() error {
 	return nil
 }
 
-// endSending notes when the upstream had all of the body, if it has.
+// endSending notes when the upstream had received the whole body, if it has.
 func (l *upload) endSending() {
 	if l.body.Ended() {
 		l.at.endSending(l.sentAt)
 	}
 }
 
-// note fills in what the event has of an upload that may still go on.
+// note fills in the event's figures for an upload, which may still be in progress.
 func (l *upload) note() {
 	if l.ended == nil {
 		return
 	}
 	l.ev.RequestBytes = l.sent.Load()
-	if l.over.Load() { // since await has looked
+	if l.over.Load() { // the upload has ended since await checked
 		l.endSending()
 	}
 }
 
-// chunkHeaderBytes is room for a chunk's size and CRLF in front of its data.
+// chunkHeaderBytes is the room for a chunk's size and CRLF before its data.
 const chunkHeaderBytes = 10
 
-// send sends the request's body in the framing in which it arrived. It never completes a malformed body.
+// send sends the request's body in the framing in which it arrived. It never sends the end of a malformed body.
 func (l *upload) send() error {
 	r, again := l.req, len(l.kept)
 	if again == 0 && !l.body.Ended() {
-		_, err := r.c.br.Peek(1) // a silent client costs no large buffer
+		_, err := r.c.br.Peek(1) // so that a silent client does not cost a large buffer
 		l.endSilence()
 		if err != nil {
 			return fmt.Errorf("%w: %w", errClientBody, err)

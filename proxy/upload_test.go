@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// A service may answer while it reads: its bytes arrive before the client has sent everything.
+// TestBothDirectionsAtOnce: a service may respond while it is still reading: its bytes arrive before the client has sent everything.
 func TestBothDirectionsAtOnce(t *testing.T) {
 	url := origin(t, func(w http.ResponseWriter, r *http.Request) {
 		if err := http.NewResponseController(w).EnableFullDuplex(); err != nil {
@@ -32,7 +32,7 @@ func TestBothDirectionsAtOnce(t *testing.T) {
 		c := b.dial()
 		c.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n")
 		resp, err := http.ReadResponse(c.br, nil)
-		if err != nil || !resp.Close { // whether the body will be complete is not known yet
+		if err != nil || !resp.Close { // because it is not known yet whether the body will be complete
 			t.Fatal(resp, err)
 		}
 		buf := make([]byte, 3)
@@ -59,7 +59,7 @@ func TestBothDirectionsAtOnce(t *testing.T) {
 	}
 }
 
-// An upstream that never sends 100 receives the body too.
+// TestSilentUpstreamAndExpect: even an upstream that never sends 100 receives the body.
 func TestSilentUpstreamAndExpect(t *testing.T) {
 	url := rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
 		if !strings.Contains(readRequest(br), "\r\nExpect: 100-continue\r\n") {
@@ -83,8 +83,8 @@ func TestSilentUpstreamAndExpect(t *testing.T) {
 	}
 }
 
-// If the service refuses before the client has sent anything, the answer arrives and the connection is closed, because the client may
-// be sending the body.
+// TestExpectRefused: if the service refuses before the client has sent any of the body, the response arrives and the connection is
+// closed, because the client may already be sending the body.
 func TestExpectRefused(t *testing.T) {
 	url := canned(t, "HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno")
 	b := start(t, url, nil)
@@ -99,7 +99,7 @@ func TestExpectRefused(t *testing.T) {
 	}
 }
 
-// If a body turns out to be malformed midway, the streamed part never becomes a complete request.
+// TestMalformedMidway: if a body turns out to be malformed midway, the streamed part never becomes a complete request.
 func TestMalformedMidway(t *testing.T) {
 	whole := make(chan bool, 8)
 	url := rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
@@ -126,7 +126,8 @@ func TestMalformedMidway(t *testing.T) {
 	}
 }
 
-// A client may send the body before it is asked to. The service receives it at once, even if it never sends 100.
+// TestUnpromptedBody: a client may send the body before it is asked to. The service receives the body at once, even if the service never
+// sends 100.
 func TestUnpromptedBody(t *testing.T) {
 	asked := make(chan struct{})
 	url := rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
@@ -141,13 +142,13 @@ func TestUnpromptedBody(t *testing.T) {
 	b.responses = 4
 	c := b.dial()
 	for _, body := range []string{"Content-Length: 14\r\n\r\n4\r\nbody\r\n0\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n"} {
-		for range 2 { // the second one over the connections of the first
+		for range 2 { // the second request uses the connections of the first
 			header, body, _ := strings.Cut(body, "\r\n\r\n")
 			c.send("PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n" + header + "\r\n\r\n")
 			<-asked
 			c.send(body)
 			if resp, got := c.receive("PUT"); resp.StatusCode != 200 || got != body {
-				t.Errorf("%v, %q", resp, got) // 100 would mean that the proxy has waited
+				t.Errorf("%v, %q", resp, got) // a 100 would mean that the proxy has waited
 			}
 		}
 	}
@@ -156,7 +157,8 @@ func TestUnpromptedBody(t *testing.T) {
 	}
 }
 
-// While a client waits for 100 Continue, its silence does not count, even if it is longer than the time limit on silence.
+// TestSilenceBeforeContinueDoesNotCount: while a client waits for 100 Continue, its silence does not count, even if it is longer than
+// the time limit on silence.
 func TestSilenceBeforeContinueDoesNotCount(t *testing.T) {
 	read := make(chan struct{})
 	url := rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
@@ -181,7 +183,7 @@ func TestSilenceBeforeContinueDoesNotCount(t *testing.T) {
 	if resp, body := c.receive("PUT"); resp.StatusCode != 200 || body != "body" {
 		t.Error(resp, body)
 	}
-	c.send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n") // but afterwards it does
+	c.send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n") // after the 100, silence counts
 	read <- struct{}{}
 	_, _ = c.br.ReadString('\n')
 	_, _ = c.br.ReadString('\n')

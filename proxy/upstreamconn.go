@@ -15,21 +15,21 @@ import (
 // took it out of the pool.
 type upstreamConn struct {
 	net.Conn
-	driver    driver // of the exchanges that may use it
+	driver    driver // the driver of the exchanges that may use it
 	br        *bufio.Reader
 	call      *h2Call // Conn, if it is a request on a shared connection; nil: it is a connection
 	limits    deadlines
-	addr      netip.Addr // of the upstream, invalid for a unix socket
-	dedicated bool       // dialled for one upgrade, never in the pool
-	from      *account   // the address whose client uses it; nil: none. Guarded by the pool's mu
-	reused    bool       // has carried a complete response
+	addr      netip.Addr // address of the upstream; invalid for a Unix socket
+	dedicated bool       // dialled for a single upgrade, and never in the pool
+	from      *account   // account of the client that is using it; nil if there is none. Guarded by the pool's mu
+	reused    bool       // has already carried a complete response
 	broken    bool       // it cannot be used again
 	pinned    bool       // the upstream may have authenticated it: only one client may use it
 	idleAt    int64      // sweeper time at which it became idle
 	raw       syscall.RawConn
-	alive     bool // result of the last peek
+	alive     bool // result of the last peekOnce
 	peek      func(fd uintptr) bool
-	ack       func(fd uintptr) // nil: not TCP
+	ack       func(fd uintptr) // nil if the connection does not use TCP
 }
 
 // Read lets the bufio.Reader read from the connection.
@@ -117,9 +117,9 @@ func (p *pool) redial(u *upstreamConn) (*upstreamConn, error) {
 	return p.dialSlot(u.driver, u.from, client)
 }
 
-// usable reports whether the upstream has neither closed a connection nor sent unexpected bytes, which would be taken for the
-// response to the next request. This costs a system call for each request. Without it, a single superfluous response would shift
-// all later ones: each client would receive the response of another.
+// usable reports whether the upstream has neither closed a connection nor sent unexpected bytes, which would be taken for the response to the next
+// request. This costs one system call per request. Without it, a single superfluous response would shift all later ones: each client would receive
+// another client's response.
 func (p *pool) usable(u *upstreamConn) bool {
 	idle := time.Duration(p.sweeper.now.Load() - u.idleAt)
 	if p.idleFor > 0 && idle > p.idleFor {
@@ -139,7 +139,7 @@ func (p *pool) usable(u *upstreamConn) bool {
 	return u.raw.Read(u.peek) == nil && u.alive
 }
 
-// peekOnce sets alive if there is nothing to read: neither a close nor unexpected bytes.
+// peekOnce sets alive to whether there is nothing to read: neither the end of the connection nor unexpected bytes.
 func (u *upstreamConn) peekOnce(fd uintptr) bool {
 	var b [1]byte
 	_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)

@@ -8,19 +8,19 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/loop"
 )
 
-// A new connection for which there is no room waits a moment until another gives way. One goroutine serves all that wait. If each had
-// its own, they would compete for Proxy.mu, and the requests of others would be scheduled behind a thousand of them.
+// A new connection for which there is no room waits for a short time until another connection gives way. One goroutine handles all waiting connections.
+// If each had its own goroutine, these would compete for Proxy.mu, and other clients' requests would be scheduled after a thousand of them.
 
 const (
-	// waitingMax limits the connections that wait or are being refused. Beyond it, connections of addresses that use much are closed
-	// without an answer, and beyond four times as many all are.
+	// waitingMax limits the number of connections that are waiting or being refused. If there are more, connections from addresses that use much
+	// are closed without a response. If there are four times as many, all further connections are.
 	waitingMax = 256
-	// admissionWait is how long a connection waits. It is tried again after each admissionPause.
+	// admissionWait is how long a connection waits. Every admissionPause, the proxy checks whether there is room for it.
 	admissionWait  = time.Second
 	admissionPause = 5 * time.Millisecond
 )
 
-// waitingConn is a new connection that waits for room.
+// waitingConn is a new connection that is waiting for room.
 type waitingConn struct {
 	c     *clientConn
 	f     failure // why there is no room
@@ -28,7 +28,7 @@ type waitingConn struct {
 	rank  int // connections with a lower rank come first
 }
 
-// enqueue adds a connection that was not admitted to the waiting ones. It does not block.
+// enqueue adds a connection that has not been admitted to the waiting ones. It does not block.
 func (a *admission) enqueue(c *clientConn, f failure) {
 	p := a.p
 	p.mu.Lock()
@@ -46,7 +46,7 @@ func (a *admission) enqueue(c *clientConn, f failure) {
 	p.mu.Unlock()
 }
 
-// serveWaiting serves or rejects the waiting connections until none is left.
+// serveWaiting serves or rejects the waiting connections until none are left.
 func (a *admission) serveWaiting() {
 	p := a.p
 	for left := true; left; {
@@ -82,7 +82,7 @@ func (a *admission) admitWaiting() (found, refused []waitingConn) {
 	clear(a.refused)
 	for _, w := range a.waiting {
 		f, tried := a.refused[w.c.share.key]
-		if !tried { // looking for room is expensive; there is none for another connection of the same address
+		if !tried { // looking for room is expensive, and there is none for a second connection of the same address either
 			if f = a.admitLocked(w.c); f != failNone {
 				a.refused[w.c.share.key] = f
 			}
@@ -102,7 +102,7 @@ func (a *admission) admitWaiting() (found, refused []waitingConn) {
 	return found, refused
 }
 
-// worthWaiting reports whether there may be room for a connection soon. If its address uses little, it can displace others. Otherwise
+// worthWaiting reports whether there may soon be room for a connection. If its address uses little, it can displace other connections. Otherwise
 // there must be connections that give way. Proxy.mu is held.
 func (a *admission) worthWaiting(w waitingConn) bool {
 	of := a.accounts[w.c.share.key]
@@ -115,10 +115,10 @@ func (a *admission) worthWaiting(w waitingConn) bool {
 	return a.giveWayLocked(of, false)
 }
 
-// startReject runs reject. It does not block.
+// startReject runs reject without blocking the caller.
 func (w waitingConn) startReject() {
 	c := w.c
-	if c.kind == listenerTLS { // a handshake would cost more than the refusal is worth
+	if c.kind == listenerTLS { // a handshake would cost too much for a refusal
 		go w.rejectSilently()
 	} else if conn, ok := c.Conn.(*loop.Conn); ok {
 		conn.Start(func() { c.driver.run(w.reject) })
@@ -127,7 +127,7 @@ func (w waitingConn) startReject() {
 	}
 }
 
-// rejectSilently closes a connection without an answer.
+// rejectSilently closes a connection without a response.
 func (w waitingConn) rejectSilently() {
 	defer w.rejected()
 	p := w.c.root
@@ -136,7 +136,7 @@ func (w waitingConn) rejectSilently() {
 	p.metrics.own.failed[w.f].Add(1)
 }
 
-// reject answers a connection without reading its request, and records the answer.
+// reject sends a response on a connection without reading its request, and records the response.
 func (w waitingConn) reject() {
 	defer w.rejected()
 	c := w.c
@@ -150,7 +150,7 @@ func (w waitingConn) reject() {
 	})
 }
 
-// rejected closes the connection.
+// rejected closes a connection that has been rejected.
 func (w waitingConn) rejected() {
 	p := w.c.root
 	_ = w.c.Close()
@@ -159,7 +159,7 @@ func (w waitingConn) rejected() {
 	p.mu.Unlock()
 }
 
-// rejectNow is waitingConn.reject for a connection with a reader, in phaseBody.
+// rejectNow does the work of waitingConn.reject, for a connection with a reader and in phaseBody.
 func (c *clientConn) rejectNow(f failure) {
 	x := c.x
 	x.begin()

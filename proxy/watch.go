@@ -8,11 +8,11 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/loop"
 )
 
-// Clients that leave while the upstream works on their request. Nothing reads from such a connection at that time, and a goroutine or
-// a system call per request would be too expensive. Instead, one poll(2) per tick checks all connections that wait for the upstream.
-// If a client has closed its side at two successive ticks and nothing is left to read, it counts as gone: the upstream connection is
-// closed, and the exchange records 499. So a client that only half-closes after its request receives the answer if it comes within a
-// tick, and none otherwise. nginx and Go's server behave in the same way.
+// This file notices clients that leave while the upstream is working on their request. Nothing reads from such a connection at that time, and a
+// goroutine or a system call per request would be too expensive. Instead, one poll(2) per tick checks all connections that are waiting for the
+// upstream. If a client has closed its direction at two consecutive ticks and nothing is left to read, it counts as gone: the upstream connection is
+// closed, and the exchange records 499. So a client that only half-closes after its request receives the response only if that arrives within a tick.
+// nginx and Go's server behave in the same way.
 
 // watch finds clients that have left. It belongs to the sweeper's goroutine.
 type watch struct {
@@ -20,22 +20,22 @@ type watch struct {
 	fds   []unix.PollFd
 }
 
-// clientWatch knows whether the client of one connection is still there. The exchange lends the upstream connection that it waits for, and
-// whoever notices that the client has left may close that: it is either taken back or closed, never both.
+// clientWatch knows whether the client of one connection is still there. The exchange entrusts it with the upstream connection for which it is waiting.
+// Whoever notices that the client has left may close that upstream connection, which is either taken back or closed, never both.
 type clientWatch struct {
 	socket
-	stream    *h2Stream  // that the connection is; nil: none
-	loop      *loop.Conn // likewise
+	stream    *h2Stream  // the connection as an HTTP/2 stream; nil if it is not one
+	loop      *loop.Conn // the connection as a connection of a loop; nil if it is not one
 	encrypted bool
 
-	waiting   atomic.Pointer[upstreamConn] // that the exchange waits for
-	gone      atomic.Bool                  // the client was found to have left
-	suspected bool                         // owned by the sweeper's watch: looked closed at the last tick
-	stirred   bool                         // on a loop: bytes, the end or an error have come while the exchange waited for the upstream
+	waiting   atomic.Pointer[upstreamConn] // the upstream connection for which the exchange is waiting
+	gone      atomic.Bool                  // the client has been found to have left
+	suspected bool                         // owned by the sweeper's watch: the connection looked closed at the last tick
+	stirred   bool                         // on a loop: bytes, the end or an error arrived while the exchange was waiting for the upstream
 	stir      func()                       // sets stirred
 }
 
-// await announces that the exchange waits for u. Until takeBack, u may be closed.
+// await announces that the exchange is waiting for u. Until takeBack is called, u may be closed.
 func (w *clientWatch) await(u *upstreamConn) {
 	w.waiting.Store(u)
 	if w.loop != nil {
@@ -46,11 +46,11 @@ func (w *clientWatch) await(u *upstreamConn) {
 		w.loop.OnReady(w.stir)
 	}
 	if w.stream != nil && w.stream.isGone() {
-		w.cancel() // the stream was reset before there was anything to cancel
+		w.cancel() // the stream was reset before u was announced
 	}
 }
 
-// takeBack takes the upstream connection back. It reports whether it was left open.
+// takeBack takes back the upstream connection. It reports whether the connection has been left open.
 func (w *clientWatch) takeBack() bool { return w.waiting.Swap(nil) != nil }
 
 // cancel closes the upstream connection, unless the exchange has taken it back.
@@ -61,8 +61,8 @@ func (w *clientWatch) cancel() {
 	}
 }
 
-// hasReset reports whether the client has reset its connection, so that nothing that is written now can arrive. A loop knows of most
-// connections that nothing has happened. For the others, this costs a system call.
+// hasReset reports whether the client has reset its connection, so that nothing that is written now can arrive. For most connections, a loop knows
+// that nothing has happened. For the others, hasReset costs a system call.
 func (w *clientWatch) hasReset() bool {
 	if w.loop != nil && !w.stirred {
 		return false
@@ -78,16 +78,15 @@ func (w *clientWatch) hungUp() bool {
 	return w.socket.hungUp()
 }
 
-// leaves reports whether the client has left while its request waits for an upstream connection. It is called from time to time, and
-// follows the rule of the watch: a client that has closed its side at two successive calls has left, and one that has reset the
-// connection has left at once.
+// leaves reports whether the client has left while its request waits for an upstream connection. It is called from time to time, and applies the same
+// rule as the watch: a client has left if it has closed its direction at two consecutive calls, or if it has reset the connection.
 func (w *clientWatch) leaves(suspected *bool) bool {
 	was := *suspected
 	*suspected = w.left(w.encrypted)
 	return *suspected && was || w.hungUp()
 }
 
-// check is called once a tick.
+// check is called at every tick.
 func (w *watch) check(p *Proxy) {
 	w.conns, w.fds = w.conns[:0], w.fds[:0]
 	p.mu.Lock()
@@ -108,7 +107,7 @@ func (w *watch) check(p *Proxy) {
 			c.watch.suspected = false
 			continue
 		}
-		// The descriptor may have been closed and reused since it was listed. Check again through RawConn, which prevents this.
+		// The descriptor may have been closed and reused since it was listed. Check again through RawConn, which prevents that.
 		switch {
 		case !c.watch.left(c.watch.encrypted):
 			c.watch.suspected = false

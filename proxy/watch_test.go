@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// If a client leaves while the upstream works or is silent within its response, the upstream connection is closed within a second, even
-// if no byte is written to the client.
+// TestClientGoneClosesTheUpstream: if a client leaves while the upstream is working or is silent within its response, the upstream
+// connection is closed within a second, even if no byte is written to the client.
 func TestClientGoneClosesTheUpstream(t *testing.T) {
 	arrived, closed := make(chan struct{}, 1), make(chan time.Time, 1)
 	url := origin(t, func(w http.ResponseWriter, r *http.Request) {
@@ -61,7 +61,7 @@ func TestClientGoneClosesTheUpstream(t *testing.T) {
 	}
 }
 
-// A client that half-closes after its request receives an immediate answer.
+// TestHalfClosedClientIsAnswered: a client that half-closes after its request still receives an immediate response.
 func TestHalfClosedClientIsAnswered(t *testing.T) {
 	b := start(t, origin(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "here") }), nil)
 	b.responses = 1
@@ -73,7 +73,7 @@ func TestHalfClosedClientIsAnswered(t *testing.T) {
 	}
 }
 
-// A client that has pipelined another request does not count as gone.
+// TestPipeliningClientIsNotGone: a client that has pipelined another request does not count as gone.
 func TestPipeliningClientIsNotGone(t *testing.T) {
 	release := make(chan struct{})
 	b := start(t, origin(t, func(w http.ResponseWriter, r *http.Request) {
@@ -81,7 +81,7 @@ func TestPipeliningClientIsNotGone(t *testing.T) {
 			<-release
 		}
 		_, _ = io.WriteString(w, r.URL.Path)
-	}), func(o *Options) { o.BodyTimeout = time.Second }) // a short tick
+	}), func(o *Options) { o.BodyTimeout = time.Second }) // makes the tick short
 	b.responses = 2
 	c := b.dial()
 	c.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -97,7 +97,7 @@ func TestPipeliningClientIsNotGone(t *testing.T) {
 	}
 }
 
-// waiting returns how many requests wait for an upstream connection.
+// waiting returns how many requests are waiting for an upstream connection.
 func (b *bench) waiting() int {
 	p := b.p.onlyServer().pool
 	p.mu.Lock()
@@ -105,7 +105,7 @@ func (b *bench) waiting() int {
 	return len(p.waiters)
 }
 
-// A request that waits for an upstream connection is not sent if its client has left.
+// TestQueuedRequestOfAGoneClientIsNotSent: a request that is waiting for an upstream connection is not sent if its client has left.
 func TestQueuedRequestOfAGoneClientIsNotSent(t *testing.T) {
 	entered, release := make(chan string, 8), make(chan struct{})
 	url := rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
@@ -150,7 +150,7 @@ func TestQueuedRequestOfAGoneClientIsNotSent(t *testing.T) {
 	}
 }
 
-// A connection, or a slot for one, that is handed to such a request goes back to the pool.
+// TestConnectionForAGoneClientGoesBack: if a connection, or a slot for one, has been handed to such a request, it goes back to the pool.
 func TestConnectionForAGoneClientGoesBack(t *testing.T) {
 	b := start(t, echoHead(t), func(o *Options) { o.Driver = DriverGoroutine })
 	b.responses = 1

@@ -10,21 +10,21 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/upstream"
 )
 
-// Which servers of a group can be used: active checks, servers whose requests fail, the addresses of a name. A goroutine for each group that
-// needs it does what is due. Nothing here is called for a request, except failed for one that fails.
+// This file determines which servers in a group can be used, from active checks, failed requests, and the addresses of a name. Each group that needs it
+// has a goroutine that does what is due. Requests do not call anything in this file, except that a failed request calls failed.
 
 const (
-	// filesPause is the time between two looks at the files of TLS.
+	// filesPause is the time between two looks at the files for TLS.
 	filesPause = 10 * time.Second
 	// lookupRetry is the time between two lookups of a name for which no address is known yet.
 	lookupRetry = time.Second
 	// lookupPause is the time between two lookups if ResolveInterval switches them off for other upstreams.
 	lookupPause = 30 * time.Second
-	// changeLogPause is the least time between two log lines about the state of one server.
+	// changeLogPause is the shortest time between two log lines about the state of one server.
 	changeLogPause = 10 * time.Second
 )
 
-// serverCheck are the active checks of one server. Guarded by the group's mu.
+// serverCheck is the state of the active checks of one server. The group's mu guards it.
 type serverCheck struct {
 	*upstream.Check
 	next time.Time
@@ -47,13 +47,13 @@ func (g *group) setChecks() {
 		if before := old[s.server]; before != nil {
 			c.next = before.next
 		} else {
-			c.next = time.Now().Add(rand.N(min(o.Every, time.Second))) // not all at once
+			c.next = time.Now().Add(rand.N(min(o.Every, time.Second))) // so that not all servers are checked at once
 		}
 		g.checks[s.server] = c
 	}
 }
 
-// startWatch starts watch if the proxy serves and there is something to watch. mu is held.
+// startWatch starts watch if the proxy is serving and there is something to watch. mu is held.
 func (g *group) startWatch() {
 	p := g.root
 	needed := len(g.all) > 1 || g.plan.o.DNS != "" || g.checks != nil || g.plan.credentials != nil && g.plan.credentials.HasFiles()
@@ -77,7 +77,7 @@ func (g *group) stopWatch() {
 	}
 }
 
-// lookAgain makes watch look what is due.
+// lookAgain makes watch check what is due.
 func (g *group) lookAgain() {
 	select {
 	case g.wake <- struct{}{}:
@@ -104,7 +104,7 @@ func (g *group) watch(ctx context.Context) {
 	}
 }
 
-// doDue does what is due, and returns when something is due next; zero: only when wake says so.
+// doDue does what is due, and returns when something is due next, or zero if nothing is due until wake receives a value.
 func (g *group) doDue(ctx context.Context, now time.Time) (next time.Time) {
 	at := func(t time.Time) {
 		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
@@ -117,7 +117,7 @@ func (g *group) doDue(ctx context.Context, now time.Time) (next time.Time) {
 	for _, s := range g.all {
 		if until := s.availability.EjectedUntil(); !until.IsZero() && !until.After(now) {
 			changed = s.availability.Expire(now, false) || changed
-			s.consecutive.Store(int32(g.plan.o.Eject.After - 1)) // if its next request fails, it is ejected again
+			s.consecutive.Store(int32(g.plan.o.Eject.After - 1)) // so that the server is ejected again if its next request fails
 		}
 		at(s.availability.EjectedUntil())
 	}
@@ -143,7 +143,7 @@ func (g *group) check(ctx context.Context, s *server, c *serverCheck) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	c.busy = false
-	if ctx.Err() != nil || g.checks[s] == nil { // stopped, or removed meanwhile
+	if ctx.Err() != nil || g.checks[s] == nil { // the watch has been stopped, or the server has been removed meanwhile
 		return
 	}
 	result := &s.checksPassed
@@ -157,7 +157,7 @@ func (g *group) check(ctx context.Context, s *server, c *serverCheck) {
 	}
 }
 
-// failed counts a request that has failed at a server without a response, and may eject the server.
+// failed counts a request that has failed at a server without a response, and ejects the server if there were too many.
 func (g *group) failed(s *server, why string) {
 	m := g.members.Load()
 	if !m.several || m.o.Eject.After < 0 || s.consecutive.Add(1) < int32(m.o.Eject.After) {
@@ -192,7 +192,7 @@ func (g *group) answered(s *server) {
 	}
 }
 
-// lookUpIfDue starts a lookup of the group's name if it is time for one, and returns when the next one is due. mu is held.
+// lookUpIfDue starts a lookup of the group's name if one is due, and returns when the next one is due. mu is held.
 func (g *group) lookUpIfDue(ctx context.Context, now time.Time) time.Time {
 	if g.plan.o.DNS == "" {
 		return time.Time{}
@@ -215,7 +215,7 @@ func (g *group) lookupInterval() time.Duration {
 	return lookupPause
 }
 
-// lookUp looks the group's name up once and uses the addresses. If that fails, the present ones stay.
+// lookUp looks up the group's name once and uses the addresses that it finds. If the lookup fails, the current addresses stay.
 func (g *group) lookUp(ctx context.Context) {
 	g.mu.Lock()
 	name, resolver := g.plan.name, g.plan.common.resolver
@@ -224,7 +224,7 @@ func (g *group) lookUp(ctx context.Context) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.lookingUp = false
-	if g.plan.name != name || ctx.Err() != nil { // replaced, or stopped
+	if g.plan.name != name || ctx.Err() != nil { // the name has been replaced, or the watch has been stopped
 		return
 	}
 	g.nameTrouble = ""
@@ -238,7 +238,7 @@ func (g *group) lookUp(ctx context.Context) {
 	g.lookAgain()
 }
 
-// readFilesIfDue starts to read the files of TLS again if it is time for that, and returns when it is due next. mu is held.
+// readFilesIfDue starts to read the files for TLS again if that is due, and returns when it is due next. mu is held.
 func (g *group) readFilesIfDue(now time.Time) time.Time {
 	c := g.plan.credentials
 	if c == nil || !c.HasFiles() {
@@ -253,8 +253,8 @@ func (g *group) readFilesIfDue(now time.Time) time.Time {
 	return g.nextReading
 }
 
-// readFiles reads the files of TLS again. If they have changed, the connections that were made with the old ones are not used any longer
-// than for the requests that they carry.
+// readFiles reads the files for TLS again. If they have changed, the connections that were made with the old ones are not reused after their current
+// requests.
 func (g *group) readFiles(c *upstream.Credentials) {
 	changed, err := c.Refresh()
 	g.mu.Lock()
@@ -275,7 +275,7 @@ func (g *group) readFiles(c *upstream.Credentials) {
 	g.lookAgain()
 }
 
-// watchGroups looks up the names of groups, which may take a moment, and starts to watch all groups. Serve calls it once.
+// watchGroups looks up the names of groups, which may take some time, and starts to watch all groups. Serve calls it once.
 func (p *Proxy) watchGroups() {
 	p.reloading.Lock()
 	defer p.reloading.Unlock()
@@ -288,7 +288,7 @@ func (p *Proxy) watchGroups() {
 	}
 }
 
-// findServers looks up, once, the names of groups that have no server yet, so that their first requests find one.
+// findServers looks up once the names of groups that have no servers yet, so that their first requests find a server.
 func (p *Proxy) findServers(groups []*group) {
 	var all sync.WaitGroup
 	for _, g := range groups {

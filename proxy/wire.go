@@ -8,19 +8,19 @@ import (
 	"syscall"
 )
 
-// tlsWire is the TCP connection below TLS. It can be read before the handshake, without losing bytes.
+// tlsWire is the TCP connection below TLS. It allows reading bytes before the handshake without losing them.
 type tlsWire struct {
 	net.Conn
-	unread   []byte        // read from the connection, and not returned by Read yet; belongs to the reader
-	received atomic.Int64  // bytes from the connection
+	unread   []byte        // bytes that have been read from the connection but not returned by Read; belongs to the reader
+	received atomic.Int64  // number of bytes received on the connection
 	slots    chan struct{} // see handshakeSlot; nil after the handshake; belongs to the goroutine that serves the connection
-	holding  bool          // a slot
+	holding  bool          // whether the connection has a slot
 }
 
 // errSniffed means that the beginning of a connection is longer than allowed.
 var errSniffed = errors.New("too many bytes before the handshake")
 
-// sniff reads more bytes than unread has, up to limit, and leaves all of them unread.
+// sniff makes one read, after which unread has at most limit bytes. It leaves all bytes unread.
 func (w *tlsWire) sniff(limit int) error {
 	have := len(w.unread)
 	if have >= limit {
@@ -47,15 +47,15 @@ func (w *tlsWire) Read(b []byte) (int, error) {
 		}
 		return n, nil
 	}
-	w.releaseSlot() // a client that sends its part of the handshake slowly holds up nobody
+	w.releaseSlot() // so that a client that sends its part of the handshake slowly does not delay others
 	n, err := w.Conn.Read(b)
 	w.received.Add(int64(n))
 	w.takeSlot()
 	return n, err
 }
 
-// takeSlot waits until fewer than cap(slots) handshakes compute. They take a millisecond of CPU time each, and without a limit, many new
-// clients would take the processors from those that are connected.
+// takeSlot waits until fewer than cap(slots) handshakes are computing. Each handshake takes a millisecond of CPU time, and without a limit, many new
+// clients would take the CPUs away from those that are already connected.
 func (w *tlsWire) takeSlot() {
 	if w.slots != nil {
 		w.slots <- struct{}{}
@@ -84,7 +84,7 @@ func (w *tlsWire) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
-// SetLinger is that of [net.TCPConn].
+// SetLinger does the same as [net.TCPConn.SetLinger].
 func (w *tlsWire) SetLinger(seconds int) error {
 	if tcp, ok := w.Conn.(interface{ SetLinger(seconds int) error }); ok {
 		return tcp.SetLinger(seconds)
@@ -100,8 +100,8 @@ func (w *tlsWire) SyscallConn() (syscall.RawConn, error) {
 	return nil, errors.ErrUnsupported
 }
 
-// joined holds *[]byte in which several buffers are joined for one record.
+// joined contains *[]byte values in which several buffers are joined to form one record.
 var joined = sync.Pool{New: func() any { b := make([]byte, 0, joinedBytesMax); return &b }}
 
-// joinedBytesMax is what one TLS record carries at most.
+// joinedBytesMax is the most data that one TLS record can carry.
 const joinedBytesMax = 16 << 10

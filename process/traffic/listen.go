@@ -21,8 +21,8 @@ type listeners struct {
 	probes         net.Listener // nil without admin.probes
 }
 
-// listen tries all addresses, and returns an error for each that cannot be used. Sockets that the service manager has handed over are used for
-// the addresses that they have; one that has another address is an error, because nobody would serve its clients.
+// listen tries to open all addresses, and returns an error for each that cannot be used. If the service manager has handed over a socket that
+// listens on one of the addresses, the socket is used for it. A socket with any other address is an error, because nobody would serve its clients.
 func listen(cfg *configs.Config, given []*net.TCPListener) (l listeners, err error) {
 	o := opener{cfg: cfg, given: given}
 	l.traffic = o.open("listen", cfg.Listen, "--listen")
@@ -43,7 +43,7 @@ func listen(cfg *configs.Config, given []*net.TCPListener) (l listeners, err err
 // opener opens the listeners of a configuration.
 type opener struct {
 	cfg   *configs.Config
-	given []*net.TCPListener // not used yet
+	given []*net.TCPListener // from the service manager, and not used yet
 	errs  []error
 }
 

@@ -193,8 +193,8 @@ func TestUnreadUsers(t *testing.T) {
 	}
 }
 
-// TestWarningsAgreeWithMatching: `config check` warns of a route exactly if one route before it matches all of its requests. This is compared
-// for requests that distinguish all conditions of the lists.
+// TestWarningsAgreeWithMatching: `config check` warns of a route if, and only if, one of the routes before it matches all of its requests. The
+// warnings are compared with how requests that distinguish all the conditions are really matched.
 func TestWarningsAgreeWithMatching(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 0))
 	some := func(from ...string) string { return from[r.IntN(len(from))] }
@@ -235,7 +235,8 @@ func TestWarningsAgreeWithMatching(t *testing.T) {
 	}
 }
 
-// distinguishingRequests has requests that each pair of different conditions in TestWarningsAgreeWithMatching treats differently.
+// distinguishingRequests returns requests such that for any two different conditions in TestWarningsAgreeWithMatching, there is one that meets
+// only one of the two.
 func distinguishingRequests() (list []route.Request) {
 	for _, host := range []string{"b", "a.b", "x.b", "x.a.b", "ab", "c"} {
 		for _, path := range []string{"*", "/", "/a", "/a/", "/a/b", "/a/b/c", "/a/c", "/ab", "/c"} {
@@ -249,7 +250,7 @@ func distinguishingRequests() (list []route.Request) {
 	return list
 }
 
-// matches says for each request whether the conditions of a route hold.
+// matches reports for each request whether it meets the conditions of a route.
 func matches(t *testing.T, r *configs.Route, requests []route.Request) []bool {
 	t.Helper()
 	l, err := route.New([]route.Conditions{routeConditions(r)})

@@ -117,9 +117,9 @@ func (t *traffic) untilStopped(ctx context.Context) error {
 	}
 }
 
-// notify tells the service manager about the state of the process. If that fails, the process goes on.
+// notify tells the service manager the state of the process. An error is only logged.
 func notify(log *slog.Logger, state string) {
 	if err := systemd.Notify(state); err != nil {
-		log.Warn("the service manager does not learn the state of this process", "error", err)
+		log.Warn("cannot tell the service manager the state of this process", "error", err)
 	}
 }

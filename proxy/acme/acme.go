@@ -1,17 +1,17 @@
-// Package acme gets certificates from an authority that speaks ACME (RFC 8555), such as Let's Encrypt, and renews them.
+// Package acme obtains certificates from an authority that supports ACME (RFC 8555), such as Let's Encrypt, and renews them.
 //
-// A [Manager] requests certificates for the configured hosts only, in the background, one after the other: never within a handshake. The
-// authority validates a host by TLS-ALPN-01 on port 443 or, every other time, by HTTP-01 on port 80.
+// A [Manager] requests certificates for the configured hosts only, in the background, one after another, and never during a handshake. The
+// authority validates a host by TLS-ALPN-01 on port 443 or, on every second attempt, by HTTP-01 on port 80.
 //
 // # Files
 //
 // All of them are in one folder, with mode 0600:
 //
-//	account.key   the key of the account, which begins with the first request
+//	account.key   the account's key, which is made for the first request
 //	HOST.pem      a key and the chain of its certificate
-//	attempts.json for each host without success, how often wayside has tried and when it may try again
+//	attempts.json for each host that has no success yet, how often wayside has tried and when it may try again
 //
-// An attempt is written down before it begins, so that a process that crashes and starts again does not exceed the authority's limits.
+// An attempt is recorded before it begins, so that a process that keeps crashing and restarting does not exceed the authority's rate limits.
 package acme
 
 import (
@@ -29,45 +29,45 @@ import (
 	"github.com/wayside-proxy/wayside/internal/clock"
 )
 
-// LetsEncrypt is the directory of the authority that is used if none is configured.
+// LetsEncrypt is the directory URL of the authority that is used if none is configured.
 const LetsEncrypt = "https://acme-v02.api.letsencrypt.org/directory"
 
 const (
-	// attemptTimeout limits one attempt to get a certificate.
+	// attemptTimeout limits one attempt to obtain a certificate.
 	attemptTimeout = 2 * time.Minute
-	// firstPause and maxPause limit the time between two attempts. It doubles after each failure. Let's Encrypt allows five failures in
-	// an hour for each host.
+	// firstPause and maxPause are the shortest and the longest time between two attempts, which doubles after each failure. Let's Encrypt
+	// allows five failures per hour and host.
 	firstPause, maxPause = 5 * time.Minute, 24 * time.Hour
-	// lookInterval is the time between two looks of Run.
+	// lookInterval is the time between two checks by Run.
 	lookInterval = time.Minute
 )
 
-// Options says for which hosts certificates are requested, and where.
+// Options configures for which hosts certificates are requested, and from which authority.
 type Options struct {
-	Dir       string         // the folder; it is created when something is written
+	Dir       string         // the folder for all files; it is created when something is written
 	Hosts     []string       // in lower case
-	Directory string         // URL of the authority; empty: LetsEncrypt
-	CAs       *x509.CertPool // trusted for Directory; nil: those of the system
-	Email     string         // at which the authority can reach the operator; may be empty
-	HTTP      bool           // HTTP-01 is possible: somebody answers on port 80 with HTTPChallenge
+	Directory string         // URL of the authority's directory; empty means LetsEncrypt
+	CAs       *x509.CertPool // CAs trusted for Directory; nil means the system's
+	Email     string         // address at which the authority can reach the operator; may be empty
+	HTTP      bool           // whether HTTP-01 is possible, because HTTPChallenge is served on port 80
 	Logger    *slog.Logger
-	Now       func() time.Time // nil: clock.Now
+	Now       func() time.Time // nil means clock.Now
 }
 
-// Manager has the certificates of the hosts.
+// Manager holds the certificates of the configured hosts.
 type Manager struct {
 	mu       sync.Mutex
 	o        Options                     // guarded by mu
 	certs    map[string]*tls.Certificate // guarded by mu; by host
 	attempts map[string]attempt          // guarded by mu; by host
-	tokens   map[string]string           // guarded by mu; responses of HTTP-01 by token
-	proofs   map[string]*tls.Certificate // guarded by mu; certificates of TLS-ALPN-01 by host
+	tokens   map[string]string           // guarded by mu; responses for HTTP-01, by token
+	proofs   map[string]*tls.Certificate // guarded by mu; certificates for TLS-ALPN-01, by host
 	changed  chan struct{}               // receives a value when Use has changed the options
 
 	requesting sync.Mutex // held by RenewOnce
 }
 
-// New reads the certificates of earlier runs. It does not connect to the authority.
+// New reads the certificates from earlier runs. It does not connect to the authority.
 func New(o Options) *Manager {
 	m := &Manager{
 		certs: make(map[string]*tls.Certificate), tokens: make(map[string]string), proofs: make(map[string]*tls.Certificate), changed: make(chan struct{}, 1),
@@ -77,7 +77,7 @@ func New(o Options) *Manager {
 	return m
 }
 
-// Use replaces the options. Certificates of hosts that are still configured stay.
+// Use replaces the options. Hosts that are still configured keep their certificates.
 func (m *Manager) Use(o Options) {
 	if o.Now == nil {
 		o.Now = clock.Now
@@ -102,7 +102,7 @@ func (m *Manager) Use(o Options) {
 		case err == nil:
 			m.certs[host] = cert
 		case !os.IsNotExist(err):
-			o.Logger.Warn("a certificate of an earlier run cannot be used; requesting another one", "host", host, "error", err)
+			o.Logger.Warn("cannot use a certificate from an earlier run; requesting another one", "host", host, "error", err)
 		}
 	}
 	select {
@@ -111,7 +111,8 @@ func (m *Manager) Use(o Options) {
 	}
 }
 
-// Certificate returns the certificate of a host, or that of the first host that has one if host is empty; nil: there is none yet.
+// Certificate returns the certificate of a host. If host is empty, it returns that of the first host that has one. It returns nil if there is
+// none yet.
 func (m *Manager) Certificate(host string) *tls.Certificate {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -137,7 +138,7 @@ func (m *Manager) Expiries() map[string]time.Time {
 	return list
 }
 
-// Challenge returns the certificate with which a host answers a validation by TLS-ALPN-01; nil: none is expected.
+// Challenge returns the certificate to present in a validation of a host by TLS-ALPN-01, or nil if no validation is expected.
 func (m *Manager) Challenge(host string) *tls.Certificate {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -167,7 +168,7 @@ func (m *Manager) Run(ctx context.Context) {
 	}
 }
 
-// RenewOnce requests a certificate for each host that needs one and for which the pause after a failure is over.
+// RenewOnce requests a certificate for each host that needs one, unless the host must still wait after a failure.
 func (m *Manager) RenewOnce(ctx context.Context) {
 	m.requesting.Lock()
 	defer m.requesting.Unlock()
@@ -184,7 +185,7 @@ func (m *Manager) RenewOnce(ctx context.Context) {
 	}
 }
 
-// due reports whether a certificate must be requested now.
+// due reports whether a certificate for a host must be requested now.
 func (m *Manager) due(host string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -196,7 +197,8 @@ func (m *Manager) due(host string) bool {
 	return c == nil || !now.Before(renewAt(c.Leaf, host))
 }
 
-// renewAt is when two thirds of a certificate's life are over, a little later for some hosts, so that they do not all come at once.
+// renewAt returns the time at which two thirds of a certificate's life are over, plus a delay that differs between hosts, so that they are
+// not all renewed at once.
 func renewAt(leaf *x509.Certificate, host string) time.Time {
 	life := leaf.NotAfter.Sub(leaf.NotBefore)
 	h := fnv.New32a()
@@ -204,13 +206,13 @@ func renewAt(leaf *x509.Certificate, host string) time.Time {
 	return leaf.NotBefore.Add(life*2/3 + life/30*time.Duration(h.Sum32()%1000)/1000)
 }
 
-// renew makes one attempt.
+// renew makes one attempt to obtain a certificate for a host.
 func (m *Manager) renew(ctx context.Context, host string) {
 	m.mu.Lock()
 	o, a := m.o, m.attempts[host].next(m.o.Now())
 	m.mu.Unlock()
 	if err := m.noteAttempt(o, host, &a); err != nil {
-		o.Logger.Error("cannot write down an attempt to get a certificate, so wayside makes none", "host", host, "error", err)
+		o.Logger.Error("cannot record an attempt to obtain a certificate, so wayside does not make one", "host", host, "error", err)
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
@@ -221,7 +223,7 @@ func (m *Manager) renew(ctx context.Context, host string) {
 			a.NotBefore = o.Now().Add(wait)
 			_ = m.noteAttempt(o, host, &a)
 		}
-		o.Logger.Error("no certificate from the authority; trying again later", "host", host, "directory", o.Directory, "error", err,
+		o.Logger.Error("cannot obtain a certificate from the authority; wayside will try again later", "host", host, "directory", o.Directory, "error", err,
 			"attempts", a.Failures, "next_attempt", a.NotBefore.UTC().Format(time.RFC3339))
 		return
 	}
@@ -229,7 +231,7 @@ func (m *Manager) renew(ctx context.Context, host string) {
 	m.certs[host] = cert
 	m.mu.Unlock()
 	if err := m.noteAttempt(o, host, nil); err != nil {
-		o.Logger.Warn("cannot write down that a certificate was issued", "host", host, "error", err)
+		o.Logger.Warn("cannot record that a certificate was issued", "host", host, "error", err)
 	}
 	o.Logger.Info("certificate issued", "host", host, "directory", o.Directory, "expires", cert.Leaf.NotAfter.UTC().Format(time.RFC3339))
 }

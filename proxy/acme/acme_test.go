@@ -20,7 +20,7 @@ import (
 	"github.com/wayside-proxy/wayside/test/acmetest"
 )
 
-// logLines is a log that counts.
+// logLines is a log handler that counts lines.
 type logLines struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -38,7 +38,7 @@ func (l *logLines) count(text string) int {
 	return strings.Count(l.b.String(), text)
 }
 
-// serve runs a real proxy with the certificates of a Manager, where the authority looks.
+// serve runs a real proxy with a Manager's certificates, at the address at which the authority validates hosts.
 func serve(t *testing.T, a *acmetest.Authority, m *Manager) {
 	t.Helper()
 	loaded, err := certs.Load(certs.Options{})
@@ -65,7 +65,7 @@ func serve(t *testing.T, a *acmetest.Authority, m *Manager) {
 	})
 }
 
-// connect makes a handshake as a browser that trusts the authority.
+// connect makes a handshake like a browser that trusts the authority.
 func connect(a *acmetest.Authority, name string) (*x509.Certificate, error) {
 	conn, err := tls.Dial("tcp", a.TLSAddr, &tls.Config{ServerName: name, RootCAs: a.Roots})
 	if err != nil {
@@ -88,7 +88,7 @@ func TestIssueRenewRestart(t *testing.T) {
 	if _, err := connect(a, "a.example.test"); err == nil {
 		t.Error("a handshake succeeded without a certificate")
 	}
-	m.attempts["b.example.test"] = attempt{Failures: 1} // its second attempt is by HTTP-01
+	m.attempts["b.example.test"] = attempt{Failures: 1} // so that the next attempt uses HTTP-01
 	m.RenewOnce(t.Context())
 	first := map[string]string{}
 	for _, host := range o.Hosts {
@@ -115,7 +115,7 @@ func TestIssueRenewRestart(t *testing.T) {
 		t.Errorf("%d certificates were issued", n)
 	}
 
-	again := New(o) // a restart asks for nothing
+	again := New(o) // after a restart, nothing is requested
 	again.RenewOnce(t.Context())
 	if n := log.count("certificate issued"); n != 2 || again.Certificate("") == nil || again.Certificate("b.example.test") == nil {
 		t.Errorf("%d certificates were issued", n)
@@ -130,7 +130,8 @@ func TestIssueRenewRestart(t *testing.T) {
 	}
 }
 
-// While the authority is away, the certificates in use stay, and wayside tries again after pauses that survive a restart.
+// TestAuthorityAway: while the authority cannot be reached, the certificates stay in use, and wayside tries again after pauses that survive a
+// restart.
 func TestAuthorityAway(t *testing.T) {
 	log := &logLines{}
 	now := time.Now()
@@ -151,14 +152,14 @@ func TestAuthorityAway(t *testing.T) {
 			m = New(o)
 		}
 		m.RenewOnce(t.Context())
-		if n := log.count("no certificate from the authority"); n != want {
+		if n := log.count("cannot obtain a certificate from the authority"); n != want {
 			t.Errorf("%d attempts, want %d", n, want)
 		}
 		if m.Certificate("a.example.test") == nil {
 			t.Error("the old certificate is gone")
 		}
 	}
-	step(true, 0) // it is good for some hours
+	step(true, 0) // the new certificate is valid for some hours
 	now = now.Add(20 * time.Hour)
 	step(false, 1)
 	step(false, 1)

@@ -23,13 +23,13 @@ const (
 	attemptsFile = "attempts.json"
 )
 
-// attempt is what is remembered of a host whose last attempt did not succeed, or has not ended.
+// attempt is the recorded state of a host whose last attempt did not succeed, or has not ended.
 type attempt struct {
 	Failures  int       `json:"attempts"`
-	NotBefore time.Time `json:"not_before"` // of the next attempt
+	NotBefore time.Time `json:"not_before"` // earliest time of the next attempt
 }
 
-// next is the state during and after another attempt that fails.
+// next returns the state to record while another attempt is being made, which stays if the attempt fails.
 func (a attempt) next(now time.Time) attempt {
 	pause := firstPause
 	for range a.Failures {
@@ -38,7 +38,7 @@ func (a attempt) next(now time.Time) attempt {
 	return attempt{Failures: a.Failures + 1, NotBefore: now.Add(pause)}
 }
 
-// readAttempts reads the state of earlier runs. A file that cannot be read counts as none.
+// readAttempts reads the state from earlier runs. A file that cannot be read counts as missing.
 func readAttempts(name string) map[string]attempt {
 	state := make(map[string]attempt)
 	if b, err := os.ReadFile(name); err == nil {
@@ -47,7 +47,7 @@ func readAttempts(name string) map[string]attempt {
 	return state
 }
 
-// noteAttempt writes the state of a host; nil: the last attempt has succeeded. It survives power loss.
+// noteAttempt writes the state of a host so that it survives a power loss. If a is nil, the last attempt has succeeded.
 func (m *Manager) noteAttempt(o Options, host string, a *attempt) error {
 	m.mu.Lock()
 	if a != nil {
@@ -63,7 +63,7 @@ func (m *Manager) noteAttempt(o Options, host string, a *attempt) error {
 	return write(o.Dir, attemptsFile, b)
 }
 
-// write replaces a file in the folder. It survives power loss.
+// write replaces a file in the folder so that the new content survives a power loss.
 func write(dir, name string, content []byte) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -71,13 +71,13 @@ func write(dir, name string, content []byte) error {
 	return disk.WriteFile(filepath.Join(dir, name), filepath.Join(dir, name+".tmp"), bytes.NewReader(content), 0o600)
 }
 
-// accountKey reads the account's key, or makes one.
+// accountKey reads the account's key, or makes one if there is none.
 func accountKey(dir string) (*ecdsa.PrivateKey, error) {
 	b, err := os.ReadFile(filepath.Join(dir, accountFile))
 	if err == nil {
 		block, _ := pem.Decode(b)
 		if block == nil {
-			return nil, fmt.Errorf("%s is not in PEM form: remove it to begin with another account", filepath.Join(dir, accountFile))
+			return nil, fmt.Errorf("%s is not in PEM format: remove it to begin with a new account", filepath.Join(dir, accountFile))
 		}
 		return x509.ParseECPrivateKey(block.Bytes)
 	}
@@ -116,7 +116,7 @@ func readCertificate(name string) (*tls.Certificate, error) {
 	return &cert, nil
 }
 
-// keep writes a new certificate to its file and returns it.
+// keep writes a new certificate to its file and returns the certificate.
 func keep(dir, host string, key *ecdsa.PrivateKey, chain [][]byte) (*tls.Certificate, error) {
 	text, err := keyPEM(key)
 	if err != nil {

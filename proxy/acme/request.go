@@ -16,7 +16,7 @@ import (
 	"golang.org/x/crypto/acme"
 )
 
-// request gets a certificate for a host.
+// request obtains a certificate for a host.
 func (m *Manager) request(ctx context.Context, o Options, host string, attempt int) (*tls.Certificate, error) {
 	client, err := m.client(ctx, o)
 	if err != nil {
@@ -53,12 +53,12 @@ func (m *Manager) request(ctx context.Context, o Options, host string, attempt i
 func (m *Manager) client(ctx context.Context, o Options) (*acme.Client, error) {
 	key, err := accountKey(o.Dir)
 	if err != nil {
-		return nil, fmt.Errorf("key of the account: %w", err)
+		return nil, fmt.Errorf("read the account's key: %w", err)
 	}
 	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{RootCAs: o.CAs, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true}
 	client := &acme.Client{
 		Key: key, DirectoryURL: o.Directory, UserAgent: "wayside", HTTPClient: &http.Client{Transport: transport, Timeout: 30 * time.Second},
-		RetryBackoff: func(n int, _ *http.Request, _ *http.Response) time.Duration { // of bad nonces and 5xx; other errors end the attempt
+		RetryBackoff: func(n int, _ *http.Request, _ *http.Response) time.Duration { // for bad nonces and 5xx; other errors end the attempt
 			if n > 3 {
 				return -1
 			}
@@ -70,12 +70,12 @@ func (m *Manager) client(ctx context.Context, o Options) (*acme.Client, error) {
 		account.Contact = []string{"mailto:" + o.Email}
 	}
 	if _, err := client.Register(ctx, account, acme.AcceptTOS); err != nil && !errors.Is(err, acme.ErrAccountAlreadyExists) {
-		return nil, fmt.Errorf("register at the authority: %w", err)
+		return nil, fmt.Errorf("register with the authority: %w", err)
 	}
 	return client, nil
 }
 
-// validate proves that this process answers for a host.
+// validate proves to the authority that this process controls a host.
 func (m *Manager) validate(ctx context.Context, client *acme.Client, o Options, url, host string, attempt int) error {
 	z, err := client.GetAuthorization(ctx, url)
 	if err != nil {
@@ -85,7 +85,7 @@ func (m *Manager) validate(ctx context.Context, client *acme.Client, o Options, 
 		return nil
 	}
 	if z.Identifier.Value != host {
-		return fmt.Errorf("the authority asks for %q instead of %q", z.Identifier.Value, host)
+		return fmt.Errorf("the authority wants to validate %q instead of %q", z.Identifier.Value, host)
 	}
 	challenge := choose(z.Challenges, o.HTTP, attempt)
 	if challenge == nil {
@@ -105,7 +105,7 @@ func (m *Manager) validate(ctx context.Context, client *acme.Client, o Options, 
 	return nil
 }
 
-// choose returns a challenge. The first attempt is by TLS-ALPN-01, because the listener of TLS is there in any case.
+// choose returns one of the offered challenges. The first attempt uses TLS-ALPN-01, because the TLS listener always exists.
 func choose(offered []*acme.Challenge, http bool, attempt int) *acme.Challenge {
 	order := []string{"tls-alpn-01", "http-01"}
 	if attempt%2 == 0 {
@@ -119,7 +119,7 @@ func choose(offered []*acme.Challenge, http bool, attempt int) *acme.Challenge {
 	return nil
 }
 
-// answer makes the response to a challenge available until withdraw is called.
+// answer makes the response to a challenge available to the authority until withdraw is called.
 func (m *Manager) answer(client *acme.Client, challenge *acme.Challenge, host string) (withdraw func(), err error) {
 	if challenge.Type == "http-01" {
 		response, err := client.HTTP01ChallengeResponse(challenge.Token)
@@ -141,7 +141,7 @@ func (m *Manager) answer(client *acme.Client, challenge *acme.Challenge, host st
 	return func() { m.mu.Lock(); delete(m.proofs, host); m.mu.Unlock() }, nil
 }
 
-// retryAfter is how long the authority wants no further request; 0: it did not say.
+// retryAfter returns how long the authority wants wayside to wait before the next request, or 0 if it did not say.
 func retryAfter(err error) time.Duration {
 	var e *acme.Error
 	if errors.As(err, &e) {

@@ -16,7 +16,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/certtest"
 )
 
-// server speaks TLS with a Store's certificates, and echoes one byte of each connection.
+// server speaks TLS with a Store's certificates, and echoes one byte on each connection.
 type server struct {
 	t     *testing.T
 	store *Store
@@ -81,7 +81,8 @@ func (s *server) use(o Options) {
 	s.store.Use(l)
 }
 
-// connect makes a connection, and sends and receives a byte: with TLS 1.3 only that shows whether the server accepts it, and brings tickets.
+// connect makes a connection, and sends and receives a byte: with TLS 1.3, only that shows whether the server has accepted the client, and
+// delivers session tickets.
 func (s *server) connect(c *tls.Config) (tls.ConnectionState, error) {
 	conn, err := tls.Dial("tcp", s.addr, c)
 	if err != nil {
@@ -127,7 +128,7 @@ func TestChoice(t *testing.T) {
 			t.Errorf("%q: %s, want %s", name, got, want)
 		}
 	}
-	// A client that only knows RSA gets the RSA certificate of the name.
+	// A client that only supports RSA gets the RSA certificate for the name.
 	state, err := s.connect(&tls.Config{ServerName: "a.example.org", RootCAs: ca.Pool(), MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}})
 	if err != nil || state.PeerCertificates[0].Subject.CommonName != "exact-rsa" {
 		t.Error(err)
@@ -143,7 +144,8 @@ func TestChoice(t *testing.T) {
 	}
 }
 
-// Kubernetes replaces the symbolic link ..data. The certificate's files themselves are links through it, and their times say nothing.
+// TestRereadThroughSymlinks: Kubernetes replaces the symbolic link ..data. The certificate's files are links through it, so their modification
+// times show nothing.
 func TestRereadThroughSymlinks(t *testing.T) {
 	ca, dir := certtest.NewCA(t, "ca"), t.TempDir()
 	version := func(name string) *certtest.Issued {
@@ -199,23 +201,23 @@ func TestBadFilesKeepTheCertificate(t *testing.T) {
 		cert, key []byte
 		want      string
 	}{
-		"mismatch": {other.CertPEM, good.KeyPEM, "does not fit the key"},
-		"expired":  {expired.CertPEM, expired.KeyPEM, "has expired"},
+		"mismatch": {other.CertPEM, good.KeyPEM, "does not match the key"},
+		"expired":  {expired.CertPEM, expired.KeyPEM, "it expired"},
 		"early":    {early.CertPEM, early.KeyPEM, "is not valid before"},
-		"not PEM":  {[]byte("x"), good.KeyPEM, "no certificate in PEM form"},
+		"not PEM":  {[]byte("x"), good.KeyPEM, "no certificate in PEM format"},
 		"no key":   {good.CertPEM, nil, "key"},
 		"locked":   {good.CertPEM, []byte("-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n"), "passphrase"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			certtest.WriteFile(t, pair.CertFile, c.cert)
 			certtest.WriteFile(t, pair.KeyFile, c.key)
-			before := s.log.count("keeping the certificate that is in use")
+			before := s.log.count("keeping the current certificate")
 			for range 4 {
 				if s.store.Reread() {
 					t.Error("the bad pair is in use")
 				}
 			}
-			if n := s.log.count("keeping the certificate that is in use") - before; n != 1 {
+			if n := s.log.count("keeping the current certificate") - before; n != 1 {
 				t.Errorf("logged %d times", n)
 			}
 			if got := s.leaf("localhost").Subject.CommonName; got != "good" {
@@ -236,7 +238,7 @@ func TestBadFilesKeepTheCertificate(t *testing.T) {
 	}
 }
 
-// Sessions survive another certificate, and another set of Options. They do not survive another set of client CAs.
+// TestTickets: sessions survive a new certificate and a new set of Options. They do not survive a new set of client CAs.
 func TestTickets(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		ca, dir := certtest.NewCA(t, "ca"), t.TempDir()
@@ -307,7 +309,7 @@ func TestClientCertificates(t *testing.T) {
 			t.Error(name, "was accepted")
 		}
 	}
-	// The certificate expires while the session's ticket is still good.
+	// The client's certificate expires while the session's ticket is still valid.
 	mu.Lock()
 	now = now.Add(23*time.Hour + 30*time.Minute)
 	mu.Unlock()
@@ -317,7 +319,7 @@ func TestClientCertificates(t *testing.T) {
 	mu.Lock()
 	now = time.Now()
 	mu.Unlock()
-	// Another set of CAs ends the sessions of the first.
+	// A new set of CAs ends the sessions from before.
 	if _, err := s.connect(good); err != nil {
 		t.Error(err)
 	}
@@ -332,7 +334,7 @@ func TestClientCertificates(t *testing.T) {
 	for range 3 {
 		s.store.Reread()
 	}
-	if n := s.log.count("keeping the CAs that are in use"); n != 1 {
+	if n := s.log.count("keeping the current CAs"); n != 1 {
 		t.Errorf("logged %d times", n)
 	}
 	if _, err := s.connect(config(ca.Issue(t, certtest.Leaf{Common: "x", Client: true}))); err != nil {
@@ -361,7 +363,7 @@ func TestClientName(t *testing.T) {
 	}
 }
 
-// Certificates are replaced under load. No handshake fails.
+// TestSwapsUnderLoad: certificates are replaced under load, and no handshake fails.
 func TestSwapsUnderLoad(t *testing.T) {
 	ca, dir := certtest.NewCA(t, "ca"), t.TempDir()
 	var issued []*certtest.Issued

@@ -10,13 +10,13 @@ import (
 	"time"
 )
 
-// protoChallenge is the protocol of a validation by TLS-ALPN-01 (RFC 8737).
+// protoChallenge is the ALPN protocol of a validation by TLS-ALPN-01 (RFC 8737).
 const protoChallenge = "acme-tls/1"
 
 // ProtocolHTTP2 is the name of HTTP/2 in ALPN (RFC 9113, section 3.2).
 const ProtocolHTTP2 = "h2"
 
-// protocols are what ALPN offers, in the order of preference.
+// protocols returns the protocols to offer by ALPN, in order of preference.
 func (o *Options) protocols() []string {
 	if o.HTTP2 {
 		return []string{ProtocolHTTP2, "http/1.1"}
@@ -24,19 +24,20 @@ func (o *Options) protocols() []string {
 	return []string{"http/1.1"}
 }
 
-// suites are those of TLS 1.2. The ones of TLS 1.3 cannot be chosen. Go's default still has some with CBC, which scanners complain about.
+// suites are the cipher suites for TLS 1.2; those for TLS 1.3 cannot be configured. Go's default still includes some with CBC, about which
+// security scanners complain.
 var suites = []uint16{
 	tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
 	tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
 	tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 }
 
-// set are certificates, found by name. It never changes.
+// set is an immutable set of certificates that can be looked up by name.
 type set struct {
 	all    []certificate            // the first is the default
-	byName map[string][]certificate // names in lower case, those with a wildcard included
-	base   *tls.Config              // without certificates
-	caSum  [sha256.Size]byte        // of the file of client CAs; zero: there is none
+	byName map[string][]certificate // names in lower case, including wildcard names
+	base   *tls.Config              // configuration without certificates
+	caSum  [sha256.Size]byte        // checksum of the file of client CAs; zero if there is none
 }
 
 func newSet(l *Loaded) *set {
@@ -57,14 +58,15 @@ func newSet(l *Loaded) *set {
 	return s
 }
 
-// config returns the configuration for one handshake. Without a certificate, crypto/tls answers that it does not know the name.
+// config returns the configuration for one handshake. If there is no certificate, crypto/tls sends the alert unrecognized_name.
 func (s *set) config(issuer Issuer) *tls.Config {
 	c := s.base.Clone()
 	c.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) { return s.find(issuer, hello), nil }
 	return c
 }
 
-// find returns the certificate for a handshake: that of the name, that of the wildcard above it, that of the issuer, or the default.
+// find returns the certificate for a handshake. It uses the first of these that exists: the certificate for the name, the one for the wildcard
+// above it, the issuer's, or the default.
 func (s *set) find(issuer Issuer, hello *tls.ClientHelloInfo) *tls.Certificate {
 	name := strings.TrimSuffix(strings.ToLower(hello.ServerName), ".")
 	if c := supported(s.byName[name], hello); c != nil {
@@ -89,8 +91,8 @@ func (s *set) find(issuer Issuer, hello *tls.ClientHelloInfo) *tls.Certificate {
 	return nil
 }
 
-// supported returns the first certificate that the client can verify, or the first one, so that the client learns why it cannot. There may
-// be one with an RSA key and one with an ECDSA key for a name.
+// supported returns the first certificate that the client supports. If it supports none, supported returns the first one, so that the client
+// learns why the handshake fails. A name may have one certificate with an RSA key and one with an ECDSA key.
 func supported(of []certificate, hello *tls.ClientHelloInfo) *tls.Certificate {
 	for _, c := range of {
 		if hello.SupportsCertificate(c.Certificate) == nil {
@@ -103,8 +105,8 @@ func supported(of []certificate, hello *tls.ClientHelloInfo) *tls.Certificate {
 	return nil
 }
 
-// verifyClient checks the client's certificate again when a session is resumed: crypto/tls does that for new sessions only, and the
-// certificate may have expired, or its CA may have been removed.
+// verifyClient checks the client's certificate again when a session is resumed. crypto/tls verifies certificates only for new sessions, but
+// the certificate may have expired meanwhile, or its CA may have been removed.
 func verifyClient(state tls.ConnectionState, cas *x509.CertPool, now time.Time) error {
 	if !state.DidResume {
 		return nil
@@ -122,8 +124,8 @@ func verifyClient(state tls.ConnectionState, cas *x509.CertPool, now time.Time) 
 	return nil
 }
 
-// challenge returns the configuration that answers a validation by TLS-ALPN-01. No client certificate is asked for: it is the authority
-// that connects.
+// challenge returns the configuration for a validation by TLS-ALPN-01. It does not require a client certificate, because the authority itself
+// connects.
 func (s *Store) challenge(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	cert := s.issuer.Challenge(strings.TrimSuffix(strings.ToLower(hello.ServerName), "."))
 	if cert == nil {
@@ -136,11 +138,11 @@ func (s *Store) challenge(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 
 var errNoChallenge = errors.New("no validation by TLS-ALPN-01 is expected for this name")
 
-// IsChallenge reports whether a connection was a validation by TLS-ALPN-01. It carries no request.
+// IsChallenge reports whether a connection was a validation by TLS-ALPN-01. Such a connection carries no requests.
 func IsChallenge(state tls.ConnectionState) bool { return state.NegotiatedProtocol == protoChallenge }
 
-// ClientName returns the name of a client from its verified certificate, or "". It is the first DNS name, without one the first URI, without
-// one the first e-mail address, and without one the common name of the subject. A name with control characters counts as none.
+// ClientName returns the client's name from its verified certificate, or "" if it has none. The name is the first of these that exists: the
+// first DNS name, the first URI, the first e-mail address, the subject's common name. A name with control characters counts as missing.
 func ClientName(state tls.ConnectionState) string {
 	if len(state.VerifiedChains) == 0 && !state.DidResume || len(state.PeerCertificates) == 0 {
 		return ""

@@ -13,13 +13,13 @@ import (
 	"time"
 )
 
-// fileBytesMax limits the size of a file. A bundle of all public authorities has 250 KiB.
+// fileBytesMax limits the size of a file. For comparison: a bundle of all public authorities has 250 KiB.
 const fileBytesMax = 4 << 20
 
-// certificate is a certificate with its key and its parsed first element.
+// certificate is a certificate with its key. Its leaf has been parsed.
 type certificate struct{ *tls.Certificate }
 
-// names are the host names and addresses in the certificate.
+// names returns the host names and addresses in the certificate.
 func (c certificate) names() []string {
 	names := append([]string{}, c.Leaf.DNSNames...)
 	for _, ip := range c.Leaf.IPAddresses {
@@ -28,7 +28,7 @@ func (c certificate) names() []string {
 	return names
 }
 
-// name is the first name, for logs and metrics.
+// name returns the first name, for logs and metrics.
 func (c certificate) name() string {
 	if names := c.names(); len(names) > 0 {
 		return names[0]
@@ -39,12 +39,12 @@ func (c certificate) name() string {
 // pairFile is a certificate and its files.
 type pairFile struct {
 	Pair
-	sum     [sha256.Size]byte // of the contents that cert was made of
+	sum     [sha256.Size]byte // checksum of the contents from which cert was made
 	cert    certificate
 	failing failure
 }
 
-// reread reads the files. It reports whether the certificate has changed. After an error it is as before.
+// reread reads the files. It reports whether the certificate has changed. If it fails, the certificate stays as it was.
 func (p *pairFile) reread(now time.Time) (changed bool, err error) {
 	certPEM, err := read(p.CertFile)
 	if err != nil {
@@ -69,18 +69,18 @@ func (p *pairFile) reread(now time.Time) (changed bool, err error) {
 	return true, nil
 }
 
-// parsePair is tls.X509KeyPair with errors that say what to do. None of them shows a part of a key.
+// parsePair is tls.X509KeyPair with errors that say what to do. No error contains any part of a key.
 func parsePair(certPEM, keyPEM []byte) (*tls.Certificate, error) {
 	cert, err := tls.X509KeyPair(certPEM, keyPEM)
 	switch {
 	case err == nil:
 		return &cert, nil
 	case !bytes.Contains(certPEM, []byte("-----BEGIN CERTIFICATE-----")):
-		return nil, fmt.Errorf("the first file has no certificate in PEM form: it must begin with -----BEGIN CERTIFICATE-----")
+		return nil, fmt.Errorf("the first file has no certificate in PEM format: it must begin with -----BEGIN CERTIFICATE-----")
 	case bytes.Contains(keyPEM, []byte("ENCRYPTED")):
-		return nil, fmt.Errorf("the key is protected by a passphrase: write it without one, readable for wayside only")
+		return nil, fmt.Errorf("the key is protected by a passphrase: save it without one, readable only by wayside")
 	case strings.Contains(err.Error(), "does not match"):
-		return nil, fmt.Errorf("the certificate does not fit the key: use the key with which the certificate was requested, and put the server's certificate first")
+		return nil, fmt.Errorf("the certificate does not match the key: use the key with which the certificate was requested, and put the server's certificate first")
 	}
 	return nil, err
 }
@@ -89,22 +89,22 @@ func parsePair(certPEM, keyPEM []byte) (*tls.Certificate, error) {
 func checkTime(leaf *x509.Certificate, now time.Time) error {
 	switch {
 	case now.After(leaf.NotAfter):
-		return fmt.Errorf("it has expired at %s: renew it", leaf.NotAfter.UTC().Format(time.RFC3339))
+		return fmt.Errorf("it expired at %s: renew it", leaf.NotAfter.UTC().Format(time.RFC3339))
 	case now.Before(leaf.NotBefore):
 		return fmt.Errorf("it is not valid before %s: check the clock of this machine", leaf.NotBefore.UTC().Format(time.RFC3339))
 	}
 	return nil
 }
 
-// caFile is a set of certificate authorities and its file.
+// caFile is a set of certificate authorities and the file that contains them.
 type caFile struct {
 	name    string
 	sum     [sha256.Size]byte
-	pool    *x509.CertPool // nil: none
+	pool    *x509.CertPool // nil if there is none
 	failing failure
 }
 
-// reread reads the file. It reports whether the set has changed. After an error it is as before.
+// reread reads the file. It reports whether the set has changed. If it fails, the set stays as it was.
 func (f *caFile) reread() (changed bool, err error) {
 	b, err := read(f.name)
 	if err != nil {
@@ -122,7 +122,8 @@ func (f *caFile) reread() (changed bool, err error) {
 	return true, nil
 }
 
-// ParseCAs reads certificates in PEM form. It is an error if there is none, or one that cannot be read: its clients would be refused.
+// ParseCAs parses certificates in PEM format. It is an error if there are none, or if one of them cannot be parsed, because the clients that
+// it has signed would be refused.
 func ParseCAs(b []byte) (*x509.CertPool, error) {
 	pool, n := x509.NewCertPool(), 0
 	for {
@@ -141,7 +142,7 @@ func ParseCAs(b []byte) (*x509.CertPool, error) {
 		n++
 	}
 	if n == 0 {
-		return nil, fmt.Errorf("no certificate in PEM form: the file must have at least one -----BEGIN CERTIFICATE-----")
+		return nil, fmt.Errorf("no certificate in PEM format: the file must have at least one -----BEGIN CERTIFICATE-----")
 	}
 	return pool, nil
 }
@@ -160,14 +161,14 @@ func read(name string) ([]byte, error) {
 	return b, err
 }
 
-// failure remembers which error was reported. The two files of a pair are rarely exchanged at the same moment, so an error is only
-// reported if the next look finds it too.
+// failure decides when an error about a pair of files is reported. The two files are rarely replaced at exactly the same time, so an error is
+// reported only if the next look finds it, too.
 type failure struct {
 	seen     string
 	reported bool
 }
 
-// report returns true once for each error that is found twice in a row.
+// report returns true once for each error that is found in two consecutive looks.
 func (f *failure) report(err error) bool {
 	if err == nil {
 		*f = failure{}

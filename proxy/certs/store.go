@@ -1,12 +1,12 @@
-// Package certs chooses the certificate of each TLS connection, and reads certificates again when their files change.
+// Package certs chooses the certificate for each TLS connection, and reads certificates again when their files change.
 //
 // A [Store] lives as long as the listener. [Load] reads and checks files without changing anything, and [Store.Use] puts the result into
-// effect for the handshakes that begin from now on. [Store.Reread] is one look at the files: it compares contents, not times, because
-// tools exchange certificates in many ways (Kubernetes replaces a symbolic link above them). A file that cannot be used leaves the
-// certificate that is in use, and is logged once.
+// effect for the handshakes that begin afterwards. [Store.Reread] is one look at the files. It compares contents, not modification times,
+// because tools replace certificates in many ways: Kubernetes, for example, replaces a symbolic link to their folder. If a file cannot be
+// used, the current certificate stays in use, and the error is logged once.
 //
-// Session tickets survive both, because the keys belong to the Store. Only another set of client CAs begins with new keys: otherwise a
-// client of an earlier CA could resume its session.
+// Session tickets survive Use and Reread, because their keys belong to the Store. Only a new set of client CAs causes new keys: otherwise a
+// client that an earlier CA signed could resume its session.
 package certs
 
 import (
@@ -22,31 +22,32 @@ import (
 	"github.com/wayside-proxy/wayside/internal/clock"
 )
 
-// Pair names the PEM files of a certificate, with its chain, and of its private key.
+// Pair names the PEM files of a certificate with its chain, and of its private key.
 type Pair struct{ CertFile, KeyFile string }
 
-// Issuer has certificates that are not in files. Its methods are called within handshakes and must not wait.
+// Issuer provides certificates that are not in files. Its methods are called during handshakes and must not wait.
 type Issuer interface {
-	// Certificate returns the certificate of a host name in lower case, or one for clients that send no name if host is empty; nil: there
-	// is none.
+	// Certificate returns the certificate for a host name in lower case. If host is empty, it returns one for clients that send no name. It
+	// returns nil if there is none.
 	Certificate(host string) *tls.Certificate
-	// Challenge returns the certificate that answers a validation by TLS-ALPN-01 (RFC 8737) for a host; nil: none is expected.
+	// Challenge returns the certificate to present in a validation of a host by TLS-ALPN-01 (RFC 8737), or nil if none is expected.
 	Challenge(host string) *tls.Certificate
 }
 
-// Options says which certificates are used.
+// Options configures which certificates are used.
 type Options struct {
-	// Pairs are the certificates, by SNI. The first is the default, for clients that send no name or an unknown one.
+	// Pairs are the certificates, among which SNI selects one. The first is the default for clients that send no name or an unknown one.
 	Pairs []Pair
-	// ClientCAFile is a PEM file of certificate authorities. If it is not empty, each client must show a certificate of one of them.
+	// ClientCAFile is a PEM file with certificate authorities. If it is not empty, each client must present a certificate that one of them
+	// has signed.
 	ClientCAFile string
-	// HTTP2 offers HTTP/2 to clients, besides HTTP/1.1.
+	// HTTP2 makes the listener offer HTTP/2 to clients, in addition to HTTP/1.1.
 	HTTP2 bool
-	// Now is the wall clock; nil: clock.Now.
+	// Now is the wall clock; nil means clock.Now.
 	Now func() time.Time
 }
 
-// Loaded are certificates that were read and checked, for Use.
+// Loaded is a set of certificates that Load has read and checked, for Use.
 type Loaded struct {
 	o       Options
 	pairs   []pairFile
@@ -54,9 +55,9 @@ type Loaded struct {
 	current *set
 }
 
-// PairError is the error of a certificate or its key.
+// PairError is an error about a certificate or its key.
 type PairError struct {
-	Index int // in Options.Pairs
+	Index int // index in Options.Pairs
 	err   error
 }
 
@@ -92,16 +93,16 @@ func Load(o Options) (*Loaded, error) {
 	return l, nil
 }
 
-// Store has the certificates in use.
+// Store holds the certificates in use.
 type Store struct {
 	log    *slog.Logger
-	issuer Issuer // nil: none
+	issuer Issuer // nil if there is none
 
 	mu     sync.Mutex
 	loaded *Loaded // guarded by mu
 
 	current atomic.Pointer[set]
-	outer   atomic.Pointer[tls.Config] // has the keys of session tickets
+	outer   atomic.Pointer[tls.Config] // has the session ticket keys
 }
 
 // New returns a Store without certificates. The issuer may be nil.
@@ -119,7 +120,7 @@ func (s *Store) Use(l *Loaded) {
 	s.use(l)
 }
 
-// use is Use with mu held.
+// use does the same as Use while the caller holds mu.
 func (s *Store) use(l *Loaded) {
 	before := s.current.Load()
 	s.loaded = l
@@ -129,8 +130,8 @@ func (s *Store) use(l *Loaded) {
 	}
 }
 
-// renewTicketKeys makes all earlier session tickets invalid. The keys of a tls.Config are made at its first use, change every day, and
-// open tickets for a week.
+// renewTicketKeys makes all earlier session tickets invalid by replacing the outer tls.Config. The ticket keys of a tls.Config are made when it
+// is first used, change every day, and decrypt tickets for a week.
 func (s *Store) renewTicketKeys() {
 	s.outer.Store(&tls.Config{
 		MinVersion:         tls.VersionTLS12,
@@ -138,8 +139,8 @@ func (s *Store) renewTicketKeys() {
 	})
 }
 
-// Config returns the configuration for a new connection. It chooses certificates when the client has said hello, and has the keys of
-// session tickets.
+// Config returns the configuration for a new connection. It has the session ticket keys, and chooses a certificate when the ClientHello has
+// arrived.
 func (s *Store) Config() *tls.Config { return s.outer.Load() }
 
 // choose returns the configuration for one handshake.
@@ -150,7 +151,7 @@ func (s *Store) choose(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	return s.current.Load().config(s.issuer), nil
 }
 
-// Reread looks at the files once. It reports whether it has put other certificates into effect.
+// Reread looks at the files once. It reports whether it has put new certificates or CAs into effect.
 func (s *Store) Reread() (changed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -164,25 +165,25 @@ func (s *Store) Reread() (changed bool) {
 		p := &next.pairs[i]
 		is, err := p.reread(now)
 		if p.failing.report(err) {
-			s.log.Warn("a certificate's new files cannot be used; keeping the certificate that is in use", "error", err, "cert_file", p.CertFile, "key_file", p.KeyFile)
+			s.log.Warn("cannot use a certificate's new files; keeping the current certificate", "error", err, "cert_file", p.CertFile, "key_file", p.KeyFile)
 		}
 		if is {
-			s.log.Info("certificate read again", "cert_file", p.CertFile, "names", p.cert.names(), "expires", p.cert.Leaf.NotAfter.UTC().Format(time.RFC3339))
+			s.log.Info("certificate reloaded", "cert_file", p.CertFile, "names", p.cert.names(), "expires", p.cert.Leaf.NotAfter.UTC().Format(time.RFC3339))
 		}
 		changed = changed || is
 	}
 	if next.ca.name != "" {
 		is, err := next.ca.reread()
 		if next.ca.failing.report(err) {
-			s.log.Warn("the file of client CAs cannot be used; keeping the CAs that are in use", "error", err, "client_ca_file", next.ca.name)
+			s.log.Warn("cannot use the file of client CAs; keeping the current CAs", "error", err, "client_ca_file", next.ca.name)
 		}
 		if is {
-			s.log.Info("client CAs read again", "client_ca_file", next.ca.name)
+			s.log.Info("client CAs reloaded", "client_ca_file", next.ca.name)
 		}
 		changed = changed || is
 	}
 	if !changed {
-		old.pairs, old.ca = next.pairs, next.ca // what was reported
+		old.pairs, old.ca = next.pairs, next.ca // they remember which errors have been reported
 		return false
 	}
 	next.current = newSet(next)
@@ -190,7 +191,7 @@ func (s *Store) Reread() (changed bool) {
 	return true
 }
 
-// RereadInterval is the time between two looks of Run at the files.
+// RereadInterval is how often Run looks at the files.
 const RereadInterval = 10 * time.Second
 
 // Run calls Reread until ctx is done.
@@ -207,7 +208,7 @@ func (s *Store) Run(ctx context.Context) {
 	}
 }
 
-// Expiry is when a certificate ends to be valid.
+// Expiry states when a certificate expires.
 type Expiry struct {
 	Name     string // the first name in the certificate
 	NotAfter time.Time

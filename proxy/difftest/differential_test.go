@@ -15,10 +15,10 @@ import (
 
 var update = flag.Bool("update", false, "write testdata/outcomes.golden and testdata/differences.txt anew")
 
-// outcome is the result of a scenario with one proxy, by aspect.
+// outcome is the result of a scenario with one proxy: a text for each aspect.
 type outcome map[string]string
 
-// aspects are in the order in which they are printed.
+// aspects are the compared aspects of an outcome, in the order in which they are printed.
 var aspects = []string{"requests", "request fields", "request form", "request body", "status", "response fields", "response form", "response body", "connection"}
 
 // play runs a scenario through the proxy at addr.
@@ -53,14 +53,14 @@ func play(t *testing.T, addr string, r *recorder, s scenario) outcome {
 	}
 	for i, m := range responses {
 		if m.line == "" && m.end == "reset" && i > 0 {
-			continue // the connection was no longer needed: how it ended is a race
+			continue // the connection is no longer needed, and how it ends depends on timing
 		}
 		add("status", m.status())
 		if _, ok := m.value("X-Origin"); !ok {
 			if m.line == "" {
 				add("response body", m.end)
 			}
-			continue // the proxy's own answer: its wording is not compared
+			continue // the proxy itself made this response: its wording is not compared
 		}
 		add("response fields", fmt.Sprintf("%q", canonical(m.fields, drop)))
 		if s.form {
@@ -88,7 +88,7 @@ func TestOutcomes(t *testing.T) {
 	golden(t, "testdata/outcomes.golden", text.String())
 }
 
-// golden compares with a file, line by line.
+// golden compares a text with a golden file, line by line.
 func golden(t *testing.T, path, got string) {
 	t.Helper()
 	if *update {
@@ -116,9 +116,9 @@ func golden(t *testing.T, path, got string) {
 	}
 }
 
-// TestDifferences compares wayside with the other proxies. Every difference has a reason, every reason a difference.
+// TestDifferences compares wayside with the other proxies. Every difference must have a reason, and every reason a difference.
 func TestDifferences(t *testing.T) {
-	log.SetOutput(io.Discard) // net/http's Transport logs much about these responses
+	log.SetOutput(io.Discard) // net/http's Transport logs a lot about these responses
 	peers := []struct {
 		name  string
 		start func(*testing.T, string) string
@@ -173,8 +173,8 @@ func TestDifferences(t *testing.T) {
 	t.Logf("%d scenarios, %d aspects compared, %d differences, %d reasons", len(all), len(all)*len(aspects)*(len(peers)-1), count, len(used))
 }
 
-// differing returns the aspects in which two outcomes differ. If the number of requests or the status differs, the later aspects
-// follow from that and are left out: a refused request has no fields, an error not the origin's body.
+// differing returns the aspects in which two outcomes differ. If the number of requests or the status differs, the later aspects differ as a
+// consequence and are left out: a refused request has no fields, and an error does not have the origin's body.
 func differing(a, b outcome) []string {
 	var out []string
 	for _, aspect := range aspects {
@@ -189,7 +189,8 @@ func differing(a, b outcome) []string {
 	return out
 }
 
-// checkReasons checks that every reason is needed, and that the documentation has it with the section that permits it.
+// checkReasons checks that every reason is needed, and that the documentation lists it together with the RFC section that permits the
+// difference.
 func checkReasons(t *testing.T, used map[string]int) {
 	t.Helper()
 	text, err := os.ReadFile("../../docs/HTTP.md")
@@ -215,7 +216,7 @@ func checkReasons(t *testing.T, used map[string]int) {
 	}
 }
 
-// reason explains differences of some peers in some scenarios and aspects. Empty means any.
+// reason explains the differences between wayside and some peers in some scenarios and aspects. An empty field means any.
 type reason struct {
 	id        string
 	peers     string // regular expression

@@ -1,12 +1,12 @@
-// Package difftest has no code, only tests. They compare the proxy with other real servers.
+// Package difftest contains only tests. They compare the proxy with other real servers.
 //
-// The differential test sends the same bytes through wayside, httputil.ReverseProxy, nginx and haproxy to one recording
+// The differential test sends the same bytes through wayside, httputil.ReverseProxy, nginx and haproxy to a recording
 // origin, and compares the messages that the origin and the client receive. The behaviour of wayside is pinned in
-// testdata/outcomes.golden. Each difference of another proxy is numbered and explained in docs/HTTP.md. The test fails if a
-// difference has no explanation, or if an explanation has no difference.
+// testdata/outcomes.golden. Each way in which another proxy differs is numbered and explained in docs/HTTP.md. The test fails
+// if a difference has no explanation, or if an explanation has no difference.
 //
-// The smuggling test sends the corpus of test/httpcorpus through wayside to nginx, haproxy, Go's net/http and node, and
+// The smuggling test sends the corpus in test/httpcorpus through wayside to nginx, haproxy, Go's net/http and node, and
 // compares the requests that each of them believes it has received.
 //
-// If a program is not installed, the test says so and skips it. scripts/test.sh installs all of them.
+// If a program is not installed, the test reports that and skips it. scripts/test.sh installs all of them.
 package difftest

@@ -15,15 +15,15 @@ import (
 	"github.com/wayside-proxy/wayside/test/httpcorpus"
 )
 
-// mutants is how many requests TestMutations makes.
+// mutants is the number of mutated requests that TestMutations sends.
 const mutants = 1000
 
-// silence is how long no byte comes back until a mutant counts as incomplete.
+// silence is how long no byte must have come back until a mutant counts as incomplete.
 const silence = 200 * time.Millisecond
 
-// TestMutations sends requests of the corpus and plain ones with random changes: bytes and lines inserted, replaced and removed. Whatever
-// wayside forwards, four origins must read the same requests with the same bodies from it, except those that an origin refuses. The next
-// request on the connection must get its own response.
+// TestMutations sends requests from the corpus and plain ones with random changes: bytes and lines are inserted, replaced and removed. Four
+// origins must read the same requests with the same bodies from whatever wayside forwards, except for requests that an
+// origin refuses. The next request on the connection must get its own response.
 func TestMutations(t *testing.T) {
 	origins := []origin{goOrigin(t, "net/http"), behind(t, "nginx", nginx), behind(t, "haproxy", haproxy), node(t)}
 	const seed = 3
@@ -76,8 +76,7 @@ func within(part, whole []request) bool {
 	return len(part) == 0
 }
 
-// try sends a mutant and two more requests. It returns the requests that the origin believes to have received, and how many were
-// refused.
+// try sends a mutant and two more requests. It returns the requests that the origin believes it has received, and how many were refused.
 func try(t *testing.T, addr string, o origin, k int, raw string) (believed []request, refused int) {
 	t.Helper()
 	answer := finish(t, addr, raw+httpcorpus.Smuggled+"GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
@@ -86,7 +85,7 @@ func try(t *testing.T, addr string, o origin, k int, raw string) (believed []req
 		t.Errorf("%s: %q: the next request got %q", o.name, raw, own)
 	}
 	for _, q := range o.received() {
-		if q.URI != next && q.URI != "*" { // net/http answers OPTIONS * without the handler
+		if q.URI != next && q.URI != "*" { // net/http responds to OPTIONS * without calling the handler
 			believed = append(believed, q)
 		}
 	}
@@ -119,7 +118,7 @@ func finish(t *testing.T, addr, raw string) string {
 	}
 }
 
-// plain are requests from which mutants are made, in addition to the corpus.
+// plain are the requests from which mutants are made, in addition to those in the corpus.
 var plain = []string{
 	"GET /own HTTP/1.1\r\nHost: a\r\nX: y\r\n\r\n",
 	"POST /own HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello",
@@ -131,7 +130,7 @@ var plain = []string{
 	"DELETE /own?q HTTP/1.1\r\nHost: a:80\r\nConnection: close\r\n\r\n",
 }
 
-// genes are inserted anywhere. lines are inserted at the beginning or the end of the header.
+// genes are inserted at any position. lines are inserted at the beginning or the end of the header.
 var (
 	genes = []string{
 		"\r", "\n", "\r\n", "\x00", " ", "\t", "\x0b", "\x0c", "\x85", "\xa0", ",", ";", ":", "0", "1", "5", "+", "-", "_", "0x", "\"", "'", "=", "%", "#", "/", "\\", "..", "a", "\x7f", "\x80",

@@ -1,6 +1,6 @@
 package difftest
 
-// reasons are explained in docs/HTTP.md. The first match counts.
+// reasons are explained in docs/HTTP.md. The first one that matches a difference is used.
 var reasons = []reason{
 	{id: "D01", peers: "ReverseProxy", aspects: "requests", scenarios: "path specials|query (semicolon|encoding)"},
 	{id: "D02", aspects: "request form|response form"},

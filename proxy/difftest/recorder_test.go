@@ -10,23 +10,23 @@ import (
 	"time"
 )
 
-// scenario is one exchange: what the client sends, and what the origin answers.
+// scenario is one exchange: what the client sends, and how the origin responds.
 type scenario struct {
 	name   string
-	send   []string // pieces; one that begins with "<" is a text to wait for in the answer
-	answer string   // of the origin; empty: 200 with "ok"
-	expect string   // the origin's answer to Expect: 100-continue before it reads the body; empty: 100
-	after  string   // the end of the connection after the answer: empty (kept), "close" or "reset"
-	early  bool     // the origin answers before it reads the body, and does not read it
+	send   []string // the pieces to send; one that begins with "<" is instead a text to wait for in the response
+	answer string   // the origin's response; empty means 200 with "ok"
+	expect string   // the origin's response to Expect: 100-continue before it reads the body; empty means 100
+	after  string   // what happens to the connection after the response: empty (it is kept), "close" or "reset"
+	early  bool     // the origin responds without reading the body
 	last   bool     // no request follows on the connection
-	form   bool     // order and spelling of the fields are compared too
+	form   bool     // the order and the spelling of the fields are compared, too
 	keep   []string // noise fields that are compared anyway
 }
 
-// okAnswer is the default answer of the origin. Every answer of the origin has X-Origin.
+// okAnswer is the origin's default response. Every response from the origin has X-Origin.
 const okAnswer = "HTTP/1.1 200 OK\r\nX-Origin: 1\r\nContent-Length: 2\r\n\r\nok"
 
-// recorder is the origin of one proxy. It keeps the bytes that it receives, and answers as the scenario says.
+// recorder is the origin behind one proxy. It records the messages that it receives, and responds as the scenario says.
 type recorder struct {
 	ln net.Listener
 
@@ -130,7 +130,7 @@ func (r *recorder) exchange(conn net.Conn, br *bufio.Reader, m *message, s scena
 	}
 	if s.after == "reset" {
 		if tcp, ok := conn.(*net.TCPConn); ok {
-			// The sent bytes must arrive before the reset: otherwise the proxy has no chance to read them.
+			// The bytes that were sent must arrive before the reset, or else the proxy has no chance to read them.
 			time.Sleep(30 * time.Millisecond)
 			_ = tcp.SetLinger(0)
 		}
@@ -138,7 +138,7 @@ func (r *recorder) exchange(conn net.Conn, br *bufio.Reader, m *message, s scena
 	return s.after == ""
 }
 
-// response is what the client received, with the 1xx responses before it.
+// response is a response that the client received, with the 1xx responses before it.
 type response struct {
 	*message
 	interim []string
@@ -150,8 +150,8 @@ func (r *response) status() string {
 	return strings.Join(append(r.interim, code), " ")
 }
 
-// talk is the client: it sends the pieces and returns the responses. methods are those of the requests, because the method decides
-// whether a response has a body.
+// talk is the client: it sends the pieces and returns the responses. It notes the methods of the requests, because they determine whether a
+// response has a body.
 func talk(t *testing.T, addr string, s scenario) []*response {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
@@ -182,7 +182,7 @@ func talk(t *testing.T, addr string, s scenario) []*response {
 	return readAll(br, methods)
 }
 
-// waitFor returns when the text has arrived, or nothing more arrives.
+// waitFor returns when the text has arrived, or when nothing more arrives.
 func waitFor(br *bufio.Reader, text string) {
 	for n := 1; ; n = br.Buffered() + 1 {
 		if _, err := br.Peek(n); err != nil {

@@ -2,7 +2,7 @@ package difftest
 
 import "strings"
 
-// scenarios returns all exchanges in which the proxies are compared.
+// scenarios returns all exchanges with which the proxies are compared.
 func scenarios() []scenario {
 	all := requestScenarios()
 	all = append(all, bodyScenarios()...)
@@ -11,14 +11,14 @@ func scenarios() []scenario {
 	return append(all, brokenScenarios()...)
 }
 
-// get is a scenario with one GET request with these fields.
+// get returns a scenario with one GET request that has these fields.
 func get(name, fields string) scenario {
 	return scenario{name: name, send: []string{"GET /x HTTP/1.1\r\nHost: a\r\n" + fields + "\r\n"}}
 }
 
 func raw(name, request string) scenario { return scenario{name: name, send: []string{request}} }
 
-// answered is a plain GET with this answer of the origin.
+// answered returns a scenario with a plain GET request and this response from the origin.
 func answered(name, answer string) scenario {
 	s := get(name, "")
 	s.answer = answer

@@ -21,7 +21,7 @@ import (
 	"github.com/wayside-proxy/wayside/proxy"
 )
 
-// listen opens a loopback port.
+// listen listens on a free loopback port.
 func listen(t *testing.T) net.Listener {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -52,8 +52,8 @@ func need(t *testing.T, program string) string {
 	return ""
 }
 
-// run starts a program that listens on addr, and ends it with the test. The program stays in the test's process group, so that a
-// signal to the group ends it too.
+// run starts a program that listens on addr, and ends it at the end of the test. The program stays in the test's process group, so that a
+// signal to the group ends it, too.
 func run(t *testing.T, addr string, name string, args ...string) {
 	t.Helper()
 	cmd := exec.Command(name, args...)
@@ -105,8 +105,8 @@ func writeFile(t *testing.T, name, text string) string {
 	return path
 }
 
-// nginx starts nginx as a proxy in front of backend, with the settings that its documentation recommends for keep-alive
-// upstreams, and gives its address.
+// nginx starts nginx as a proxy in front of backend, with the settings that its documentation recommends for keep-alive upstreams, and returns
+// its address.
 func nginx(t *testing.T, backend string) string {
 	path := need(t, "nginx")
 	addr, dir := freePort(t), t.TempDir()
@@ -152,7 +152,7 @@ backend out
 	return addr
 }
 
-// reverseProxy is httputil.ReverseProxy, set up to change as little as possible.
+// reverseProxy starts an httputil.ReverseProxy that changes as little as possible.
 func reverseProxy(t *testing.T, backend string) string {
 	target := &url.URL{Scheme: "http", Host: backend}
 	transport := &http.Transport{DisableCompression: true}
@@ -198,7 +198,7 @@ func wayside(t *testing.T, backend string) (addr string, books *counter) {
 	return ln.Addr().String(), books
 }
 
-// converse sends raw and reads until the other side closes. ok is false if it does not close within the limit.
+// converse sends raw and reads until the other side closes the connection. ok is false if it does not do so within the time limit.
 func converse(t *testing.T, addr, raw string) (answer string, ok bool) {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)

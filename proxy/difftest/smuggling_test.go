@@ -16,17 +16,17 @@ import (
 	"github.com/wayside-proxy/wayside/test/httpcorpus"
 )
 
-// request is one that an origin believes to have received completely.
+// request is a request that an origin believes it has received completely.
 type request struct{ Method, URI, Body string }
 
-// origin is a server, and a function that returns the requests that it has received since the last call.
+// origin is a server together with a function that returns the requests received since the last call.
 type origin struct {
 	name     string
 	addr     string
 	received func() []request
 }
 
-// ledger keeps requests.
+// ledger records requests.
 type ledger struct {
 	mu  sync.Mutex
 	all []request
@@ -40,7 +40,7 @@ func (l *ledger) take() []request {
 	return all
 }
 
-// ServeHTTP keeps a request that has arrived completely, and answers with its target.
+// ServeHTTP records a request that has arrived completely, and responds with the request's target.
 func (l *ledger) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -61,7 +61,7 @@ func goOrigin(t *testing.T, name string) origin {
 	return origin{name, ln.Addr().String(), l.take}
 }
 
-// behind returns an origin that is a proxy. The requests that it has understood are those that reach the server behind it.
+// behind returns an origin that is a proxy in front of a server. The requests that reach the server are those that the proxy has understood.
 func behind(t *testing.T, name string, start func(*testing.T, string) string) origin {
 	o := goOrigin(t, name)
 	o.addr = start(t, o.addr)
@@ -98,7 +98,7 @@ func node(t *testing.T) origin {
 		if err := json.NewDecoder(resp.Body).Decode(&all); err != nil {
 			t.Error(err)
 		}
-		for i := range all { // each rune stands for a byte
+		for i := range all { // each rune represents one byte
 			b := make([]byte, 0, len(all[i].Body))
 			for _, c := range all[i].Body {
 				b = append(b, byte(c))
@@ -109,8 +109,8 @@ func node(t *testing.T) origin {
 	}}
 }
 
-// TestSmuggling sends the corpus through wayside to four origins. They must agree on the number and the bodies of requests, and none of
-// them may be the smuggled one. The next client on the same upstream connection must get its own response.
+// TestSmuggling sends the corpus through wayside to four origins. They must agree on the number and the bodies of the requests, and no request
+// may be the smuggled one. The next client on the same upstream connection must get its own response.
 func TestSmuggling(t *testing.T) {
 	origins := []origin{goOrigin(t, "net/http"), behind(t, "nginx", nginx), behind(t, "haproxy", haproxy), node(t)}
 	corpus := httpcorpus.Requests()
@@ -152,7 +152,7 @@ func TestSmuggling(t *testing.T) {
 	t.Logf("%d hostile and %d odd requests, %d origins agree, 0 canaries crossed", hostile, served, len(origins))
 }
 
-// smuggle sends one request of the corpus and then another. It returns the requests that the origin has read from the first.
+// smuggle sends one request from the corpus and then another request. It returns the requests that the origin has read from the first one.
 func smuggle(t *testing.T, addr string, o origin, k int, c httpcorpus.Request) []request {
 	raw := c.Raw
 	if c.Status != 0 {
@@ -189,7 +189,7 @@ func smuggle(t *testing.T, addr string, o origin, k int, c httpcorpus.Request) [
 	return rest
 }
 
-// TestResponseSmuggling has an origin answer every second request with a hostile response, which must not reach any other client.
+// TestResponseSmuggling lets an origin respond to every second request with a hostile response, no part of which may reach another client.
 func TestResponseSmuggling(t *testing.T) {
 	ln := listen(t)
 	t.Cleanup(func() { _ = ln.Close() })

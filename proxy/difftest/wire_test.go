@@ -11,17 +11,17 @@ import (
 	"syscall"
 )
 
-// message is a request or a response as it was on the wire.
+// message is a request or a response as it was sent.
 type message struct {
 	line     string
 	fields   []string // "Name: value", as sent
 	framing  string   // none, length, chunked or close
 	body     string
 	trailers []string
-	end      string // empty: complete; otherwise how it ended early
+	end      string // empty if the message is complete; otherwise how it ended early
 }
 
-// value returns the first field with this name, and whether there is one.
+// value returns the value of the first field with this name, and whether there is one.
 func (m *message) value(name string) (string, bool) {
 	for _, f := range m.fields {
 		if n, v, _ := strings.Cut(f, ":"); strings.EqualFold(n, name) {
@@ -31,7 +31,7 @@ func (m *message) value(name string) (string, bool) {
 	return "", false
 }
 
-// readHead reads a start line and fields. It is for messages of proxies, not for hostile ones.
+// readHead reads a start line and fields. It is meant for messages from proxies, not for hostile ones.
 func readHead(br *bufio.Reader) (*message, error) {
 	line, err := br.ReadString('\n')
 	if err != nil {
@@ -50,7 +50,7 @@ func readHead(br *bufio.Reader) (*message, error) {
 	}
 }
 
-// readBody reads the body that the header announces. untilClose says whether a message without an announcement has one.
+// readBody reads the body that the header announces. untilClose says whether a message that announces none has a body nevertheless.
 func (m *message) readBody(br *bufio.Reader, untilClose bool) {
 	length, hasLength := m.value("Content-Length")
 	_, chunked := m.value("Transfer-Encoding")
@@ -126,7 +126,7 @@ func (m *message) broken(err error) {
 	}
 }
 
-// text is the body with its framing, trailers and end.
+// text returns the body with its framing, trailers and end.
 func (m *message) text() string {
 	body := m.body
 	if len(body) > 100 {
@@ -138,15 +138,15 @@ func (m *message) text() string {
 	}
 	switch {
 	case m.end == "reset" && m.framing != "close":
-		s += " cut" // equivalent to a connection that is closed too early
+		s += " cut" // equivalent to a connection that was closed too early
 	case m.end != "":
 		s += " " + m.end
 	}
 	return s
 }
 
-// noise are fields in which proxies differ by design: information about themselves, and framing and connection fields, which are
-// compared separately.
+// noise lists fields in which proxies differ by design: those with information about the proxies themselves, and framing and connection
+// fields, which are compared separately.
 var noise = []string{
 	"content-length", "transfer-encoding", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-port", "forwarded", "x-request-id", "date", "server",
 }

@@ -5,11 +5,11 @@ import (
 	"slices"
 )
 
-// NTLM, Negotiate (Kerberos) and CredSSP authenticate a connection, not a request.
+// NTLM, Negotiate (Kerberos) and CredSSP authenticate a connection instead of a request.
 
 var connectionSchemes = []string{"ntlm", "negotiate", "kerberos", "credssp"}
 
-// authenticatesConnection reports whether a list of challenges or credentials names a scheme that authenticates the connection.
+// authenticatesConnection reports whether a list of challenges or credentials contains a scheme that authenticates the connection.
 func authenticatesConnection(value []byte) bool {
 	for len(value) > 0 {
 		var member []byte

@@ -7,48 +7,48 @@ import (
 	"math"
 )
 
-// BodyFraming says how the end of a body is found.
+// BodyFraming is the way in which the end of a body is found.
 type BodyFraming uint8
 
 // The framings of a body.
 const (
 	Fixed      BodyFraming = iota // Content-Length
 	Chunks                        // Transfer-Encoding: chunked
-	UntilClose                    // the end of the connection; responses only
+	UntilClose                    // the body lasts until the connection closes; responses only
 )
 
-// Limits on the parts of a chunked body that are not data.
+// Limits for the parts of a chunked body that are not data.
 const (
 	trailerBytesMax    = 8 << 10
-	extensionsBytesMax = 8 << 10 // chunk extensions of one body, together
+	extensionsBytesMax = 8 << 10 // total size of the chunk extensions in one body
 )
 
-// Body tells the data of a message's body from its framing, in either direction, as the bytes arrive. It keeps none of them. It does
-// not report the boundaries of chunks: a chunked body is passed on in different chunks.
+// Body separates a message body's data from its framing as the bytes arrive, for requests and responses. It keeps no data. It does not
+// report the boundaries of chunks: a chunked body is passed on in different chunks.
 //
-// Left says how many bytes of data come next. If there are any, the caller takes what it has of them and calls Took; if there are
-// none and the body has not ended, it hands what has arrived to Frame.
+// Left returns how many bytes of data come next. If there are any, the caller consumes those that have arrived and calls Took. If there
+// are none and the body has not ended, the caller passes what has arrived to Frame.
 type Body struct {
 	framing  BodyFraming
 	part     bodyPart
-	left     int64  // bytes left of the body (fixed) or of the chunk
+	left     int64  // remaining bytes of the body (fixed length) or of the current chunk
 	overhead int    // bytes of chunk extensions so far
 	trailing int    // bytes of the trailer section so far
 	trailers []byte // lines of the trailer fields to pass on; owned, reused
 }
 
-// bodyPart is the part of a body that comes next.
+// bodyPart is the kind of the part that comes next in a body.
 type bodyPart uint8
 
 const (
 	partData bodyPart = iota
 	partChunkHeader
-	partChunkEnd // the CRLF behind the data of a chunk
+	partChunkEnd // the CRLF after a chunk's data
 	partTrailers
 	partNone // the body has ended
 )
 
-// Reset begins a body. length is only used if the framing is Fixed.
+// Reset prepares for a new body. length is used only if the framing is Fixed.
 func (d *Body) Reset(framing BodyFraming, length int64) {
 	*d = Body{framing: framing, trailers: d.trailers[:0]}
 	switch framing {
@@ -66,11 +66,11 @@ func (d *Body) Reset(framing BodyFraming, length int64) {
 // Ended reports whether the body is complete.
 func (d *Body) Ended() bool { return d.part == partNone }
 
-// Trailers returns the lines of the trailer fields that may be passed on, once the body has ended.
+// Trailers returns the lines of the trailer fields that may be passed on. Call it after the body has ended.
 func (d *Body) Trailers() []byte { return d.trailers }
 
-// Left returns how many bytes of data come next: of the chunk, or of the whole body if it has a length or lasts until the connection
-// closes. 0: something else comes next, or nothing.
+// Left returns how many bytes of data come next: in the current chunk, or in the whole body if that has a length or lasts until the connection
+// closes. It returns 0 if something else comes next, or nothing.
 func (d *Body) Left() int64 {
 	if d.part != partData {
 		return 0
@@ -78,7 +78,7 @@ func (d *Body) Left() int64 {
 	return d.left
 }
 
-// Took says that the caller has taken n bytes of data, at most Left.
+// Took records that the caller has consumed n bytes of data, at most Left.
 func (d *Body) Took(n int) {
 	if d.framing == UntilClose {
 		return
@@ -92,8 +92,8 @@ func (d *Body) Took(n int) {
 	}
 }
 
-// Frame takes lines of framing from the front of b, up to the next data or the end of the body, and returns how many bytes they have. 0
-// means that b has no whole line. The error wraps ErrBody.
+// Frame parses lines of framing at the beginning of b, up to the next data or the end of the body, and returns the number of bytes parsed. 0
+// means that b does not contain a complete line. The error wraps ErrBody.
 func (d *Body) Frame(b []byte) (n int, err error) {
 	for d.part != partData && d.part != partNone {
 		i := bytes.IndexByte(b[n:], '\n')
@@ -136,7 +136,7 @@ func (d *Body) line(line []byte) error {
 	return nil
 }
 
-// trailer reads a line of the trailer section (RFC 9112, section 7.1.2) and keeps it if it may be passed on.
+// trailer parses a line of the trailer section (RFC 9112, section 7.1.2) and keeps it if it may be passed on.
 func (d *Body) trailer(line []byte) error {
 	if len(line) == 0 {
 		d.part = partNone
@@ -158,7 +158,7 @@ func (d *Body) trailer(line []byte) error {
 	return nil
 }
 
-// Close says that the connection has ended. The error is io.ErrUnexpectedEOF if the body is incomplete.
+// Close records that the connection has ended. It returns io.ErrUnexpectedEOF if the body is incomplete.
 func (d *Body) Close() error {
 	if d.framing == UntilClose {
 		d.part = partNone

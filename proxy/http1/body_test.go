@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// decoded is what a body comes to.
+// decoded is the result of decoding a body.
 type decoded struct {
 	data, trailers string
 	taken          int
@@ -17,8 +17,8 @@ type decoded struct {
 	err            string
 }
 
-// decode hands a body's bytes to a Body in pieces: cuts are the offsets at which a piece ends. What a piece leaves is handed over again
-// with the next one, as from a connection's buffer.
+// decode passes the bytes of a body to a Body in pieces that end at the offsets in cuts. Bytes that the Body does not take are passed again
+// together with the next piece, as from a connection's buffer.
 func decode(framing BodyFraming, length int64, b []byte, cuts []int) (d decoded) {
 	var body Body
 	body.Reset(framing, length)
@@ -89,7 +89,7 @@ func TestBody(t *testing.T) {
 	}
 }
 
-// FuzzBodySplit: however a body's bytes arrive, it comes to the same.
+// FuzzBodySplit: the result does not depend on the pieces in which a body's bytes arrive.
 func FuzzBodySplit(f *testing.F) {
 	for _, s := range []string{
 		"3\r\nabc\r\n0\r\n\r\n", "3;x=y\r\nabc\r\n0\r\nA: b\r\n\r\nrest", "3 ; x = \"\\\"y\";z\r\nabc\r\n00\r\nContent-Length: 3\r\n\r\n",
@@ -119,7 +119,7 @@ func FuzzBodySplit(f *testing.F) {
 	})
 }
 
-// FuzzBlockEnd: however a header block arrives, its end is found at the same place, and it is the first empty line.
+// FuzzBlockEnd: the end of a header block is always found at its first empty line, whatever the pieces in which the block arrives.
 func FuzzBlockEnd(f *testing.F) {
 	f.Add([]byte("GET / HTTP/1.1\r\nHost: a\r\n\r\nGET"), uint64(1))
 	f.Add([]byte("\r\n\r\n"), uint64(1))

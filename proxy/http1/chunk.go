@@ -5,16 +5,17 @@ import (
 	"fmt"
 )
 
-// The lines of a chunked body (RFC 9112, section 7.1), and the fields of its trailer section.
+// This file parses the lines in a chunked body (RFC 9112, section 7.1), and decides what happens to trailer fields.
 
-// Limits on a chunk's size. Some senders pad it with zeros to a fixed width. RFC 9112 sets no limit, but every line must end somewhere.
+// Limits for the chunk size and its line. Some senders pad the size with zeros to a fixed width. RFC 9112 sets no limit, but every line must end
+// somewhere.
 const (
 	chunkDigitsMax = 256
 	chunkSizeMax   = 1<<60 - 1
 )
 
-// parseChunkHeader parses chunk-size [ chunk-ext ] strictly. Extensions (RFC 9112, section 7.1.1) must be well formed. They are
-// not passed on, because they are for the next hop only.
+// parseChunkHeader parses chunk-size [ chunk-ext ] strictly. Extensions (RFC 9112, section 7.1.1) must be well formed. They are not passed on,
+// because they are meant only for the next hop.
 func parseChunkHeader(line []byte) (size int64, extensions int, err error) {
 	i := 0
 	for ; i < len(line); i++ {
@@ -104,7 +105,7 @@ func quotedLength(b []byte) int {
 	return 0
 }
 
-// trailerAction says what happens to a trailer field.
+// trailerAction is what happens to a trailer field.
 type trailerAction uint8
 
 const (
@@ -113,8 +114,8 @@ const (
 	trailerRefused
 )
 
-// trailerRule applies RFC 9110, section 6.5.1: fields that frame, route, authenticate or control a message must not be trailers,
-// where they would escape all checks of the header.
+// trailerRule applies RFC 9110, section 6.5.1: fields that frame, route, authenticate or control a message must not be trailers, where they
+// would evade all checks of the header.
 func trailerRule(name []byte) trailerAction {
 	switch id := classify(name); {
 	case id == fieldContentLength, id == fieldTransferEncoding, id == fieldHost:
@@ -123,7 +124,7 @@ func trailerRule(name []byte) trailerAction {
 		return trailerDropped
 	}
 	if foldEqual(name, "content-digest") {
-		return trailerPassed // is only known at the end of a body (RFC 9530, section 2)
+		return trailerPassed // its value is known only at the end of the body (RFC 9530, section 2)
 	}
 	for _, prefix := range trailerPrefixes {
 		if hasPrefixFold(name, prefix) {

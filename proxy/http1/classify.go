@@ -1,8 +1,8 @@
 package http1
 
-// The names of fields, and which of them the proxy acts on.
+// This file recognises the names of the fields on which the proxy acts.
 
-// fieldID identifies the fields that the proxy does not simply pass on.
+// fieldID identifies a field that the proxy does not simply pass on.
 type fieldID uint8
 
 const (
@@ -14,23 +14,23 @@ const (
 	fieldHost
 	fieldTE
 	fieldUpgrade
-	fieldTrailer // passed on if trailers are
+	fieldTrailer // Trailer: passed on if trailers are passed on
 	fieldExpect
 	fieldMaxForwards
 	fieldForwardedFor
-	fieldForwardedProto // X-Forwarded-Proto, -Host, -Port: passed on from trusted peers only
+	fieldForwardedProto // X-Forwarded-Proto, -Host, -Port: passed on only from trusted peers
 	fieldForwarded
-	fieldForwardedOther // the other ones of forwarding.go: likewise, but never written by the proxy
+	fieldForwardedOther // the fields in forwarding.go: likewise, but never written by the proxy
 	fieldRequestID
 	fieldTraceparent
 	fieldContentType
 	fieldDate
 	fieldAuthorization
 	fieldChallenge // WWW-Authenticate
-	fieldImitation // a forwarding or framing field, or one that the proxy writes, with another separator instead of "-"
+	fieldImitation // the name of a forwarding or framing field, or of one that the proxy writes, with another separator instead of "-"
 )
 
-// classify finds a field's id by its name. The length alone decides for most fields.
+// classify finds the ID of a field by its name. For most fields, the length alone is enough.
 func classify(name []byte) fieldID {
 	if id := classifyShort(name); id != fieldOther {
 		return id
@@ -120,7 +120,7 @@ func pick(name []byte, lower string, id fieldID) fieldID {
 	return fieldOther
 }
 
-// pickOwn is pick for the fields that only the proxy may set, and for those that frame a message.
+// pickOwn does the same as pick for the fields that only the proxy may set and for those that frame a message, and also detects their imitations.
 func pickOwn(name []byte, lower string, id fieldID) fieldID {
 	if imitates(name, lower) {
 		return fieldImitation
@@ -128,14 +128,14 @@ func pickOwn(name []byte, lower string, id fieldID) fieldID {
 	return pick(name, lower, id)
 }
 
-// imitates reports whether a name differs from a known one only in its separators. CGI, WSGI and similar interfaces turn every
-// separator into "_", so X_Forwarded_For or X.Real.IP would reach a program as if the proxy had written it.
+// imitates reports whether a name differs from a known one only in its separators. CGI, WSGI and similar interfaces turn every separator
+// into "_", so to a program, X_Forwarded_For or X.Real.IP would look as if the proxy had written them.
 func imitates(name []byte, lower string) bool {
 	alike, imitation := resembles(name, lower)
 	return alike && imitation && len(name) == len(lower)
 }
 
-// resembles reports whether a name begins with lower if all separators count as equal, and whether it has another separator than
+// resembles reports whether a name begins with lower if all separators count as equal, and whether any of its separators differs from that in
 // lower. lower consists of lower-case letters, digits and '-'.
 func resembles(name []byte, lower string) (alike, imitation bool) {
 	if len(name) < len(lower) {

@@ -6,15 +6,15 @@ import (
 	"unsafe"
 )
 
-// The address of the client, as trusted peers report it.
+// This file finds the client's address, as reported by trusted peers.
 
-// hopsMax limits how many addresses of a request are looked at.
+// hopsMax limits how many addresses in a request are examined.
 const hopsMax = 32
 
-// Client returns the address of the client for which a trusted peer speaks: the right-most one in X-Forwarded-For that is not trusted
-// itself or, without that field, in Forwarded (RFC 7239). Each proxy appends the address from which it received the request. So what
-// is left of that address was written by somebody who is not trusted. If all are trusted, Client returns the left-most one. An entry
-// that is no address ends the search: the address to its right is returned, or that of the peer.
+// Client returns the address of the client on whose behalf a trusted peer sent the request: the right-most untrusted address in
+// X-Forwarded-For or, without that field, in Forwarded (RFC 7239). Each proxy appends the address from which it received the request, so
+// everything to the left of that address was written by somebody who is not trusted. If all addresses are trusted, Client returns the
+// left-most one. An entry that is not an address ends the search: Client then returns the address to its right, or the peer's.
 //
 // Until Rewrite has read all fields, Client returns the address of the peer.
 func (h *Request) Client(peer netip.Addr, trusted func(netip.Addr) bool) netip.Addr {
@@ -51,9 +51,9 @@ func eachFromRight(list []byte, next func(entry []byte) bool) {
 	}
 }
 
-// forwardedNodes finds the "for" parameters of the elements of Forwarded (RFC 7239, section 4); nil if an element has none. It returns
-// their number, and keeps the last hopsMax of them: number i is nodes[i%hopsMax]. A client can send a list that breaks the grammar, for
-// example with a quotation mark that swallows what proxies append: then it returns 0.
+// forwardedNodes finds the "for" parameter of each element in Forwarded (RFC 7239, section 4); the node of an element without one is nil. It
+// returns the number of elements and keeps the last hopsMax nodes: number i is nodes[i%hopsMax]. If the list violates the grammar, for example
+// because a client sent a quotation mark that swallows what proxies append, it returns 0.
 func forwardedNodes(nodes *[hopsMax][]byte, list []byte) (n int) {
 	var node []byte
 	for pairs := 0; ; {
@@ -90,7 +90,8 @@ func forwardedNodes(nodes *[hopsMax][]byte, list []byte) (n int) {
 	}
 }
 
-// parameterValue splits off a value: a quoted string, or the text up to the next separator. Many proxies write a port without quotes.
+// parameterValue splits off a value: a quoted string, or the text up to the next separator. It does not require quotes around an address with a
+// port, because many proxies omit them.
 func parameterValue(b []byte) (text, rest []byte) {
 	if n := quotedLength(b); n > 0 {
 		return b[1 : n-1], b[n:]
@@ -102,7 +103,7 @@ func parameterValue(b []byte) (text, rest []byte) {
 	return b[:n:n], b[n:]
 }
 
-// nodeAddr parses an address as proxies write it: with or without a port, an IPv6 address also in brackets.
+// nodeAddr parses an address in the forms that proxies write: with or without a port, and an IPv6 address with or without brackets.
 func nodeAddr(b []byte) (addr netip.Addr, ok bool) {
 	if len(b) > 0 && b[0] == '[' {
 		end := bytes.IndexByte(b, ']')
@@ -117,10 +118,10 @@ func nodeAddr(b []byte) (addr netip.Addr, ok bool) {
 		}
 		b = b[:i]
 	}
-	if len(b) > len("0000:0000:0000:0000:0000:ffff:255.255.255.255") || bytes.IndexByte(b, '%') >= 0 { // a zone means nothing here
+	if len(b) > len("0000:0000:0000:0000:0000:ffff:255.255.255.255") || bytes.IndexByte(b, '%') >= 0 { // a zone has no meaning on another machine
 		return addr, false
 	}
-	addr, err := netip.ParseAddr(unsafe.String(unsafe.SliceData(b), len(b))) // nothing of the text is kept, except in the error
+	addr, err := netip.ParseAddr(unsafe.String(unsafe.SliceData(b), len(b))) // only the error would retain the text
 	if err != nil || ok && !addr.Is6() {
 		return netip.Addr{}, false
 	}

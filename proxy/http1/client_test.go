@@ -47,7 +47,7 @@ func TestClientAddress(t *testing.T) {
 		{"Forwarded: for=203.0.113.7,,\r\n", "203.0.113.7"},
 		{"Forwarded: for=203.0.113.7" + strings.Repeat(", for=10.0.0.9", hopsMax-1) + "\r\n", "203.0.113.7"},
 		{"Forwarded: for=6.6.6.6" + strings.Repeat(", for=10.0.0.9", hopsMax) + "\r\n", "10.0.0.9"},
-		{"Forwarded: for=6.6.6.6\r\nX-Forwarded-For: 203.0.113.7\r\nConnection: x\r\n", "203.0.113.7"}, // with a second pass over the fields
+		{"Forwarded: for=6.6.6.6\r\nX-Forwarded-For: 203.0.113.7\r\nConnection: x\r\n", "203.0.113.7"}, // causes a second pass over the fields
 	} {
 		for _, trusted := range []bool{true, false} {
 			var h Request
@@ -67,7 +67,7 @@ func TestClientAddress(t *testing.T) {
 	}
 }
 
-// If a line is malformed, later lines are not known.
+// TestClientOfAMalformedRequest: if a line is malformed, the lines after it are unknown.
 func TestClientOfAMalformedRequest(t *testing.T) {
 	var h Request
 	h.Reset()

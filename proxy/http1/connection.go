@@ -2,19 +2,19 @@ package http1
 
 import "bytes"
 
-// connectionOptions holds the options that the Connection fields of a message name.
+// connectionOptions are the options in the Connection fields of a message.
 type connectionOptions struct {
 	close     bool
 	keepAlive bool
 	upgrade   bool
-	names     [][]byte // further hop-by-hop fields; points into the header block
+	names     [][]byte // names of further hop-by-hop fields; they point into the header block
 }
 
-// connectionNamesMax limits the fields that a message's Connection fields may name, because each is compared with every field.
+// connectionNamesMax limits how many fields a message's Connection fields may name, because each name is compared with every field.
 const connectionNamesMax = 64
 
-// parse adds the options of one Connection value. Fields that are meant for every recipient (RFC 9110, section 7.6.1) are not
-// removed even if it names them: fields that frame, route, authenticate or describe the message, or that the proxy writes.
+// parse adds the options in one Connection value. It ignores names of fields that are meant for every recipient (RFC 9110, section 7.6.1), so
+// that these are not removed: fields that frame, route, authenticate or describe the message, or that the proxy writes.
 func (o *connectionOptions) parse(value []byte) error {
 	for len(value) > 0 {
 		var token []byte
@@ -40,8 +40,8 @@ func (o *connectionOptions) parse(value []byte) error {
 	return nil
 }
 
-// endToEnd reports whether every recipient needs a field, so that Connection cannot name it. These are the fields that must not be
-// trailers either, except two families of prefixes, and all that describe the body.
+// endToEnd reports whether a field is meant for every recipient, so that Connection must not name it. These are the fields that must not be
+// trailers, except two families of prefixes, and all fields that describe the body.
 func endToEnd(name []byte) bool {
 	if hasPrefixFold(name, "content-") {
 		return true
@@ -49,7 +49,7 @@ func endToEnd(name []byte) bool {
 	return trailerRule(name) != trailerPassed && !hasPrefixFold(name, "proxy-") && !hasPrefixFold(name, "http2-")
 }
 
-// named reports whether a Connection field named this one.
+// named reports whether a Connection field names the field with this name.
 func (o *connectionOptions) named(name []byte) bool {
 	for _, n := range o.names {
 		if bytes.EqualFold(n, name) {

@@ -2,7 +2,7 @@ package http1
 
 import "errors"
 
-// What is wrong with a message.
+// Errors about messages.
 var (
 	ErrSyntax      = errors.New("malformed header field")
 	ErrFraming     = errors.New("ambiguous message framing")
@@ -12,7 +12,7 @@ var (
 	ErrExpectation = errors.New("unknown expectation")
 	ErrHeaderSize  = errors.New("request header too large")
 	ErrTargetSize  = errors.New("request target too long")
-	ErrBody        = errors.New("malformed message body") // not framed as its message says (RFC 9112, section 7)
+	ErrBody        = errors.New("malformed message body") // not framed as the header says (RFC 9112, section 7)
 	ErrResponse    = errors.New("bad response from upstream")
 
 	errContentLength = errors.New("bad content-length")

@@ -5,10 +5,10 @@ import (
 	"encoding/binary"
 )
 
-// Strict parsing of header blocks, in both directions (RFC 9112, section 5). The scanner never repairs: a name that is not a
-// token, whitespace before the colon, an obsolete line folding, a bare LF or CR, NUL or another control character is an error.
+// This file parses header blocks of requests and responses strictly (RFC 9112, section 5). It never repairs anything: a name that is not a
+// token, whitespace before the colon, obsolete line folding, a bare LF or CR, NUL and any other control character are errors.
 
-// isToken marks the bytes of RFC 9110 tokens.
+// isToken marks the bytes that a token (RFC 9110, section 5.6.2) may contain.
 var isToken = func() (t [256]bool) {
 	for c := '0'; c <= '9'; c++ {
 		t[c] = true
@@ -22,7 +22,7 @@ var isToken = func() (t [256]bool) {
 	return t
 }()
 
-// isAlphanumeric marks the bytes that CGI keeps in the name of a field.
+// isAlphanumeric marks the bytes that CGI keeps in a field name.
 var isAlphanumeric = func() (t [256]bool) {
 	for c, token := range isToken {
 		t[c] = token && (c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z')
@@ -30,8 +30,8 @@ var isAlphanumeric = func() (t [256]bool) {
 	return t
 }()
 
-// nextField splits the first field off a header block that ends with an empty line. n is the length of its line, CRLF
-// included; n == 0 means that the block is at its end.
+// nextField splits the first field off a header block that ends with an empty line. n is the length of the field's line, including CRLF; n == 0
+// means that only the empty line is left.
 func nextField(b []byte) (name, value []byte, n int, err error) {
 	if len(b) >= 2 && b[0] == '\r' && b[1] == '\n' {
 		return nil, nil, 0, nil
@@ -47,9 +47,9 @@ func nextField(b []byte) (name, value []byte, n int, err error) {
 	return b[:i], trimOWS(b[i+1 : i+end-1]), i + end + 1, nil
 }
 
-// plainField reports whether a line of n bytes at the beginning of b has the form name ":" [" "] value, without other whitespace.
-// Whitespace around a value means nothing (RFC 9110, section 5.5), but nginx and node refuse a tab after Content-Length and other
-// servers do not. So the proxy rewrites such a line.
+// plainField reports whether the line of n bytes at the beginning of b has the form name ":" [" "] value, without other whitespace. Whitespace
+// around a value has no meaning (RFC 9110, section 5.5), but nginx and node refuse a tab after Content-Length, while other servers accept it.
+// So the proxy rewrites such a line.
 func plainField(b, name, value []byte, n int) bool {
 	switch n - len(name) - len(value) {
 	case 3:
@@ -65,8 +65,8 @@ func appendPlain(dst, name, value []byte) []byte {
 	return append(append(dst, value...), '\r', '\n')
 }
 
-// copyFields appends the fields of raw that are passed on to dst, in runs as long as possible. handle is called for each field that is not
-// fieldOther, and says whether it is passed on. In a second pass, the fields that options name are left out.
+// copyFields appends the fields in raw that are passed on to dst, copying as many adjacent lines at once as possible. It calls handle for each
+// field that is not fieldOther; handle returns whether the field is passed on. In a second pass, the fields that options name are left out.
 func copyFields(dst, raw []byte, options *connectionOptions, second bool, handle func(id fieldID, name, value []byte) (keep bool, err error)) ([]byte, error) {
 	run, at := 0, 0
 	for {
@@ -98,8 +98,8 @@ func copyFields(dst, raw []byte, options *connectionOptions, second bool, handle
 	}
 }
 
-// validValue reports whether b is free of the bytes that a field value must not contain: control characters other than HTAB
-// (RFC 9110, section 5.5). Bytes above 0x7f are allowed. It checks eight bytes at a time.
+// validValue reports whether b is free of bytes that a field value must not contain: control characters other than HTAB (RFC 9110, section
+// 5.5). Bytes above 0x7f are allowed. It checks eight bytes at a time.
 func validValue(b []byte) bool {
 	const ones, high = 0x0101010101010101, 0x8080808080808080
 	for len(b) >= 8 {
@@ -132,7 +132,7 @@ func trimOWS(b []byte) []byte {
 	return b
 }
 
-// foldEqual compares a token with a lower-case name of letters and '-', ignoring case.
+// foldEqual compares a token, ignoring case, with a name that consists of lower-case letters and '-'.
 func foldEqual(b []byte, lower string) bool {
 	if len(b) != len(lower) {
 		return false
@@ -145,18 +145,19 @@ func foldEqual(b []byte, lower string) bool {
 	return true
 }
 
-// hasPrefixFold is foldEqual for the beginning of a name.
+// hasPrefixFold does the same as foldEqual for the beginning of a name.
 func hasPrefixFold(name []byte, lower string) bool {
 	return len(name) >= len(lower) && foldEqual(name[:len(lower)], lower)
 }
 
-// IsToken reports whether a byte may stand in a token, such as a method (RFC 9110, section 5.6.2).
+// IsToken reports whether a token, such as a method, may contain a byte (RFC 9110, section 5.6.2).
 func IsToken(c byte) bool { return isToken[c] }
 
-// ValidValue reports whether b may be the value of a field: it has no control characters other than HTAB (RFC 9110, section 5.5).
+// ValidValue reports whether b can be a field value: it has no control characters other than HTAB (RFC 9110, section 5.5).
 func ValidValue(b []byte) bool { return validValue(b) }
 
-// FieldValue returns the first field with a lower-case name in lines of a header or of trailers. nil: there is none.
+// FieldValue returns the value of the first field with this name, which must be in lower case, in the lines of a header or of trailers. It returns
+// nil if there is none.
 func FieldValue(lines []byte, lower string) []byte {
 	for raw := lines; ; {
 		name, value, n, err := nextField(raw)
@@ -177,7 +178,7 @@ func AppendField(dst []byte, name string, value []byte) []byte {
 	return append(dst, '\r', '\n')
 }
 
-// hasToken looks for a token in a comma-separated list. It ignores parameters after ";".
+// hasToken reports whether a comma-separated list contains a token. It ignores parameters after ";".
 func hasToken(list []byte, lower string) bool {
 	for len(list) > 0 {
 		var member []byte

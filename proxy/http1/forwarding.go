@@ -1,10 +1,10 @@
 package http1
 
-// Forwarding fields: a proxy or load balancer in front of wayside uses them to describe the client, the connection, or the
-// original request. Services believe them, so those from untrusted peers are removed. docs/HTTP.md has the list.
+// Forwarding fields are those with which a proxy or load balancer in front of wayside describes the client, the connection, or the original
+// request. Services believe them, so wayside removes those from untrusted peers. docs/HTTP.md lists them.
 
-// forwardingNames are lower-case names. A name that ends with "-" is a prefix. Fields that the proxy writes itself are not here:
-// classifyShort and classifyLong know them.
+// forwardingNames are the names of forwarding fields in lower case. A name that ends with "-" is a prefix. Fields that the proxy itself writes
+// are not listed here, but in classifyShort and classifyLong.
 var forwardingNames = []string{
 	// where the request comes from
 	"x-real-", "x-client-ip", "x-clientip", "client-ip", "true-client-ip", "x-cluster-client-ip", "x-originating-ip", "x-proxyuser-ip", "x-remote-",
@@ -20,7 +20,7 @@ var forwardingNames = []string{
 	"x-ssl", "x-ssl-", "ssl-", "x-tls-", "x-arr-", "x-amzn-mtls-", "proxy-ssl-id", "proxy-auth-cert",
 	"cf-access-authenticated-", "x-goog-authenticated-user-", "x-goog-iap-", "x-amzn-oidc-", "x-ms-client-principal", "x-ms-client-principal-", "x-authentik-",
 	"x-pomerium-", "tailscale-user-",
-	// CGI turns it into HTTP_PROXY, which libraries use as their proxy ("httpoxy")
+	// CGI turns this into HTTP_PROXY, which libraries use as their proxy ("httpoxy")
 	"proxy",
 }
 
@@ -32,7 +32,7 @@ var forwardingBy = func() (by [256][]string) {
 	return by
 }()
 
-// classifyForwarding finds the forwarding fields that the proxy does not write, and imitations of them.
+// classifyForwarding recognises the forwarding fields that the proxy does not write, and imitations of them.
 func classifyForwarding(name []byte) fieldID {
 	if len(name) < 3 {
 		return fieldOther
@@ -54,6 +54,6 @@ func classifyForwarding(name []byte) fieldID {
 	return fieldOther
 }
 
-// underscored reports whether proxies send a field with "_". gunicorn accepts SCRIPT_NAME and PATH_INFO in this form, even from a
-// proxy on the same host that is not in its configuration.
+// underscored reports whether proxies send this field with "_" instead of "-". gunicorn accepts SCRIPT_NAME and PATH_INFO in this form, even from
+// a proxy on the same host that its configuration does not name.
 func underscored(lower string) bool { return lower == "script-name" || lower == "path-info" }

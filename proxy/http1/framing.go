@@ -1,14 +1,14 @@
 package http1
 
-// Where the body of a message ends, and what Connection fields say.
+// This file determines where the body of a message ends.
 
-// Framing says where a message's body ends, according to its header.
+// Framing describes where a message's body ends, according to its header.
 type Framing struct {
-	Length  int64 // Content-Length; -1: none
+	Length  int64 // Content-Length; -1 if there is none
 	Chunked bool  // Transfer-Encoding: chunked
 }
 
-// contentLength records a Content-Length. A second one is an error, even an equal one, and so is anything but digits.
+// contentLength records a Content-Length. A second one is an error, even if it is equal, and so is anything but digits.
 func (f *Framing) contentLength(value []byte) error {
 	if f.Length >= 0 {
 		return ErrFraming
@@ -18,7 +18,7 @@ func (f *Framing) contentLength(value []byte) error {
 	return err
 }
 
-// transferEncoding records a Transfer-Encoding, which must be "chunked" and occur once.
+// transferEncoding records a Transfer-Encoding, which must be "chunked" and may occur only once.
 func (f *Framing) transferEncoding(value []byte) error {
 	if f.Chunked || !foldEqual(value, "chunked") {
 		return ErrFraming

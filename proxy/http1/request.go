@@ -5,35 +5,35 @@ import (
 	"strings"
 )
 
-// The header of a request, from client to upstream. It is checked and rewritten in one pass over the raw block. All fields stay
-// in place, with these exceptions:
+// This file checks and rewrites the header of a request, from client to upstream, in one pass over the raw block. All fields stay in place,
+// with these exceptions:
 //
 //   - Hop-by-hop fields, fields that Connection names, and imitations such as X_Forwarded_For are removed. TE is written again if
-//     trailers are accepted, and Expect if the upstream must be asked before the body is sent.
-//   - X-Forwarded-For, -Proto, -Host, -Port and Forwarded are replaced. From a trusted proxy they stay, and X-Forwarded-For and
-//     Forwarded are extended. The fields of forwarding.go are removed unless the peer is a trusted proxy.
+//     trailers are accepted, and Expect if the upstream must agree before the body is sent.
+//   - X-Forwarded-For, -Proto, -Host, -Port and Forwarded are replaced. If they come from a trusted proxy, they stay, and X-Forwarded-For
+//     and Forwarded are extended. The fields in forwarding.go are removed unless the peer is a trusted proxy.
 //   - Content-Length is written without leading zeros.
 //   - X-Request-ID becomes a new UUIDv7, unless a trusted proxy sent a valid one.
 //   - Via is added, unless it is switched off.
 
-// Via names the version of the message as it was received (RFC 9110, section 7.6.3).
+// The lines of Via contain the protocol version in which the message was received (RFC 9110, section 7.6.3).
 const (
 	via10 = "Via: 1.0 wayside\r\n"
 	via11 = "Via: 1.1 wayside\r\n"
 	via2  = "Via: 2.0 wayside\r\n"
 )
 
-// Request is a request's header, and what the pass over it finds. Slices point into Raw.
+// Request is a request's header together with what the pass over it has found. Slices point into Raw unless they are marked as owned.
 type Request struct {
 	Framing
 	Raw            []byte // the block as received, from the request line to the empty line; owned, reused
 	Method         []byte
-	Target         []byte // request target as sent upstream
+	Target         []byte // request target as it is sent upstream
 	Path           []byte // target without the query, as recorded
 	Host           []byte
 	HTTP10         bool
-	HTTP2          bool   // it came over HTTP/2, and Raw is what it would be in HTTP/1.1
-	RequestID      []byte // X-Request-ID of a trusted peer; nil: none, or not a valid one
+	HTTP2          bool   // the request came over HTTP/2, and Raw is its HTTP/1.1 form
+	RequestID      []byte // X-Request-ID from a trusted peer; nil if there is none or it is invalid
 	Traceparent    []byte
 	Upgrade        []byte
 	ContentType    []byte
@@ -41,9 +41,9 @@ type Request struct {
 	ConnectionAuth bool // Authorization authenticates the connection
 
 	fields      []byte // Raw without the request line
-	replaceHost bool   // the target carried an authority, which replaces Host
-	forwarded   []byte // X-Forwarded-For of a trusted peer, its lines joined; owned, reused
-	elements    []byte // Forwarded of a trusted peer, its lines joined; owned, reused
+	replaceHost bool   // the target contained an authority, which replaces Host
+	forwarded   []byte // X-Forwarded-For from a trusted peer, its lines joined; owned, reused
+	elements    []byte // Forwarded from a trusted peer, its lines joined; owned, reused
 	upgrades    []byte // Upgrade, its lines joined if there are several; owned, reused
 	maxForwards []byte
 	hasHost     bool
@@ -54,25 +54,25 @@ type Request struct {
 	options     connectionOptions
 }
 
-// Peer is who sends requests over a connection.
+// Peer describes who sends the requests on a connection.
 type Peer struct {
 	Trusted   bool   // it may set forwarding fields
-	Address   []byte // for X-Forwarded-For; empty: it has none
-	Element   []byte // its node in Forwarded
-	Forwarded []byte // lines of X-Forwarded-Proto and -Port
+	Address   []byte // its address, for X-Forwarded-For; empty if it has none
+	Element   []byte // its element for Forwarded
+	Forwarded []byte // the lines of X-Forwarded-Proto and -Port
 	TLS       bool   // the connection is encrypted
-	Name      []byte // of the client's verified certificate; empty: it has none
+	Name      []byte // the name in the client's verified certificate; empty if there is none
 }
 
-// RequestOptions are what a configuration says about the header of requests.
+// RequestOptions are the options for request headers.
 type RequestOptions struct {
-	UpstreamHost []byte   // Host of requests that have none
+	UpstreamHost []byte   // the Host for requests that have none
 	PassFields   []string // forwarding fields that are passed on from all peers
-	NoVia        bool     // no Via is added
+	NoVia        bool     // do not add Via
 	Rules        *Rules
 }
 
-// Own are the fields that are decided for a single request.
+// Own selects the fields that the proxy adds to a single request.
 type Own struct {
 	RequestID []byte
 	Continue  bool // Expect: 100-continue
@@ -94,11 +94,11 @@ func (h *Request) Persistent() bool {
 	return !h.options.close && (!h.HTTP10 || h.options.keepAlive)
 }
 
-// Is compares the method. Case matters.
+// Is reports whether this is the request's method. Methods are case-sensitive.
 func (h *Request) Is(method string) bool { return string(h.Method) == method }
 
-// Rewrite checks the request in Raw and appends its request line, and the fields that are passed on, to dst. Finish appends the rest. What
-// it has found when it fails is kept, because it is recorded.
+// Rewrite checks the request in Raw and appends its request line, and the fields that are passed on, to dst. Finish appends the rest. If Rewrite
+// fails, h keeps what has been found so far, because that is recorded.
 func (h *Request) Rewrite(dst []byte, peer *Peer, o *RequestOptions) ([]byte, error) {
 	if err := h.ParseLine(); err != nil {
 		return dst, err
@@ -116,7 +116,7 @@ func (h *Request) Rewrite(dst []byte, peer *Peer, o *RequestOptions) ([]byte, er
 		return dst, err
 	}
 	if len(h.options.names) > 0 {
-		// Rare: Connection names further fields. They are all known only now: copy again, without them.
+		// Rare: Connection names further fields. Only now are all of their names known, so copy the fields again without them.
 		h.restartFields()
 		if dst, err = h.appendFields(dst[:lineEnd], peer, o); err != nil {
 			return dst, err
@@ -142,7 +142,7 @@ func (h *Request) check() error {
 	switch {
 	case h.Chunked && (h.Length >= 0 || h.HTTP10): // RFC 9112, section 6.1
 		return ErrFraming
-	case !h.hasHost && !h.HTTP10: // also with the absolute form (RFC 9112, section 3.2)
+	case !h.hasHost && !h.HTTP10: // required even with the absolute form (RFC 9112, section 3.2)
 		return ErrSyntax
 	case h.Is("TRACE") && h.HasBody(): // RFC 9110, section 9.3.8
 		return ErrFraming
@@ -171,7 +171,7 @@ func (o *RequestOptions) passes(name []byte) bool {
 	return false
 }
 
-// handleField records a field that the proxy acts on, and says whether it is passed on.
+// handleField records a field on which the proxy acts. It returns whether the field is passed on.
 func (h *Request) handleField(id fieldID, value []byte, trusted, second bool) (keep bool, err error) {
 	switch id {
 	case fieldHopByHop, fieldImitation:
@@ -217,8 +217,8 @@ func (h *Request) handleField(id fieldID, value []byte, trusted, second bool) (k
 	return true, nil
 }
 
-// joinLines adds a line to a field that is a list: it may come in several lines (RFC 9110, section 5.3). The first line is not copied;
-// buf holds the joined lines.
+// joinLines adds a line to a list field, which may be split into several lines (RFC 9110, section 5.3). A single line is not copied; several are
+// joined in buf.
 func joinLines(list, value, buf []byte) (joined, grown []byte) {
 	switch {
 	case len(value) == 0:
@@ -232,7 +232,8 @@ func joinLines(list, value, buf []byte) (joined, grown []byte) {
 	return buf, buf
 }
 
-// takeTrailer refuses to announce a field that trailerRule will refuse: some servers reject the announcement, others wait for the field.
+// takeTrailer does not pass on the announcement of a field that trailerRule will refuse: some servers reject such an announcement, and others wait
+// for the field.
 func (h *Request) takeTrailer(value []byte) (keep bool, err error) {
 	for _, name := range []string{"content-length", "transfer-encoding", "host", "trailer"} {
 		if hasToken(value, name) {
@@ -242,7 +243,8 @@ func (h *Request) takeTrailer(value []byte) (keep bool, err error) {
 	return !h.HTTP10, nil
 }
 
-// maxForwardsApplies reports whether Max-Forwards has a meaning for this method (RFC 9110, section 7.6.2). With others it is passed on.
+// maxForwardsApplies reports whether Max-Forwards has a meaning for this method (RFC 9110, section 7.6.2). With other methods it is simply passed
+// on.
 func (h *Request) maxForwardsApplies() bool { return h.Is("OPTIONS") || h.Is("TRACE") }
 
 // HopsLeft returns the value of Max-Forwards if it applies. A value that is not a number is ignored.
@@ -254,7 +256,7 @@ func (h *Request) HopsLeft() (n int64, ok bool) {
 	return n, err == nil
 }
 
-// takeHost allows one Host, and only one that names a host (RFC 9112, section 3.2).
+// takeHost allows only one Host, which must name a host (RFC 9112, section 3.2).
 func (h *Request) takeHost(value []byte) (keep bool, err error) {
 	if h.hasHost || !validHost(value) {
 		return false, ErrSyntax
@@ -267,8 +269,8 @@ func (h *Request) takeHost(value []byte) (keep bool, err error) {
 	return true, nil
 }
 
-// takeExpect knows one expectation (RFC 9110, section 10.1.1). Others are refused, because servers disagree about who must fulfil
-// them. HTTP/1.0 has no expectations.
+// takeExpect accepts only 100-continue (RFC 9110, section 10.1.1). Other expectations are refused, because servers disagree about who must
+// fulfil them. HTTP/1.0 has no expectations.
 func (h *Request) takeExpect(value []byte) error {
 	if h.HTTP10 {
 		return nil
@@ -295,7 +297,7 @@ func (h *Request) takeForwarded(id fieldID, value []byte, trusted bool) (keep bo
 	return false
 }
 
-// appendLine appends a line of a field that is a list to the earlier lines.
+// appendLine appends a line of a list field to the earlier lines.
 func appendLine(list, value []byte) []byte {
 	if len(value) > 0 && len(list) > 0 {
 		list = append(list, ", "...)
@@ -303,7 +305,7 @@ func appendLine(list, value []byte) []byte {
 	return append(list, value...)
 }
 
-// Finish appends the fields that the proxy writes itself, and the end of the header.
+// Finish appends the fields that the proxy itself writes, and the end of the header.
 func (h *Request) Finish(dst []byte, peer *Peer, o *RequestOptions, own Own) []byte {
 	if len(h.Host) == 0 { // HTTP/1.0
 		dst = AppendField(dst, "Host: ", o.UpstreamHost)
@@ -363,13 +365,14 @@ func (h *Request) Finish(dst []byte, peer *Peer, o *RequestOptions, own Own) []b
 	return append(o.Rules.ApplyNamed(dst, peer.Name), '\r', '\n')
 }
 
-// xForwardedOnly reports whether a trusted peer named the client in X-Forwarded fields and sent no Forwarded. A new Forwarded would
-// then name that peer as the client.
+// xForwardedOnly reports whether a trusted peer named the client in X-Forwarded-* fields but sent no Forwarded. A new Forwarded field would then
+// name that peer as the client.
 func (h *Request) xForwardedOnly() bool {
 	return !h.hasElements && (h.hasProto || len(h.forwarded) > 0)
 }
 
-// Value returns the first field with a lower-case name. It is slow, and the header may not have been checked.
+// Value returns the value of the first field with this name, which must be in lower case. It is slow, and works even if the header has not been
+// checked.
 func (h *Request) Value(lower string) []byte { return FieldValue(h.fields, lower) }
 
 // RequestIDBytesMax limits the length of an X-Request-ID that a client may set.

@@ -5,17 +5,17 @@ import (
 	"fmt"
 )
 
-// The header of a response, from upstream to client. Like that of a request, it is checked and rewritten in one pass, and fields
-// keep their order and case. Hop-by-hop fields are removed. X-Request-ID is replaced by that of the request. Date is added if it is
-// missing (RFC 9110, section 6.6.1).
+// This file checks and rewrites the header of a response, from upstream to client, in one pass, as request.go does for requests. Fields keep
+// their order and case. Hop-by-hop fields are removed. X-Request-ID is replaced with the one of the request. Date is added if it is missing
+// (RFC 9110, section 6.6.1).
 
-// Response holds what the pass over a response's header finds.
+// Response is what the pass over a response's header has found.
 type Response struct {
 	Framing
 	Status         int
 	HTTP10         bool
 	EventStream    bool   // text/event-stream
-	ConnectionAuth bool   // asks for credentials that authenticate the connection
+	ConnectionAuth bool   // the response asks for credentials that authenticate the connection
 	Upgrade        []byte // points into the block, or into upgrades
 
 	hasDate  bool
@@ -35,8 +35,8 @@ func (h *Response) Closes() bool {
 	return h.options.close || h.HTTP10 && !h.options.keepAlive
 }
 
-// BlockEnd finds the end of a header block. If the block is incomplete, it returns 0 and the offset at which to continue. An empty
-// line without CR also ends the block, so that it is refused at once.
+// BlockEnd finds the end of a header block. If the block is incomplete, it returns 0 and the offset at which to continue the search. An empty line
+// without CR ends the block, too, so that such a block is refused at once.
 func BlockEnd(b []byte, at int) (end, next int) {
 	for {
 		i := bytes.IndexByte(b[at:], '\n')
@@ -50,8 +50,8 @@ func BlockEnd(b []byte, at int) (end, next int) {
 	}
 }
 
-// Rewrite checks a header block and appends its status line, and the fields that are passed on, to dst. The caller appends what is its
-// own, and the empty line. The error wraps ErrResponse.
+// Rewrite checks a header block and appends its status line, and the fields that are passed on, to dst. The caller appends its own fields and the
+// empty line. The error wraps ErrResponse.
 func (h *Response) Rewrite(dst, block []byte) ([]byte, error) {
 	eol := bytes.IndexByte(block, '\n')
 	if eol < 13 || block[eol-1] != '\r' || !bytes.HasPrefix(block, []byte("HTTP/1.")) {
@@ -122,10 +122,10 @@ func (h *Response) appendFields(dst, raw []byte, second bool) ([]byte, error) {
 	})
 }
 
-// handleField records a field that the proxy acts on, and says whether it is passed on.
+// handleField records a field on which the proxy acts. It returns whether the field is passed on.
 func (h *Response) handleField(id fieldID, value []byte, second bool) (keep bool, err error) {
 	switch id {
-	case fieldHopByHop: // Proxy-Authenticate among them
+	case fieldHopByHop: // includes Proxy-Authenticate
 		h.ConnectionAuth = h.ConnectionAuth || authenticatesConnection(value)
 		return false, nil
 	case fieldRequestID, fieldTE:
@@ -136,7 +136,7 @@ func (h *Response) handleField(id fieldID, value []byte, second bool) (keep bool
 		if !second && (h.Status == 101 || h.Status == 426) {
 			h.Upgrade, h.upgrades = joinLines(h.Upgrade, value, h.upgrades)
 		}
-		return h.Status == 426, nil // it names the protocol that the server requires (RFC 9110, section 15.5.22)
+		return h.Status == 426, nil // with 426, Upgrade names the protocol that the server requires (RFC 9110, section 15.5.22)
 	case fieldConnection:
 		if second {
 			return false, nil
@@ -155,8 +155,8 @@ func (h *Response) handleField(id fieldID, value []byte, second bool) (keep bool
 	return true, nil
 }
 
-// check is called after the last field. A response that cannot have a body must not announce one (RFC 9112, section 6.1; RFC 9110,
-// section 8.6): a client that waits for that body would take the next response for it.
+// check is called after the last field. A response that cannot have a body must not announce one (RFC 9112, section 6.1; RFC 9110, section 8.6):
+// a client that waits for the body would take the next response for it.
 func (h *Response) check() error {
 	if h.Chunked && (h.Length >= 0 || h.HTTP10) {
 		return ErrFraming
@@ -167,7 +167,7 @@ func (h *Response) check() error {
 	return nil
 }
 
-// FramingOf returns how the body behind a header block is framed. The block was written by this package, or by the proxy itself.
+// FramingOf returns how the body after a header block is framed. The block must have been written by this package or by the proxy itself.
 func FramingOf(block []byte) Framing {
 	f := Framing{Length: -1}
 	at := bytes.IndexByte(block, '\n') + 1

@@ -10,19 +10,19 @@ import (
 	"unsafe"
 )
 
-// FieldRules are changes of header fields. Case is ignored in names. Fields that delimit messages (Connection, Content-Length,
-// Transfer-Encoding and similar ones) cannot be named, and Host can only be set.
+// FieldRules describe changes to header fields. Names are case-insensitive. Fields that delimit messages (Connection, Content-Length,
+// Transfer-Encoding and similar ones) cannot be changed, and Host can only be set.
 //
-// A value of Set may contain [ClientName], once. It becomes the name in the client's verified certificate. If there is none, the field is
-// left out. Fields of this name that the client sends are removed, also with another separator instead of "-" and in trailers: the service
-// believes the field.
+// A value in Set may contain [ClientName] once. It is replaced with the name in the client's verified certificate. If there is no such name,
+// the field is left out. Fields with this name that the client itself sends are removed, even with another separator instead of "-" and in
+// trailers, because the service believes the field.
 type FieldRules struct {
-	Set    []string // "Name: value"; replaces the fields of this name that the message has
-	Add    []string // "Name: value"; keeps the fields of this name that the message has
-	Remove []string // names of fields that are left out
+	Set    []string // "Name: value"; replaces existing fields with this name
+	Add    []string // "Name: value"; keeps existing fields with this name
+	Remove []string // names of fields to leave out
 }
 
-// ClientName in a rule for requests is replaced by the name in the client's certificate.
+// ClientName is a placeholder in a rule for requests. It is replaced with the name in the client's certificate.
 const ClientName = "${tls_client_name}"
 
 // ErrFieldRule is wrapped by the errors of Compile.
@@ -30,16 +30,16 @@ var ErrFieldRule = errors.New("field rule")
 
 // Rules are compiled FieldRules. A nil *Rules changes nothing.
 type Rules struct {
-	first *Rules   // applied before; nil: none
+	first *Rules   // rules to apply before these; may be nil
 	drop  [][]byte // names of fields to leave out
 	lines []byte   // fields to write
-	named []named  // fields to write with the client's name
+	named []named  // fields to write whose value contains the client's name
 }
 
-// named is a field whose value has the client's name.
+// named is a field whose value contains the client's name.
 type named struct{ name, before, after []byte }
 
-// Then returns rules that apply r, and after it next. It changes neither.
+// Then returns rules that apply r and then next. It changes neither.
 func (r *Rules) Then(next *Rules) *Rules {
 	if r == nil || next == nil {
 		return cmp.Or(r, next)
@@ -70,7 +70,7 @@ func (r FieldRules) Compile() (*Rules, error) {
 		}
 		if before, after, ok := strings.Cut(value, ClientName); ok {
 			if !set || strings.Contains(after, ClientName) || strings.EqualFold(name, "host") {
-				return nil, fmt.Errorf("%w: %q: %s may be in a field that is set, once", ErrFieldRule, line, ClientName)
+				return nil, fmt.Errorf("%w: %q: %s is allowed only once, and only in a field that is set", ErrFieldRule, line, ClientName)
 			}
 			c.named = append(c.named, named{[]byte(name), []byte(before), []byte(after)})
 			continue
@@ -83,7 +83,7 @@ func (r FieldRules) Compile() (*Rules, error) {
 	return c, nil
 }
 
-// mayChange accepts tokens that do not delimit messages.
+// mayChange reports whether a name is a token and not that of a field that delimits messages.
 func mayChange(name string) bool {
 	if name == "" || tokenLength([]byte(name)) != len(name) {
 		return false
@@ -95,10 +95,10 @@ func mayChange(name string) bool {
 	return true
 }
 
-// Apply changes the header in block, from the start line to the last field, without the empty line.
+// Apply applies the rules to the header in block, which extends from the start line to the last field, without the empty line.
 func (r *Rules) Apply(block []byte) []byte { return r.ApplyNamed(block, nil) }
 
-// ApplyNamed is Apply for requests of a client with a name; an empty one means that it has none.
+// ApplyNamed does the same for a request whose client has a name in its certificate; clientName is empty if it has none.
 func (r *Rules) ApplyNamed(block, clientName []byte) []byte {
 	if r == nil {
 		return block
@@ -115,7 +115,7 @@ func (r *Rules) ApplyNamed(block, clientName []byte) []byte {
 	return block
 }
 
-// FilterTrailers removes the trailers that imitate a field with the client's name.
+// FilterTrailers removes trailers that imitate a field which contains the client's name.
 func (r *Rules) FilterTrailers(lines []byte) []byte {
 	if r == nil {
 		return lines
@@ -126,7 +126,7 @@ func (r *Rules) FilterTrailers(lines []byte) []byte {
 	return r.filter(lines, 0)
 }
 
-// filter removes the lines that are left out, from position kept on.
+// filter removes the fields to leave out from the part of block that begins at kept.
 func (r *Rules) filter(block []byte, kept int) []byte {
 	for rest := block[kept:]; len(rest) > 0; {
 		line := rest[:bytes.IndexByte(rest, '\n')+1]
@@ -152,7 +152,7 @@ func (r *Rules) drops(name []byte) bool {
 	return false
 }
 
-// ReplaceHost puts another host into the Host field of a request that Finish has completed. A body may follow the header.
+// ReplaceHost replaces the host in the Host field of a request that Finish has completed. A body may follow the header.
 func ReplaceHost(block []byte, host string) []byte {
 	for at := bytes.IndexByte(block, '\n') + 1; at < len(block) && block[at] != '\r'; {
 		n := bytes.IndexByte(block[at:], '\n') + 1
@@ -169,7 +169,7 @@ func ReplaceHost(block []byte, host string) []byte {
 	return block
 }
 
-// alike compares names without regard to case and separators: CGI and similar interfaces turn every separator into "_".
+// alike compares names, ignoring case and separators, because CGI and similar interfaces turn every separator into "_".
 func alike(a, b []byte) bool {
 	if len(a) != len(b) {
 		return false

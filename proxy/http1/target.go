@@ -5,12 +5,12 @@ import (
 	"net/netip"
 )
 
-// The request line (RFC 9112, section 3): method, target and version, one space between them and nothing else.
+// This file parses the request line (RFC 9112, section 3): method, target and version, with single spaces between them and nothing else.
 
-// methodBytesMax limits the length of a method.
+// methodBytesMax is the maximum length of a method.
 const methodBytesMax = 64
 
-// ParseLine parses the request line in Raw. If it fails, it keeps the parts that it has parsed, because they are recorded.
+// ParseLine parses the request line in Raw. If it fails, h keeps the parts that have been parsed, because they are recorded.
 func (h *Request) ParseLine() error {
 	eol := bytes.IndexByte(h.Raw, '\n')
 	if eol < 1 || h.Raw[eol-1] != '\r' {
@@ -48,8 +48,8 @@ func (h *Request) ParseLine() error {
 	return h.parseTarget(target)
 }
 
-// validTargetBytes refuses bytes that RFC 3986 never allows: spaces, controls, and bytes above ASCII. In the query, bytes above ASCII
-// are accepted: people type them (curl '?q=ü'), and servers agree about their meaning.
+// validTargetBytes refuses bytes that RFC 3986 never allows: spaces, control characters, and bytes above ASCII. In the query, bytes above ASCII
+// are accepted, because people type them (curl '?q=ü') and servers agree on their meaning.
 func validTargetBytes(target []byte) bool {
 	query := false
 	for _, c := range target {
@@ -61,7 +61,7 @@ func validTargetBytes(target []byte) bool {
 	return true
 }
 
-// parseVersion accepts 1.0 and 1.1. Other versions of valid form get ErrVersion.
+// parseVersion accepts versions 1.0 and 1.1. Other well-formed versions get ErrVersion.
 func (h *Request) parseVersion(b []byte) error {
 	if len(b) != 8 || string(b[:5]) != "HTTP/" || b[5] < '0' || b[5] > '9' || b[6] != '.' || b[7] < '0' || b[7] > '9' {
 		return ErrSyntax
@@ -73,8 +73,8 @@ func (h *Request) parseVersion(b []byte) error {
 	return nil
 }
 
-// parseTarget converts the request target to the form that is sent upstream. Clients of forward proxies send the absolute form; its
-// authority replaces Host (RFC 9112, section 3.2.2).
+// parseTarget converts the request target to the form that is sent upstream. Clients of forward proxies send the absolute form, whose authority
+// replaces Host (RFC 9112, section 3.2.2).
 func (h *Request) parseTarget(target []byte) error {
 	h.Target = target
 	switch {
@@ -99,8 +99,8 @@ func (h *Request) parseTarget(target []byte) error {
 	return nil
 }
 
-// validEscapes reports whether each "%" of a path or host begins an encoded byte (RFC 3986, section 2.1). Servers disagree about
-// invalid escapes. Queries are not checked, because only the application decodes them.
+// validEscapes reports whether each "%" in a path or host begins an encoded byte (RFC 3986, section 2.1). Servers disagree about invalid escapes.
+// Queries are not checked, because only the application decodes them.
 func validEscapes(path []byte) bool {
 	for {
 		i := bytes.IndexByte(path, '%')
@@ -119,8 +119,8 @@ func validEscapes(path []byte) bool {
 	}
 }
 
-// validHostEscapes accepts escapes of bytes that a name may contain, and of bytes above ASCII (RFC 3986, section 3.2.2). Decoding
-// other escapes could end a string or the host, or add a port.
+// validHostEscapes accepts escapes of bytes that a name may contain, and of bytes above ASCII (RFC 3986, section 3.2.2). Decoding any other escape
+// could end a string or the host, or add a port.
 func validHostEscapes(host []byte) bool {
 	if !validEscapes(host) {
 		return false
@@ -149,12 +149,12 @@ func (h *Request) parseAbsolute(target []byte) error {
 	}
 	host, path := rest[:end], rest[end:]
 	if !validHost(host) {
-		return ErrTarget // for example, it has userinfo
+		return ErrTarget // for example because it has userinfo
 	}
 	h.Host, h.Target, h.replaceHost = host, path, true
 	switch {
 	case len(path) > 0 && path[0] == '/':
-	case len(path) > 0 && path[0] == '?': // an empty path is "/" (RFC 9110, section 4.2.3)
+	case len(path) > 0 && path[0] == '?': // an empty path means "/" (RFC 9110, section 4.2.3)
 		h.Target = append([]byte{'/'}, path...)
 	case len(path) > 0:
 		return ErrTarget // a fragment
@@ -178,8 +178,8 @@ func cutSchemeHTTP(b []byte) ([]byte, bool) {
 	return b[7:], true
 }
 
-// isHostByte marks the bytes of a registered name or an IPv4 address (RFC 3986, section 3.2.2), except the comma, which would make
-// a list of the value.
+// isHostByte marks the bytes that a registered name or an IPv4 address may contain (RFC 3986, section 3.2.2), except the comma, which would turn
+// the value into a list.
 var isHostByte = func() (t [256]bool) {
 	for c := '0'; c <= '9'; c++ {
 		t[c] = true
@@ -193,7 +193,7 @@ var isHostByte = func() (t [256]bool) {
 	return t
 }()
 
-// validHost accepts host [":" port], with a host that is a name or an address and not empty.
+// validHost accepts host [":" port], where host is a non-empty name or an address.
 func validHost(b []byte) bool {
 	i := 0
 	if len(b) > 0 && b[0] == '[' {
@@ -213,7 +213,7 @@ func validHost(b []byte) bool {
 	return i == len(b) || b[i] == ':' && validPort(b[i+1:])
 }
 
-// validPort accepts the number of a port. Nothing after the colon is valid too (RFC 3986, section 3.2.3).
+// validPort accepts a port number, or an empty port (RFC 3986, section 3.2.3).
 func validPort(b []byte) bool {
 	n := 0
 	for _, c := range b {
@@ -225,8 +225,8 @@ func validPort(b []byte) bool {
 	return len(b) <= 5 && n <= 65535
 }
 
-// validIPv6 checks the part of an IP literal between the brackets. Zones are for the local host only (RFC 6874), and there are no
-// IPvFuture addresses (RFC 3986, section 3.2.2).
+// validIPv6 checks the part of an IP literal between the brackets. It refuses zones, which are meaningful only on the local host (RFC 6874), and
+// IPvFuture addresses (RFC 3986, section 3.2.2), which do not exist.
 func validIPv6(b []byte) bool {
 	if len(b) > len("0000:0000:0000:0000:0000:ffff:255.255.255.255") {
 		return false

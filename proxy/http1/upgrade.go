@@ -2,16 +2,16 @@ package http1
 
 import "bytes"
 
-// Upgrades to other protocols (RFC 9110, section 7.8).
+// This file checks upgrades to other protocols (RFC 9110, section 7.8).
 
-// Upgradable reports whether the request's Upgrade is passed on: it needs Connection: Upgrade, HTTP/1.1, and no body. Otherwise the
-// request is forwarded without Upgrade, which is correct, because a server may ignore it.
+// Upgradable reports whether the request's Upgrade is passed on. That requires Connection: Upgrade, HTTP/1.1, and a request without a body.
+// Otherwise the request is forwarded without Upgrade, which is correct, because a server may ignore that field.
 func (h *Request) Upgradable() bool {
 	return h.options.upgrade && !h.HTTP10 && !h.HasBody() && opaqueProtocols(h.Upgrade)
 }
 
-// opaqueProtocols accepts a list of protocols if none of them is another form of HTTP. After an upgrade to h2c (which RFC 9113 has
-// removed), for example, requests would be forwarded without being checked or recorded.
+// opaqueProtocols accepts a list of protocols if none of them is a form of HTTP. After an upgrade to h2c, for example (which RFC 9113 has
+// removed), requests would be forwarded without being checked or recorded.
 func opaqueProtocols(list []byte) bool {
 	if len(list) == 0 {
 		return false
@@ -30,7 +30,7 @@ func opaqueProtocols(list []byte) bool {
 	return true
 }
 
-// Offered reports whether the client offered every protocol that the upstream switches to.
+// Offered reports whether the client offered all protocols to which the upstream switches.
 func (h *Request) Offered(chosen []byte) bool {
 	if len(chosen) == 0 {
 		return false

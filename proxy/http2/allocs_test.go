@@ -6,7 +6,7 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/http2"
 )
 
-// A client that repeats its fields costs no allocation once they are in the compression tables.
+// TestRepeatedRequestAllocatesNothing: a client that repeats its fields costs no allocations once they are in the compression tables.
 func TestRepeatedRequestAllocatesNothing(t *testing.T) {
 	p := newPeer(t, http2.Limits{})
 	var spare []byte
@@ -40,7 +40,7 @@ func BenchmarkRequest(b *testing.B) {
 	id := uint32(1)
 	b.ReportAllocs()
 	for b.Loop() {
-		p.headers(id, true, fields...) // the client's part is included
+		p.headers(id, true, fields...) // the client's own allocations are included
 		ev, _, err := p.c.Next(p.sent.Bytes(), 0)
 		if err != nil {
 			b.Fatal(err)

@@ -11,41 +11,41 @@ import (
 type Conn struct {
 	limits Limits
 	client bool          // this is the client's side
-	now    time.Duration // of the present call of Next
-	ev     Event         // what Next returns
-	err    *ConnError    // why the connection has ended; nil: it has not
+	now    time.Duration // time passed to the current call of Next
+	ev     Event         // the event that Next returns
+	err    *ConnError    // why the connection has ended; nil if it has not
 
-	// The frame that is being read.
+	// The frame that is being parsed.
 	state readState
-	seen  int // bytes of the preface
+	seen  int // bytes of the preface that have arrived
 	frame frameHeader
-	left  int     // bytes of its payload, without what state has passed and without padding
+	left  int     // remaining bytes of its payload, without padding
 	pad   int     // bytes of padding
-	need  int     // bytes of its next part, which is read whole
-	ready bool    // a SETTINGS frame has come
-	into  *Stream // where its data goes; nil: nowhere
+	need  int     // size of its next part, which must arrive completely before it is parsed
+	ready bool    // the peer's first SETTINGS frame has arrived
+	into  *Stream // the stream to which its data goes; nil if the data is discarded
 
 	dec   *hpack.Decoder
 	block fieldBlock
 
-	streams map[uint32]*Stream // not released
+	streams map[uint32]*Stream // streams that have not been released
 	free    []*Stream
 	lastID  uint32 // the highest that the client has used
 	recent  [recentMax]uint32
-	recents int // counts up; the next one goes to recent[recents%recentMax]
+	recents int // number of streams released so far; the next one goes to recent[recents%recentMax]
 
 	out        []byte // frames to send
-	queued     int    // bytes in out of frames that the peer has caused
+	queued     int    // bytes in out that belong to frames which the peer has caused
 	sizeSent   bool   // the first field block has announced that no dynamic table is used
-	sendWindow int64  // what may be sent, on all streams
-	recvWindow int64  // what the peer may send, on all streams
-	returned   int    // bytes that were consumed and not returned to the peer
-	peerWindow int64  // the first sendWindow of a stream
+	sendWindow int64  // bytes that this side may send, on all streams together
+	recvWindow int64  // bytes that the peer may send, on all streams together
+	returned   int    // bytes that were consumed but not yet given back to the peer's window
+	peerWindow int64  // initial sendWindow of a stream
 
 	resets, control bucket
 
-	leaving  bool // GOAWAY was sent
-	final    bool // the second GOAWAY was sent: streams after lastSeen do not begin
+	leaving  bool // GOAWAY has been sent
+	final    bool // the second GOAWAY has been sent: streams after lastSeen are not served
 	lastSeen uint32
 	peerLeft bool // the peer has sent GOAWAY
 
@@ -55,23 +55,23 @@ type Conn struct {
 	peerLast    uint32 // see PeerLast
 }
 
-// recentMax is how many released streams are remembered, because frames may still be under way to them.
+// recentMax is how many released streams are remembered, because frames for them may still be in transit.
 const recentMax = 128
 
-// byUs marks an element of Conn.recent: this side has reset the stream.
+// byUs marks a stream in Conn.recent that this side has reset.
 const byUs = 1 << 31
 
 type readState uint8
 
 const (
 	statePreface readState = iota
-	stateHeader            // of a frame
-	statePart              // need bytes of a frame's payload that are read whole
-	stateBody              // bytes of its payload that are passed on as they come
+	stateHeader            // the header of a frame
+	statePart              // a part of a frame's payload, of need bytes, that must arrive completely
+	stateBody              // bytes of a frame's payload that are passed on as they arrive
 	statePadding
 )
 
-// New returns a connection whose first bytes were the first n of Preface. Its output begins with the server's own preface.
+// New returns a connection on which the first n bytes of Preface have already arrived. Its output begins with the server's own preface.
 func New(limits Limits, n int) *Conn {
 	c := newConn(limits)
 	c.seen = n
@@ -101,9 +101,9 @@ func (c *Conn) begin(settings []byte) {
 	}
 }
 
-// Next takes bytes from the front of b, up to the next event, and returns how many. now is the time of any steady clock. It keeps no part
-// of b. After EventNone, the caller must add bytes behind those that were not taken, at most 15. The error is a *ConnError, and then
-// stays: the caller sends the output and closes the connection.
+// Next consumes bytes from the beginning of b, up to the next event, and returns how many. now is the time of any monotonic clock. Next does not
+// retain b. After EventNone, the caller must keep the bytes that were not consumed, at most 15, and append those that arrive next. The error is
+// a *ConnError, and further calls return it again: the caller sends the output and closes the connection.
 func (c *Conn) Next(b []byte, now time.Duration) (ev Event, n int, err error) {
 	c.now, c.ev = now, Event{}
 	for more := true; c.err == nil && more && c.ev.Kind == EventNone; {
@@ -112,7 +112,7 @@ func (c *Conn) Next(b []byte, now time.Duration) (ev Event, n int, err error) {
 		used, more, failed = c.step(b[n:])
 		n += used
 		if failed == nil && c.queued > c.limits.QueuedBytes {
-			failed = &ConnError{CodeEnhanceYourCalm, "the peer does not read", LimitQueued}
+			failed = &ConnError{CodeEnhanceYourCalm, "the peer does not read the responses to its frames", LimitQueued}
 		}
 		if failed != nil {
 			c.fail(failed)
@@ -124,7 +124,7 @@ func (c *Conn) Next(b []byte, now time.Duration) (ev Event, n int, err error) {
 	return c.ev, n, nil
 }
 
-// fail ends the connection with a GOAWAY.
+// fail ends the connection with a GOAWAY frame.
 func (c *Conn) fail(err *ConnError) {
 	if c.err == nil {
 		c.err = err
@@ -136,7 +136,7 @@ func protocolError(reason string) *ConnError { return &ConnError{Code: CodeProto
 
 func frameSizeError(reason string) *ConnError { return &ConnError{Code: CodeFrameSize, Reason: reason} }
 
-// step takes the next part of a frame. It reports false if that needs more bytes.
+// step parses the next part of a frame. It returns false if that part needs more bytes.
 func (c *Conn) step(b []byte) (used int, more bool, err *ConnError) {
 	switch c.state {
 	case statePreface:
@@ -197,11 +197,11 @@ func (c *Conn) beginFrame() *ConnError {
 	switch f.kind {
 	case frameData, frameHeaders, frameContinuation, frameReset, framePriority:
 		if f.stream == 0 {
-			return protocolError("a frame that needs a stream")
+			return protocolError("a frame that needs a stream has none")
 		}
 	case frameSettings, framePing, frameGoAway:
 		if f.stream != 0 {
-			return protocolError("a frame of the connection on a stream")
+			return protocolError("a frame for the connection on a stream")
 		}
 	}
 	switch f.kind {
@@ -224,19 +224,19 @@ func (c *Conn) beginFrame() *ConnError {
 	case frameGoAway:
 		return c.expect(8, f.length >= 8)
 	}
-	return c.spend() // unknown; it is skipped (RFC 9113, section 5.5)
+	return c.spend() // the type is unknown: the frame is skipped (RFC 9113, section 5.5)
 }
 
-// expect makes the next n bytes of the payload be read whole.
+// expect makes part wait for the next n bytes of the payload.
 func (c *Conn) expect(n int, fits bool) *ConnError {
 	if !fits {
-		return frameSizeError("bad length of a frame")
+		return frameSizeError("bad frame length")
 	}
 	c.need, c.state = n, statePart
 	return nil
 }
 
-// part handles the bytes that expect has asked for.
+// part handles the bytes for which expect has been called.
 func (c *Conn) part(b []byte) *ConnError {
 	switch c.frame.kind {
 	case frameData:
@@ -261,7 +261,7 @@ func (c *Conn) part(b []byte) *ConnError {
 	return nil
 }
 
-// body handles bytes of the payload that are passed on as they come.
+// body handles bytes of the payload that are passed on as they arrive.
 func (c *Conn) body(b []byte) *ConnError {
 	switch c.frame.kind {
 	case frameData:
@@ -276,7 +276,7 @@ func (c *Conn) body(b []byte) *ConnError {
 	return nil
 }
 
-// endFrame is called behind the last byte of a frame.
+// endFrame is called after the last byte of a frame.
 func (c *Conn) endFrame() *ConnError {
 	switch c.frame.kind {
 	case frameHeaders, frameContinuation:
@@ -294,31 +294,31 @@ func (c *Conn) endFrame() *ConnError {
 	return nil
 }
 
-// queue takes the output with a frame appended that the peer has caused.
+// queue sets the output to out, to which a frame that the peer has caused has been appended.
 func (c *Conn) queue(out []byte) {
 	c.queued += len(out) - len(c.out)
 	c.out = out
 }
 
-// spend draws on the budget of frames that carry nothing.
+// spend draws on the budget for frames without content.
 func (c *Conn) spend() *ConnError {
 	if !c.control.take(c.limits.Control, c.now) {
-		return &ConnError{CodeEnhanceYourCalm, "too many frames that carry nothing", LimitControl}
+		return &ConnError{CodeEnhanceYourCalm, "too many frames without content", LimitControl}
 	}
 	return nil
 }
 
-// TakeOutput returns the frames to send, and continues with another buffer. It is empty if there is nothing to send.
+// TakeOutput returns the frames to send, empty if there are none, and uses spare as the buffer for later frames.
 func (c *Conn) TakeOutput(spare []byte) []byte {
 	out := c.out
 	c.out, c.queued = spare[:0], 0
 	return out
 }
 
-// Pending returns how many bytes of output there are.
+// Pending returns the number of bytes of output.
 func (c *Conn) Pending() int { return len(c.out) }
 
-// Open returns how many streams are not released.
+// Open returns the number of streams that have not been released.
 func (c *Conn) Open() int { return len(c.streams) }
 
 // Idle reports whether no stream is open and no frame or field block is incomplete.
@@ -329,8 +329,8 @@ func (c *Conn) Idle() bool {
 // MidBlock reports whether the header of a request, or the preface, is incomplete.
 func (c *Conn) MidBlock() bool { return c.block.open || !c.ready }
 
-// GoAway announces that the connection ends (RFC 9113, section 6.8). Streams that the peer has opened without having seen it are still
-// served. A PING follows; when the peer has answered it, the last of these streams is known.
+// GoAway announces that the connection will end (RFC 9113, section 6.8). Streams that the peer opens before it has received the announcement are
+// still served. GoAway also sends a PING: once the peer has acknowledged it, the last of these streams is known.
 func (c *Conn) GoAway() {
 	if c.leaving {
 		return
@@ -343,7 +343,7 @@ func (c *Conn) GoAway() {
 // pingLeaving is the content of the PING that GoAway sends.
 const pingLeaving = "goodbye!"
 
-// Leave says which stream is the last one. Later ones do not begin: the peer repeats them elsewhere.
+// Leave announces which stream is the last one. Later ones are not served: the peer repeats them on another connection.
 func (c *Conn) Leave() {
 	if !c.final {
 		c.leaving, c.final, c.lastSeen = true, true, c.lastID
@@ -351,10 +351,11 @@ func (c *Conn) Leave() {
 	}
 }
 
-// Left reports whether Leave was called, or the peer has answered the PING of GoAway. Then the connection can be closed as soon as it is idle.
+// Left reports whether Leave has been called or the peer has acknowledged the PING of GoAway. If so, the connection can be closed as soon as it is
+// idle.
 func (c *Conn) Left() bool { return c.final }
 
-// PeerLeft reports whether the peer opens no further streams.
+// PeerLeft reports whether the peer has announced that it will open no further streams.
 func (c *Conn) PeerLeft() bool { return c.peerLeft }
 
 // peerGoAway reports a GOAWAY of the peer, unless it says nothing new.
@@ -380,7 +381,7 @@ func (c *Conn) goAway(last uint32, code Code) {
 	c.out = binary.BigEndian.AppendUint32(c.out, uint32(code))
 }
 
-// ping answers a PING.
+// ping handles a PING: it acknowledges it or, if it is itself an acknowledgement, notes that.
 func (c *Conn) ping(b []byte) *ConnError {
 	if !c.frame.has(flagAck) {
 		c.queue(append(appendFrameHeader(c.out, 8, framePing, flagAck, 0), b...))

@@ -17,7 +17,7 @@ const (
 	flagPadded     = 0x8
 )
 
-// raw writes a frame that may break every rule.
+// raw writes a frame, which may violate any rule.
 func (p *peer) raw(kind xhttp2.FrameType, flags xhttp2.Flags, id uint32, payload string) {
 	p.t.Helper()
 	p.ok(p.f.WriteRawFrame(kind, flags, id, []byte(payload)))
@@ -36,7 +36,7 @@ func open(p *peer) {
 	p.expect(request1Open)
 }
 
-// closed opens stream 1 and ends it on both sides.
+// closed opens stream 1 and ends it in both directions.
 func closed(p *peer) {
 	p.t.Helper()
 	p.headers(1, true, get...)
@@ -158,7 +158,7 @@ func TestStreamErrors(t *testing.T) {
 				t.Fatalf("put out:\n%s", out)
 			}
 			p.c.Release(p.streams[1], http2.CodeCancel)
-			p.data(1, true, "under way") // the peer could not know
+			p.data(1, true, "under way") // the peer cannot know about the reset yet
 			p.ok(p.f.WriteWindowUpdate(1, 1))
 			p.ok(p.f.WriteRSTStream(1, 8))
 			p.headers(3, true, get...)
@@ -168,7 +168,7 @@ func TestStreamErrors(t *testing.T) {
 	}
 }
 
-// Frames to a stream that the peer has reset, or that has ended, are errors of that stream (RFC 9113, section 5.1).
+// TestDataOnClosedStream: frames for a stream that the peer has reset, or that has ended, are errors (RFC 9113, section 5.1).
 func TestDataOnClosedStream(t *testing.T) {
 	p := newPeer(t, http2.Limits{})
 	closed(p)
@@ -196,7 +196,7 @@ func TestPreface(t *testing.T) {
 	p.fails(http2.CodeProtocol, http2.LimitNone)
 }
 
-// After the head of the preface was read as HTTP/1.1, the connection continues behind it.
+// TestPrefaceBegun: if the beginning of the preface has been read as HTTP/1.1, the connection continues after it.
 func TestPrefaceBegun(t *testing.T) {
 	c := http2.New(http2.Limits{}, len(http2.PrefaceHead))
 	b := []byte(http2.Preface[len(http2.PrefaceHead):] + "\x00\x00\x00\x04\x00\x00\x00\x00\x00")
@@ -231,7 +231,7 @@ func TestBodyAndTrailers(t *testing.T) {
 	}
 }
 
-// The end of a body without trailers comes with its last bytes, or alone.
+// TestEndOfBody: the end of a body without trailers is reported with its last bytes, or separately.
 func TestEndOfBody(t *testing.T) {
 	p := newPeer(t, http2.Limits{})
 	open(p)
@@ -276,7 +276,7 @@ func TestGoAwayInTwoSteps(t *testing.T) {
 	p.c.GoAway()
 	p.c.GoAway()
 	p.expectOut("GOAWAY 2147483647 NO_ERROR", `PING ack=false "goodbye!"`)
-	p.headers(3, true, get...) // was under way
+	p.headers(3, true, get...) // was in transit
 	p.ok(p.f.WritePing(true, [8]byte([]byte("goodbye!"))))
 	p.headers(5, true, get...)
 	p.data(5, true, "x")

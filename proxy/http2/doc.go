@@ -2,24 +2,24 @@
 // reports what they mean, and collects the frames to send. It has no connections, no clock and no goroutines. What waits, and how, is
 // decided by its caller, so tests speak to it directly, as they do to package http1.
 //
-// A [Conn] takes bytes with [Conn.Next], which reports one [Event] at a time. A request is reported as the header block that the same
-// request has in HTTP/1.1 ([Stream.Head]), so the rules of package http1 apply to it: what is refused, removed and rewritten is decided
-// there, once. This package checks what only HTTP/2 can get wrong. A response is written as an HTTP/1.1 header block too ([Conn.WriteHead]).
+// [Conn.Next] consumes bytes and reports one [Event] at a time. A request is reported as the header block that the same request would have in
+// HTTP/1.1 ([Stream.Head]), so that package http1 alone decides what is refused, removed and rewritten. This package checks only what is
+// specific to HTTP/2. Responses are written from HTTP/1.1 header blocks, too ([Conn.WriteHead]).
 // The client's side is the mirror image: [Conn.WriteRequest] takes the header block of a request, and a response is reported as one.
 //
 // # What is bounded
 //
-// A Conn keeps no data of bodies. The peer may send as many bytes as the windows in [Limits] allow; the caller holds them, and returns
-// the room with [Conn.Consumed]. A stream counts against Limits.Streams until the caller has released it ([Conn.Release]), whoever has
-// reset it: a peer that makes the server reset a stream gains nothing by it. Field blocks are limited by their size before and after
-// decompression, and by the number of frames; [Conn.Held] says how much of an unfinished one there is. All that costs the peer little and the server something (resets, PING, SETTINGS, empty
-// frames) draws on budgets that refill with time, and with the work that the connection does. Whoever spends more than that loses
-// the connection, with the error code ENHANCE_YOUR_CALM.
+// A Conn does not buffer data of bodies. The peer may send as many bytes as the windows in [Limits] allow; the caller buffers them, and
+// reopens the windows with [Conn.Consumed]. A stream counts towards Limits.Streams until the caller has released it ([Conn.Release]),
+// whoever has reset it: a peer gains nothing by making the server reset a stream. Field blocks are limited by their size before and after
+// decompression, and by their number of frames; [Conn.Held] returns the size of an unfinished one. Everything that costs the peer little
+// but the server something (resets, PING, SETTINGS, empty frames) draws on budgets that refill with time and with the work that the
+// connection does. A peer that exceeds them loses the connection, with the error code ENHANCE_YOUR_CALM.
 //
 // # Output
 //
-// Frames are collected in one buffer, in the order in which they must be sent, until [Conn.TakeOutput]. Fields of responses are encoded
-// with the static table only (RFC 7541, appendix A). This costs the peer nothing, and a connection no memory.
+// Frames are collected in one buffer, in the order in which they must be sent, until [Conn.TakeOutput] is called. The fields of responses are
+// encoded with only the static table (RFC 7541, appendix A), so that compression needs no memory per connection.
 //
-// A Conn is for one goroutine at a time.
+// A Conn must not be used by several goroutines at the same time.
 package http2

@@ -1,11 +1,11 @@
 package http2
 
-// EventKind says what has happened.
+// EventKind is the kind of an Event.
 type EventKind uint8
 
 // The kinds of events.
 const (
-	// EventNone: nothing more can be understood of what has arrived. The caller reads on.
+	// EventNone: more bytes are needed for the next event. The caller must read them.
 	EventNone EventKind = iota
 	// EventRequest: the header of a request is complete. Stream is new and belongs to the caller until Release. If Stream.Err is set, the
 	// request is malformed: the caller may respond to it, but nothing of its body is reported.
@@ -17,12 +17,12 @@ const (
 	EventData
 	// EventTrailers: the body has ended with trailers, which are in Stream.Trailers.
 	EventTrailers
-	// EventReset: the stream has ended early, by the peer or because the peer broke the protocol; Code says why. Nothing more is reported of
-	// it and nothing more can be sent on it.
+	// EventReset: the stream has ended early, because the peer reset it or violated the protocol; Code is the reason. Nothing more is reported
+	// about the stream, and nothing more can be sent on it.
 	EventReset
-	// EventWindow: more may be sent, on Stream or, if that is nil, on any.
+	// EventWindow: more may be sent, on Stream or, if that is nil, on any stream.
 	EventWindow
-	// EventRefused: a stream was refused, because of Limits.Streams.
+	// EventRefused: a stream was refused because of Limits.Streams.
 	EventRefused
 	// EventGoAway: the peer will open no further streams. A server has not processed those above Conn.PeerLast, and does not take new ones.
 	EventGoAway
@@ -51,15 +51,15 @@ type Stream struct {
 	Interim bool
 	// Err says why the peer's message is malformed, or why it is refused; nil: it is not. It wraps an error of package http1.
 	Err error
-	// Chunked says that the length of the body is not declared, so that Head has Transfer-Encoding: chunked.
+	// Chunked means that the length of the body is not declared, so that Head contains Transfer-Encoding: chunked.
 	Chunked bool
 	// Trailers are the lines of the trailer section, each with CRLF.
 	Trailers []byte
-	// Value is the caller's.
+	// Value is for use by the caller.
 	Value any
 
-	length     int64 // declared; -1: not
-	received   int64 // bytes of data
+	length     int64 // declared length of the body; -1 if it is not declared
+	received   int64 // bytes of data received so far
 	remoteDone bool  // the peer has ended its direction
 	localDone  bool  // this side has ended its direction
 	reset      bool  // by either side
@@ -73,7 +73,7 @@ type Stream struct {
 	returned   int   // bytes that were consumed and not returned to the peer
 }
 
-// Reset reports whether the stream was reset, by either side.
+// Reset reports whether either side has reset the stream.
 func (s *Stream) Reset() bool { return s.reset }
 
 // Complete reports whether all of the peer's message has arrived.

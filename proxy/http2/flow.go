@@ -2,9 +2,9 @@ package http2
 
 import "encoding/binary"
 
-// DATA and flow control, in both directions (RFC 9113, sections 5.2, 6.1 and 6.9).
+// This file handles DATA frames and flow control, in both directions (RFC 9113, sections 5.2, 6.1 and 6.9).
 
-// beginData checks a DATA frame. Its whole payload counts, padding included, even if the data goes nowhere.
+// beginData checks a DATA frame. Its whole payload, including padding, counts against the windows, even if the data is discarded.
 func (c *Conn) beginData() *ConnError {
 	f := &c.frame
 	if f.length == 0 && !f.has(flagEndStream) {
@@ -46,17 +46,17 @@ func (c *Conn) dataBegun(pad int) *ConnError {
 	s.held += c.left
 	c.giveBack(s, f.length-c.left)
 	if c.left == 0 && f.length > 0 && !f.has(flagEndStream) {
-		return c.spend() // only padding
+		return c.spend() // the frame contains only padding
 	}
 	return nil
 }
 
-// dataStream returns the stream to which the data of the present frame goes, or nil if it is discarded.
+// dataStream returns the stream to which the data of the current frame goes, or nil if the data is discarded.
 func (c *Conn) dataStream() (*Stream, *ConnError) {
 	id := c.frame.stream
 	s := c.streams[id]
 	switch {
-	case s != nil && s.byPeer: // closed
+	case s != nil && s.byPeer: // the stream is closed
 	case s != nil && (s.reset || s.Err != nil):
 		return nil, nil
 	case s != nil && s.remoteDone:
@@ -80,7 +80,7 @@ func (c *Conn) data(b []byte) {
 	if s == nil {
 		return
 	}
-	if s.reset { // since the frame began
+	if s.reset { // it was reset after the frame began
 		c.giveBack(nil, len(b))
 		s.held -= len(b)
 		return
@@ -91,13 +91,13 @@ func (c *Conn) data(b []byte) {
 	}
 }
 
-// Consumed returns room for n bytes of a stream's data to the peer.
+// Consumed records that the caller has consumed n bytes of a stream's data, so that the peer may send as many more.
 func (c *Conn) Consumed(s *Stream, n int) {
 	s.held -= n
 	c.giveBack(s, n)
 }
 
-// giveBack returns n bytes to the windows of the connection and of a stream, in portions.
+// giveBack gives n bytes back to the peer's windows for the connection and for a stream. It sends WINDOW_UPDATE only for larger amounts.
 func (c *Conn) giveBack(s *Stream, n int) {
 	if c.returned += n; c.returned >= c.limits.ConnWindow/2 {
 		c.out = appendUint32Frame(c.out, frameWindowUpdate, 0, uint32(c.returned))
@@ -114,7 +114,7 @@ func (c *Conn) giveBack(s *Stream, n int) {
 	}
 }
 
-// windowUpdate lets this side send more.
+// windowUpdate handles a WINDOW_UPDATE frame, which lets this side send more.
 func (c *Conn) windowUpdate(more int64) *ConnError {
 	id := c.frame.stream
 	if err := c.spend(); err != nil {
@@ -149,11 +149,11 @@ func (c *Conn) windowUpdate(more int64) *ConnError {
 // Window returns how many bytes of data may be sent on a stream now.
 func (c *Conn) Window(s *Stream) int { return int(max(min(c.sendWindow, s.sendWindow), 0)) }
 
-// refillBytes is the least size of a DATA frame that is work: a peer that opens its window byte by byte does not earn anything by it.
+// refillBytes is the smallest DATA frame that counts as work and refills the budgets: a peer that opens its window byte by byte earns nothing.
 const refillBytes = 512
 
-// WriteData puts out as much of p as the windows allow, and returns how many bytes that is. With end, these are the last of the response:
-// the stream ends when all of p was taken.
+// WriteData writes as much of p to the output as the windows allow, and returns how many bytes that is. If end is set, p is the end of the
+// response: the stream ends when all of p has been written.
 func (c *Conn) WriteData(s *Stream, p []byte, end bool) (n int) {
 	if s.reset || s.localDone {
 		return 0
@@ -178,7 +178,7 @@ func (c *Conn) WriteData(s *Stream, p []byte, end bool) (n int) {
 	return n
 }
 
-// peerReset ends a stream that the peer has reset.
+// peerReset handles the reset of a stream by the peer.
 func (c *Conn) peerReset(code Code) *ConnError {
 	id := c.frame.stream
 	s := c.streams[id]
@@ -197,7 +197,7 @@ func (c *Conn) peerReset(code Code) *ConnError {
 	return c.countReset()
 }
 
-// streamError resets a stream on which the peer has broken the protocol. If it is known to the caller, an event says so.
+// streamError resets a stream on which the peer has violated the protocol. If the caller knows the stream, an event reports that.
 func (c *Conn) streamError(s *Stream, code Code) *ConnError {
 	c.queue(appendUint32Frame(c.out, frameReset, s.ID, uint32(code)))
 	s.reset = true
@@ -205,10 +205,10 @@ func (c *Conn) streamError(s *Stream, code Code) *ConnError {
 	return c.countReset()
 }
 
-// countReset draws on the budget of resets.
+// countReset draws on the budget for resets.
 func (c *Conn) countReset() *ConnError {
 	if !c.client && !c.resets.take(c.limits.Resets, c.now) {
-		return &ConnError{CodeEnhanceYourCalm, "too many streams end early", LimitResets}
+		return &ConnError{CodeEnhanceYourCalm, "too many streams have ended early", LimitResets}
 	}
 	return nil
 }
@@ -237,7 +237,7 @@ func (c *Conn) Release(s *Stream, code Code) {
 		if c.client {
 			// the code says what the caller means
 		} else if s.Err != nil && s.localDone {
-			code = CodeProtocol // a malformed request
+			code = CodeProtocol // the request is malformed
 		} else if s.localDone {
 			code = CodeNone
 		}
@@ -248,7 +248,7 @@ func (c *Conn) Release(s *Stream, code Code) {
 	c.recents++
 	c.giveBack(nil, s.held)
 	if c.into == s {
-		c.into = nil // of the rest of a frame
+		c.into = nil // discard the rest of the current frame
 	}
 	if c.block.s == s {
 		c.block.s, c.block.kind = nil, blockDiscarded
@@ -260,11 +260,11 @@ func (c *Conn) Release(s *Stream, code Code) {
 }
 
 const (
-	freeMax      = 4       // how many released streams are kept for others
-	scratchBytes = 2 << 10 // larger buffers are not kept
+	freeMax      = 4       // number of released Stream values kept for reuse
+	scratchBytes = 2 << 10 // larger buffers are not kept for reuse
 )
 
-// isRecent reports whether a stream was released lately.
+// isRecent reports whether a stream was released recently.
 func (c *Conn) isRecent(id uint32) bool {
 	for _, r := range c.recent {
 		if r&^byUs == id {
@@ -274,7 +274,7 @@ func (c *Conn) isRecent(id uint32) bool {
 	return false
 }
 
-// wasResetByUs reports whether a stream was released lately after a reset, so that the peer may not have known when it sent.
+// wasResetByUs reports whether this side recently reset and released a stream, so that the peer may not have known that when it sent a frame.
 func (c *Conn) wasResetByUs(id uint32) bool {
 	for _, r := range c.recent {
 		if r == id|byUs {

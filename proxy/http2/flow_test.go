@@ -38,7 +38,7 @@ func TestSendWindow(t *testing.T) {
 	}
 }
 
-// The window of the connection limits all streams together, and a response without data needs none.
+// TestSendWindowOfConnection: the connection's window limits all streams together, and a response without data needs no window.
 func TestSendWindowOfConnection(t *testing.T) {
 	p := newPeer(t, http2.Limits{})
 	p.raw(xhttp2.FrameSettings, 0, 0, "\x00\x04"+u32(1<<20))
@@ -64,7 +64,8 @@ func TestSendWindowOfConnection(t *testing.T) {
 	}
 }
 
-// What is not consumed is not returned; what is consumed, and padding, is returned in portions.
+// TestReceiveWindow: windows are not reopened for data that has not been consumed. For consumed data and padding they are reopened in larger
+// steps.
 func TestReceiveWindow(t *testing.T) {
 	p := newPeer(t, http2.Limits{ConnWindow: 65535 * 2})
 	open(p)
@@ -90,11 +91,11 @@ func TestReceiveWindow(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.expectOut()
-	p.c.Release(p.streams[3], http2.CodeCancel) // what it held is returned to the connection
+	p.c.Release(p.streams[3], http2.CodeCancel) // its unconsumed bytes are given back to the connection's window
 	p.expectOut("RST_STREAM 3 CANCEL", "WINDOW_UPDATE 0 82176")
 }
 
-// A stream whose data nobody reads costs other streams only its own window.
+// TestUnreadStreamDoesNotStopOthers: a stream whose data nobody reads takes only its own window away from other streams.
 func TestUnreadStreamDoesNotStopOthers(t *testing.T) {
 	p := newPeer(t, http2.Limits{})
 	open(p)
@@ -114,7 +115,7 @@ func TestUnreadStreamDoesNotStopOthers(t *testing.T) {
 	}
 }
 
-// Data that arrives for a stream in the middle of a frame whose stream is released goes nowhere.
+// TestReleaseWithinFrame: if a stream is released in the middle of a DATA frame, the rest of the frame is discarded.
 func TestReleaseWithinFrame(t *testing.T) {
 	p := newPeer(t, http2.Limits{})
 	open(p)

@@ -5,10 +5,10 @@ import (
 	"fmt"
 )
 
-// Frames (RFC 9113, sections 4.1 and 6).
+// This file defines frames (RFC 9113, sections 4.1 and 6).
 
-// Preface is what a client sends first (RFC 9113, section 3.4). Its first line and the empty line behind it look like a request of
-// HTTP/1.1, so whoever reads both protocols from the same port recognises them: PrefaceHead.
+// Preface is what a client sends first (RFC 9113, section 3.4). Its first line and the empty line after it, PrefaceHead, look like an HTTP/1.1
+// request, so that a server that accepts both protocols on the same port can recognise them.
 const (
 	Preface     = PrefaceHead + "SM\r\n\r\n"
 	PrefaceHead = "PRI * HTTP/2.0\r\n\r\n"
@@ -41,9 +41,9 @@ const (
 // Sizes, in bytes.
 const (
 	frameHeaderBytes = 9
-	frameBytesMax    = 16384 // SETTINGS_MAX_FRAME_SIZE, its least and first value; this side never allows more
+	frameBytesMax    = 16384 // minimum and initial value of SETTINGS_MAX_FRAME_SIZE; this side never allows more
 	windowMax        = 1<<31 - 1
-	windowFirst      = 65535 // the first size of every window (RFC 9113, section 6.9.2)
+	windowFirst      = 65535 // initial size of every window (RFC 9113, section 6.9.2)
 	streamIDMax      = 1<<31 - 1
 )
 
@@ -93,11 +93,11 @@ func (c Code) String() string {
 	return fmt.Sprintf("code 0x%x", uint32(c))
 }
 
-// ConnError ends the connection. A GOAWAY with its code is already in the output.
+// ConnError is an error that ends the connection. A GOAWAY frame with its code is already in the output.
 type ConnError struct {
 	Code   Code
 	Reason string
-	Limit  Limit // the limit that the peer has exceeded; LimitNone: it broke the protocol
+	Limit  Limit // the limit that the peer has exceeded; LimitNone if it violated the protocol instead
 }
 
 func (e *ConnError) Error() string { return "http2: " + e.Code.String() + ": " + e.Reason }

@@ -18,8 +18,8 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/http2"
 )
 
-// run feeds a connection the bytes of input in pieces, answers every complete request, and returns the events and the output. Pieces of
-// data that belong together are joined, because their borders depend on those of the input.
+// run passes the bytes of input to a connection in pieces, responds to every complete request, and returns the events and the output. Adjacent
+// pieces of data are joined, because their boundaries depend on those of the input's pieces.
 func run(t testing.TB, input []byte, pieces func() int) (log []string, out []byte) {
 	c := http2.New(http2.Limits{Streams: 4}, 0)
 	var b []byte
@@ -80,15 +80,15 @@ func answer(c *http2.Conn, s *http2.Stream) {
 	c.Release(s, http2.CodeInternal)
 }
 
-// collapse removes the marks of pieces of data, which depend on where the input is split.
+// collapse removes the boundaries between pieces of data, which depend on where the input is split.
 func collapse(log []string) string {
 	return strings.ReplaceAll(strings.Join(log, "\n"), "data 1", "")
 }
 
 func whole() int { return 1 << 30 }
 
-// FuzzFrames checks that any input is either understood or ends the connection; that its splits make no difference; and that the output
-// consists of valid frames.
+// FuzzFrames checks that any input is either understood or ends the connection, that it makes no difference where the input is split, and that the
+// output consists of valid frames.
 func FuzzFrames(f *testing.F) {
 	for _, input := range conversations(f) {
 		f.Add(input, 1)
@@ -102,7 +102,7 @@ func FuzzFrames(f *testing.F) {
 	})
 }
 
-// sameFrames checks that both outputs consist of valid frames, and that they are the same, except for WINDOW_UPDATE.
+// sameFrames checks that both outputs consist of valid frames, and that these are the same, except for WINDOW_UPDATE.
 func sameFrames(t testing.TB, a, b []byte) bool {
 	t.Helper()
 	return slices.EqualFunc(parseFrames(t, a), parseFrames(t, b), bytes.Equal)
@@ -125,7 +125,7 @@ func parseFrames(t testing.TB, out []byte) (all [][]byte) {
 	return all
 }
 
-// conversations returns what some clients send.
+// conversations returns the bytes that some clients send.
 func conversations(t testing.TB) (all [][]byte) {
 	for _, talk := range []func(p *peer){
 		func(p *peer) { p.headers(1, true, get...) },
@@ -174,7 +174,7 @@ func conversations(t testing.TB) (all [][]byte) {
 	return all
 }
 
-// Where the input is split makes no difference.
+// TestEverySplit: it makes no difference where the input is split.
 func TestEverySplit(t *testing.T) {
 	for _, input := range conversations(t) {
 		log, out := run(t, input, whole)
@@ -194,7 +194,7 @@ func TestEverySplit(t *testing.T) {
 	}
 }
 
-// FuzzFields checks that a request which is not malformed is one request of HTTP/1.1 that says the same, whoever reads it.
+// FuzzFields checks that a well-formed request is converted to exactly one HTTP/1.1 request with the same meaning for every parser.
 func FuzzFields(f *testing.F) {
 	for _, fields := range [][]string{get, with(get, "a", "b", "cookie", "x", "cookie", "y"), with(post, "content-length", "3"), with(get, "a", "b\r\nc: d")} {
 		p := newSilentPeer(f, http2.Limits{})
@@ -225,7 +225,7 @@ func FuzzFields(f *testing.F) {
 	})
 }
 
-// checkRequest compares a request with its fields, as another decoder sees them.
+// checkRequest compares a request with its fields as another decoder reads them.
 func checkRequest(t testing.TB, s *http2.Stream, block []byte, end bool) {
 	if n := bytes.Count(s.Head, []byte("\r\n\r\n")); n > 1 || n == 1 && !bytes.HasSuffix(s.Head, []byte("\r\n\r\n")) {
 		t.Fatalf("more than one header block: %q", s.Head)
@@ -240,7 +240,7 @@ func checkRequest(t testing.TB, s *http2.Stream, block []byte, end bool) {
 	h := http1.Request{Raw: s.Head}
 	h.Length = -1
 	if _, err := h.Rewrite(nil, &http1.Peer{}, &http1.RequestOptions{}); err != nil {
-		return // refused by the rules of HTTP/1.1
+		return // the rules of HTTP/1.1 refuse the request
 	}
 	r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(s.Head)))
 	if err != nil {
@@ -280,7 +280,7 @@ func checkRequest(t testing.TB, s *http2.Stream, block []byte, end bool) {
 	}
 }
 
-// What is put out as the header of a response is what a client reads.
+// TestResponsesAreReadAsWritten: a client reads the same response header that was written.
 func TestResponsesAreReadAsWritten(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		p := newPeer(t, http2.Limits{})

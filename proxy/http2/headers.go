@@ -6,22 +6,22 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// Field blocks: a HEADERS frame and the CONTINUATION frames behind it (RFC 9113, section 4.3). They are decompressed when they are complete:
-// the decoder would keep, for the rest of the connection, a buffer as large as the largest part that it had to wait for. A block that is not
-// needed is decompressed too, because later ones depend on it.
+// A field block is a HEADERS frame and the CONTINUATION frames after it (RFC 9113, section 4.3). It is decompressed only when it is complete:
+// otherwise the decoder would keep, for the rest of the connection, a buffer as large as the largest part that it had to wait for. Even a block
+// that is not needed is decompressed, because later ones depend on it.
 
-// fieldBlock is the block that is being read.
+// fieldBlock is the block that is being received.
 type fieldBlock struct {
 	open   bool
 	stream uint32
 	kind   blockKind
-	s      *Stream // nil: the block is discarded
-	end    bool    // END_STREAM
-	bytes  int     // before decompression
-	raw    []byte  // what has arrived of a block that does not arrive at once; owned, reused
-	frames int     // CONTINUATION
+	s      *Stream // nil if the block is discarded
+	end    bool    // END_STREAM is set
+	bytes  int     // size before decompression
+	raw    []byte  // the bytes of a block that arrives in several pieces; owned, reused
+	frames int     // number of CONTINUATION frames
 
-	size     int // after decompression, as RFC 9113, section 6.5.2 counts
+	size     int // size after decompression, counted as in RFC 9113, section 6.5.2
 	tooLarge bool
 	request  requestFields
 	response responseFields
@@ -37,8 +37,8 @@ const (
 	blockTrailers
 )
 
-// blockBytesMax is how many bytes a block may have before decompression. A limit that is as small as the one for afterwards would cost
-// connections whose peer could have received 431.
+// blockBytesMax returns how many bytes a block may have before decompression. If it were as small as the limit after decompression, connections
+// would be closed whose peer could have received 431 instead.
 func (c *Conn) blockBytesMax() int { return 2 * c.limits.HeaderBytes }
 
 func (c *Conn) beginHeaders() *ConnError {
@@ -56,14 +56,14 @@ func (c *Conn) beginHeaders() *ConnError {
 	return c.expect(n, f.length >= n)
 }
 
-// headersBegun is called when the length of the padding is known. It decides where the block belongs.
+// headersBegun is called when the length of the padding is known. It decides to which stream the block belongs.
 func (c *Conn) headersBegun(pad int) *ConnError {
 	if pad > c.left {
 		return protocolError("padding longer than its frame")
 	}
 	c.pad, c.left = pad, c.left-pad
 	id := c.frame.stream
-	request := c.block.request // keeps its buffers
+	request := c.block.request // keep its buffers
 	request.reset()
 	c.block = fieldBlock{open: true, stream: id, end: c.frame.has(flagEndStream), request: request, raw: c.block.raw[:0]}
 	find := c.requestBlock
@@ -98,7 +98,7 @@ func (c *Conn) requestBlock(id uint32) (blockKind, *Stream, *ConnError) {
 	case id <= c.lastID && c.isRecent(id):
 		return blockDiscarded, nil, &ConnError{Code: CodeStreamClosed, Reason: "HEADERS on a closed stream"}
 	case id <= c.lastID:
-		return blockDiscarded, nil, protocolError("a stream's number is not higher than the one before")
+		return blockDiscarded, nil, protocolError("a stream's number is not higher than the previous one")
 	}
 	c.lastID = id
 	if c.final {
@@ -136,7 +136,7 @@ func (c *Conn) beginContinuation() *ConnError {
 	return nil
 }
 
-// fragment takes a part of the block.
+// fragment adds a part of the block.
 func (c *Conn) fragment(b []byte) *ConnError {
 	if c.block.bytes += len(b); c.block.bytes > c.blockBytesMax() {
 		return &ConnError{CodeEnhanceYourCalm, "field block too large", LimitContinuations}
@@ -155,7 +155,7 @@ func (c *Conn) decompress(b []byte) *ConnError {
 	return nil
 }
 
-// Held returns how many bytes an unfinished field block takes.
+// Held returns how many bytes of an unfinished field block are buffered.
 func (c *Conn) Held() int {
 	if !c.block.open {
 		return 0
@@ -170,7 +170,7 @@ func compressionError(err error) *ConnError {
 	return &ConnError{Code: CodeCompression, Reason: err.Error()}
 }
 
-// emit receives the fields of the block from the decoder. Beyond the limit it receives none, and the decoder only keeps its table.
+// emit receives the fields of the block from the decoder. Once the limit is exceeded it receives no more, and the decoder only updates its table.
 func (c *Conn) emit(f hpack.HeaderField) {
 	b := &c.block
 	limit := c.limits.HeaderBytes

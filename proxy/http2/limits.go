@@ -2,37 +2,38 @@ package http2
 
 import "time"
 
-// Limits bound what a peer may cost. Zero means the default that each documents.
+// Limits bound the resources that a peer may use. For each field, zero means its default.
 type Limits struct {
-	// Streams is how many streams may be open. A stream counts until it is released, even if it has been reset. Further ones are refused
+	// Streams is how many streams may be open. A stream counts until it is released, even if it has been reset. Further streams are refused
 	// with REFUSED_STREAM, and the peer may repeat them. Default 100.
 	Streams int
-	// HeaderBytes limits a request's fields after decompression, with 32 bytes for each field (RFC 9113, section 6.5.2); beyond it the
-	// request is reported with http1.ErrHeaderSize. A field block may have twice as many bytes before decompression. Default 32 KiB.
+	// HeaderBytes limits a request's fields after decompression, plus 32 bytes for each field (RFC 9113, section 6.5.2). A larger request is
+	// reported with http1.ErrHeaderSize. A field block may have twice as many bytes before decompression. Default 32 KiB.
 	HeaderBytes int
-	// TrailerBytes limits the trailers of a request in the same way; beyond it the stream is reset. Default 8 KiB.
+	// TrailerBytes limits the trailers of a request in the same way. If they are larger, the stream is reset. Default 8 KiB.
 	TrailerBytes int
 	// Continuations is how many CONTINUATION frames a field block may have. Default 32.
 	Continuations int
-	// StreamWindow is how many bytes of a body the peer may send before the caller has consumed them. At least 65,535, which is the default.
+	// StreamWindow is how many bytes of a body the peer may send before the caller has consumed them. At least 65,535, which is also the
+	// default.
 	StreamWindow int
 	// ConnWindow is the same for all streams together. Default 1 MiB; at least StreamWindow.
 	ConnWindow int
-	// Resets limits the streams that end early: those that the peer resets before they have a whole response, and those that it makes
-	// this side reset by breaking the protocol. Default 500, and 100 a second.
+	// Resets limits the streams that end early: those that the peer resets before it has the whole response, and those that this side resets
+	// because the peer violated the protocol. Default: a burst of 500, and 100 per second.
 	Resets Budget
-	// Control limits frames that carry nothing: PING, SETTINGS, PRIORITY, WINDOW_UPDATE, RST_STREAM of streams that have ended, unknown
-	// ones, and DATA without data. Each request and each piece of a response adds a few to the budget, because peers acknowledge such
-	// frames with others. Default 1000, and 100 a second.
+	// Control limits frames without content: PING, SETTINGS, PRIORITY, WINDOW_UPDATE, RST_STREAM for streams that have ended, unknown frames,
+	// and DATA without data. Each request and each piece of a response adds a few to the budget, because peers respond to them with such
+	// frames. Default: a burst of 1000, and 100 per second.
 	Control Budget
-	// QueuedBytes limits the output that consists of acknowledgements and resets, and that the peer does not take. Default 16 KiB.
+	// QueuedBytes limits the unsent output that consists of acknowledgements and resets, for a peer that does not read. Default 16 KiB.
 	QueuedBytes int
 }
 
 // Budget limits how often something may happen.
 type Budget struct {
-	Burst     int // at once
-	PerSecond int // and then so often
+	Burst     int // how often in a burst
+	PerSecond int // how often per second after that
 }
 
 // Limit names the limit that a peer has exceeded.
@@ -44,8 +45,8 @@ const (
 	LimitStreams             // concurrent streams; the stream is refused
 	LimitResets              // Limits.Resets
 	LimitControl             // Limits.Control
-	LimitContinuations       // frames, or bytes before decompression, of a field block
-	LimitFields              // fields after decompression
+	LimitContinuations       // number of frames in a field block, or its size before decompression
+	LimitFields              // size of the fields after decompression
 	LimitQueued              // Limits.QueuedBytes
 	LimitsKnown
 )
@@ -55,7 +56,7 @@ var limitNames = [LimitsKnown]string{
 	LimitQueued: "queued_bytes",
 }
 
-// String returns a name for metrics.
+// String returns the limit's name in metrics.
 func (l Limit) String() string { return limitNames[l] }
 
 func (l Limits) withDefaults() Limits {
@@ -84,13 +85,13 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// bucket is what is left of a Budget.
+// bucket is the current state of a Budget.
 type bucket struct {
 	left int
-	at   time.Duration // when it was refilled
+	at   time.Duration // when it was last refilled
 }
 
-// take takes one, and reports whether there was one left.
+// take takes one unit from the bucket, and reports whether one was left.
 func (b *bucket) take(of Budget, now time.Duration) bool {
 	if more := int(float64(of.PerSecond) * (now - b.at).Seconds()); more > 0 {
 		b.left, b.at = min(b.left+more, of.Burst), now

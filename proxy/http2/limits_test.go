@@ -11,7 +11,7 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/http2"
 )
 
-// A stream counts until it is released, whoever has reset it.
+// TestConcurrentStreams: a stream counts until it is released, whoever has reset it.
 func TestConcurrentStreams(t *testing.T) {
 	for name, end := range map[string]func(p *peer, id uint32){
 		"rapid reset":   func(p *peer, id uint32) { p.ok(p.f.WriteRSTStream(id, 8)) },
@@ -94,7 +94,7 @@ func TestBudgets(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			l := http2.Limits{Control: http2.Budget{Burst: 40, PerSecond: 10}, Resets: http2.Budget{Burst: 40, PerSecond: 10}}
 			p := newPeer(t, l)
-			for n := range 30 { // as many as are allowed, with some to spare
+			for n := range 30 { // safely within the limits
 				test.send(p, n)
 				if _, err := p.feed(); err != nil {
 					t.Fatal(n, err)
@@ -121,7 +121,7 @@ func TestBudgets(t *testing.T) {
 	}
 }
 
-// release releases the streams that were reset, and takes the output.
+// release releases the streams that have been reset, and takes the output.
 func release(p *peer) {
 	for id, s := range p.streams {
 		if s.Reset() {
@@ -132,7 +132,7 @@ func release(p *peer) {
 	p.c.TakeOutput(nil)
 }
 
-// A client that answers every piece of a response with PING and WINDOW_UPDATE, as gRPC does, is not limited.
+// TestWorkRefillsBudget: a client that responds to every piece of a response with PING and WINDOW_UPDATE, as gRPC does, does not exceed the limit.
 func TestWorkRefillsBudget(t *testing.T) {
 	p := newPeer(t, http2.Limits{Control: http2.Budget{Burst: 20, PerSecond: 1}})
 	p.headers(1, true, get...)
@@ -165,8 +165,8 @@ func TestContinuationLimits(t *testing.T) {
 	p.fails(http2.CodeEnhanceYourCalm, http2.LimitContinuations)
 }
 
-// A bomb is small before decompression: thousands of references to a large field of the dynamic table. Beyond the limit nothing is kept, and
-// the compression state stays as the peer has it.
+// TestCompressionBomb: a compression bomb is small before decompression, because it consists of thousands of references to a large field in the
+// dynamic table. Beyond the limit, nothing is kept, and the compression state stays the same as the peer's.
 func TestCompressionBomb(t *testing.T) {
 	p := newPeer(t, http2.Limits{})
 	fields := append([]string{}, get...)
@@ -202,7 +202,7 @@ func TestStringLimit(t *testing.T) {
 	p.fails(http2.CodeEnhanceYourCalm, http2.LimitFields)
 }
 
-// A peer that does not read what it causes loses the connection.
+// TestQueuedOutput: a peer that does not read the frames that it causes loses the connection.
 func TestQueuedOutput(t *testing.T) {
 	p := newPeer(t, http2.Limits{Control: http2.Budget{Burst: 1e6, PerSecond: 1e6}})
 	for range 1500 {

@@ -15,21 +15,21 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/http2"
 )
 
-// peer is a client: it writes frames with golang.org/x/net/http2, and feeds them to a connection.
+// peer is a client: it writes frames with golang.org/x/net/http2 and passes them to a connection.
 type peer struct {
 	t       testing.TB
 	c       *http2.Conn
-	sent    bytes.Buffer // not fed yet
+	sent    bytes.Buffer // frames that have not been passed to the connection yet
 	f       *xhttp2.Framer
 	block   bytes.Buffer
 	enc     *hpack.Encoder
 	now     time.Duration
 	streams map[uint32]*http2.Stream
-	answers *xhttp2.Framer // reads what the connection has put out
+	answers *xhttp2.Framer // reads the connection's output
 	out     bytes.Buffer
 }
 
-// newPeer returns a client whose preface and SETTINGS have been taken.
+// newPeer returns a client whose preface and SETTINGS the connection has consumed.
 func newPeer(t testing.TB, l http2.Limits) *peer {
 	p := newSilentPeer(t, l)
 	p.sent.WriteString(http2.Preface)
@@ -59,7 +59,7 @@ func (p *peer) ok(err error) {
 	}
 }
 
-// fields encodes name, value pairs.
+// fields encodes pairs of names and values.
 func (p *peer) fields(pairs ...string) []byte {
 	p.block.Reset()
 	for i := 0; i < len(pairs); i += 2 {
@@ -83,7 +83,7 @@ func (p *peer) data(id uint32, end bool, s string) {
 	p.ok(p.f.WriteData(id, end, []byte(s)))
 }
 
-// feed hands over everything that was written, and returns the events as lines.
+// feed passes everything that was written to the connection, and returns the events as lines.
 func (p *peer) feed() (events []string, err error) {
 	b := p.sent.Bytes()
 	for {
@@ -135,7 +135,7 @@ func (p *peer) feedNone() {
 	p.expect()
 }
 
-// expect feeds, and compares the events.
+// expect calls feed and compares the events.
 func (p *peer) expect(want ...string) {
 	p.t.Helper()
 	got, err := p.feed()
@@ -144,7 +144,7 @@ func (p *peer) expect(want ...string) {
 	}
 }
 
-// fails feeds, and expects that the connection ends with a code, and that GOAWAY says so.
+// fails calls feed and expects that the connection ends with the given code and that GOAWAY contains it.
 func (p *peer) fails(code http2.Code, limit http2.Limit) {
 	p.t.Helper()
 	_, err := p.feed()
@@ -159,7 +159,7 @@ func (p *peer) fails(code http2.Code, limit http2.Limit) {
 	}
 }
 
-// frames returns the frames that the connection has put out.
+// frames returns the frames in the connection's output.
 func (p *peer) frames() (all []xhttp2.Frame) {
 	p.t.Helper()
 	p.out.Write(p.c.TakeOutput(nil))
@@ -173,7 +173,7 @@ func (p *peer) frames() (all []xhttp2.Frame) {
 	return all
 }
 
-// clone makes the contents of a frame outlive the next call of ReadFrame.
+// clone copies a frame, so that its contents outlive the next call of ReadFrame.
 func clone(f xhttp2.Frame) xhttp2.Frame {
 	if d, ok := f.(*xhttp2.DataFrame); ok {
 		var b bytes.Buffer
@@ -185,7 +185,7 @@ func clone(f xhttp2.Frame) xhttp2.Frame {
 	return f
 }
 
-// outcome describes the frames that the connection has put out.
+// outcome describes the frames in the connection's output.
 func (p *peer) outcome() (lines []string) {
 	p.t.Helper()
 	for _, f := range p.frames() {

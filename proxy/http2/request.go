@@ -10,17 +10,17 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/http1"
 )
 
-// The fields of a request (RFC 9113, section 8.3), written as a header block of HTTP/1.1. A request that is malformed in the terms of RFC
-// 9113 is an error here. What is then in the block obeys the same rules as a request of HTTP/1.1, and package http1 applies them.
+// This file writes the fields of a request (RFC 9113, section 8.3) as an HTTP/1.1 header block. It reports requests that RFC 9113 calls malformed
+// as errors. Package http1 then applies its rules to the resulting block, as to any HTTP/1.1 request.
 
-// requestFields is the request that is being read.
+// requestFields is the state of the request that is being converted.
 type requestFields struct {
 	method, scheme, path, authority string
 	seen                            pseudo
 	lined                           bool   // the request line has been written
-	host                            string // Host
+	host                            string // value of Host
 	hasHost                         bool
-	length                          bool   // Content-Length
+	length                          bool   // there is a Content-Length
 	cookies                         []byte // joined with "; "; owned, reused
 }
 
@@ -55,7 +55,7 @@ func (r *requestFields) add(s *Stream, f hpack.HeaderField) error {
 			return fmt.Errorf("%w: Host twice", http1.ErrSyntax)
 		}
 		r.host, r.hasHost = f.Value, true
-		return nil // written by finish, from :authority if there is one
+		return nil // finish writes it, from :authority if there is one
 	case "cookie": // RFC 9113, section 8.2.3
 		if len(r.cookies) > 0 {
 			r.cookies = append(r.cookies, "; "...)
@@ -107,7 +107,7 @@ func (r *requestFields) line(s *Stream) error {
 	if r.method == "CONNECT" {
 		target = r.authority
 	}
-	if target != "" && plainBytes(target) { // for the record, even if it is refused
+	if target != "" && plainBytes(target) { // it is recorded even if the request is refused
 		s.Head = append(append(s.Head, r.method...), ' ')
 		s.Head = append(append(s.Head, target...), " HTTP/1.1\r\n"...)
 	}
@@ -116,14 +116,14 @@ func (r *requestFields) line(s *Stream) error {
 		return http1.ErrMethod
 	case r.method == "CONNECT", r.seen&(pseudoScheme|pseudoPath) != pseudoScheme|pseudoPath, !isHTTP(r.scheme):
 		return fmt.Errorf("%w: pseudo-fields", http1.ErrSyntax)
-	// The target is in origin form, or "*" for OPTIONS. The absolute form would name a second authority.
+	// The target must be in origin form, or "*" for OPTIONS. The absolute form would name a second authority.
 	case len(s.Head) == 0, target[0] != '/' && (target != "*" || r.method != "OPTIONS"):
 		return fmt.Errorf("%w: :path", http1.ErrTarget)
 	}
 	return nil
 }
 
-// finish completes the block, or says in s.Err why the request is malformed.
+// finish completes the block or, if the request is malformed, sets s.Err.
 func (r *requestFields) finish(s *Stream, end, tooLarge bool, err error) {
 	if err == nil && !r.lined {
 		err = r.line(s)
@@ -161,7 +161,7 @@ func (r *requestFields) finish(s *Stream, end, tooLarge bool, err error) {
 	s.Head = append(s.Head, '\r', '\n')
 }
 
-// checkField checks a field of a request or a trailer (RFC 9113, sections 8.2.1 and 8.2.2).
+// checkField checks a field in a request's header or trailers (RFC 9113, sections 8.2.1 and 8.2.2).
 func checkField(f hpack.HeaderField) error {
 	if f.Name == "" || !isToken(f.Name) || strings.ContainsFunc(f.Name, isUpper) {
 		return fmt.Errorf("%w: name", http1.ErrSyntax)
@@ -180,7 +180,7 @@ func checkField(f hpack.HeaderField) error {
 	return nil
 }
 
-// appendTrailer adds a field of the trailer section.
+// appendTrailer appends a field to the trailer section.
 func appendTrailer(dst []byte, f hpack.HeaderField) ([]byte, error) {
 	if err := checkField(f); err != nil {
 		return dst, err
@@ -210,7 +210,7 @@ func isToken(s string) bool {
 	return s != ""
 }
 
-// plainBytes reports whether s has neither spaces nor controls, which would end a part of the request line or of a field.
+// plainBytes reports whether s has no spaces and no control characters, which would end a part of the request line or of a field.
 func plainBytes(s string) bool {
 	for i := range len(s) {
 		if s[i] <= ' ' || s[i] == 0x7f {
@@ -220,7 +220,7 @@ func plainBytes(s string) bool {
 	return true
 }
 
-// parseLength returns -1 for anything but digits.
+// parseLength parses a Content-Length. It returns -1 for anything but digits.
 func parseLength(s string) int64 {
 	if s == "" || len(s) > 18 {
 		return -1

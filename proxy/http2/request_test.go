@@ -12,7 +12,7 @@ import (
 
 func with(base []string, more ...string) []string { return append(slices.Clone(base), more...) }
 
-// replaced is base with another value of a field; "" removes the field.
+// replaced returns base with a different value for a field; "" removes the field.
 func replaced(base []string, name, value string) []string {
 	all := slices.Clone(base)
 	i := slices.Index(all, name)
@@ -135,7 +135,7 @@ func TestMalformedRequests(t *testing.T) {
 			p.c.WriteHead(s, []byte("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"), true)
 			p.c.Release(s, http2.CodeCancel)
 			p.expectOut("HEADERS 1 end=true :status=400 content-length=0", "RST_STREAM 1 PROTOCOL_ERROR")
-			p.headers(3, true, get...) // the compression state is as the peer has it
+			p.headers(3, true, get...) // works only if the compression state is the same as the peer's
 			p.expect(`request 3 "GET / HTTP/1.1\r\nhost: example.org\r\n\r\n" end=true err=<nil>`)
 		})
 	}

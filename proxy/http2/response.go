@@ -11,8 +11,8 @@ import (
 // Headers and trailers that this side sends. Fields are encoded as literals without indexing, with names of the static table (RFC 7541, section
 // 6.2.2): nothing is kept for later, and requests and responses of different users never share a compression state.
 
-// WriteHead puts out the header of a response, interim or final, from a header block of HTTP/1.1: the status line, fields, and the empty
-// line. It leaves out the fields that HTTP/2 does not have (RFC 9113, section 8.2.2). With end, the response has no body.
+// WriteHead writes the header of a response, interim or final, to the output. block is an HTTP/1.1 header block: the status line, fields, and the
+// empty line. WriteHead leaves out the fields that HTTP/2 does not have (RFC 9113, section 8.2.2). If end is set, the response has no body.
 func (c *Conn) WriteHead(s *Stream, block []byte, end bool) {
 	if s.reset || s.localDone || len(block) < len("HTTP/1.1 200") {
 		return
@@ -33,8 +33,8 @@ func (c *Conn) WriteTrailers(s *Stream, lines []byte) {
 	c.appendBlock(s, appendFields(c.tableSize(scratch[:0]), lines, ""), true)
 }
 
-// tableSize begins the first field block with the announcement that no dynamic table is used: the peer may have asked for a smaller one
-// than the first (RFC 7541, section 4.2).
+// tableSize begins the first field block with the announcement that no dynamic table is used. This is necessary because the peer may have asked
+// for a table smaller than the initial one (RFC 7541, section 4.2).
 func (c *Conn) tableSize(dst []byte) []byte {
 	if !c.sizeSent {
 		c.sizeSent = true
@@ -43,7 +43,7 @@ func (c *Conn) tableSize(dst []byte) []byte {
 	return dst
 }
 
-// appendBlock puts out a field block in as many frames as it needs.
+// appendBlock writes a field block to the output, in as many frames as it needs.
 func (c *Conn) appendBlock(s *Stream, fields []byte, end bool) {
 	kind, flags := frameHeaders, uint8(0)
 	if end {
@@ -81,7 +81,7 @@ func appendFields(dst, lines []byte, except string) []byte {
 	return dst
 }
 
-// ofConnection reports whether HTTP/2 does not have a field of HTTP/1.1.
+// ofConnection reports whether a field is specific to HTTP/1.1 connections and therefore not allowed in HTTP/2.
 func ofConnection(name []byte) bool {
 	for _, field := range [...]string{"connection", "transfer-encoding", "keep-alive", "proxy-connection", "upgrade"} {
 		if len(name) == len(field) && bytes.EqualFold(name, []byte(field)) {
@@ -112,7 +112,7 @@ func appendStatus(dst, code []byte) []byte {
 	return append(append(dst, 8, 3), code...) // the name is entry 8 of the static table
 }
 
-// appendField encodes a field whose name may have upper-case letters.
+// appendField encodes a field. Its name may have upper-case letters.
 func appendField(dst, name, value []byte) []byte {
 	var lower [64]byte
 	n := append(lower[:0], name...)
@@ -138,7 +138,7 @@ func appendString(dst, b []byte) []byte {
 	return append(appendInt(dst, 0, 7, len(b)), b...)
 }
 
-// appendInt encodes an integer with a prefix of some bits (RFC 7541, section 5.1). first holds the bits before the prefix.
+// appendInt encodes an integer with a prefix of the given number of bits (RFC 7541, section 5.1). first contains the bits before the prefix.
 func appendInt(dst []byte, first byte, bits uint, n int) []byte {
 	limit := 1<<bits - 1
 	if n < limit {

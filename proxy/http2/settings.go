@@ -1,15 +1,15 @@
 package http2
 
-// SETTINGS of the peer (RFC 9113, section 6.5).
+// This file handles the peer's SETTINGS (RFC 9113, section 6.5).
 
 func (c *Conn) beginSettings() *ConnError {
 	f := &c.frame
 	c.ready = true
 	if f.has(flagAck) {
 		if f.length != 0 {
-			return frameSizeError("SETTINGS with an acknowledgement")
+			return frameSizeError("a SETTINGS acknowledgement with a payload")
 		}
-		return nil // this side sends SETTINGS once, and grants everything from the beginning
+		return nil // nothing to do: this side sends SETTINGS only once, and behaves accordingly from the beginning
 	}
 	if f.length%6 != 0 {
 		return frameSizeError("SETTINGS")
@@ -20,11 +20,11 @@ func (c *Conn) beginSettings() *ConnError {
 	return c.expect(6, true)
 }
 
-// setting applies one of the peer's settings. Those that are unknown, or that limit what this side does not do, mean nothing here.
+// setting applies one of the peer's settings. It ignores unknown settings, and those that limit something that this side does not do.
 func (c *Conn) setting(id uint16, value uint32) *ConnError {
 	if c.left > 0 {
-		c.state = statePart // the next one
-		if c.left%60 == 0 { // a frame may have thousands
+		c.state = statePart // for the next setting
+		if c.left%60 == 0 { // a frame may contain thousands of settings
 			if err := c.spend(); err != nil {
 				return err
 			}

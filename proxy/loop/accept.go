@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	// acceptsPerTurn is the number of connections that a loop accepts before its other connections have their turn.
+	// acceptsPerTurn is the number of connections that a loop accepts before its other connections get their turn.
 	acceptsPerTurn = 16
 	// acceptPause is how long a loop waits after an error, such as a lack of descriptors.
 	acceptPause = 10 * time.Millisecond
@@ -18,15 +18,15 @@ const (
 
 // listener is a listening socket that a loop watches.
 type listener struct {
-	conn     *Conn // with a descriptor of its own
+	conn     *Conn // has its own descriptor
 	accepted func(fd int, from net.Addr, err error)
 }
 
-// Listen makes the loop accept connections from a listening TCP socket that does not block, until stop is called; several loops may
-// share the socket. The loop calls accepted with each new socket, which then belongs to the function, or with an error. After an
-// error it tries again 10 ms later. Any goroutine may call Listen and stop.
+// Listen makes the loop accept connections from a non-blocking, listening TCP socket until stop is called. Several loops may share the socket.
+// The loop calls accepted with each new socket, which accepted then owns, or with an error. After an error the loop tries again 10 ms later.
+// Any goroutine may call Listen and stop.
 func (l *Loop) Listen(fd int, accepted func(fd int, from net.Addr, err error)) (stop func(), err error) {
-	setOptions(fd) // connections inherit them
+	setOptions(fd) // accepted connections inherit these options
 	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("fcntl", err)
@@ -34,7 +34,7 @@ func (l *Loop) Listen(fd int, accepted func(fd int, from net.Addr, err error)) (
 	n := &listener{conn: l.NewConn(own, nil, nil), accepted: accepted}
 	registered := make(chan error, 1)
 	l.Post(func() {
-		// Edge-triggered, so accept must be called until nothing is left. EPOLLEXCLUSIVE: a connection wakes one loop, not all.
+		// The events are edge-triggered, so accept must be called until no connection is left. EPOLLEXCLUSIVE: a connection wakes only one loop.
 		err := n.conn.watch(unix.EPOLLIN | unix.EPOLLET | unix.EPOLLEXCLUSIVE)
 		registered <- err
 		if err == nil {
@@ -44,7 +44,7 @@ func (l *Loop) Listen(fd int, accepted func(fd int, from net.Addr, err error)) (
 	return func() { _ = n.conn.Close() }, <-registered
 }
 
-// accept accepts the connections that wait.
+// accept accepts the waiting connections.
 func (n *listener) accept() {
 	c := n.conn
 	for range acceptsPerTurn {
@@ -75,7 +75,7 @@ func tcpAddr(a unix.Sockaddr) net.Addr {
 	case *unix.SockaddrInet4:
 		return &net.TCPAddr{IP: a.Addr[:], Port: a.Port}
 	case *unix.SockaddrInet6:
-		return &net.TCPAddr{IP: a.Addr[:], Port: a.Port} // without the zone: clients are told apart by address only
+		return &net.TCPAddr{IP: a.Addr[:], Port: a.Port} // without the zone, because clients are distinguished only by their address
 	}
 	return nil
 }

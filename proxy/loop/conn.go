@@ -13,17 +13,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Conn is a connection of a loop. It is a [net.Conn] whose Read and Write must be called by tasks of the loop, at most one reading and
-// one writing. Any goroutine may call the other methods.
+// Conn is a connection that a loop serves. It is a [net.Conn] whose Read and Write must be called by tasks of the loop: at most one task may read
+// and at most one may write at a time. Any goroutine may call the other methods.
 type Conn struct {
 	loop          *Loop
-	fd            int   // -1: closed; changed by the loop, under mu
-	gen           int32 // distinguishes this connection from earlier ones with the same descriptor; 0: not registered
+	fd            int   // -1 if closed; changed only by the loop, under mu
+	gen           int32 // distinguishes this connection from earlier ones with the same descriptor; 0 if not registered
 	local, remote net.Addr
 
 	readable, writable bool   // there may be something to read, or room to write
 	hungUp             bool   // the peer has closed its direction, or both
-	reader, writer     *Task  // waiting; nil: none
+	reader, writer     *Task  // the tasks that are waiting to read or write; nil if there are none
 	onReady            func() // see OnReady
 
 	readLate, writeLate atomic.Bool // the deadline has passed
@@ -31,17 +31,17 @@ type Conn struct {
 	mu                  sync.Mutex // held to close fd, and while a goroutine other than the loop uses it
 }
 
-// NewConn returns a Conn for a connected socket that does not block, and takes ownership of the socket. The loop does not know it until
-// Start. The addresses may be nil. Any goroutine may call it.
+// NewConn returns a Conn for a connected, non-blocking socket, and takes ownership of the socket. The loop does not know the Conn until Start is
+// called. The addresses may be nil. Any goroutine may call NewConn.
 func (l *Loop) NewConn(fd int, local, remote net.Addr) *Conn {
 	return &Conn{loop: l, fd: fd, local: local, remote: remote, writable: true}
 }
 
-// Start makes the loop watch the connection and then call fn. If the loop cannot, the connection is closed when fn is called. Any
-// goroutine may call it, once.
+// Start makes the loop watch the connection and then call fn. If the loop cannot watch it, the connection is closed when fn is called. Start must
+// be called once, by any goroutine.
 func (c *Conn) Start(fn func()) {
 	c.loop.Post(func() {
-		_ = c.register() // fn finds the connection closed
+		_ = c.register() // if it fails, fn finds the connection closed
 		fn()
 	})
 }
@@ -97,8 +97,8 @@ func (c *Conn) wakeReader() {
 
 func (c *Conn) wakeWriter() { c.loop.wake(c.writer) }
 
-// OnReady makes the loop call fn once, as soon as Read would not wait. So a connection that is idle needs no task. Only the loop and its
-// tasks may call it.
+// OnReady makes the loop call fn once, as soon as Read would not wait. An idle connection therefore needs no task. Only the loop and its tasks may
+// call OnReady.
 func (c *Conn) OnReady(fn func()) {
 	c.onReady = fn
 	if c.readable || c.readLate.Load() || c.closed.Load() {
@@ -121,7 +121,7 @@ func (c *Conn) Read(b []byte) (int, error) {
 	}
 }
 
-// AwaitRead waits until TryRead need not return [ErrWouldBlock].
+// AwaitRead waits until TryRead would no longer return [ErrWouldBlock].
 func (c *Conn) AwaitRead() error {
 	c.loop.current.takeTurn()
 	for !c.readable || c.readLate.Load() || c.closed.Load() {
@@ -135,7 +135,7 @@ func (c *Conn) AwaitRead() error {
 	return nil
 }
 
-// ErrWouldBlock says that there is nothing to read now. It is a temporary [net.Error].
+// ErrWouldBlock means that there is currently nothing to read. It is a temporary [net.Error].
 var ErrWouldBlock error = wouldBlock{}
 
 type wouldBlock struct{}
@@ -144,7 +144,7 @@ func (wouldBlock) Error() string   { return "nothing to read now" }
 func (wouldBlock) Timeout() bool   { return false }
 func (wouldBlock) Temporary() bool { return true }
 
-// TryRead is Read that does not wait: if there is nothing to read, it returns [ErrWouldBlock].
+// TryRead is Read without the wait: if there is nothing to read, it returns [ErrWouldBlock].
 func (c *Conn) TryRead(b []byte) (int, error) {
 	if !c.readable {
 		return 0, ErrWouldBlock
@@ -155,7 +155,7 @@ func (c *Conn) TryRead(b []byte) (int, error) {
 			return 0, io.EOF
 		}
 		if n < len(b) && !c.hungUp {
-			c.readable = false // the socket is empty; an event will say when it is not (epoll(7))
+			c.readable = false // the socket is empty; an event will follow when more arrives (epoll(7))
 		}
 		return n, nil
 	case syscall.EAGAIN:
@@ -175,7 +175,7 @@ func (c *Conn) Quiet() bool {
 	}
 	var b [1]byte
 	_, err := rawPeek(c.fd, b[:])
-	c.readable = c.readable || err == nil // the event may not have been seen yet
+	c.readable = c.readable || err == nil // the event for it may not have been delivered yet
 	return err == syscall.EAGAIN || err == syscall.EINTR
 }
 
@@ -190,7 +190,7 @@ func (c *Conn) Write(b []byte) (int, error) {
 	}
 }
 
-// WriteBuffers writes several buffers, at best with one system call. It consumes bufs.
+// WriteBuffers writes several buffers, if possible with one system call. It consumes bufs.
 func (c *Conn) WriteBuffers(bufs *net.Buffers) (int64, error) {
 	var total int64
 	for {
@@ -210,7 +210,7 @@ func (c *Conn) WriteBuffers(bufs *net.Buffers) (int64, error) {
 	}
 }
 
-// writeSome waits until write succeeds or fails.
+// writeSome calls write, waiting for room if necessary, until it succeeds or fails.
 func (c *Conn) writeSome(write func() (int, error)) (int, error) {
 	c.loop.current.takeTurn()
 	for {
@@ -234,7 +234,7 @@ func (c *Conn) writeSome(write func() (int, error)) (int, error) {
 	}
 }
 
-// stopped returns why reading or writing has to end, or nil.
+// stopped returns the error with which reading or writing has to end, or nil if it may continue.
 func (c *Conn) stopped(late *atomic.Bool) error {
 	switch {
 	case c.closed.Load():
@@ -245,7 +245,7 @@ func (c *Conn) stopped(late *atomic.Bool) error {
 	return nil
 }
 
-// fail describes an error as the connections of package net do.
+// fail wraps an error like the connections in package net.
 func (c *Conn) fail(op string, err error) error {
 	network := "tcp"
 	if c.remote != nil {
@@ -254,7 +254,7 @@ func (c *Conn) fail(op string, err error) error {
 	return &net.OpError{Op: op, Net: network, Source: c.local, Addr: c.remote, Err: err}
 }
 
-// Close closes the connection and ends what waits for it.
+// Close closes the connection and wakes the tasks that are waiting for it.
 func (c *Conn) Close() error {
 	if c.closed.Swap(true) {
 		return net.ErrClosed
@@ -263,7 +263,7 @@ func (c *Conn) Close() error {
 	return nil
 }
 
-// closeNow is called by the loop.
+// closeNow closes the connection. Only the loop calls it.
 func (c *Conn) closeNow() {
 	c.closed.Store(true)
 	c.mu.Lock()
@@ -279,12 +279,12 @@ func (c *Conn) closeNow() {
 	c.wakeWriter()
 }
 
-// CloseWrite closes the direction to the peer.
+// CloseWrite ends the direction to the peer.
 func (c *Conn) CloseWrite() error {
 	return c.control(func(fd int) error { return os.NewSyscallError("shutdown", unix.Shutdown(fd, unix.SHUT_WR)) })
 }
 
-// SetLinger is that of [net.TCPConn]: 0 makes Close a reset.
+// SetLinger does the same as [net.TCPConn.SetLinger]: with 0, Close resets the connection.
 func (c *Conn) SetLinger(seconds int) error {
 	option := unix.Linger{Onoff: 1, Linger: int32(seconds)}
 	if seconds < 0 {
@@ -307,7 +307,7 @@ func (c *Conn) control(f func(fd int) error) error {
 // SyscallConn implements [syscall.Conn].
 func (c *Conn) SyscallConn() (syscall.RawConn, error) { return rawConn{c}, nil }
 
-// rawConn calls its functions once: it does not wait until the socket is ready.
+// rawConn calls the functions passed to it only once: it does not wait until the socket is ready.
 type rawConn struct{ c *Conn }
 
 func (r rawConn) Control(f func(fd uintptr)) error {
@@ -329,18 +329,18 @@ func (c *Conn) LocalAddr() net.Addr { return c.local }
 // RemoteAddr implements [net.Conn].
 func (c *Conn) RemoteAddr() net.Addr { return c.remote }
 
-// SetDeadline sets both deadlines.
+// SetDeadline sets both deadlines: see SetReadDeadline.
 func (c *Conn) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }
 
-// SetReadDeadline makes reading end with [os.ErrDeadlineExceeded] if t has passed, and allows it otherwise. A deadline in the future has no
-// effect: the caller watches the time.
+// SetReadDeadline makes reads fail with [os.ErrDeadlineExceeded] if t is in the past, and allows them otherwise. A deadline in the future has no
+// effect when it passes: the caller must watch the time itself.
 func (c *Conn) SetReadDeadline(t time.Time) error {
 	return c.setDeadline(&c.readLate, t, c.wakeReader)
 }
 
-// SetWriteDeadline is SetReadDeadline for writing.
+// SetWriteDeadline does the same for writes.
 func (c *Conn) SetWriteDeadline(t time.Time) error {
 	return c.setDeadline(&c.writeLate, t, c.wakeWriter)
 }

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Dial connects to an address of type [*net.TCPAddr] or [*net.UnixAddr], within limit unless that is not positive. control may set
-// options of the new socket; nil: none. Only tasks may call it.
+// Dial connects to an address of type [*net.TCPAddr] or [*net.UnixAddr]. If limit is positive, it is the longest time that Dial may take. control
+// may set options of the new socket, or be nil. Only tasks may call Dial.
 func (l *Loop) Dial(to net.Addr, limit time.Duration, control func(network, address string, raw syscall.RawConn) error) (*Conn, error) {
 	family, address, err := sockaddr(to)
 	if err != nil {
@@ -74,9 +74,9 @@ func (c *Conn) connect(address unix.Sockaddr, limit time.Duration) error {
 	return os.NewSyscallError("connect", err)
 }
 
-// Adopt makes a Conn of a connection of package net, which it closes. Only tasks may call it.
+// Adopt turns a connection of package net into a Conn, and closes the former. Only tasks may call it.
 func (l *Loop) Adopt(conn net.Conn) (*Conn, error) {
-	defer func() { _ = conn.Close() }() // the socket stays open: the Conn has a descriptor of its own
+	defer func() { _ = conn.Close() }() // the socket stays open, because the Conn has its own descriptor
 	sc, ok := conn.(syscall.Conn)
 	if !ok {
 		return nil, errors.ErrUnsupported
@@ -96,7 +96,7 @@ func (l *Loop) Adopt(conn net.Conn) (*Conn, error) {
 	return c, c.register()
 }
 
-// setOptions sets the options that package net sets: no delay of small packets, and probes that find dead peers.
+// setOptions sets the options that package net would set: small packets are not delayed, and keep-alive probes detect dead peers.
 func setOptions(fd int) {
 	const seconds, probes = 15, 9
 	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)

@@ -19,19 +19,19 @@ type Loop struct {
 	start time.Time
 
 	conns    []*Conn // by descriptor
-	ready    []*Task // to continue in the next round
-	running  []*Task // being continued in this round
-	free     []*Task // without a job
-	current  *Task   // is running; nil: none
+	ready    []*Task // tasks to continue in the next round
+	running  []*Task // tasks being continued in this round
+	free     []*Task // idle tasks, kept for later jobs
+	current  *Task   // the running task; nil if none is running
 	timers   timers
-	gen      int32         // of the connection that was registered last
-	lastBusy time.Duration // time of the last event, since start
+	gen      int32         // gen of the most recently registered connection
+	lastBusy time.Duration // time of the last event, relative to start
 
-	waiting atomic.Bool // in epoll_wait, or about to be: Post must wake it
+	waiting atomic.Bool // the loop is in epoll_wait, or about to be: Post must wake it
 	closing atomic.Bool
 	mu      sync.Mutex
 	posted  []func() // guarded by mu
-	taken   []func() // being called
+	taken   []func() // functions from posted that are being called
 }
 
 // New creates a loop with its epoll instance, which Run closes. It starts no goroutine.
@@ -40,7 +40,7 @@ func New(log *slog.Logger) (*Loop, error) {
 	return l, l.poll.open()
 }
 
-// Post makes the loop call fn soon. Any goroutine may call it. It does not block. After Run has returned, fn is not called.
+// Post makes the loop call fn soon. Any goroutine may call Post, which does not block. If Run has already returned, fn is not called.
 func (l *Loop) Post(fn func()) {
 	l.mu.Lock()
 	l.posted = append(l.posted, fn)
@@ -56,7 +56,7 @@ func (l *Loop) Stop() {
 	l.Post(func() {})
 }
 
-// Run runs the loop until Stop, then closes its connections. It must be called once.
+// Run runs the loop until Stop is called, then closes its connections. It must be called only once.
 func (l *Loop) Run() {
 	for !l.closing.Load() {
 		l.round()
@@ -66,7 +66,7 @@ func (l *Loop) Run() {
 			c.closeNow()
 		}
 	}
-	for len(l.ready) > 0 || l.hasPosted() { // tasks see the end of their connections
+	for len(l.ready) > 0 || l.hasPosted() { // so that tasks notice the end of their connections
 		l.runPosted()
 		l.runReady()
 	}
@@ -95,7 +95,7 @@ func (l *Loop) await() {
 	if keep && (wait < 0 || wait > busyFor) {
 		wait = busyFor
 	}
-	if len(l.ready) > 0 || l.hasPosted() || l.closing.Load() { // the function that Stop posted may already have run in this round
+	if len(l.ready) > 0 || l.hasPosted() || l.closing.Load() { // check closing, because the function that Stop posted may have run already
 		wait = 0
 	}
 	events := l.poll.wait(wait, keep)
@@ -104,7 +104,7 @@ func (l *Loop) await() {
 		l.lastBusy = time.Since(l.start)
 	}
 	for i := range events {
-		// The descriptor of an event may have been closed in this round, and used again: gen tells.
+		// The descriptor of an event may have been closed and reused in this round. gen shows whether that is so.
 		if fd := int(events[i].Fd); fd != l.poll.wakeFD && fd < len(l.conns) && l.conns[fd] != nil && l.conns[fd].gen == events[i].Pad {
 			l.conns[fd].event(events[i].Events)
 		}
@@ -127,7 +127,7 @@ func (l *Loop) runPosted() {
 	}
 }
 
-// call calls fn. A panic in it ends only fn.
+// call calls fn. A panic in fn ends only fn.
 func (l *Loop) call(fn func()) {
 	defer func() {
 		if r := recover(); r != nil {

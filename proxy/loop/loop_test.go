@@ -39,7 +39,7 @@ func start(t *testing.T) *Loop {
 	return l
 }
 
-// pair returns a Conn of the loop and the other side.
+// pair returns a Conn of the loop and the other end of its connection.
 func pair(t *testing.T, l *Loop) (*Conn, net.Conn) {
 	t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
@@ -198,15 +198,15 @@ func unzip(t *testing.T, b []byte) []byte {
 	return text
 }
 
-// Stop may come while the loop runs what was posted. The loop must not wait for events once more.
+// TestStopWithinARound: Stop may be called while the loop is running posted functions. The loop must then not wait for events again.
 func TestStopWithinARound(t *testing.T) {
 	l, err := New(slog.Default())
 	if err != nil {
 		t.Fatal(err)
 	}
 	l.Post(func() {
-		l.closing.Store(true)     // what Stop posts has already been taken
-		l.lastBusy = -2 * busyFor // the loop would wait without a limit
+		l.closing.Store(true)     // as if the function that Stop posts had already been taken
+		l.lastBusy = -2 * busyFor // the loop would now wait without a time limit
 	})
 	done := make(chan struct{})
 	go func() {

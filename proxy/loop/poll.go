@@ -11,10 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pollEvents is the number of events that one wait returns at most. The others are returned by the next.
+// pollEvents is the largest number of events that one wait returns. The next wait returns the others.
 const pollEvents = 256
 
-// poller is an epoll instance, and an eventfd that ends its wait.
+// poller is an epoll instance together with an eventfd that can end its wait.
 type poller struct {
 	fd     int
 	wakeFD int
@@ -42,14 +42,14 @@ func (p *poller) add(fd int, events uint32, gen int32) error {
 	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, fd, &e))
 }
 
-// wake ends the present wait, or the next one. Any goroutine may call it.
+// wake ends the current wait or, if there is none, the next one. Any goroutine may call it.
 func (p *poller) wake() {
 	one := [8]byte{1}
 	_, _ = unix.Write(p.wakeFD, one[:])
 }
 
-// wait returns the events that have occurred, after d at most; a negative d has no limit. With keep, the loop keeps its processor while
-// it waits, as explained in the documentation of the package; d must then be short.
+// wait returns the events that have occurred. It waits at most d, or without a limit if d is negative. If keep is set, the loop keeps its
+// processor while it waits, as the package documentation explains; d must then be short.
 func (p *poller) wait(d time.Duration, keep bool) []unix.EpollEvent {
 	ms := -1
 	if d >= 0 {
@@ -63,7 +63,7 @@ func (p *poller) wait(d time.Duration, keep bool) []unix.EpollEvent {
 		n, _, errno = syscall.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), uintptr(unsafe.Pointer(&p.events)), pollEvents, uintptr(ms), 0, 0)
 	}
 	if errno != 0 {
-		// A signal of the runtime that wants to stop this goroutine has ended the wait. It must be able to, here.
+		// A signal has ended the wait, because the runtime wants to stop this goroutine. Gosched lets it do so.
 		runtime.Gosched()
 		return nil
 	}

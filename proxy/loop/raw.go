@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// System calls on sockets that do not block. The Go runtime is not told of them: they take a microsecond or two, and telling the
-// runtime takes as long.
+// This file makes system calls on non-blocking sockets without telling the Go runtime: a call takes a microsecond or two, and telling the runtime
+// takes as long.
 
 func rawRead(fd int, b []byte) (int, error) {
 	n, _, errno := syscall.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
@@ -18,7 +18,7 @@ func rawRead(fd int, b []byte) (int, error) {
 	return int(n), nil
 }
 
-// rawPeek reads without taking the bytes.
+// rawPeek reads bytes but leaves them in the socket.
 func rawPeek(fd int, b []byte) (int, error) {
 	n, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)),
 		unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
@@ -36,7 +36,7 @@ func rawWrite(fd int, b []byte) (int, error) {
 	return int(n), nil
 }
 
-// vectorsMax is the number of buffers that one rawWritev writes at most.
+// vectorsMax is the largest number of buffers that one rawWritev writes.
 const vectorsMax = 4
 
 func rawWritev(fd int, bufs [][]byte) (int, error) {

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// pingPong starts loops that answer bytes, and clients that send one and then wait for pause. Between two bytes, the loops wait and keep
+// pingPong starts loops that echo bytes, and clients that each send a byte and then wait for pause. Between two bytes, the loops wait and keep
 // their processors.
 func pingPong(t *testing.T, loops int, pause time.Duration) (rounds *atomic.Int64) {
 	t.Helper()
@@ -53,7 +53,7 @@ func answerBytes(c *Conn) {
 	}
 }
 
-// moreProcs gives the runtime processors in addition to those that loops keep.
+// moreProcs gives the runtime n processors in addition to its current ones, for loops to keep.
 func moreProcs(t *testing.T, n int) {
 	t.Helper()
 	before := runtime.GOMAXPROCS(n)
@@ -66,11 +66,11 @@ func awaitRounds(rounds *atomic.Int64, n int64) {
 	}
 }
 
-// TestRuntime checks what the package relies on, see its documentation. If a release of Go changed it, the collections would not end, or
-// not before the loops have been idle for busyFor each time.
+// TestRuntime checks the facts about the Go runtime on which the package relies, see the package documentation. If a Go release changed them,
+// garbage collections would not end, or only after the loops have been idle for busyFor.
 func TestRuntime(t *testing.T) {
 	moreProcs(t, 3)
-	rounds := pingPong(t, 2, time.Millisecond) // shorter than busyFor: the loops never sleep
+	rounds := pingPong(t, 2, time.Millisecond) // shorter than busyFor, so that the loops never sleep
 	awaitRounds(rounds, 10)
 	before := pauses()
 	for range 30 {
@@ -80,7 +80,7 @@ func TestRuntime(t *testing.T) {
 	t.Logf("pauses of 30 collections: %v", pausesSince(before))
 }
 
-// TestRuntimeIdle is TestRuntime with loops that sleep.
+// TestRuntimeIdle checks the same with loops that sleep.
 func TestRuntimeIdle(t *testing.T) {
 	moreProcs(t, 3)
 	rounds := pingPong(t, 2, time.Hour)
@@ -120,7 +120,7 @@ func pausesSince(before *metrics.Float64Histogram) (of [2]time.Duration) {
 	return of
 }
 
-// TestTraceback finds the code of a task that waits in a dump of all goroutines, and that of one that computes in a CPU profile.
+// TestTraceback: a dump of all goroutines shows the code of a waiting task, and a CPU profile shows the code of a computing one.
 func TestTraceback(t *testing.T) {
 	moreProcs(t, 3)
 	l := start(t)
@@ -133,7 +133,7 @@ func TestTraceback(t *testing.T) {
 		}
 		time.Sleep(time.Millisecond)
 	}
-	for deadline := time.Now().Add(20 * time.Second); ; { // a busy machine may leave a short profile without a sample of it
+	for deadline := time.Now().Add(20 * time.Second); ; { // on a busy machine, a short profile may have no sample of the task
 		var profile bytes.Buffer
 		if err := pprof.StartCPUProfile(&profile); err != nil {
 			t.Skip("another profile is being taken: ", err)
@@ -177,7 +177,7 @@ func TestPanicEndsOneTask(t *testing.T) {
 	})
 }
 
-// TestFairness has one task whose socket is always ready, and another that must get its turn all the same.
+// TestFairness: a task whose socket is always ready must not prevent another task from getting its turn.
 func TestFairness(t *testing.T) {
 	l := start(t)
 	busy, busyPeer := pair(t, l)
@@ -208,7 +208,7 @@ type endless struct{}
 
 func (endless) Read(b []byte) (int, error) { return len(b), nil }
 
-// TestBlockDoesNotHoldTheLoop has a task that blocks while another one works.
+// TestBlockDoesNotHoldTheLoop: while one task is in Block, another one continues to work.
 func TestBlockDoesNotHoldTheLoop(t *testing.T) {
 	l := start(t)
 	release, ended := make(chan struct{}), make(chan struct{})
@@ -223,7 +223,7 @@ func TestBlockDoesNotHoldTheLoop(t *testing.T) {
 	<-ended
 }
 
-// TestOnReady has an idle connection without a task, for data, a deadline, and a close.
+// TestOnReady: data, a deadline and a close each call the OnReady function of an idle connection that has no task.
 func TestOnReady(t *testing.T) {
 	l := start(t)
 	for name, cause := range map[string]func(*Conn, net.Conn){
@@ -232,7 +232,7 @@ func TestOnReady(t *testing.T) {
 		"deadline": func(c *Conn, _ net.Conn) { _ = c.SetReadDeadline(time.Unix(1, 0)) },
 		"close":    func(c *Conn, _ net.Conn) { _ = c.Close() },
 	} {
-		for _, early := range []bool{false, true} { // before OnReady, or after it
+		for _, early := range []bool{false, true} { // whether it happens before OnReady is called
 			c, peer := pair(t, l)
 			if early {
 				cause(c, peer)

@@ -9,19 +9,19 @@ import (
 const (
 	// tasksKept is the number of idle tasks that a loop keeps for later jobs.
 	tasksKept = 64
-	// callsPerTurn is the number of reads and writes that a task may make before other tasks have their turn.
+	// callsPerTurn is the number of reads and writes that a task may make before other tasks get their turn.
 	callsPerTurn = 8
 )
 
-// Task is a coroutine of a loop.
+// Task is a coroutine that a loop runs.
 type Task struct {
 	loop   *Loop
-	job    func() // nil: free
+	job    func() // nil if the task is idle
 	resume func() (struct{}, bool)
 	end    func()
 	yield  func(struct{}) bool
-	queued bool // in Loop.ready
-	calls  int  // reads and writes in this turn
+	queued bool // the task is in Loop.ready
+	calls  int  // number of reads and writes in this turn
 }
 
 // Go runs job as a task, in the next round.
@@ -37,7 +37,7 @@ func (l *Loop) Go(job func()) {
 	l.wake(t)
 }
 
-// Block runs fn, which may block, on a goroutine. The task that calls it waits for the end of fn. A panic in fn becomes one in the task.
+// Block runs fn, which may block, on another goroutine. The calling task waits until fn has returned. A panic in fn becomes a panic in the task.
 func (l *Loop) Block(fn func()) {
 	t, done := l.current, false
 	if t == nil {
@@ -84,10 +84,10 @@ func (l *Loop) newTask() *Task {
 	return t
 }
 
-// park gives control to the loop. It returns after a wake of the task, possibly for another reason than the caller waits for.
+// park yields control to the loop. It returns when the task is woken, possibly for a different reason than the one for which the caller is waiting.
 func (t *Task) park() { t.yield(struct{}{}) }
 
-// takeTurn is called before each read and write. A task whose sockets are always ready lets the others run now and then.
+// takeTurn is called before each read and write. It makes a task whose sockets are always ready let the others run from time to time.
 func (t *Task) takeTurn() {
 	if t.calls++; t.calls > callsPerTurn {
 		t.loop.wake(t)
@@ -95,7 +95,7 @@ func (t *Task) takeTurn() {
 	}
 }
 
-// wake makes the loop continue a task that is parked. nil: none.
+// wake makes the loop continue a parked task. It does nothing if t is nil.
 func (l *Loop) wake(t *Task) {
 	if t != nil && !t.queued {
 		t.queued = true
@@ -103,7 +103,8 @@ func (l *Loop) wake(t *Task) {
 	}
 }
 
-// runReady continues the tasks that are ready now. Those that become ready meanwhile wait for the next round, after the sockets.
+// runReady continues the tasks that are ready now. Tasks that become ready meanwhile wait for the next round, which comes after the sockets have
+// been polled.
 func (l *Loop) runReady() {
 	l.ready, l.running = l.running[:0], l.ready
 	for i, t := range l.running {

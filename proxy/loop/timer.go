@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// timer wakes a task at a time, unless it is stopped before.
+// timer wakes a task at a given time, unless it is stopped before that.
 type timer struct {
-	at    time.Duration // since the start of the loop
+	at    time.Duration // relative to the start of the loop
 	task  *Task
-	index int // in the heap; -1: not in it
+	index int // position in the heap; -1 if it is not there
 }
 
-// timers is a heap, the earliest timer first.
+// timers is a heap with the earliest timer first.
 type timers []*timer
 
 func (t timers) Len() int           { return len(t) }
@@ -37,7 +37,7 @@ func (t *timers) Pop() any {
 	return n
 }
 
-// startTimer wakes the running task after d.
+// startTimer starts a timer that wakes the running task after d.
 func (l *Loop) startTimer(d time.Duration) *timer {
 	t := &timer{at: time.Since(l.start) + d, task: l.current}
 	heap.Push(&l.timers, t)
@@ -60,11 +60,11 @@ func (l *Loop) fire(now time.Duration) {
 	}
 }
 
-// Signal is set once, and one task of its loop may wait for that.
+// Signal is an event that occurs once. One task of its loop may wait for it.
 type Signal struct {
 	loop   *Loop
 	set    atomic.Bool
-	waiter *Task // belongs to the loop
+	waiter *Task // the waiting task; used only by the loop and its tasks
 }
 
 // NewSignal returns a Signal that is not set. Any goroutine may call it.
@@ -76,7 +76,7 @@ func (s *Signal) Set() {
 	s.loop.Post(func() { s.loop.wake(s.waiter) })
 }
 
-// Wait waits until the signal is set, for d at most unless d is negative. It reports whether the signal is set.
+// Wait waits until the signal is set. It waits at most d, or without a limit if d is negative. It reports whether the signal has been set.
 func (s *Signal) Wait(d time.Duration) bool {
 	if s.set.Load() || d == 0 {
 		return s.set.Load()

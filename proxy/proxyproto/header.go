@@ -1,6 +1,6 @@
-// Package proxyproto reads the header of the PROXY protocol, versions 1 and 2, with which a load balancer names the client of a TCP
-// connection. It does no I/O, so event loops can use it. It is strict: what the specification does not allow is an error, because whoever
-// can add a header can claim any address.
+// Package proxyproto parses headers of the PROXY protocol, versions 1 and 2, with which a load balancer names the client of a TCP connection.
+// It does no I/O, so event loops can use it. It is strict: everything that the specification does not allow is an error, because whoever can
+// add a header can claim any address.
 package proxyproto
 
 import (
@@ -13,26 +13,26 @@ import (
 	"strings"
 )
 
-// BytesMax is the length of the longest header that is accepted. Version 1 allows 107 bytes, version 2 up to 64 KiB of TLVs, of which
-// balancers send a few hundred.
+// BytesMax is the length of the longest header that is accepted. Version 1 allows 107 bytes, version 2 allows up to 64 KiB of TLVs, of which
+// balancers send a few hundred bytes.
 const BytesMax = 4096
 
-// Header says between which addresses a connection was made.
+// Header contains the addresses between which a connection was made.
 type Header struct {
 	Source, Destination netip.AddrPort
-	Local               bool // the balancer speaks for itself (LOCAL) or does not know the client (UNKNOWN); the addresses are not set
+	Local               bool // the balancer made the connection for itself (LOCAL) or does not know the client (UNKNOWN); the addresses are not set
 }
 
 var (
 	// ErrIncomplete means that the bytes are the beginning of a header.
 	ErrIncomplete = errors.New("the PROXY header is incomplete")
-	// ErrHeader is wrapped by the errors of bytes that are no header.
+	// ErrHeader is wrapped by errors about bytes that are not a header.
 	ErrHeader = errors.New("not a PROXY header")
 )
 
 const (
 	prefix1    = "PROXY "
-	bytesMax1  = 107 // the end of the line included
+	bytesMax1  = 107 // including the end of the line
 	prefix2    = "\r\n\r\n\x00\r\nQUIT\n"
 	headBytes2 = 16
 )
@@ -83,7 +83,7 @@ func parse1(b []byte) (h Header, n int, err error) {
 	return h, n, nil
 }
 
-// Values of the bytes 13 and 14 of version 2.
+// Values of bytes 13 and 14 in version 2.
 const (
 	commandLocal = 0x20
 	commandProxy = 0x21
@@ -100,12 +100,12 @@ func parse2(b []byte) (h Header, n int, err error) {
 	}
 	command, family, length := b[12], b[13], int(binary.BigEndian.Uint16(b[14:]))
 	n = headBytes2 + length
-	var size int // of an address
+	var size int // size of an address
 	switch {
 	case command != commandLocal && command != commandProxy:
 		return h, 0, fmt.Errorf("%w: unknown version or command %#x", ErrHeader, command)
 	case n > BytesMax:
-		return h, 0, fmt.Errorf("%w: it has %d bytes, and the most is %d", ErrHeader, n, BytesMax)
+		return h, 0, fmt.Errorf("%w: it has %d bytes, but the maximum is %d", ErrHeader, n, BytesMax)
 	case command == commandLocal:
 	case family == familyTCP4:
 		size = 4

@@ -56,7 +56,7 @@ func TestValid(t *testing.T) {
 		if h != want || n != len(text) || err != nil {
 			t.Errorf("%q: %+v, %d, %v", text, h, n, err)
 		}
-		for i := range len(text) { // whatever is missing, more bytes are needed
+		for i := range len(text) { // wherever the header is cut off, more bytes are needed
 			if _, n, err := Parse([]byte(text[:i])); n != 0 || !errors.Is(err, ErrIncomplete) {
 				t.Errorf("%q: %d, %v", text[:i], n, err)
 			}
@@ -72,7 +72,7 @@ func TestInvalid(t *testing.T) {
 	}
 }
 
-// FuzzParse: a header has the same meaning in whatever pieces it arrives, and is never longer than what has arrived.
+// FuzzParse: a header means the same in whatever pieces it arrives, and is never longer than the bytes that have arrived.
 func FuzzParse(f *testing.F) {
 	for text := range valid {
 		f.Add([]byte(text))

@@ -27,7 +27,7 @@ func conditionsOf(l *routecorpus.List) (list []Conditions) {
 	return list
 }
 
-// TestCorpus: every request gets the route that the corpus says.
+// TestCorpus: every request gets the route that the corpus specifies.
 func TestCorpus(t *testing.T) {
 	s, cases := &Scratch{}, 0
 	corpus := loadCorpus(t)

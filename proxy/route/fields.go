@@ -2,7 +2,7 @@ package route
 
 import "bytes"
 
-// fieldConditions are the header conditions of all routes of a list. Each pair of name and value has a number.
+// fieldConditions are the header conditions of all routes in a list. Each pair of name and value has a number.
 type fieldConditions map[string]map[string]int // lower-case name → value → number
 
 func (f fieldConditions) add(name, value string, next *int) (number int) {
@@ -20,7 +20,7 @@ func (f fieldConditions) add(name, value string, next *int) (number int) {
 	return number
 }
 
-// met marks in s.met the conditions that the fields of a request meet. It reads them once.
+// met marks in s.met the conditions that the fields of a request meet. It reads the fields once.
 func (f fieldConditions) met(s *Scratch, r *Request, conditions int) {
 	words := (conditions + 63) / 64
 	if cap(s.met) < words {

@@ -7,13 +7,13 @@ import (
 	"testing"
 )
 
-// fuzzList has routes at several depths, so that most changes of a path lead to another one.
+// fuzzList returns routes at several depths, so that most changes to a path lead to a different route.
 func fuzzList(t testing.TB) *List {
 	return mustNew(t, Conditions{Path: "/a/b/*"}, Conditions{Path: "/a/b"}, Conditions{Path: "/a/*"}, Conditions{Path: "/a b/é/*"}, Conditions{Path: "/"},
 		Conditions{Path: "/a.b/..c"}, Conditions{Path: "/A/*"}, Conditions{})
 }
 
-// FuzzPath: no path makes Match panic, and every spelling of a path that RFC 3986 calls equivalent (section 6.2.2) has the same result.
+// FuzzPath: no path makes Match panic, and all spellings of a path that are equivalent by RFC 3986, section 6.2.2, have the same result.
 func FuzzPath(f *testing.F) {
 	for _, l := range loadCorpus(f).Lists {
 		for i, c := range l.Cases {
@@ -28,7 +28,7 @@ func FuzzPath(f *testing.F) {
 		if len(path) == 0 || path[0] != '/' {
 			return
 		}
-		if !validEscapes(path) || 3*len(path) > lengthMax/2 { // the other spellings are longer
+		if !validEscapes(path) || 3*len(path) > lengthMax/2 { // leave room, because the other spellings are longer
 			return
 		}
 		r := rand.New(rand.NewPCG(seed, 0))
@@ -39,7 +39,7 @@ func FuzzPath(f *testing.F) {
 		}
 		filled := fill(r, spelt)
 		again, errAgain = l.Match(&Request{Path: filled}, s)
-		if errAgain != nil && bytes.Count(dots(path), []byte("..")) > 0 { // "//.." is not the same for everybody
+		if errAgain != nil && bytes.Count(dots(path), []byte("..")) > 0 { // servers disagree about "//.."
 			return
 		}
 		if again != index || err != errAgain {
@@ -59,7 +59,7 @@ func dots(path []byte) []byte {
 	}
 }
 
-// respell writes bytes as escapes, and escapes of unreserved bytes as themselves, at random. Separators and "%" stay as they are.
+// respell randomly replaces bytes with their escapes, and escapes of unreserved bytes with the bytes. Separators and "%" stay the same.
 func respell(r *rand.Rand, path []byte) (out []byte) {
 	const digits, upper = "0123456789abcdef", "0123456789ABCDEF"
 	for i := 0; i < len(path); {
@@ -86,7 +86,7 @@ func respell(r *rand.Rand, path []byte) (out []byte) {
 	return out
 }
 
-// fill adds segments that mean nothing: empty ones and ".".
+// fill adds segments without meaning: empty ones and ".".
 func fill(r *rand.Rand, path []byte) (out []byte) {
 	for _, c := range path {
 		out = append(out, c)
@@ -97,7 +97,7 @@ func fill(r *rand.Rand, path []byte) (out []byte) {
 	return out
 }
 
-// FuzzHost: no host makes Match panic, and case, port and a dot at the end change nothing.
+// FuzzHost: no host makes Match panic, and case, port and a trailing dot make no difference.
 func FuzzHost(f *testing.F) {
 	for _, host := range []string{"example.org", "a.example.org:80", "[::1]:8080", "a..b", "%41", ".", "", "[", "EXAMPLE.ORG."} {
 		f.Add(host)

@@ -8,69 +8,69 @@ import (
 	"strings"
 )
 
-// ErrAmbiguous means that servers read the path or the host of a request in different ways, and that the route depends on it.
-var ErrAmbiguous = errors.New("the route depends on how a server reads the path or the host")
+// ErrAmbiguous means that servers interpret the path or the host of a request in different ways, and that the route depends on that.
+var ErrAmbiguous = errors.New("the route depends on how a server interprets the path or the host")
 
 // None is the index that [List.Match] returns if no route matches.
 const None = -1
 
-// Conditions say for which requests a route is.
+// Conditions determine which requests a route matches.
 type Conditions struct {
-	Host    string   // a name, *.NAME, or an address; empty: any
-	Path    string   // exact, or a prefix that ends with /*, both decoded; empty: any
-	Methods []string // empty: any
-	Headers []Header // all must hold
+	Host    string   // a name, *.NAME, or an address; empty means any
+	Path    string   // exact, or a prefix that ends with /*, both decoded; empty means any
+	Methods []string // empty means any
+	Headers []Header // all must be met
 }
 
-// Header is a condition for a field: one of its lines has exactly this value. The case of the name does not count.
+// Header is a condition for a field: one of its lines must have exactly this value. The name is case-insensitive.
 type Header struct{ Name, Value string }
 
-// Request is the part of a request that conditions look at. Nothing of it is kept.
+// Request is the part of a request that conditions examine. Match does not retain any of it.
 type Request struct {
 	Method []byte
-	Host   []byte // as in the Host field; empty: the request has none
+	Host   []byte // as in the Host field; empty if the request has none
 	Path   []byte // the target without the query: begins with "/", or is "*"
 	Fields []byte // lines "Name: value", each ended by CRLF or LF
-	// Upgrade is the value of Upgrade, if Fields is without this field.
+	// Upgrade is the value of the Upgrade field, if Fields does not contain that field.
 	Upgrade []byte
 }
 
-// Scratch holds the buffers of Match. One call at a time may use it.
+// Scratch contains the buffers that Match uses. Only one call at a time may use it.
 type Scratch struct {
 	host, path, other, resolved, again, name []byte
-	met                                      []uint64 // a bit for each header condition
+	met                                      []uint64 // one bit per header condition
 }
 
-// scratchBytesKept is the size from which a buffer is not kept.
+// scratchBytesKept is the size up to which a buffer is kept for reuse.
 const scratchBytesKept = 4096
 
-// Release gives buffers back that a long path has made large.
+// Release frees buffers that a long path has made large.
 func (s *Scratch) Release() {
 	if cap(s.path)+cap(s.other)+cap(s.resolved)+cap(s.again)+cap(s.name) > scratchBytesKept {
 		s.path, s.other, s.resolved, s.again, s.name = nil, nil, nil, nil, nil
 	}
 }
 
-// List is an ordered list of routes. It never changes, so that any number of goroutines may use it.
+// List is an ordered list of routes. It never changes, so any number of goroutines may use it.
 type List struct {
 	routes     []conditions
 	fields     fieldConditions
 	conditions int  // number of header conditions
-	hosts      bool // a route has a host
-	paths      bool // a route has a path
+	hosts      bool // whether any route has a host
+	paths      bool // whether any route has a path
 }
 
 // conditions are compiled Conditions.
 type conditions struct {
-	host    string // in the form of appendHost; empty: any
-	below   bool   // host begins with a dot, and stands for all names that end with it
-	path    string // normal form; empty: any
-	prefix  bool   // path is without the "/*" at its end
+	host    string // in the form that appendHost returns; empty means any
+	below   bool   // host begins with a dot, and matches all names that end with it
+	path    string // in normal form; empty means any
+	prefix  bool   // path is a prefix, stored without the "/*" at its end
 	methods []string
 	headers []int // numbers of header conditions
 }
 
-// New checks the conditions of each route. An error names the number of the route, from 1.
+// New checks the conditions of each route and compiles them. An error contains the number of the route, counted from 1.
 func New(list []Conditions) (*List, error) {
 	l := &List{fields: fieldConditions{}}
 	for i, from := range list {
@@ -131,8 +131,8 @@ func compilePath(path string) (form string, prefix bool, err error) {
 	return form, prefix, nil
 }
 
-// Match returns the index of the first route whose conditions hold, or [None]. The error is [ErrAmbiguous] if the result depends on how a
-// server reads the path or the host.
+// Match returns the index of the first route whose conditions the request meets, or [None]. The error is [ErrAmbiguous] if the result depends on
+// how a server interprets the path or the host.
 func (l *List) Match(r *Request, s *Scratch) (int, error) {
 	s.met = s.met[:0]
 	if l.hosts {
@@ -164,8 +164,8 @@ func (l *List) Match(r *Request, s *Scratch) (int, error) {
 	return index, nil
 }
 
-// agree reports whether all readings of a path lead to the same route. Some servers resolve some of the ".." before they decode, and do not
-// resolve those that decoding brings up: they read what is left of the path.
+// agree reports whether all readings of a path lead to the same route. It covers servers that resolve some of the ".." before they decode, and do
+// not resolve those that appear only after decoding.
 func (l *List) agree(r *Request, s *Scratch, path []byte, index int) bool {
 	parents := countParents(path)
 	if _, may, _ := inspect(path); may.kinds()+parents > choicesMax || !l.agreeReadings(r, s, path, index) {
@@ -182,7 +182,7 @@ func (l *List) agree(r *Request, s *Scratch, path []byte, index int) bool {
 
 func (l *List) agreeReadings(r *Request, s *Scratch, path []byte, index int) bool {
 	_, may, _ := inspect(path)
-	for other := may; ; other = (other - 1) & may { // each combination
+	for other := may; ; other = (other - 1) & may { // every combination of readings
 		s.other = appendForm(s.other[:0], path, other)
 		if l.first(r, s, s.other) != index {
 			return false
@@ -193,7 +193,7 @@ func (l *List) agreeReadings(r *Request, s *Scratch, path []byte, index int) boo
 	}
 }
 
-// agreeUnescaped is agree for the paths that a server sees which decodes more than once.
+// agreeUnescaped reports the same for the paths that a server sees if it decodes more than once.
 func (l *List) agreeUnescaped(r *Request, s *Scratch, index int) bool {
 	s.again = append(s.again[:0], r.Path...)
 	for decodings := 0; ; decodings++ {
@@ -208,7 +208,7 @@ func (l *List) agreeUnescaped(r *Request, s *Scratch, index int) bool {
 	}
 }
 
-// first returns the first route whose conditions hold for a form of the path; nil if there is no path.
+// first returns the first route whose conditions hold with the given form of the path, which is nil if the request has no path.
 func (l *List) first(r *Request, s *Scratch, path []byte) int {
 	for i := range l.routes {
 		c := &l.routes[i]

@@ -16,7 +16,7 @@ func mustNew(t testing.TB, list ...Conditions) *List {
 	return l
 }
 
-// TestRefusedConditions: a condition that could never hold is an error.
+// TestRefusedConditions: a condition that no request could meet is an error.
 func TestRefusedConditions(t *testing.T) {
 	for _, c := range []Conditions{
 		{Path: "api"}, {Path: "*"}, {Path: "/a//b"}, {Path: "/a/./b"}, {Path: "/a/../b"}, {Path: "/a%20b"}, {Path: "/a;b"}, {Path: `/a\b`}, {Path: "/a?b"},
@@ -35,7 +35,7 @@ func TestRefusedConditions(t *testing.T) {
 	}
 }
 
-// hostile are requests that try to make matching expensive.
+// hostile returns requests that try to make matching expensive.
 func hostile() map[string]*Request {
 	manyFields := bytes.Repeat([]byte("X: y\r\n"), 5000)
 	return map[string]*Request{
@@ -51,7 +51,7 @@ func hostile() map[string]*Request {
 	}
 }
 
-// longList has 10,000 routes, of which only the last one matches, and a thousand header conditions.
+// longList returns 10,000 routes, of which only the last one matches, with a thousand header conditions.
 func longList(t testing.TB) *List {
 	list := make([]Conditions, 0, 10_000)
 	for i := range 9_999 {

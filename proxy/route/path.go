@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// reading is a set of the ways in which a service may read a path differently from the normal form. The zero reading is the normal form.
+// reading is a set of ways in which a service may interpret a path differently from the normal form. The zero reading is the normal form.
 type reading uint8
 
 const (
@@ -14,22 +14,22 @@ const (
 	backslashes                      // "\" and %5C separate segments
 	parameters                       // ";" begins a parameter, which ends with the segment and is not part of it
 	endings                          // NUL, %3F and %23 end the path
-	parentsKept                      // ".." is a segment like any other
+	parentsKept                      // ".." is an ordinary segment
 	mergedLast                       // ".." is resolved before repeated slashes are merged, so it can remove an empty segment
 )
 
-// Limits of what is examined, if a path allows several readings. No honest client sends more: such a path is refused.
+// Limits for paths that allow several readings. No honest client exceeds them; a path that does is refused.
 const (
-	choicesMax   = 5 // kinds of ambiguity, and segments ".."; each doubles the work
-	decodingsMax = 3 // that change it: %252541 needs three
+	choicesMax   = 5 // kinds of ambiguity plus number of ".." segments; each doubles the work
+	decodingsMax = 3 // decodings that change the path: %252541 needs three
 	lengthMax    = 2048
 )
 
-// inspect reports whether a path is its own normal form, and the readings in which it may differ from it. escaped says that it has
-// escapes which may stand for others (%2541).
+// inspect reports whether a path is already in normal form, and the readings in which it may differ from that. escaped means that the path has
+// escapes which themselves encode escapes (%2541).
 func inspect(path []byte) (plain bool, may reading, escaped bool) {
 	plain = true
-	before := byte(0) // the byte before, decoded; separators are '/'
+	before := byte(0) // the previous byte, decoded; '/' for all separators
 	twoDots, emptySegment := false, false
 	for i := 0; i < len(path); {
 		c, n := path[i], 1
@@ -63,7 +63,7 @@ func inspect(path []byte) (plain bool, may reading, escaped bool) {
 	return plain, may, escaped
 }
 
-// ofEscape returns the readings that an escape allows which stands for c.
+// ofEscape returns the readings that an escape of c allows.
 func ofEscape(c byte) reading {
 	switch c {
 	case '/':
@@ -78,8 +78,8 @@ func ofEscape(c byte) reading {
 	return 0
 }
 
-// decode returns the byte that the escape at the beginning of b stands for, and the length of the escape. A "%" that begins no escape
-// stands for itself.
+// decode returns the byte that the escape at the beginning of b encodes, and the length of the escape. A "%" that does not begin an escape counts
+// as an ordinary byte.
 func decode(b []byte) (c byte, n int) {
 	if c, ok := unhex(b[1:]); ok {
 		return c, 3
@@ -101,8 +101,8 @@ func validEscapes(path []byte) bool {
 	return true
 }
 
-// appendUnescaped appends a path after one decoding, as a second server sees it: escapes that were escaped become escapes. Those that
-// a reading decides about stay.
+// appendUnescaped appends a path after one decoding, as a second server would see it: escaped escapes become escapes. It keeps the escapes whose
+// meaning depends on the reading.
 func appendUnescaped(dst, path []byte) []byte {
 	for i := 0; i < len(path); {
 		c, n := path[i], 1
@@ -127,7 +127,7 @@ func unhex(b []byte) (byte, bool) {
 	return high<<4 | low, high < 16 && low < 16
 }
 
-// hexDigits holds the value of each hexadecimal digit, and 16 for other bytes.
+// hexDigits contains the value of each hexadecimal digit, and 16 for other bytes.
 var hexDigits = func() (t [256]byte) {
 	for c := range t {
 		t[c] = 16
@@ -139,7 +139,7 @@ var hexDigits = func() (t [256]byte) {
 	return t
 }()
 
-// appendForm appends a path as a reading understands it. The path begins with "/".
+// appendForm appends a path as it is understood in a reading. The path begins with "/".
 func appendForm(dst, path []byte, r reading) []byte {
 	start := len(dst)
 	dst = append(dst, '/')
@@ -174,7 +174,7 @@ func appendForm(dst, path []byte, r reading) []byte {
 	return dst
 }
 
-// endSegment is called behind a segment. The path begins at start, and the segment at segment.
+// endSegment is called after a segment. The path begins at start, and the segment at segment.
 func endSegment(dst []byte, start, segment int, r reading, separator bool) []byte {
 	switch text := dst[segment:]; {
 	case len(text) == 0 && r&mergedLast == 0, string(text) == ".":
@@ -189,7 +189,7 @@ func endSegment(dst []byte, start, segment int, r reading, separator bool) []byt
 	return dst
 }
 
-// countParents counts the segments "..", escaped or not.
+// countParents counts the ".." segments, whether escaped or not.
 func countParents(path []byte) (n int) {
 	for at := 1; at <= len(path); {
 		length := segmentLength(path[at:])
@@ -201,7 +201,7 @@ func countParents(path []byte) (n int) {
 	return n
 }
 
-// appendResolved appends a path that is not decoded, and of which some ".." are resolved: those with a bit in which, from the left.
+// appendResolved appends a path without decoding it, with some ".." segments resolved: those whose bit is set in which, counted from the left.
 func appendResolved(dst, path []byte, which int) []byte {
 	start := len(dst)
 	dst = append(dst, '/')
@@ -239,12 +239,12 @@ func mergeSlashes(path []byte) []byte {
 	return merged
 }
 
-// kinds counts the kinds of ambiguity.
+// kinds returns the number of kinds of ambiguity.
 func (r reading) kinds() int { return bits.OnesCount8(uint8(r)) }
 
-// CutPrefix returns the length of the beginning of a path that means prefix: 0 if the path does not begin with it. prefix is in normal form,
-// begins with "/" and does not end with it. Slashes that follow on the prefix belong to it, except the last one: what remains of the path is
-// empty, or begins with one slash.
+// CutPrefix returns the length of the part at the beginning of a path that is equivalent to prefix, or 0 if the path does not begin with it. prefix
+// is in normal form, begins with "/" and does not end with "/". Slashes after the prefix are included in that length, except the last one: the
+// rest of the path is empty or begins with exactly one slash.
 func CutPrefix(path []byte, prefix string) int {
 	at := 0
 	for len(prefix) > 0 {
@@ -274,7 +274,7 @@ func segmentLength(path []byte) int {
 	return len(path)
 }
 
-// meansName reports whether a segment is name after decoding.
+// meansName reports whether a segment equals name after decoding.
 func meansName(segment []byte, name string) bool {
 	i := 0
 	for at := 0; at < len(segment); i++ {

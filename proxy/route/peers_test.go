@@ -22,8 +22,9 @@ import (
 
 var update = flag.Bool("update", false, "write the results of nginx and Caddy into the corpus")
 
-// TestOtherServers runs the lists of the corpus in nginx and Caddy. Each result that differs from wayside's must have a reason in the corpus,
-// and each reason must be needed. -update writes the results; a difference without a reason gets "?", which fails the test.
+// TestOtherServers runs the route lists in the corpus in nginx and Caddy. Each result that differs from wayside's must have a reason in the corpus,
+// and each reason must be needed. -update writes the results; a difference without a reason gets "?", which makes the
+// test fail.
 func TestOtherServers(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds Caddy the first time")
@@ -57,7 +58,7 @@ func TestOtherServers(t *testing.T) {
 	}
 }
 
-// compare compares the result of another server with the corpus. It returns the number of the reason.
+// compare compares the result from another server with the corpus. It returns the number of the reason for a difference.
 func compare(t *testing.T, server string, c *routecorpus.Case, got string, reasons map[string]string) (reason string) {
 	t.Helper()
 	known, reason, _ := strings.Cut(c.Others[server], " ")
@@ -94,7 +95,7 @@ func ask(t *testing.T, addr string, c *routecorpus.Case) string {
 	if _, err := io.WriteString(conn, c.Message()); err != nil {
 		t.Fatal(err)
 	}
-	response, _ := io.ReadAll(conn) // a reset after the response of a refusal is no error
+	response, _ := io.ReadAll(conn) // a reset after a response that refuses the request is not an error
 	status, _, _ := strings.Cut(strings.TrimPrefix(string(response), "HTTP/1.1 "), " ")
 	route := regexp.MustCompile(`(?mi)^x-route: (\S+)\r$`).FindSubmatch(response)
 	switch {
@@ -103,10 +104,10 @@ func ask(t *testing.T, addr string, c *routecorpus.Case) string {
 	case route != nil:
 		return string(route[1])
 	}
-	return "status-" + status // a response that no route made
+	return "status-" + status // the response was not made by a route
 }
 
-// freeAddrs returns addresses of loopback on which nothing listens.
+// freeAddrs returns loopback addresses on which nothing is listening.
 func freeAddrs(t *testing.T, n int) (addrs []string) {
 	t.Helper()
 	for range n {
@@ -156,8 +157,8 @@ func run(t *testing.T, addrs []string, name string, args ...string) {
 	}
 }
 
-// startNginx lets nginx choose the routes with one map for each list: its regular expressions are tried in order, on nginx's own reading of
-// the host ($host) and the path ($uri).
+// startNginx starts an nginx that chooses the routes with one map per list. The map's regular expressions are tried in order, on nginx's own
+// interpretation of the host ($host) and the path ($uri).
 func startNginx(t *testing.T, lists []*routecorpus.List) []string {
 	path, err := exec.LookPath("nginx")
 	if err != nil {
@@ -194,7 +195,7 @@ http {
 	return addrs
 }
 
-// nginxPattern is a regular expression for host, method, fields and path.
+// nginxPattern returns a regular expression for host, method, fields and path.
 func nginxPattern(c routecorpus.Route, names []string) string {
 	quote := func(s string) string {
 		return strings.NewReplacer(`{`, `\x7b`, `}`, `\x7d`).Replace(regexp.QuoteMeta(s))
@@ -240,7 +241,7 @@ func headerNames(l *routecorpus.List) (names []string) {
 	return names
 }
 
-// startCaddy gives each list to Caddy's matchers. /api/* becomes two paths, because Caddy's does not take /api.
+// startCaddy starts a Caddy whose matchers have the routes of each list. /api/* becomes two paths, because in Caddy it does not match /api.
 func startCaddy(t *testing.T, lists []*routecorpus.List) []string {
 	path, err := toolbin.Binary("caddy", "caddy", ".")
 	if err != nil {

@@ -2,7 +2,7 @@ package route
 
 import "testing"
 
-// TestCutPrefix: what remains is empty or begins with one slash, and it has the meaning that the path has below the prefix.
+// TestCutPrefix: the rest of the path is empty or begins with exactly one slash, and means the same as the part of the path below the prefix.
 func TestCutPrefix(t *testing.T) {
 	for _, tt := range []struct{ path, prefix, rest string }{
 		{"/app", "/app", ""}, {"/app/", "/app", "/"}, {"/app/x", "/app", "/x"}, {"/application", "/app", "/application"}, {"/", "/app", "/"},

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// readers read a path like kinds of services, written without the code of this package.
+// readers interpret a path like various kinds of services. They are written without the code of this package.
 var readers = map[string]func(string) string{
 	"decodes and cleans": func(p string) string { return clean(unescape(p)) },
 	"cleans and decodes": func(p string) string { return flat(unescape(clean(p))) },
@@ -71,8 +71,8 @@ func flat(p string) string {
 	return p
 }
 
-// FuzzReaders: no path that is not refused leads to another route for one of the readers. Paths with "%" that begins no escape are
-// never forwarded.
+// FuzzReaders: if a path is not refused, all readers find the same route for it. Paths with a "%" that does not begin an escape are never
+// forwarded.
 func FuzzReaders(f *testing.F) {
 	for _, l := range loadCorpus(f).Lists {
 		for _, c := range l.Cases {

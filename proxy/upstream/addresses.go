@@ -6,21 +6,21 @@ import (
 )
 
 const (
-	// AddressesMax is the number of addresses of a name that are used at most.
+	// AddressesMax is the largest number of addresses used for one name.
 	AddressesMax = 256
-	// missesMax is the number of successive lookups without an address after which it is not used any more. One is not enough: many name
-	// servers return only a part of the addresses each time.
+	// missesMax is the number of consecutive lookups without an address after which the address is no longer used. One is not enough, because
+	// many name servers return only some of the addresses each time.
 	missesMax = 2
 )
 
-// Addresses are the addresses of a name, followed over time. The caller holds a lock.
+// Addresses keeps track of the addresses of a name over time. The caller must hold a lock while calling its methods.
 type Addresses struct {
 	known  []netip.Addr
 	misses map[netip.Addr]int
 }
 
-// Update takes the result of a lookup that has succeeded, and returns the addresses to use: new ones at once, and old ones until several
-// lookups have not found them. In one step, at most half of the addresses go, so that the rest carries the load meanwhile.
+// Update takes the result of a successful lookup and returns the addresses to use. New addresses are used at once, and old ones until missesMax
+// consecutive lookups have not returned them. At most half of the addresses are removed at a time, so that the rest can carry the load meanwhile.
 func (a *Addresses) Update(found []netip.Addr) []netip.Addr {
 	if a.misses == nil {
 		a.misses = make(map[netip.Addr]int)

@@ -10,10 +10,10 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// checkBytesMax limits the header and the body of the response to a check.
+// checkBytesMax limits the size of the header and of the body of the response to a check.
 const checkBytesMax = 64 << 10
 
-// Check asks a server whether it is well.
+// Check makes active health checks of one server.
 type Check struct {
 	client  *fasthttp.HostClient
 	http2   *http.Client // of servers that speak nothing but HTTP/2; nil: client asks
@@ -36,7 +36,7 @@ func NewCheck(dial func(context.Context) (net.Conn, error), http2 bool, host, pa
 
 func newHTTP1Client(dial func(context.Context) (net.Conn, error), timeout time.Duration) *fasthttp.HostClient {
 	return &fasthttp.HostClient{
-		Addr: "upstream", // dial knows the address
+		Addr: "upstream", // not used: dial knows the address
 		Dial: func(string) (net.Conn, error) {
 			ctx, cancel := context.WithTimeout(context.Background(), timeout)
 			defer cancel()
@@ -68,7 +68,7 @@ func newHTTP2Client(dial func(context.Context) (net.Conn, error)) *http.Client {
 	}
 }
 
-// Do makes one attempt, over a connection of its own. A response with a status from 200 to 399 passes.
+// Do makes one check over a new connection. The check passes if the response has a status from 200 to 399.
 func (c *Check) Do() error {
 	if c.http2 != nil {
 		return c.doHTTP2()

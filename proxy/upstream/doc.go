@@ -1,6 +1,6 @@
-// Package upstream holds what a group of servers needs beside its connections: the order of turns ([Sequence]), the budget of retries
-// ([Budget]), when a server is not used ([Health]), the addresses of a name over time ([Addresses]), active checks ([Check]) and the files
-// of TLS ([Credentials]).
+// Package upstream contains what a group of servers needs in addition to its connections: the order in which servers take turns ([Sequence]),
+// the budget for retries ([Budget]), whether a server may be used ([Health]), the addresses of a name over time ([Addresses]), active checks
+// ([Check]) and the files for TLS ([Credentials]).
 //
-// Nothing here knows a request or starts a goroutine. Package proxy calls it, and owns the locks that its comments name.
+// Nothing in this package handles requests or starts goroutines. Package proxy calls it, and holds the locks that the comments require.
 package upstream

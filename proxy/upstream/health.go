@@ -2,38 +2,39 @@ package upstream
 
 import "time"
 
-// State says whether a server receives requests.
+// State describes whether a server receives requests.
 type State uint8
 
 // The states of a server.
 const (
 	Up      State = iota // it receives requests
-	Down                 // active checks fail
-	Ejected              // requests have failed, so it receives none for a time
+	Down                 // its active checks fail
+	Ejected              // requests have failed, so it receives none for a while
 )
 
-// String returns the name of the state as the API shows it.
+// String returns the name of the state that the API shows.
 func (s State) String() string { return [...]string{"up", "down", "ejected"}[s] }
 
-// growthMax is the largest factor by which an ejection is longer than the first one.
+// growthMax is the factor by which an ejection may at most be longer than the first one.
 const growthMax = 10
 
-// Health says whether a server may be used, by active checks and by what happens to its requests. The caller holds a lock.
+// Health determines whether a server may be used, from active checks and from the outcome of its requests. The caller must hold a lock while calling
+// its methods.
 type Health struct {
 	state State
 	since time.Time
 	why   string
 
 	down          bool
-	fails, passes int // successive results of active checks
+	fails, passes int // consecutive results of active checks
 
-	ejectedUntil time.Time // zero: not ejected
+	ejectedUntil time.Time // zero if the server is not ejected
 	ejectedFor   time.Duration
-	ejections    int // successive ones, with no time of good service in between
+	ejections    int // consecutive ejections, without a period of good service between them
 }
 
-// Checked records the result of an active check; a nil error means that the server has passed. After so many successive failures the
-// server is down, and after so many passes it is up. It reports whether the state has changed.
+// Checked records the result of an active check; a nil error means that the server has passed. The server is down after the given number of
+// consecutive fails, and up again after the given number of consecutive passes. Checked reports whether the state has changed.
 func (h *Health) Checked(err error, fails, passes int, now time.Time) (changed bool) {
 	if err == nil {
 		h.fails = 0
@@ -51,18 +52,18 @@ func (h *Health) Checked(err error, fails, passes int, now time.Time) (changed b
 	return h.set(now, "check: "+err.Error())
 }
 
-// Unchecked forgets what active checks have found: there are none any more. It reports whether the state has changed.
+// Unchecked forgets the results of active checks, because they have been switched off. It reports whether the state has changed.
 func (h *Health) Unchecked(now time.Time) (changed bool) {
 	h.fails, h.passes = 0, 0
 	if !h.down {
 		return false
 	}
 	h.down = false
-	return h.set(now, "is not checked any more")
+	return h.set(now, "is no longer checked")
 }
 
-// Eject takes the server out of use: for d at first, and longer each time, up to growthMax times d. If it has served for at least as long
-// as its last ejection took, the count begins again. It returns for how long.
+// Eject takes the server out of use and returns for how long: for d the first time, and longer each further time, up to growthMax times d. If the
+// server has been in use for at least as long as its last ejection lasted, the next ejection counts as the first again.
 func (h *Health) Eject(d time.Duration, why string, now time.Time) time.Duration {
 	if now.Sub(h.ejectedUntil) >= h.ejectedFor {
 		h.ejections = 0
@@ -79,14 +80,14 @@ func (h *Health) Expire(now time.Time, force bool) (changed bool) {
 	if h.state != Ejected {
 		return false
 	}
-	why := "the time of its ejection is over"
+	why := "its ejection has ended"
 	if force && h.ejectedUntil.After(now) {
 		h.ejectedUntil, why = now, "no other server is left"
 	}
 	return h.set(now, why)
 }
 
-// set computes the state. It reports whether it has changed.
+// set computes the state. It reports whether the state has changed.
 func (h *Health) set(now time.Time, why string) bool {
 	before := h.state
 	switch {
@@ -104,10 +105,10 @@ func (h *Health) set(now time.Time, why string) bool {
 	return true
 }
 
-// State returns the state, since when it lasts (zero: from the beginning), and why.
+// State returns the state, since when it has lasted (zero if from the beginning), and the reason.
 func (h *Health) State() (s State, since time.Time, why string) { return h.state, h.since, h.why }
 
-// EjectedUntil returns when the present ejection ends; zero: the server is not ejected.
+// EjectedUntil returns when the current ejection ends, or zero if the server is not ejected.
 func (h *Health) EjectedUntil() time.Time {
 	if h.state != Ejected {
 		return time.Time{}

@@ -3,15 +3,15 @@ package upstream
 const (
 	// WeightMax is the largest weight of a server.
 	WeightMax = 1000
-	// turnsMax is the length of a sequence at most. Weights whose sum is larger are scaled: a weight that is small beside the sum may then
-	// have a few more turns than its share.
+	// turnsMax is the maximum length of a sequence. Weights whose sum is larger are scaled down. A server whose weight is small compared with
+	// the sum may then get a few more turns than its share.
 	turnsMax = 1 << 13
 )
 
-// Sequence returns the order in which servers take turns: indices of weights, each as often as its weight says, and as evenly spread as
-// possible. Weights that are not positive have no turn. There may be 1,024 servers at most.
+// Sequence returns the order in which servers take turns: a list of indices into weights, in which each index occurs as often as its weight says,
+// spread as evenly as possible. A server whose weight is not positive gets no turn. There may be at most 1,024 servers.
 //
-// At each step, every server gains its weight, the one that has most takes the turn, and pays for it with the sum of all weights.
+// At each step, every server's credit grows by its weight. The server with the most credit takes the turn and pays the sum of all weights for it.
 func Sequence(weights []int) []uint16 {
 	weights, sum := reduced(weights)
 	order, credit := make([]uint16, 0, sum), make([]int, len(weights))

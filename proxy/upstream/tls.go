@@ -16,28 +16,29 @@ import (
 	"time"
 )
 
-// TLS says how connections to the servers of a group are encrypted and verified.
+// TLS configures how connections to the servers of a group are encrypted and verified.
 type TLS struct {
-	// CAFile holds the certificates of the authorities that are trusted, in PEM form. Empty: those of the system.
+	// CAFile is a PEM file with the certificates of the trusted authorities. If it is empty, the system's authorities are trusted.
 	CAFile string
-	// CertFile and KeyFile are the client certificate for servers that ask for one, and its key, in PEM form. Empty: none.
+	// CertFile and KeyFile are the PEM files with the client certificate, for servers that ask for one, and its key. They may be empty.
 	CertFile, KeyFile string
-	// ServerName is the name that the certificate of each server must have, and that is sent to it. Empty: the host of its URL.
+	// ServerName is the name that the certificate of each server must have, and that is sent to the server. If it is empty, the name is the
+	// host in the server's URL.
 	ServerName string
-	// Insecure accepts any certificate. Whoever is on the way can then read and change everything.
+	// Insecure accepts any certificate. Anyone between wayside and the server can then read and change everything.
 	Insecure bool
 }
 
 // sessionsKept is the number of sessions of one group that can be resumed.
 const sessionsKept = 64
 
-// Credentials are the files of a [TLS], read. Any goroutine may call its methods.
+// Credentials are the contents of the files that a [TLS] names. Any goroutine may call its methods.
 type Credentials struct {
 	o       TLS
 	current atomic.Pointer[tls.Config]
 
-	mu   sync.Mutex // held while the files are read
-	read [3][]byte  // their contents in current
+	mu   sync.Mutex // held while the files are being read
+	read [3][]byte  // the contents of the files from which current was made
 }
 
 // NewCredentials reads the files. The errors name the file and say what is wrong with it.
@@ -50,8 +51,7 @@ func NewCredentials(o TLS) (*Credentials, error) {
 // HasFiles reports whether there is a file to read again.
 func (c *Credentials) HasFiles() bool { return c.o.CAFile != "" || c.o.CertFile != "" }
 
-// Refresh reads the files again, and uses them for further connections if their contents have changed. After an error the old ones stay in
-// use.
+// Refresh reads the files again, and uses them for later connections if their contents have changed. If it fails, the old contents stay in use.
 func (c *Credentials) Refresh() (changed bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -76,7 +76,7 @@ func (c *Credentials) Refresh() (changed bool, err error) {
 	return true, nil
 }
 
-// config has a cache of sessions of its own: a session must not be resumed under other authorities.
+// config returns a configuration with its own session cache, because a session must not be resumed under different authorities.
 func (c *Credentials) config(read [3][]byte) (*tls.Config, error) {
 	config := &tls.Config{
 		MinVersion: tls.VersionTLS12, ServerName: c.o.ServerName,
@@ -86,7 +86,7 @@ func (c *Credentials) config(read [3][]byte) (*tls.Config, error) {
 	if c.o.CAFile != "" {
 		config.RootCAs = x509.NewCertPool()
 		if !config.RootCAs.AppendCertsFromPEM(read[0]) {
-			return nil, fmt.Errorf("%s: holds no certificate in PEM form", c.o.CAFile)
+			return nil, fmt.Errorf("%s: contains no certificate in PEM format", c.o.CAFile)
 		}
 	}
 	if c.o.CertFile == "" {
@@ -97,7 +97,7 @@ func (c *Credentials) config(read [3][]byte) (*tls.Config, error) {
 		return nil, fmt.Errorf("%s with %s: %w", c.o.CertFile, c.o.KeyFile, err)
 	}
 	if now := time.Now(); now.After(pair.Leaf.NotAfter) {
-		return nil, fmt.Errorf("%s: the certificate has expired on %s", c.o.CertFile, pair.Leaf.NotAfter.Format(time.RFC3339))
+		return nil, fmt.Errorf("%s: the certificate expired on %s", c.o.CertFile, pair.Leaf.NotAfter.Format(time.RFC3339))
 	}
 	config.Certificates = []tls.Certificate{pair}
 	return config, nil
@@ -115,9 +115,9 @@ func (c *Credentials) Config(host string, http2 bool) *tls.Config {
 	return config
 }
 
-// TLSError says why there is no TLS connection to a server.
+// TLSError explains why a TLS connection to a server could not be made.
 type TLSError struct {
-	What string // in words for an operator
+	What string // explanation for an operator
 	Err  error
 }
 
@@ -127,13 +127,13 @@ func (e *TLSError) Error() string { return e.What + ": " + e.Err.Error() }
 // Unwrap returns the cause.
 func (e *TLSError) Unwrap() error { return e.Err }
 
-// IsAlert reports whether the server has ended the connection with an alert of TLS.
+// IsAlert reports whether the server has ended the connection with a TLS alert.
 func IsAlert(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && op.Op == "remote error"
 }
 
-// ExplainTLS returns the error of a handshake as a [TLSError].
+// ExplainTLS returns the error from a handshake as a [TLSError].
 func ExplainTLS(err error) *TLSError {
 	var (
 		authority x509.UnknownAuthorityError
@@ -147,9 +147,9 @@ func ExplainTLS(err error) *TLSError {
 	case errors.As(err, &record):
 		what = "the server does not speak TLS on this port; use http:// if that is intended"
 	case errors.As(err, &authority):
-		what = "the server's certificate comes from an authority that is not trusted; tls.ca_file names those that are"
+		what = "the server's certificate comes from an authority that is not trusted; set tls.ca_file to trust it"
 	case errors.As(err, &name):
-		what = "the server's certificate is for another name; tls.server_name says which one is expected"
+		what = "the server's certificate is for another name; set tls.server_name to the expected one"
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		what = "the server's certificate has expired, or is not valid yet"
 	case errors.As(err, &invalid), errors.As(err, &verify):
@@ -157,9 +157,9 @@ func ExplainTLS(err error) *TLSError {
 	case IsAlert(err):
 		what = "the server has refused the handshake, perhaps because of the client certificate (tls.cert_file)"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		what = "the server has closed the connection within the TLS handshake"
+		what = "the server closed the connection during the TLS handshake"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
-		what = "the TLS handshake was not complete within proxy.connect_timeout"
+		what = "the TLS handshake was not completed within proxy.connect_timeout"
 	}
 	return &TLSError{What: what, Err: err}
 }

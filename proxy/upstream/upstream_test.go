@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// Each server has as many turns as its weight says, and its turns are spread: between two of them there are never more than there would be
-// at equal distances, plus the number of servers.
+// TestSequence: each server gets as many turns as its weight says, and its turns are spread evenly: the distance between two of them is at most
+// the average distance plus the number of servers.
 func TestSequence(t *testing.T) {
 	for _, weights := range [][]int{{1}, {1, 1}, {2, 4}, {5, 1, 1}, {100, 1}, {3, -1, 0, 7}, {100, 99, 98, 1, 1, 50}, {500, 1000}} {
 		order := Sequence(weights)
@@ -40,7 +40,7 @@ func TestSequence(t *testing.T) {
 	if len(Sequence([]int{0, -3})) != 0 || len(Sequence(nil)) != 0 {
 		t.Error("servers without weight have turns")
 	}
-	var many []int // with no divisor in common
+	var many []int // weights without a common divisor
 	for i := range 256 {
 		many = append(many, 1000-i%2)
 	}
@@ -100,7 +100,7 @@ func TestHealthByChecks(t *testing.T) {
 	}
 }
 
-// Each ejection is longer than the one before, up to a bound, until the server has served well for a time.
+// TestEjectionGrows: each ejection is longer than the previous one, up to a limit, until the server has worked well for a while.
 func TestEjectionGrows(t *testing.T) {
 	var h Health
 	now, d := time.Unix(1000, 0), 30*time.Second
@@ -125,7 +125,7 @@ func TestEjectionGrows(t *testing.T) {
 	}
 }
 
-// A server that is down stays down when its ejection ends, and one that passes its checks stays ejected.
+// TestDownAndEjected: a server that is down stays down when its ejection ends, and an ejected server that passes its checks stays ejected.
 func TestDownAndEjected(t *testing.T) {
 	var h Health
 	now := time.Unix(1000, 0)
@@ -150,12 +150,12 @@ func TestAddresses(t *testing.T) {
 	}
 	for i, step := range []struct{ found, want string }{
 		{"1 2", "1 2"},
-		{"3 4", "1 2 3 4"}, // new ones at once, the old ones for one more lookup
+		{"3 4", "1 2 3 4"}, // new addresses are used at once, old ones until the next lookup
 		{"3 4", "3 4"},
 		{"4", "3 4"},
-		{"3 4", "3 4"}, // an answer with a part of the addresses removes nothing
+		{"3 4", "3 4"}, // a lookup that returned only some of the addresses removes nothing
 		{"5", "3 4 5"},
-		{"6", "5 6"}, // at most half go in one step
+		{"6", "5 6"}, // at most half are removed in one step
 	} {
 		got := a.Update(at(step.found))
 		slices.SortFunc(got, netip.Addr.Compare)

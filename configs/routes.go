@@ -69,7 +69,7 @@ func routeKeys(r *Route) []key {
 		{"strip_prefix", &r.StripPrefix, "Remove this prefix from the path before the request is forwarded, or redirected to a URL without a path.", optional(checkStripPrefix)},
 		{"rewrite_host", &r.RewriteHost, "Set Host to the host of the server's URL, instead of the host that the client sent.", check{}},
 		{"allow", &r.Allow, "Client addresses or networks (10.0.0.0/8) that may use the route; others get 403. Empty = all.", textCheck(checkNetwork)},
-		{"auth_file", &r.AuthFile, "File with users and bcrypt hashes, as `htpasswd -B` writes it. A request without one of these names and its password gets 401.", check{}},
+		{"auth_file", &r.AuthFile, "File with users and bcrypt hashes, in the format that `htpasswd -B` writes. A request without the name and password of one of these users gets 401.", check{}},
 		{"response_timeout", &r.ResponseTimeout, "Maximum wait for the response header; after that, the response is 504. 0 = no limit. If it is not set, `proxy.response_timeout` applies.", ifSet[Duration](orZero(atLeast(Millisecond)))},
 		{"body_bytes_max", &r.BodyBytesMax, "Maximum size of a request body; the response to a larger one is 413. 0 = no limit. If it is not set, `proxy.body_bytes_max` applies.", ifSet[Bytes](atLeast[Bytes](0))},
 		{"request_fields.set", &r.RequestFields.Set, "Fields to set in requests of this route, after those of `proxy.request_fields`.", textCheck(checkSetRequestField)},

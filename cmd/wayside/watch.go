@@ -125,8 +125,8 @@ func newTail() *cobra.Command {
 // tailRetry is the pause before a lost stream is reopened.
 const tailRetry = time.Second
 
-// run copies the stream until ctx is done. The first connection must reach a wayside, but its books process may still
-// be away. A stream that is lost later is reopened.
+// run copies the stream until ctx is done. The first connection must reach a wayside, but its books process may not
+// be available yet. A stream that is lost later is reopened.
 func (f *tailFlags) run(ctx context.Context, cmd *cobra.Command) error {
 	o := terminal.TailOptions{
 		Out: cmd.OutOrStdout(), Notice: cmd.ErrOrStderr(), JSON: f.output == "json", Color: terminal.Is(cmd.OutOrStdout()) && os.Getenv("NO_COLOR") == "", // no-color.org

@@ -3,7 +3,7 @@
 // A snapshot is immutable: a version, its JSON, and the same JSON compressed with gzip. Serving one is a copy from memory,
 // whatever the store is doing. [Builder] makes snapshots from rows of statistics. The collector publishes each of them under
 // [Topic] to the traffic process, which decodes it into a [History] of its own and continues to serve it while the books
-// process is away. This package must not import the store, because the traffic process imports this package.
+// process is unavailable. This package must not import the store, because the traffic process imports this package.
 //
 // The HTTP API (collector/api) shows the same [Figures] over the same [Coverage].
 //

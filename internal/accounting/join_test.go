@@ -106,7 +106,7 @@ func TestRetiredSinceTheLastView(t *testing.T) {
 		t.Fatal(err)
 	}
 	tr.admin.SetBooks(nil)
-	want("with the books process away")
+	want("with the books process unavailable")
 }
 
 // TestRetiredUnknownToTheLastView: an epoch that a books process drained and retired before it was killed must count,

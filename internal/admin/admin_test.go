@@ -116,7 +116,7 @@ func books(t *testing.T, s *Server, handler http.Handler) (leave func()) {
 func TestBooksAway(t *testing.T) {
 	s := newServer(t, "")
 	h := listen(t, s.Serve)
-	if a := get(t, h, "GET", "/api/v1/paths"); a.status != 503 || !strings.Contains(a.body, "away") {
+	if a := get(t, h, "GET", "/api/v1/paths"); a.status != 503 || !strings.Contains(a.body, "unavailable") {
 		t.Errorf("relayed without a books process: %d %s", a.status, a.body)
 	}
 	for path, want := range map[string]string{

@@ -17,7 +17,7 @@ import (
 )
 
 // ErrBooksAway is returned while no books process is connected.
-var ErrBooksAway = errors.New("the books process is away; traffic is still served")
+var ErrBooksAway = errors.New("the books process is unavailable; traffic is still served")
 
 // away returns ErrBooksAway, with the text of Options.Meanwhile.
 func (s *Server) away() error {
@@ -67,7 +67,7 @@ type ping struct {
 	err  error
 }
 
-// SetBooks sets the connection to the books process to which requests are relayed; nil means that it is away.
+// SetBooks sets the connection to the books process to which requests are relayed; nil means that it is unavailable.
 func (s *Server) SetBooks(dialer *link.Dialer) {
 	var next *peer
 	if dialer != nil {

@@ -30,7 +30,7 @@ type gathered struct {
 const booksMetricsWait = 2 * time.Second
 
 // gather returns the metrics of the traffic process, followed by those of the books process, whose names differ. While
-// the books process is away or does not answer, its metrics are absent, so that an absence alert fires.
+// the books process is unavailable or does not answer, its metrics are absent, so that an absence alert fires.
 func (s *Server) gather() *gathered {
 	var out bytes.Buffer
 	families, err := s.opt.Gatherer.Gather()

@@ -39,7 +39,7 @@ type accounting struct {
 	Archived    uint64          `json:"archived"`
 	Deleted     uint64          `json:"deleted"`
 	Settled     bool            `json:"settled"`
-	Books       string          `json:"books"` // "connected", or why the books process is away
+	Books       string          `json:"books"` // "connected", or why the books process is unavailable
 }
 
 // row is one row of /api/v1/paths.

@@ -40,7 +40,7 @@ func (h *health) checks() []admin.Check {
 		{Name: "spool", State: h.spoolState},
 		{Name: "books", State: func() (bool, string) {
 			if h.peers.away() {
-				return false, "the books process is away; " + h.meanwhile()
+				return false, "the books process is unavailable; " + h.meanwhile()
 			}
 			if since, silent := h.admin.BooksSilent(); silent {
 				return false, "the books process is connected and has not answered since " + since.UTC().Format(time.RFC3339) +

@@ -343,7 +343,7 @@ func TestTailAndTopWaitForTheBooks(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, stderr := range []*LogBuffer{stderr, &waiting} {
-		eventually(t, "the command says that it waits", func() bool { return strings.Contains(stderr.String(), "books process is away") })
+		eventually(t, "the command says that it waits", func() bool { return strings.Contains(stderr.String(), "books process is unavailable") })
 	}
 	sendRaw(t, w.Listen, "", "GET /early HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")
 	collect := exec.Command(w.Binary, "collect", "--data", w.DataDir)

@@ -152,7 +152,7 @@ type AwayError struct{ error }
 
 func (e *AwayError) Unwrap() error { return e.error }
 
-// Patient is a client that waits while the books process is away, for example just after wayside was started.
+// Patient is a client that waits while the books process is unavailable, for example just after wayside was started.
 type Patient struct {
 	*Client
 	Notice io.Writer // receives a line that says what the client is waiting for

@@ -3,10 +3,50 @@ package fleet
 import (
 	"errors"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/wayside-proxy/wayside/internal/event"
 )
+
+// TestErrorsOfGRPC: the statements count the same gRPC statuses as errors as the statistics do, the one for undefined codes included.
+func TestErrorsOfGRPC(t *testing.T) {
+	var codes []string
+	for code := range event.GRPCCodeOther + 1 {
+		status := event.GRPCOf(code)
+		if got, _ := status.Code(); got != code {
+			t.Fatalf("status %d has the code %d", code, got)
+		}
+		if status.IsError() {
+			codes = append(codes, strconv.Itoa(code))
+		}
+	}
+	want := "rpc_grpc_status_code IN (" + strings.Join(codes, ", ") + ")"
+	if !strings.Contains(want, "17") {
+		t.Errorf("an undefined status is no error: %s", want)
+	}
+	for _, engine := range Engines {
+		text, err := Setup(Options{Engine: engine})
+		if err != nil {
+			t.Fatal(err)
+		}
+		failing, err := Statement(Options{Engine: engine}, "failing")
+		if err != nil {
+			t.Fatal(err)
+		}
+		lists := regexp.MustCompile(`rpc_grpc_status_code IN \([^)]*\)`).FindAllString(text+failing, -1)
+		if len(lists) == 0 {
+			t.Errorf("%s: no list of gRPC statuses", engine)
+		}
+		for _, list := range lists {
+			if list != want {
+				t.Errorf("%s: %s, want %s", engine, list, want)
+			}
+		}
+	}
+}
 
 var marker = regexp.MustCompile(`\{\{[^}]*\}\}`)
 

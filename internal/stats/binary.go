@@ -10,12 +10,13 @@ import (
 )
 
 // RowVersion is the newest row format that [Row.AppendBinary] writes. [Row.Decode] reads every version up to it.
-const RowVersion = 2
+const RowVersion = 3
 
-// A row without gRPC status codes is written in the version without them, so that it takes no more space than before.
+// A row is written in the oldest version that has all of its parts, so that it takes no more room than it did.
 const (
 	versionPlain    = 1
 	versionWithGRPC = 2
+	versionUntimed  = 3
 )
 
 // ErrMalformed is returned for bytes that are not a valid row.
@@ -34,6 +35,9 @@ func (r *Row) AppendBinary(dst []byte) ([]byte, error) {
 	if len(r.GRPC) > 0 {
 		version = versionWithGRPC
 	}
+	if r.Untimed > 0 {
+		version = versionUntimed
+	}
 	dst = append(dst, version)
 	for _, v := range [...]uint64{r.Count, r.Errors, r.Streams, r.BytesIn, r.BytesOut, r.SumMicros, r.MaxMicros} {
 		dst = binary.AppendUvarint(dst, v)
@@ -51,8 +55,11 @@ func (r *Row) AppendBinary(dst []byte) ([]byte, error) {
 		dst = binary.AppendUvarint(dst, t.Count)
 	}
 	dst = r.Latency.appendBinary(dst)
-	if version == versionWithGRPC {
+	if version >= versionWithGRPC {
 		dst = r.appendGRPC(dst)
+	}
+	if version == versionUntimed {
+		dst = binary.AppendUvarint(dst, r.Untimed)
 	}
 	return dst, nil
 }
@@ -68,9 +75,23 @@ func (r *Row) appendGRPC(dst []byte) []byte {
 	return dst
 }
 
-// addEncodedGRPC adds the gRPC status codes at the front of in to the row. They must ascend, and their counts must add
-// up to at most total.
-func (r *Row) addEncodedGRPC(in *varint.Reader, total uint64) {
+// addEncodedTail adds the parts of newer versions, behind the latencies, which are of timed responses. There must be total responses.
+func (r *Row) addEncodedTail(in *varint.Reader, version byte, timed, total uint64) {
+	if version >= versionWithGRPC {
+		r.addEncodedGRPC(in, version, total)
+	}
+	untimed := uint64(0)
+	if version == versionUntimed {
+		untimed = nonZero(in)
+		r.Untimed += untimed
+	}
+	if timed > total || timed+untimed != total {
+		in.Fail()
+	}
+}
+
+// addEncodedGRPC adds the gRPC status codes at the front of in to the row. They must ascend, and count at most total calls.
+func (r *Row) addEncodedGRPC(in *varint.Reader, version byte, total uint64) {
 	n := in.Length(grpcCodes)
 	code, sum := uint64(0), uint64(0)
 	for i := range n {
@@ -83,7 +104,7 @@ func (r *Row) addEncodedGRPC(in *varint.Reader, total uint64) {
 		sum += calls
 		r.addGRPC(uint8(code), calls)
 	}
-	if n == 0 || sum > total {
+	if n == 0 && version == versionWithGRPC || sum > total {
 		in.Fail()
 	}
 }
@@ -145,10 +166,7 @@ func (r *Row) Decode(src []byte) error {
 	}
 	r.decodeStatus(&in)
 	r.decodeErrorTypes(&in)
-	r.Latency.addEncoded(&in, r.Count)
-	if src[0] == versionWithGRPC {
-		r.addEncodedGRPC(&in, r.Count)
-	}
+	r.addEncodedTail(&in, src[0], r.Latency.addEncoded(&in), r.Count)
 	if !in.Done() {
 		r.Reset()
 		return fmt.Errorf("%w: %d bytes that do not add up", ErrMalformed, len(src))

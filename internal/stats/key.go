@@ -16,6 +16,10 @@ type Key struct {
 	Route  string // name of the route that the requests took; empty if there was none
 }
 
+// ImportedRoute is the route of all rows that come from imported access logs. No route of a configuration can have this name. The rows are
+// outside of the accounting: wayside did not record their responses.
+const ImportedRoute = "(imported)"
+
 // Compare defines an order of keys, so that rows with equal figures are always listed in the same order.
 func (k Key) Compare(o Key) int {
 	return cmp.Or(strings.Compare(k.Label, o.Label), strings.Compare(k.Host, o.Host), strings.Compare(k.Method, o.Method),

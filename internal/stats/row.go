@@ -11,14 +11,15 @@
 //
 // # Format
 //
-// [Row.AppendBinary] writes version 2 for a row with gRPC status codes, and version 1 for all others. All numbers are unsigned varints
-// unless a width is given:
+// [Row.AppendBinary] writes version 3 for a row with responses without a latency, version 2 for one with gRPC status codes, and version 1
+// for all others. All numbers are unsigned varints unless a width is given:
 //
 //	version (1 byte) | count | errors | streams | bytes in | bytes out | sum of µs | max of µs
 //	n | n × (status code minus the previous one, count)
 //	n | n × (length, error type, count), ascending
 //	latencies below 1 µs | n | n × (bin minus the previous one, count)
-//	in version 2: n | n × (gRPC status code minus the previous one, count); 17 stands for codes that gRPC does not define
+//	from version 2: n | n × (gRPC status code minus the previous one, count); 17 stands for codes that gRPC does not define
+//	in version 3: responses without a latency
 package stats
 
 import (
@@ -68,6 +69,7 @@ type Row struct {
 
 	SumMicros uint64 // sum of all latencies
 	MaxMicros uint64
+	Untimed   uint64 // responses without a latency: imported ones whose log has none; see [Row.AddUntimed]
 
 	Status     []StatusCount // ascending by code
 	ErrorTypes []TypeCount   // ascending by type
@@ -81,6 +83,21 @@ func (r *Row) Add(e *event.Event) {
 	if !e.IsResponse() {
 		return
 	}
+	r.addCounts(e)
+	latency := e.LatencyMicros()
+	r.SumMicros += latency
+	r.MaxMicros = max(r.MaxMicros, latency)
+	r.Latency.Add(latency)
+}
+
+// AddUntimed adds one response whose latency is not known. It changes no percentile and no mean.
+func (r *Row) AddUntimed(e *event.Event) {
+	r.addCounts(e)
+	r.Untimed++
+}
+
+// addCounts adds everything but the latency of a response.
+func (r *Row) addCounts(e *event.Event) {
 	r.Count++
 	if e.IsError() {
 		r.Errors++
@@ -97,10 +114,6 @@ func (r *Row) Add(e *event.Event) {
 	if code, ok := e.GRPCStatus.Code(); ok {
 		r.addGRPC(uint8(code), 1)
 	}
-	latency := e.LatencyMicros()
-	r.SumMicros += latency
-	r.MaxMicros = max(r.MaxMicros, latency)
-	r.Latency.Add(latency)
 }
 
 func (r *Row) addStatus(code uint16, count uint64) {
@@ -165,6 +178,7 @@ func (r *Row) Merge(o *Row) {
 	r.BytesOut += o.BytesOut
 	r.SumMicros += o.SumMicros
 	r.MaxMicros = max(r.MaxMicros, o.MaxMicros)
+	r.Untimed += o.Untimed
 	for _, s := range o.Status {
 		r.addStatus(s.Code, s.Count)
 	}
@@ -189,7 +203,7 @@ func (r *Row) CopyFrom(o *Row) {
 	r.Reset()
 	r.Count, r.Errors, r.Streams = o.Count, o.Errors, o.Streams
 	r.BytesIn, r.BytesOut = o.BytesIn, o.BytesOut
-	r.SumMicros, r.MaxMicros = o.SumMicros, o.MaxMicros
+	r.SumMicros, r.MaxMicros, r.Untimed = o.SumMicros, o.MaxMicros, o.Untimed
 	r.Status = append(r.Status, o.Status...)
 	r.ErrorTypes = append(r.ErrorTypes, o.ErrorTypes...)
 	r.GRPC = append(r.GRPC, o.GRPC...)
@@ -207,16 +221,17 @@ func (r *Row) MemoryBytes() int {
 	return 344 + 16*(cap(r.Status)+cap(r.GRPC)) + 80*cap(r.ErrorTypes) + 8*cap(r.Latency.bins)
 }
 
-// Quantile returns the latency in microseconds below which the share q of all responses lies. It is accurate to 1.1 %
-// and never exceeds the largest latency. It is 0 for an empty row.
+// Quantile returns the latency in microseconds below which the share q of all responses with a latency lies, within 1.1 % and never
+// above the largest one; 0 for a row without latencies.
 func (r *Row) Quantile(q float64) uint64 {
 	return min(uint64(r.Latency.Quantile(q)+0.5), r.MaxMicros)
 }
 
-// Mean returns the mean latency, rounded to a microsecond; 0 for an empty row.
+// Mean returns the mean latency, rounded to a microsecond; 0 for a row without latencies.
 func (r *Row) Mean() uint64 {
-	if r.Count == 0 {
+	timed := r.Count - min(r.Untimed, r.Count)
+	if timed == 0 {
 		return 0
 	}
-	return (r.SumMicros + r.Count/2) / r.Count
+	return (r.SumMicros + timed/2) / timed
 }

@@ -55,6 +55,9 @@ var mayImport = map[string][]string{
 	"process/doctor": {
 		"configs", "internal/admin/client", "internal/datadir", "process", "process/books", "process/traffic", "uploader",
 	},
+	"process/books/logimport": {
+		"collector/paths", "collector/store", "configs", "internal/datadir", "internal/weblog", "process/books",
+	},
 	"process/books/restore": {
 		"collector", "collector/store", "configs", "internal/datadir", "process/books", "uploader", "uploader/reader",
 	},
@@ -68,7 +71,7 @@ var mayImport = map[string][]string{
 	"internal/admin/client": {"internal/admin", "internal/datadir"},
 	"internal/cli":          {"configs"},
 	"internal/report": {
-		"collector", "internal/admin", "internal/terminal", "process/books/restore", "process/doctor", "process/traffic", "uploader", "uploader/reader",
+		"collector", "internal/admin", "internal/terminal", "process/books/logimport", "process/books/restore", "process/doctor", "process/traffic", "uploader", "uploader/reader",
 	},
 	"internal/certtest":      nil,
 	"internal/connlimit":     nil,
@@ -84,6 +87,7 @@ var mayImport = map[string][]string{
 	"internal/sampleapp":     nil,
 	"internal/demo":          {"internal/load", "internal/sampleapp", "internal/terminal"},
 	"internal/terminal":      nil,
+	"internal/weblog":        nil,
 	"internal/weekly":        {"internal/terminal"},
 }
 

@@ -58,5 +58,5 @@ func (r *accountReader) view(ctx context.Context) (accounting.View, error) {
 func (r *accountReader) read(ctx context.Context) (accounting.View, error) {
 	applied := r.store.Watermarks()
 	totals, aggregated, err := r.store.Account(ctx)
-	return accounting.View{Applied: applied, Totals: accounting.Totals(totals), Aggregated: aggregated}, err
+	return accounting.View{Applied: applied, Totals: accounting.Totals(totals), Aggregated: aggregated, Imported: r.store.ImportedResponses()}, err
 }

@@ -60,6 +60,7 @@ type Store interface {
 	Rows(ctx context.Context, fromHour, toHour int64, fn func(stats.Key, *stats.Row) error) error
 	PathState(fn func(key, value []byte) error) error
 	SetPathState(ctx context.Context, changes []store.StateChange) error
+	ImportedResponses() uint64
 	Size() (lsm, vlog int64)
 	Capacity(ctx context.Context, since time.Time, fn func(store.CapacitySample) error) error
 }

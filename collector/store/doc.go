@@ -40,6 +40,7 @@
 //	accounts.go, ledgers.go, ledger_backup.go, unreconciled.go    totals, and the state of each epoch
 //	open.go, replay.go, set_aside.go, orphans.go, ledger_restore.go    the states that Open may find
 //	refill.go, import.go, import_object.go    responses from an archive
+//	log_imports.go    responses from access logs of other servers
 //	forget.go, forget_events.go, forget_minutes.go, space_expunge.go    removal on request
 //	verify.go, verify_figures.go, verify_minutes.go, verify_rollups.go    checks of everything
 //
@@ -66,6 +67,7 @@
 //	'k'                                               checkpoint: number of the last batch that all rows include (8)
 //	'w' epoch(16)                                     watermark: seq (8), applied (8), quarantined (8), first seq applied (8)
 //	'l' epoch(16)                                     ledger of a finished epoch: JSON
+//	'L' id(16)                                        imported access log: JSON; see log_imports.go
 //	'n' batch(8)                                      batch record: the batch's blocks; deleted below the checkpoint
 //	'b' hour(8) batch(8) index(2)                     block of up to 2,048 events of one hour, see package block
 //	'u' hour(8) batch(8) index(2)                     header of a pending block, which is in no plan yet

@@ -31,6 +31,7 @@ const (
 	prefixName         = 'i'
 	prefixCheckpoint   = 'k'
 	prefixLedger       = 'l'
+	prefixLog          = 'L'
 	prefixMinute       = 'y'
 	prefixMinutesKept  = 'Y'
 	prefixMark         = 'M'

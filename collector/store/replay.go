@@ -32,7 +32,7 @@ func (s *Store) load(found findings) error {
 	}
 	complete := false
 	err = s.view(func(txn *badger.Txn) error {
-		if err := errors.Join(s.Accounts.load(txn), s.MarkLog.load(txn), s.Runs.load(txn)); err != nil {
+		if err := errors.Join(s.Accounts.load(txn), s.MarkLog.load(txn), s.Runs.load(txn), s.LogImports.load(txn)); err != nil {
 			return err
 		}
 		complete, err = s.Statistics.load(txn)

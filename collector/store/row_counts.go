@@ -9,7 +9,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// Account returns the totals and the number of responses summed over all rows, both as of the same moment: Totals.Applied
+// Account returns the totals and the number of responses summed over all rows but those of imported logs, both of the same moment: Totals.Applied
 // equals the sum unless a row is damaged. The sum is always computed from the rows, never from a counter. Between
 // calls, only the sums of hours whose stored rows have not changed are kept.
 func (s *Store) Account(ctx context.Context) (Totals, uint64, error) {
@@ -31,7 +31,7 @@ func (s *Store) Account(ctx context.Context) (Totals, uint64, error) {
 	defer s.Accounts.mu.Unlock()
 	rows.mu.Lock()
 	defer rows.mu.Unlock()
-	for _, row := range rows.live {
+	for _, row := range rows.live { // never one of an imported log
 		sum += row.row.Count - row.persisted
 	}
 	return s.counters.totals, sum, nil
@@ -65,11 +65,11 @@ func (s *Statistics) sumHours(ctx context.Context) error {
 	})
 }
 
-// sumRows adds the counts of the rows with a key prefix to sums, by hour. A damaged row adds nothing; the accounting
+// sumRows adds the counts of the rows with a key prefix to sums, by hour, without those of imported logs. A damaged row adds nothing; the accounting
 // shows what is missing.
 func sumRows(ctx context.Context, txn *badger.Txn, prefix []byte, sums map[int64]uint64) error {
 	return each(ctx, txn, prefix, nil, func(key, value []byte) error {
-		if _, body, err := rowBody(value); err == nil && len(key) >= 9 {
+		if _, body, err := rowBody(value); err == nil && len(key) >= 9 && !isImported(key) {
 			if count, err := stats.CountOf(body); err == nil {
 				sums[keyHour(key)] += count
 			}

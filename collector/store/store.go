@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
+	"github.com/google/uuid"
 
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
@@ -30,6 +31,7 @@ type Store struct {
 	*Operations  // capacity samples, scheduled jobs
 	*MarkLog     // named points in time
 	*Runs        // times during which traffic processes were running
+	*LogImports  // access logs that were imported
 	*Space       // gives back disk space and memory
 
 	lock  *os.File     // held as long as the store is open
@@ -45,6 +47,7 @@ func newStore(o *Options, db *badger.DB, backup *ledgerBackup) *Store {
 	}
 	s.Rollups = s.Statistics.rollups
 	s.Runs = &Runs{database: d, marks: s.MarkLog}
+	s.LogImports = &LogImports{database: d, logs: map[uuid.UUID]ImportedLog{}}
 	s.Catalogue = &Catalogue{database: d, accounts: s.Accounts, rows: s.Statistics, space: s.Space, encoder: buffer.encoder}
 	return s
 }

@@ -103,6 +103,7 @@ type verification struct {
 	recount, removed map[int64]uint64      // by hour: recounted events, and those deleted by retention
 	rows             map[int64]uint64      // by hour: sum of the rows
 	rowsTotal        uint64
+	imported         uint64                        // sum of the rows of imported logs
 	runs             map[uuid.UUID][]catalogue.Run // sequence numbers of the stored events
 	drops            dropFigures                   // figures of the stored drop records
 	planned          map[catalogue.BlockID]uint64  // blocks that plans list, with the ID of their plan

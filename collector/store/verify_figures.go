@@ -73,6 +73,10 @@ func (v *verification) checkRows(ctx context.Context) (*verify.Check, error) {
 	c := &verify.Check{Name: checkOfRows, Of: "rows"}
 	add := func(key stats.Key, count uint64) {
 		c.Checked++
+		if key.Route == stats.ImportedRoute { // outside of the accounting
+			v.imported += count
+			return
+		}
 		v.rows[key.Hour] += count
 		v.rowsTotal += count
 		held := uint64(0)
@@ -124,7 +128,7 @@ func (v *verification) checkRows(ctx context.Context) (*verify.Check, error) {
 
 // checkTotals compares the counters with the figures of the other steps.
 func (v *verification) checkTotals(context.Context) (*verify.Check, error) {
-	c := &verify.Check{Name: "totals", Of: "figures", Checked: 4}
+	c := &verify.Check{Name: "totals", Of: "figures", Checked: 5}
 	t := v.totals
 	if t.Applied != v.rowsTotal {
 		c.Problem("applied is %d, but the rows add up to %d", t.Applied, v.rowsTotal)
@@ -134,6 +138,12 @@ func (v *verification) checkTotals(context.Context) (*verify.Check, error) {
 	}
 	if t.Deleted != v.deleted {
 		c.Problem("deleted is %d, but the catalogue's deleted plans add up to %d", t.Deleted, v.deleted)
+	}
+	logs := uint64(0)
+	if err := eachImportedLog(v.txn, func(l ImportedLog) { logs += l.Responses }); err != nil {
+		c.Problem("imported logs: %v", err)
+	} else if logs != v.imported {
+		c.Problem("%d responses of access logs were imported, their rows add up to %d", logs, v.imported)
 	}
 	applied := uint64(0)
 	for _, mark := range v.marks {

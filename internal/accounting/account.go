@@ -22,6 +22,8 @@ type Accounting struct {
 	Quarantined uint64            `json:"quarantined"`
 	Archived    uint64            `json:"archived"`
 	Deleted     uint64            `json:"deleted"`
+	// Imported responses are those of access logs. They are in none of the other figures: wayside did not record them.
+	Imported uint64 `json:"imported"`
 	// Settled says that every identity holds and nothing is in flight.
 	Settled bool `json:"settled"`
 
@@ -44,7 +46,7 @@ func Account(active []spool.Ledger, stored *View) Accounting {
 	a := Accounting{
 		Dropped: map[string]uint64{},
 		Applied: stored.Totals.Applied, Aggregated: stored.Aggregated, Quarantined: stored.Totals.Quarantined,
-		Archived: stored.Totals.Archived, Deleted: stored.Totals.Deleted,
+		Archived: stored.Totals.Archived, Deleted: stored.Totals.Deleted, Imported: stored.Imported,
 	}
 	held := make(map[uuid.UUID]bool, len(active))
 	for _, l := range active {
@@ -104,8 +106,9 @@ func (a *Accounting) check() {
 type View struct {
 	Applied    map[uuid.UUID]uint64 `json:"applied"` // watermarks: epoch → last sequence number in the store
 	Totals     Totals               `json:"totals"`
-	Aggregated uint64               `json:"aggregated"` // summed over the rows
-	Ledgers    []spool.Ledger       `json:"ledgers"`    // final ledgers of retired epochs; that of the zero epoch is the sum of the oldest
+	Aggregated uint64               `json:"aggregated"` // summed over the rows, without imported ones
+	Imported   uint64               `json:"imported"`   // in the rows of imported access logs
+	Ledgers    []spool.Ledger       `json:"ledgers"`    // final ones, of retired epochs; that of the zero epoch is the sum of the oldest
 }
 
 // Totals are the store's counts of responses since it was created.

@@ -273,6 +273,7 @@ type Accounting struct {
 	Quarantined uint64            `json:"quarantined"`
 	Archived    uint64            `json:"archived"`
 	Deleted     uint64            `json:"deleted"`
+	Imported    uint64            `json:"imported"`
 	Settled     bool              `json:"settled"`
 }
 

@@ -67,6 +67,13 @@ func (c *Collector) step(ctx context.Context, o spool.PeekOptions) (Drained, err
 	return d, nil
 }
 
+// Hold stops the drain loop between two steps, until resume is called. Meanwhile nothing is applied or acknowledged, no epoch is retired, and
+// the spools hold new events.
+func (c *Collector) Hold() (resume func()) {
+	c.drainMu.Lock()
+	return c.drainMu.Unlock
+}
+
 func sourceError(ctx context.Context, action string, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()

@@ -107,7 +107,10 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(cli.FlagError)
-	root.AddCommand(newRun(), newCollect(), newDemo(), newJob(), newArchive(), newFleet(), newConfig(), newTop(), newTail(), newForget(), newMark(), newReport(), newDoctor(), newHealth(), newReload(), newVerify(), newVersion())
+	root.AddCommand(
+		newRun(), newCollect(), newDemo(), newJob(), newArchive(), newFleet(), newConfig(), newTop(), newTail(), newForget(), newMark(), newReport(),
+		newDoctor(), newImport(), newBackup(), newHealth(), newReload(), newVerify(), newVersion(),
+	)
 	cli.AddHelp(root)
 	cli.AddCompletions(root, flagValues)
 	return root

@@ -57,6 +57,8 @@ type Options struct {
 	// Forget answers POST /-/forget: the body says which paths to forget, and the result is sent as JSON. If it is nil,
 	// the path is relayed.
 	Forget func(ctx context.Context, body []byte) (any, error)
+	// Backup answers POST /-/backup, like Forget.
+	Backup func(ctx context.Context, body []byte) (any, error)
 	// Profiles serves /debug/pprof/.
 	Profiles bool
 	Logger   *slog.Logger

@@ -156,3 +156,9 @@ func (q *request) forget() {
 	body := append([]byte(nil), q.ctx.Request.Body()...) // fasthttp reuses the request
 	q.inTime(func(ctx context.Context) (any, error) { return s.opt.Forget(ctx, body) })
 }
+
+func (q *request) backup() {
+	s := q.s
+	body := append([]byte(nil), q.ctx.Request.Body()...) // fasthttp reuses the request
+	q.inTime(func(ctx context.Context) (any, error) { return s.opt.Backup(ctx, body) })
+}

@@ -10,6 +10,7 @@ const (
 	PathVerify  = InternalPrefix + "verify"  // GET, ?local=true leaves out the archive: []*verify.Check
 	PathForget  = InternalPrefix + "forget"  // POST ForgetOrder: ForgetAnswer
 	PathFiles   = InternalPrefix + "files"   // GET: patterns that match the store's current files, as []string
+	PathBackup  = InternalPrefix + "backup/" // POST: followed by begin, then by write or cancel, see books.backup
 	PathFinish  = InternalPrefix + "finish"  // POST: Finished
 	PathMark    = InternalPrefix + "mark"    // POST catalogue.Mark: the mark, as it was stored
 )
@@ -25,6 +26,21 @@ const (
 type State struct {
 	OK     bool   `json:"ok"`
 	Detail string `json:"detail"`
+}
+
+// BackupOrder is the body of POST /-/backup.
+type BackupOrder struct {
+	Dir string `json:"dir"` // absolute; made by wayside, and must not exist
+}
+
+// BackupAnswer describes a complete backup.
+type BackupAnswer struct {
+	Dir         string `json:"dir"`
+	At          string `json:"at"`           // RFC 3339: the moment that it has
+	StoreBytes  int64  `json:"store_bytes"`  // keys and values
+	ArchiveIs   string `json:"archive"`      // the archive that it refers to
+	ArchiveCopy bool   `json:"archive_copy"` // the objects are in the backup
+	Objects     int    `json:"objects"`      // files of the archive in the backup
 }
 
 // ForgetOrder is the body of POST /-/forget.

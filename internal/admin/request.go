@@ -51,6 +51,7 @@ var routes = map[string]route{
 	"/api/v1/verify":     {post: (*request).verify, parameters: []string{"local"}},
 	"/-/reload":          {post: (*request).reload, parameters: none},
 	"/-/forget":          {post: (*request).forget, parameters: none},
+	"/-/backup":          {post: (*request).backup, parameters: none},
 }
 
 // handle answers a request. If that panics, it responds with 500 and recovers, because the process would end otherwise.
@@ -201,7 +202,8 @@ func (q *request) route() (route, bool) {
 	case q.probes:
 		return r, known && (q.path == "/livez" || q.path == "/readyz" || q.path == "/metrics")
 	case known:
-		return r, (q.path != "/api/v1/verify" || q.s.opt.Verify != nil) && (q.path != "/-/forget" || q.s.opt.Forget != nil)
+		return r, (q.path != "/api/v1/verify" || q.s.opt.Verify != nil) && (q.path != "/-/forget" || q.s.opt.Forget != nil) &&
+			(q.path != "/-/backup" || q.s.opt.Backup != nil)
 	case strings.HasPrefix(q.path, "/snapshot/"):
 		return routes["/snapshot"], true
 	case dashboard.Has(q.path):

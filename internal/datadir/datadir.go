@@ -45,7 +45,7 @@ func Known(dir string) error {
 	return fmt.Errorf("%w: %s; name a data directory with --data", ErrNoData, dir)
 }
 
-// Exists returns an error, with the remedy, if dir does not exist or cannot be read. It creates nothing.
+// Exists returns an error, with the remedy, if dir does not exist, cannot be read, or is a backup that was not finished. It creates nothing.
 func Exists(dir string) error {
 	_, err := os.Stat(dir)
 	var path *os.PathError
@@ -58,7 +58,7 @@ func Exists(dir string) error {
 	if err != nil {
 		return fmt.Errorf("data directory %s cannot be read: %w", dir, err)
 	}
-	return nil
+	return refuseIncomplete(dir)
 }
 
 // Foreign returns the name of an entry of dir that is not wayside's. It returns "" if there is none, or if dir is already
@@ -81,6 +81,9 @@ func Foreign(dir string) string {
 func Create(dir string) error {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return explain(dir, err)
+	}
+	if err := refuseIncomplete(dir); err != nil {
+		return err
 	}
 	if err := checkOwner(dir); err != nil {
 		return err

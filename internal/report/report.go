@@ -242,3 +242,13 @@ func Rebuilt(out io.Writer, d *restore.Rebuilt) {
 		}
 	}
 }
+
+// BackedUp writes the result of wayside backup.
+func BackedUp(w io.Writer, a *admin.BackupAnswer) error {
+	archive := fmt.Sprintf("the archive, which is not in it: %s", a.ArchiveIs)
+	if a.ArchiveCopy {
+		archive = fmt.Sprintf("the archive in it: %d files", a.Objects)
+	}
+	_, err := fmt.Fprintf(w, "%s: the books as of %s, %d bytes of the store, and %s\n", terminal.Safe(a.Dir), a.At, a.StoreBytes, terminal.Safe(archive))
+	return err
+}

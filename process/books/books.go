@@ -6,7 +6,7 @@
 //   - refill.go: refills a new store from the archive after the old one was damaged
 //   - handler.go: its HTTP interface, for the traffic process and, through that, for everybody
 //   - commands.go: what commands such as wayside archive request from it
-//   - jobs.go, forget.go, verify.go: work on request or on schedule
+//   - jobs.go, forget.go, backup.go, verify.go: work on request or on schedule
 //   - offline.go, serve.go: the same work on a data directory that no wayside is using
 //
 // The subpackage restore makes data directories from an archive.
@@ -53,6 +53,7 @@ type books struct {
 	damagedOnce sync.Once
 
 	verifying sync.Mutex // held during a verification that the traffic process requested
+	backup    backup
 
 	capacity atomic.Pointer[collector.Capacity] // the last report; nil before the first one
 
@@ -210,6 +211,7 @@ func (b *books) run(ctx context.Context, listener net.Listener) error {
 		b.log.Info("stopped", done.Attrs()...)
 	}
 	stopLoops()
+	b.backup.cancel() // it holds the drain loop
 	b.loops.Wait()
 	_ = server.Close()
 	stopBackground()
@@ -229,6 +231,7 @@ func (b *books) close() error { return b.store.Close() }
 // finish drains the spool and archives everything, including the current hour, until ctx ends.
 func (b *books) finish(ctx context.Context) admin.Finished {
 	b.stopLoops()
+	b.backup.cancel()
 	b.loops.Wait()
 	var done admin.Finished
 	drainErr := b.collector.Drain(ctx)

@@ -59,6 +59,7 @@ func (b *books) handler() http.Handler {
 	})
 	mux.HandleFunc("POST "+admin.PathMark, b.serveMark)
 	mux.HandleFunc("POST "+admin.PathForget, b.serveForget)
+	mux.HandleFunc("POST "+admin.PathBackup+"{step}", b.serveBackup)
 	mux.HandleFunc("POST "+admin.PathJob+"{name}", asks(func(w http.ResponseWriter, r *http.Request, v query.Values) {
 		all, err := v.Flag("all")
 		if err != nil {

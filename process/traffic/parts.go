@@ -54,6 +54,7 @@ type traffic struct {
 	files   fileWatch
 	audit   audit
 	eraser  eraser
+	backup  backup
 	marker  marker
 	collect collectSocket // used with --no-collector
 
@@ -89,9 +90,9 @@ func (t *traffic) build() (err error) {
 		Accounting: func(ctx context.Context) (any, error) { return t.audit.answer(ctx) },
 		Upstreams:  func() any { return map[string]any{"groups": t.proxy.Groups()} },
 		Gatherer:   t.metrics(), Checks: t.health.checks(), Meanwhile: t.health.meanwhile, Profiles: t.cfg.Admin.PProf,
-		Reload: t.config.reload, Forget: t.eraser.forget, Logger: t.log,
+		Reload: t.config.reload, Forget: t.eraser.forget, Backup: t.backup.run, Logger: t.log,
 	})
-	t.peers.admin, t.health.admin, t.files.admin, t.audit.admin, t.eraser.admin, t.marker.admin = t.admin, t.admin, t.admin, t.admin, t.admin, t.admin
+	t.peers.admin, t.health.admin, t.files.admin, t.audit.admin, t.eraser.admin, t.marker.admin, t.backup.admin = t.admin, t.admin, t.admin, t.admin, t.admin, t.admin, t.admin
 	if t.cfg.Collector.Enabled {
 		t.child, err = t.newChild()
 		t.config.child = t.child
@@ -120,6 +121,7 @@ func (t *traffic) connect() {
 		dir: t.dir, epoch: t.spool.Epoch().String(), log: t.log, archive: func() string { return t.config.current().LocalArchive() },
 	}
 	t.eraser = eraser{spool: t.spool, log: t.log, current: t.config.current, accessLog: t.cfg.Log.Access}
+	t.backup = backup{spool: t.spool, log: t.log, current: t.config.current}
 	t.collect = collectSocket{dir: t.dir.path, log: t.log, server: t.server, peers: &t.peers}
 }
 

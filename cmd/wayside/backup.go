@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wayside-proxy/wayside/internal/admin"
+	"github.com/wayside-proxy/wayside/internal/cli"
+	"github.com/wayside-proxy/wayside/internal/datadir"
+	"github.com/wayside-proxy/wayside/internal/report"
+	"github.com/wayside-proxy/wayside/internal/terminal"
+)
+
+// pathBackup is the path of the admin listener for backup.
+const pathBackup = "/-/backup"
+
+func newBackup() *cobra.Command {
+	var f finder
+	var output string
+	cmd := &cobra.Command{
+		Use: "backup DIR", Short: "Copy the data directory of the running wayside, as it is at one moment",
+		Long: "backup makes DIR, which must not exist: a data directory with the books as they were at one moment. Traffic and recording go\n" +
+			"on; for a moment no events are applied. The running wayside writes DIR, with its own rights. DIR has its name only when all\n" +
+			"of it is on the disk; before, it is called DIR.incomplete, and no wayside starts on it. An archive in the data directory is\n" +
+			"copied too, by links if DIR is on the same filesystem; one elsewhere is not. To restore, start wayside on DIR or a copy of it,\n" +
+			"while no other wayside uses the same archive as the same instance. If no wayside is running, copy the data directory with cp -a.",
+		Example: "wayside backup /backup/wayside-$(date +%F) --data ./wayside-data",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return cli.Usagef(cmd, "%s takes the name of the folder to make, got %d arguments", cmd.CommandPath(), len(args))
+			}
+			return nil
+		},
+		RunE: interruptible(func(ctx context.Context, cmd *cobra.Command, args []string) error {
+			answer, err := f.backUp(ctx, cmd, args[0])
+			if err != nil {
+				return err
+			}
+			return printResult(cmd, output, answer, func(w io.Writer) error { return report.BackedUp(w, answer) })
+		}),
+	}
+	f.bind(cmd)
+	cli.BindOutput(cmd, &output)
+	return cmd
+}
+
+func (f *finder) backUp(ctx context.Context, cmd *cobra.Command, name string) (*admin.BackupAnswer, error) {
+	dir, err := filepath.Abs(name)
+	if err != nil {
+		return nil, err
+	}
+	c, cfg, err := f.locate(cmd)
+	if err != nil {
+		return nil, err
+	}
+	if c == nil {
+		return nil, fmt.Errorf("%w in %s: copy the directory itself: cp -a %[2]s %s", datadir.ErrNotRunning, cfg.Data.Dir, dir)
+	}
+	bar := terminal.NewProgress(cmd.ErrOrStderr(), "copying to "+dir)
+	defer bar.End()
+	var answer admin.BackupAnswer
+	return &answer, c.JSON(ctx, http.MethodPost, pathBackup, admin.BackupOrder{Dir: dir}, &answer)
+}

@@ -1,0 +1,85 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/wayside-proxy/wayside/collector/store/badgerfiles"
+	"github.com/wayside-proxy/wayside/internal/crash"
+)
+
+// Copy is the content of a store at one moment, to be written elsewhere. Until Close, Badger keeps everything that it has.
+type Copy struct {
+	s   *Store
+	txn *badger.Txn
+}
+
+// BeginCopy takes the content as of the last transaction. Writing it may run beside everything else. Close must follow.
+func (s *Store) BeginCopy() (*Copy, error) {
+	if err := s.enter(); err != nil {
+		return nil, err
+	}
+	return &Copy{s: s, txn: s.db.NewTransaction(false)}, nil
+}
+
+// Close gives the content back.
+func (c *Copy) Close() {
+	if c.txn != nil {
+		c.txn.Discard()
+		c.txn = nil
+		c.s.leave()
+	}
+}
+
+// Write makes a store in dir, which must not exist: what Open would find if the process had died at the moment of BeginCopy. The archive may
+// have been given more since, so all epochs of the copy are unreconciled: before it archives anything, it asks the archive what that has.
+// It returns the number of bytes of keys and values. After an error, the folder is of no use.
+func (c *Copy) Write(ctx context.Context, dir string) (bytes int64, err error) {
+	if bytes, err = c.write(ctx, dir); err != nil {
+		return 0, fmt.Errorf("copy the store to %s: %w", dir, err)
+	}
+	return bytes, nil
+}
+
+func (c *Copy) write(ctx context.Context, dir string) (bytes int64, err error) {
+	o := Options{Dir: dir, QuarantineDir: filepath.Join(filepath.Dir(dir), "quarantine"), ReserveBytes: -1, Logger: c.s.o.Logger, RefuseDamaged: true, Now: c.s.o.Now}
+	if badgerfiles.Exists(dir) {
+		return 0, errors.New("it exists already")
+	}
+	db, err := badger.Open(badgerfiles.Options(dir, c.s.o.MemTableBytes, c.s.o.Logger).WithSyncWrites(false))
+	if err != nil {
+		return 0, withErrno(err)
+	}
+	bytes, err = c.fill(ctx, db)
+	if err == nil {
+		err = db.Sync()
+	}
+	if err = errors.Join(err, db.Close()); err != nil {
+		return 0, withErrno(err)
+	}
+	crash.Point("store.copy.filled")
+	s, err := Open(o) // checks every table, and replays what was in memory only
+	if err != nil {
+		return 0, err
+	}
+	err = errors.Join(s.markAllUnreconciled(), s.Close())
+	crash.Point("store.copy.after")
+	return bytes, err
+}
+
+func (c *Copy) fill(ctx context.Context, db *badger.DB) (bytes int64, err error) {
+	batch := db.NewWriteBatch()
+	defer batch.Cancel()
+	err = each(ctx, c.txn, nil, nil, func(key, value []byte) error {
+		bytes += int64(len(key) + len(value))
+		return batch.Set(append([]byte(nil), key...), append([]byte(nil), value...))
+	})
+	if err != nil {
+		return 0, err
+	}
+	return bytes, batch.Flush()
+}

@@ -1,0 +1,68 @@
+package datadir
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/wayside-proxy/wayside/internal/disk"
+)
+
+// A backup is made in a folder with another name, which has a marker until all of it is on the disk. So a folder with the name of the backup
+// is complete, and one that is not is refused as a data directory, even if somebody has renamed it.
+
+// IncompleteSuffix follows the name of a backup that is not complete.
+const IncompleteSuffix = ".incomplete"
+
+// incompleteFile is the marker.
+const incompleteFile = "backup-incomplete"
+
+const incompleteText = "wayside did not finish this backup. It cannot be used as a data directory. Remove it, and make the backup again.\n"
+
+// CreateIncomplete makes the folder of a backup, which must not exist, with the marker.
+func CreateIncomplete(dir string) error {
+	if err := os.Mkdir(dir, 0o750); err != nil {
+		return err
+	}
+	name := filepath.Join(dir, incompleteFile)
+	return disk.WriteFile(name, name+".tmp", strings.NewReader(incompleteText), 0o640)
+}
+
+// RemoveIncomplete removes a folder that CreateIncomplete made, if there is one. One without the marker is refused, unless it is empty.
+func RemoveIncomplete(dir string) error {
+	_, err := os.Lstat(filepath.Join(dir, incompleteFile))
+	switch {
+	case err == nil:
+		return os.RemoveAll(dir)
+	case !errors.Is(err, os.ErrNotExist):
+		return err
+	}
+	if err := os.Remove(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%s is in the way, and is no incomplete backup: remove it: %w", dir, err)
+	}
+	return nil
+}
+
+// Complete removes the marker and gives the folder its name, durably.
+func Complete(partial, dir string) error {
+	if err := os.Remove(filepath.Join(partial, incompleteFile)); err != nil {
+		return err
+	}
+	if err := disk.SyncDir(partial); err != nil {
+		return err
+	}
+	if err := os.Rename(partial, dir); err != nil {
+		return err
+	}
+	return disk.SyncDir(filepath.Dir(dir))
+}
+
+// refuseIncomplete returns an error that wraps [ErrUnsafe] for the folder of a backup that is not complete.
+func refuseIncomplete(dir string) error {
+	if _, err := os.Lstat(filepath.Join(dir, incompleteFile)); err == nil {
+		return fmt.Errorf("%w: %s is a backup that was not finished; use another one, or remove it and make it again", ErrUnsafe, dir)
+	}
+	return nil
+}

@@ -1,0 +1,224 @@
+package traffic
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/wayside-proxy/wayside/configs"
+	"github.com/wayside-proxy/wayside/internal/admin"
+	"github.com/wayside-proxy/wayside/internal/crash"
+	"github.com/wayside-proxy/wayside/internal/datadir"
+	"github.com/wayside-proxy/wayside/internal/disk"
+	"github.com/wayside-proxy/wayside/internal/query"
+	"github.com/wayside-proxy/wayside/spool"
+)
+
+// backup makes a copy of the data directory that is in use, as it was at one moment ([ADR 107]). The folder has another name until it is
+// complete.
+//
+// [ADR 107]: docs/adr/0107-backup.md
+type backup struct {
+	spool   *spool.Set
+	admin   *admin.Server
+	log     *slog.Logger
+	current func() *configs.Config
+}
+
+// run answers POST /-/backup.
+func (k *backup) run(ctx context.Context, body []byte) (any, error) {
+	var o admin.BackupOrder
+	err := query.DecodeBody(body, &o)
+	if err == nil {
+		err = k.refuse(o.Dir)
+	}
+	if err != nil {
+		return nil, &admin.BooksError{Status: http.StatusBadRequest, Reason: err.Error()}
+	}
+	started := time.Now()
+	answer, err := k.make(ctx, filepath.Clean(o.Dir))
+	if err != nil {
+		k.log.Error("the backup failed; the incomplete folder was removed", "dir", o.Dir, "error", err)
+		return nil, err
+	}
+	k.log.Info("backup complete", "dir", answer.Dir, "at", answer.At, "store_bytes", answer.StoreBytes, "archive_files", answer.Objects,
+		"took", time.Since(started).Round(time.Millisecond).String())
+	return answer, nil
+}
+
+// refuse says why a folder cannot be made.
+func (k *backup) refuse(dir string) error {
+	if !filepath.IsAbs(dir) {
+		return fmt.Errorf("the name of the backup must be absolute, not %q", dir)
+	}
+	data, err := filepath.Abs(k.current().Data.Dir)
+	if err != nil {
+		return err
+	}
+	if rel, err := filepath.Rel(data, dir); err == nil && rel != ".." && !strings.HasPrefix(rel, "../") {
+		return fmt.Errorf("%s is in the data directory: name a folder outside of it, better on another disk", dir)
+	}
+	if _, err := os.Lstat(dir); !errors.Is(err, os.ErrNotExist) {
+		return errors.Join(err, fmt.Errorf("%s exists already: a backup is a new folder", dir))
+	}
+	return nil
+}
+
+// make makes the backup in a folder with a marker and another name, and renames it when all of it is on the disk.
+func (k *backup) make(ctx context.Context, dir string) (answer *admin.BackupAnswer, err error) {
+	partial := dir + datadir.IncompleteSuffix
+	if err := datadir.RemoveIncomplete(partial); err != nil {
+		return nil, err
+	}
+	if err := datadir.CreateIncomplete(partial); err != nil {
+		return nil, fmt.Errorf("begin the backup: %w; name a folder in which wayside (uid %d) may write", err, os.Getuid())
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, datadir.RemoveIncomplete(partial))
+		}
+	}()
+	if answer, err = k.books(ctx, partial); err != nil {
+		return nil, err
+	}
+	crash.Point("backup.copied")
+	if err := k.others(ctx, partial, answer); err != nil {
+		return nil, fmt.Errorf("copy the files beside the store: %w", err)
+	}
+	if err := syncAll(partial); err != nil {
+		return nil, err
+	}
+	crash.Point("backup.rename.before")
+	answer.Dir = dir
+	return answer, datadir.Complete(partial, dir)
+}
+
+// books copies spools and store as they were at one moment.
+func (k *backup) books(ctx context.Context, partial string) (*admin.BackupAnswer, error) {
+	if _, err := k.admin.PostBooks(ctx, admin.PathBackup+"begin", nil); err != nil {
+		return nil, fmt.Errorf("stop applying events for a moment: %w", err)
+	}
+	crash.Point("backup.begun")
+	at := time.Now()
+	spools, err := k.spool.BeginBackup(ctx, filepath.Join(partial, datadir.SpoolDir))
+	if err != nil {
+		_, cancelErr := k.admin.PostBooks(context.WithoutCancel(ctx), admin.PathBackup+"cancel", nil)
+		return nil, errors.Join(err, cancelErr)
+	}
+	defer func() { _ = spools.Close() }()
+	crash.Point("backup.spools")
+	order, err := json.Marshal(admin.BackupOrder{Dir: filepath.Join(partial, datadir.StoreDir)})
+	if err != nil {
+		return nil, err
+	}
+	reply, err := k.admin.PostBooks(ctx, admin.PathBackup+"write", order)
+	if err != nil {
+		return nil, fmt.Errorf("copy the store: %w", err)
+	}
+	answer := &admin.BackupAnswer{}
+	if err := json.Unmarshal(reply, answer); err != nil {
+		return nil, err
+	}
+	answer.At = at.UTC().Format(time.RFC3339Nano)
+	return answer, spools.Finish(ctx)
+}
+
+// others copies what is beside spool and store: the archive, if it is in the data directory, and small files.
+func (k *backup) others(ctx context.Context, partial string, answer *admin.BackupAnswer) error {
+	cfg := k.current()
+	data := cfg.Data.Dir
+	answer.ArchiveIs = cfg.ArchiveURL()
+	names := []string{datadir.ConfigFile, datadir.StickyKey, datadir.ACME, datadir.Quarantine}
+	if local := cfg.LocalArchive(); local != "" {
+		inside, err := filepath.Rel(data, local)
+		if err == nil && inside == datadir.ArchiveDir {
+			answer.ArchiveCopy = true
+		}
+	}
+	for _, name := range names {
+		if _, err := copyTree(ctx, filepath.Join(partial, name), filepath.Join(data, name), false); err != nil {
+			return err
+		}
+	}
+	var err error
+	if answer.ArchiveCopy {
+		answer.Objects, err = copyTree(ctx, filepath.Join(partial, datadir.ArchiveDir), filepath.Join(data, datadir.ArchiveDir), true)
+	}
+	return err
+}
+
+// copyTree copies files, or links them if links is set and the filesystem allows it: those of the archive are never changed, only replaced.
+// Files that vanish meanwhile, temporary ones and such that are not regular are left out.
+func copyTree(ctx context.Context, to, from string, links bool) (files int, err error) {
+	err = filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		if err = errors.Join(err, ctx.Err()); err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		target := filepath.Join(to, rel)
+		switch {
+		case d.IsDir():
+			return os.MkdirAll(target, 0o750)
+		case !d.Type().IsRegular() || strings.HasSuffix(path, ".tmp"):
+			return nil
+		}
+		if links && os.Link(path, target) == nil {
+			files++
+			return nil
+		}
+		err = copyOne(target, path)
+		if errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		files++
+		return err
+	})
+	return files, err
+}
+
+func copyOne(to, from string) (err error) {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = in.Close() }()
+	info, err := in.Stat()
+	if err != nil {
+		return err
+	}
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, info.Mode().Perm())
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close())
+}
+
+// syncAll makes everything in the filesystem of a folder durable.
+func syncAll(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(unix.Syncfs(int(d.Fd())), d.Close()); err != nil {
+		return fmt.Errorf("sync the filesystem of %s: %w", dir, err)
+	}
+	return disk.SyncDir(dir)
+}

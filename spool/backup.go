@@ -1,0 +1,158 @@
+package spool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/wayside-proxy/wayside/internal/disk"
+	"github.com/wayside-proxy/wayside/spool/journal"
+	"github.com/wayside-proxy/wayside/spool/queue"
+)
+
+// Backup is a copy of a Set that is being made. Open on the copy finds what it would find if the process had died when the copy began.
+//
+// The order makes it so. The committer waits meanwhile, so that no event moves from the journal into the queue. The ledger is copied first,
+// because a figure that is lower than the events is no loss, and a higher one would be (ADR 47). An event that is appended while its segment
+// is copied is in the copy whole, or not at all, like one whose writer died. The queue, which may be large, is copied afterwards from a
+// transaction that began in the meantime.
+type Backup struct {
+	queues []queueCopy
+}
+
+type queueCopy struct {
+	to   string
+	from *queue.Snapshot
+}
+
+// BeginBackup copies ledgers and journals of all epochs into dir, which becomes the copy's Options.Dir and must not exist, and takes
+// snapshots of their queues. Finish or Close must follow. The caller must make sure that nothing is acknowledged and no epoch is retired
+// between the state of the store that belongs to the copy and this call. The error wraps ErrUnavailable while there is no spool.
+func (s *Set) BeginBackup(ctx context.Context, dir string) (*Backup, error) {
+	b := &Backup{}
+	err := s.step(ctx, func(*committer) error { return b.begin(s, dir) })
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("copy the spool: %w", err), b.Close())
+	}
+	return b, nil
+}
+
+// begin runs as the committer.
+func (b *Backup) begin(s *Set, dir string) error {
+	if s.journal.Load() == nil {
+		return fmt.Errorf("%w: events are not being recorded", ErrUnavailable)
+	}
+	if err := os.Mkdir(dir, 0o750); err != nil {
+		return err
+	}
+	own := map[string]bool{}
+	for _, e := range s.allEpochs() {
+		own[e.dir] = true
+		if err := b.beginEpoch(s, e, filepath.Join(dir, filepath.Base(e.dir))); err != nil {
+			return fmt.Errorf("epoch %s: %w", e.id, err)
+		}
+	}
+	for _, folder := range folders(s.o.Dir) {
+		if !own[folder] {
+			return fmt.Errorf("%s could not be taken over, and is in no copy: see the log", folder)
+		}
+	}
+	parent, base := filepath.Split(s.o.Dir)
+	entries, err := os.ReadDir(filepath.Clean(parent))
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if suffix, ok := strings.CutPrefix(entry.Name(), base); ok && strings.HasPrefix(suffix, tallySuffix) {
+			if err := copySparse(dir+suffix, filepath.Join(parent, entry.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (b *Backup) beginEpoch(s *Set, e *epoch, to string) error {
+	if err := os.Mkdir(to, 0o750); err != nil {
+		return err
+	}
+	names := []string{filepath.Join(e.dir, ledgerName)}
+	names = append(names, journal.Files(e.dir)...)
+	for _, name := range names {
+		if err := copyFile(filepath.Join(to, filepath.Base(name)), name); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	files := e.files
+	s.mu.Unlock()
+	for _, q := range files {
+		snapshot, err := q.Snapshot()
+		if err != nil {
+			return err
+		}
+		b.queues = append(b.queues, queueCopy{filepath.Join(to, filepath.Base(q.Name())), snapshot})
+	}
+	return nil
+}
+
+// copyFile copies a file that may be mapped and written meanwhile, from its beginning to its end. A file that does not exist is left out.
+func copyFile(to, from string) error {
+	in, err := os.Open(from)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = in.Close() }()
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(struct{ io.Writer }{out}, struct{ io.Reader }{in}) // in order: no copy within the kernel, whose order is not known
+	return errors.Join(err, out.Close())
+}
+
+// copySparse makes a file of the same size.
+func copySparse(to, from string) error {
+	info, err := os.Stat(from)
+	if err != nil {
+		return err
+	}
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	return errors.Join(out.Truncate(info.Size()), out.Close())
+}
+
+// Finish writes the queues. Ledgers and journals are not synced yet: the caller syncs the filesystem or every file.
+func (b *Backup) Finish(ctx context.Context) error {
+	for _, q := range b.queues {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := q.from.WriteFile(q.to); err != nil {
+			return fmt.Errorf("copy the queue to %s: %w", q.to, err)
+		}
+		if err := disk.SyncDir(filepath.Dir(q.to)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close gives back what the copy holds. It may be called again.
+func (b *Backup) Close() error {
+	var errs []error
+	for _, q := range b.queues {
+		errs = append(errs, q.from.Close())
+	}
+	b.queues = nil
+	return errors.Join(errs...)
+}

@@ -43,7 +43,7 @@ func (p *proof) importKilled(ctx context.Context, kills int) (took time.Duration
 		select {
 		case <-ended:
 			continue // it had nothing left to do
-		case <-time.After(time.Duration(rand.Int64N(int64(12 * time.Second)))):
+		case <-time.After(time.Duration(rand.Int64N(int64(3 * time.Second)))):
 			_ = cmd.Process.Kill()
 			<-ended
 			p.killed++

@@ -25,10 +25,10 @@ import (
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// backup makes a copy of the data directory that is in use, as it was at one moment ([ADR 107]). The folder has another name until it is
+// backup makes a copy of the data directory that is in use, as it was at one moment ([ADR 111]). The folder has another name until it is
 // complete.
 //
-// [ADR 107]: docs/adr/0107-backup.md
+// [ADR 111]: docs/adr/0111-backup.md
 type backup struct {
 	spool   *spool.Set
 	admin   *admin.Server

@@ -157,7 +157,7 @@ func TestAPIPage(t *testing.T) {
 	sections := apiSections(t)
 	for _, s := range sections {
 		request := strings.NewReplacer("{id}", ids.Events[0].EventID, "{version}", fmt.Sprint(ids.Snapshots[0].Version)).Replace(s.request)
-		status, answer := askAPI(t, w, request, s.body)
+		status, answer := askAPI(t, w, request, strings.ReplaceAll(s.body, "/backup/", t.TempDir()+"/"))
 		if status != http.StatusOK {
 			t.Errorf("%s: %d %s", request, status, answer)
 			continue

@@ -178,6 +178,7 @@ var otherEndpoints = []indexEntry{
 	{Method: "POST", Path: "/api/v1/verify", Summary: "Checks the books and the archive; with local, only the books", Parameters: []string{"local"}},
 	{Method: "POST", Path: "/-/reload", Summary: "Reads the configuration again"},
 	{Method: "POST", Path: "/-/job/{name}", Summary: "Runs a scheduled job now: archive, clean, report or prune", Parameters: []string{"all"}},
+	{Method: "POST", Path: "/-/backup", Summary: "Copies the data directory, as it is at one moment, into a new folder"},
 	{Method: "POST", Path: "/-/forget", Summary: "Removes paths from the books; the body selects them"},
 }
 

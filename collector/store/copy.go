@@ -10,6 +10,7 @@ import (
 
 	"github.com/wayside-proxy/wayside/collector/store/badgerfiles"
 	"github.com/wayside-proxy/wayside/internal/crash"
+	"github.com/wayside-proxy/wayside/internal/disk"
 )
 
 // Copy is the content of a store at one moment, to be written elsewhere. Until Close, Badger keeps everything that it has.
@@ -50,6 +51,9 @@ func (c *Copy) write(ctx context.Context, dir string) (bytes int64, err error) {
 	if badgerfiles.Exists(dir) {
 		return 0, errors.New("it exists already")
 	}
+	if err := c.room(filepath.Dir(dir)); err != nil {
+		return 0, err
+	}
 	db, err := badger.Open(badgerfiles.Options(dir, c.s.o.MemTableBytes, c.s.o.Logger).WithSyncWrites(false))
 	if err != nil {
 		return 0, withErrno(err)
@@ -69,6 +73,22 @@ func (c *Copy) write(ctx context.Context, dir string) (bytes int64, err error) {
 	err = errors.Join(s.markAllUnreconciled(), s.Close())
 	crash.Point("store.copy.after")
 	return bytes, err
+}
+
+// copySpare is the space in bytes that must be free beyond the size of the store: for Badger's logs, and for files that grow meanwhile.
+const copySpare = 64 << 20
+
+// room refuses a disk without enough space, on which Badger would kill the process with SIGBUS.
+func (c *Copy) room(dir string) error {
+	free, err := disk.Free(dir)
+	if err != nil {
+		return err
+	}
+	lsm, vlog := c.s.Size()
+	if need := lsm + vlog + copySpare; free < need {
+		return fmt.Errorf("%w: %s has %d bytes free, and the copy may need %d", ErrUnavailable, dir, free, need)
+	}
+	return nil
 }
 
 func (c *Copy) fill(ctx context.Context, db *badger.DB) (bytes int64, err error) {

@@ -47,7 +47,7 @@ func (k *backup) run(ctx context.Context, body []byte) (any, error) {
 		return nil, &admin.BooksError{Status: http.StatusBadRequest, Reason: err.Error()}
 	}
 	started := time.Now()
-	answer, err := k.make(ctx, filepath.Clean(o.Dir))
+	answer, err := k.create(ctx, filepath.Clean(o.Dir))
 	if err != nil {
 		k.log.Error("the backup failed; the incomplete folder was removed", "dir", o.Dir, "error", err)
 		return nil, err
@@ -75,8 +75,8 @@ func (k *backup) refuse(dir string) error {
 	return nil
 }
 
-// make makes the backup in a folder with a marker and another name, and renames it when all of it is on the disk.
-func (k *backup) make(ctx context.Context, dir string) (answer *admin.BackupAnswer, err error) {
+// create makes the backup in a folder with a marker and another name, and renames it when all of it is on the disk.
+func (k *backup) create(ctx context.Context, dir string) (answer *admin.BackupAnswer, err error) {
 	partial := dir + datadir.IncompleteSuffix
 	if err := datadir.RemoveIncomplete(partial); err != nil {
 		return nil, err
@@ -137,7 +137,10 @@ func (k *backup) books(ctx context.Context, partial string) (*admin.BackupAnswer
 // others copies what is beside spool and store: the archive, if it is in the data directory, and small files.
 func (k *backup) others(ctx context.Context, partial string, answer *admin.BackupAnswer) error {
 	cfg := k.current()
-	data := cfg.Data.Dir
+	data, err := filepath.Abs(cfg.Data.Dir)
+	if err != nil {
+		return err
+	}
 	answer.ArchiveIs = cfg.ArchiveURL()
 	names := []string{datadir.ConfigFile, datadir.StickyKey, datadir.ACME, datadir.Quarantine}
 	if local := cfg.LocalArchive(); local != "" {
@@ -151,7 +154,6 @@ func (k *backup) others(ctx context.Context, partial string, answer *admin.Backu
 			return err
 		}
 	}
-	var err error
 	if answer.ArchiveCopy {
 		answer.Objects, err = copyTree(ctx, filepath.Join(partial, datadir.ArchiveDir), filepath.Join(data, datadir.ArchiveDir), true)
 	}

@@ -278,8 +278,10 @@ func (w *fileImport) find(ctx context.Context) error {
 	w.log = store.ImportedLog{ID: uuid.New()}
 	var other *store.ImportedLog
 	err := eachLine(ctx, w.file.Name, w.o, "comparing", func(in *weblog.File, line []byte, _ error) error {
-		if l, ok := first[sumOf(line)]; ok && in.Line == 1 {
-			other = &l
+		if in.Line == 1 {
+			if l, ok := first[sumOf(line)]; ok {
+				other = &l
+			}
 		}
 		for _, l := range at[in.Offset] {
 			if l.SHA256 == in.SHA256() {

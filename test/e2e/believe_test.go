@@ -47,7 +47,7 @@ func TestBelievePage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, target := range regexp.MustCompile("`make ([a-z-]+)").FindAllStringSubmatch(string(text), -1) {
+	for _, target := range regexp.MustCompile("`make ([a-z0-9-]+)").FindAllStringSubmatch(string(text), -1) {
 		if !strings.Contains(string(makefile), "\n"+target[1]+":") {
 			t.Errorf("there is no make %s", target[1])
 		}

@@ -6,6 +6,9 @@ import (
 	"testing"
 )
 
+// writers record at the same time. Each may have counted a response in memory and not in the ledger yet, when it is interrupted.
+const writers = 4
+
 // TestBackup: copies that are made while four goroutines record. Each opens, its figures add up, nothing in it counts as damaged, and it has
 // every response that was recorded before it began.
 func TestBackup(t *testing.T) {
@@ -16,7 +19,7 @@ func TestBackup(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var parts sync.WaitGroup
 	parts.Go(func() { _ = s.Run(ctx) })
-	for range 4 {
+	for range writers {
 		parts.Go(func() {
 			for i := 0; ctx.Err() == nil; i++ {
 				s.Record(sample(i))
@@ -55,7 +58,7 @@ func TestBackup(t *testing.T) {
 		for _, n := range got.Dropped {
 			dropped += n
 		}
-		if got.Epoch != had.Epoch || got.Recorded < had.Recorded || got.Excluded < had.Excluded || got.Dropped["damaged"] != 0 ||
+		if got.Epoch != had.Epoch || got.Recorded < had.Recorded || got.Excluded+writers < had.Excluded || got.Dropped["damaged"] != 0 ||
 			got.Responses != got.Recorded+got.Excluded+dropped || got.Spooled != got.Recorded {
 			t.Fatalf("copy %d has %+v; before it there was %+v", i, got, had)
 		}

@@ -21,7 +21,7 @@ GOLANGCI = bin/golangci-lint
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo test e2e http lint fmt vuln fuzz bench bench-micro faults faults-table model hostile hostile-short bench-sync docker-check clean archive-proofs
-.PHONY: dashboard dashboard-check fleet-proof
+.PHONY: dashboard dashboard-check fleet-proof helm
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  \033[1m%-15s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -110,6 +110,9 @@ dashboard-check: ## Check the dashboard's committed files against its sources, a
 
 docker-check: ## Build and run the Dockerfile's image without a container engine (root)
 	@scripts/check-dockerfile.sh
+
+helm: ## Lint and render the Helm chart and the Kustomize base over a matrix of values; builds Helm the first time (minutes)
+	@scripts/helm.sh
 
 clean: ## Remove everything that was built
 	rm -rf bin dist test/bench/out

@@ -31,7 +31,7 @@ func TestBackup(t *testing.T) {
 	}
 	defer parts.Wait()
 	defer cancel()
-	for i := range 20 {
+	for i := range 5 {
 		before, err := s.Ledgers(ctx, nil)
 		if err != nil {
 			t.Fatal(err)

@@ -54,7 +54,7 @@ type target struct {
 	dial  func(ctx context.Context) (net.Conn, error)
 	addr  net.Addr      // the address to which a loop itself can connect; nil if a name must be looked up or a handshake made
 	limit time.Duration // time limit for a connection attempt by a loop
-	plain *target       // for connections that must speak HTTP/1.1; often the target itself
+	plain *target       // the target for connections that must speak HTTP/1.1; often this target itself
 }
 
 // newTarget returns the target for an endpoint. The credentials are used if the endpoint uses TLS.
@@ -75,7 +75,7 @@ func newTarget(e endpoint, dialer *net.Dialer, credentials *upstream.Credentials
 	return t
 }
 
-// tlsDial returns the dial function of a server with TLS.
+// tlsDial returns the dial function for a server with TLS.
 func tlsDial(e endpoint, dialer *net.Dialer, config func() *tls.Config) func(context.Context) (net.Conn, error) {
 	return func(ctx context.Context) (net.Conn, error) {
 		if dialer.Timeout > 0 {

@@ -59,7 +59,7 @@ func (x *exchange) attempt(u *upstreamConn, streamed bool) (f failure, again boo
 		if !x.mayRedial(u, n, err, streamed) || !x.c.watch.takeBack() {
 			break
 		}
-		// An idle connection that the server closed in the meantime, or a request that it has not processed.
+		// The server closed the idle connection in the meantime, or has not processed the request.
 		x.c.gen.metrics.retries.Add(1)
 		x.up = nil
 		if u, err = x.to.server.pool.redial(u); err != nil {
@@ -84,17 +84,17 @@ const (
 	// redialsMax is how often a request is sent to the same server again. With HTTP/1.1 it is sent again once, because the second connection
 	// is new.
 	redialsMax = 3
-	// unprocessedMax is redialsMax if the server says each time that it ends the connection and has not processed the request.
+	// unprocessedMax replaces redialsMax if the server says each time that it is ending the connection and has not processed the request.
 	unprocessedMax = 10
 )
 
-// mayRedial reports whether a request that has failed, after n redials, goes to the same server again, over another connection.
+// mayRedial reports whether a request that has failed after n redials is sent to the same server again, over another connection.
 func (x *exchange) mayRedial(u *upstreamConn, n int, err error, streamed bool) bool {
 	switch {
 	case isTimeout(err) || !x.repeatable(err, streamed):
 		return false
 	case errors.Is(err, errRefused):
-		return n < redialsMax && !x.to.group.members.Load().several // otherwise another server may have more room
+		return n < redialsMax && !x.to.group.members.Load().several // if there are others, one of them may have more room
 	case errors.Is(err, errUnprocessed):
 		return n < unprocessedMax
 	}
@@ -117,7 +117,8 @@ func (x *exchange) notConnected(err error) (f failure, again bool) {
 	return f, true
 }
 
-// broken closes the connection after the upload has ended, and says what an error between the first byte to the server and the end of the response's header means.
+// broken closes the connection after the upload has ended, and classifies an error that occurred between the first byte to the server and the
+// end of the response's header.
 func (x *exchange) broken(err error) failure {
 	if errors.Is(err, errClientBody) || errors.Is(err, errBodyTooLarge) {
 		x.at.sent = time.Time{} // the server never received the request
@@ -130,8 +131,8 @@ func (x *exchange) broken(err error) failure {
 	return x.limit.explain(exchangeFailure(err), &x.to.cause, "no response header", x.req.route.timeoutKey(), x.req.route.responseTimeout)
 }
 
-// repeatable reports whether the request may be sent again after an error: it has not been sent or not been processed, and its body is still
-// there; or it is replayable and no byte of a response has come.
+// repeatable reports whether the request may be sent again after an error: either it has not been sent or not been processed, and its body has
+// been kept; or it is replayable and no byte of a response has arrived.
 func (x *exchange) repeatable(err error, streamed bool) bool {
 	if errors.Is(err, errNotSent) || errors.Is(err, errUnprocessed) {
 		return !streamed || x.upload.replayable()
@@ -172,7 +173,7 @@ func (x *exchange) roundTrip(u *upstreamConn, streamed bool) error {
 
 // connect returns a connection to x.to.server: a dedicated one for an upgrade, otherwise one from the pool.
 func (x *exchange) connect() (*upstreamConn, error) {
-	if x.upgrading && !x.to.server.key.h2c { // HTTP/2 has no upgrades; the server receives the request without it
+	if x.upgrading && !x.to.server.key.h2c { // HTTP/2 has no upgrades, so the server receives the request without one
 		return x.to.server.pool.dialDedicated(x.c.driver)
 	}
 	return x.to.server.pool.get(x.c.driver, x.c.share.limits(), x.c)

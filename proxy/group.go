@@ -45,10 +45,10 @@ type group struct {
 type members struct {
 	o       *Group
 	all     []member
-	usable  []member           // those that take turns
-	ejected []member           // those that are tried if a request has failed at all that are usable
-	order   []uint16           // their turns: indices of usable
-	byToken map[string]*server // by the value of the cookie; nil: there is no cookie
+	usable  []member           // the servers that take turns
+	ejected []member           // tried if a request has failed at all usable servers
+	order   []uint16           // the order of their turns: indices into usable
+	byToken map[string]*server // servers by the value of the cookie; nil if there is no cookie
 	several bool
 }
 

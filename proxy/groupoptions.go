@@ -52,8 +52,8 @@ const (
 
 // Server is one server in a [Group].
 type Server struct {
-	// URL is http://host:port, https://host:port, h2c://host:port or unix:///path/to/socket. A server with https chooses HTTP/2 or HTTP/1.1 in
-	// the handshake of TLS; one with h2c must speak HTTP/2 without TLS from the beginning.
+	// URL is http://host:port, https://host:port, h2c://host:port or unix:///path/to/socket. A server with https chooses HTTP/2 or HTTP/1.1
+	// during the TLS handshake. A server with h2c must speak HTTP/2 without TLS from the beginning.
 	URL string
 	// Weight is the server's share of the requests, relative to the other weights. Default 1, at most WeightMax. With a negative weight, the
 	// server receives only requests from clients that a cookie keeps on it, so that it is gradually drained.
@@ -150,7 +150,7 @@ type endpoint struct {
 	network, address string // for net.Dial
 	host             string // the host for requests without Host
 	tls              bool
-	h2c              bool // it speaks HTTP/2 without TLS
+	h2c              bool // the server speaks HTTP/2 without TLS
 }
 
 // name returns the server's name in events and metrics.

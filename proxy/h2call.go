@@ -15,12 +15,12 @@ import (
 // response in that form. It is the counterpart of h2Stream. Fields are guarded by l.mu, unless they say otherwise.
 type h2Call struct {
 	l      *h2Link       // not guarded
-	s      *http2.Stream // nil: the header has not been sent, or the call is closed
-	client *clientConn   // counts the memory; nil: nobody does. Not guarded
+	s      *http2.Stream // nil if the header has not been sent yet, or the call is closed
+	client *clientConn   // counts the memory; nil if nobody counts it. Not guarded
 
 	h2Waits
 	in     h2Inbox // the response
-	err    error   // why nothing more comes or can be sent
+	err    error   // why nothing more will arrive or can be sent
 	closed bool
 	out    h2Message // the request
 }
@@ -78,7 +78,7 @@ func (c *h2Call) receiveHead(head []byte, end bool) {
 		return
 	}
 	c.in.held += int64(len(head))
-	c.in.lead = append(c.in.lead, head...) // no data has come before, so lead holds nothing but earlier headers
+	c.in.lead = append(c.in.lead, head...) // no data has arrived yet, so lead contains only earlier headers
 	c.in.ended = end
 	c.wake(&c.reader)
 }

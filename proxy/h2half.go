@@ -16,7 +16,7 @@ import (
 // h2Waits are the tasks that wait for a stream, and its deadlines. Guarded by mu, which the connection of the stream owns.
 type h2Waits struct {
 	mu     *sync.Mutex
-	driver driver // of the tasks that wait; not guarded
+	driver driver // driver of the tasks that wait; not guarded
 
 	reader, writer      signal
 	readLate, writeLate bool // a deadline has passed
@@ -73,12 +73,12 @@ func (w *h2Waits) setDeadline(late *bool, t time.Time, waiting *signal) {
 // h2Inbox holds what has arrived of a body and was not read. Guarded by the mu of the connection.
 type h2Inbox struct {
 	data      []byte
-	at        int    // of these, the first that was not read
-	held      int64  // bytes of data that are counted, see share.reserve
+	at        int    // index in in of the first byte that has not been read
+	held      int64  // counted bytes of data, see share.reserve
 	lead      []byte // framing, or a header, that copy returns next
-	chunkLeft int    // data of the chunk that is being read
-	ended     bool   // all of it has arrived
-	tail      bool   // copy has begun to return what follows the last data
+	chunkLeft int    // remaining data of the chunk that is being read
+	ended     bool   // the whole message has arrived
+	tail      bool   // copy has begun to return the bytes after the last data
 }
 
 // add takes a piece of the body. reserve counts the memory that this takes; if it returns false, there is no room.
@@ -135,7 +135,7 @@ func (in *h2Inbox) copy(b []byte, chunked bool, trailers []byte) (n, data int) {
 
 // h2Message is a message that is being sent: written in the form of HTTP/1.1, put out in that of HTTP/2. It belongs to the task that writes.
 type h2Message struct {
-	headed  bool // the header has been put out
+	headed  bool // the header has been written to the output
 	framing http1.Body
 }
 

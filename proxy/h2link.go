@@ -18,33 +18,33 @@ type h2Link struct {
 
 	mu      sync.Mutex
 	m       *http2.Conn
-	open    map[*h2Call]struct{} // the calls that have a place; not all have begun a stream
-	most    int                  // how many calls there may be; lowered for a moment when the server refuses one
-	retired bool                 // no further call begins
+	open    map[*h2Call]struct{} // the calls that have a place; some may not have begun a stream yet
+	most    int                  // maximum number of calls; lowered for a moment when the server refuses one
+	retired bool                 // no further calls begin
 	failed  bool                 // the connection is lost
-	shut    bool                 // it is closed as soon as the output has been sent
+	shut    bool                 // the connection will be closed as soon as the output has been sent
 
-	begun     int64 // sweeper time, like the next ones
-	heard     int64 // of the last bytes
-	pinged    int64 // of the PING that has not been answered; 0: none
+	begun     int64 // when the connection was established, in sweeper time like the next two fields
+	heard     int64 // when the last bytes arrived
+	pinged    int64 // when the outstanding PING was sent; 0 if there is none
 	idleSince int64
-	pause     time.Duration // of silence before the next PING
+	pause     time.Duration // how long the server may be silent before the next PING
 
-	flushing  bool   // flush runs, or will soon
+	flushing  bool   // flush is running or will run soon
 	spare     []byte // a buffer for output
-	flushTask func() // flush; not guarded
+	flushTask func() // the method flush; not guarded
 }
 
 const (
-	// h2StreamsMax is how many calls share a connection at most, if the server allows as many.
+	// h2StreamsMax is the maximum number of calls that share a connection, even if the server allows more.
 	h2StreamsMax = 256
-	// settleTimeout is how long a server may take to send its SETTINGS.
+	// settleTimeout is the time within which a server must send its SETTINGS.
 	settleTimeout = 10 * time.Second
-	// pingPause is how long a server may be silent, while calls wait, before it gets a PING. The pause becomes longer each time, up to
-	// pingPauseMax: servers of gRPC close connections with more than a few of them.
+	// pingPause is how long a server may be silent, while calls are waiting, before it is sent a PING. The pause becomes longer each time, up to
+	// pingPauseMax, because gRPC servers close connections on which they receive more than a few PINGs.
 	pingPause    = 15 * time.Second
 	pingPauseMax = 5 * time.Minute
-	// pingTimeout is how long the answer may take.
+	// pingTimeout is the time within which the server must acknowledge a PING.
 	pingTimeout = 15 * time.Second
 )
 
@@ -80,7 +80,7 @@ func (l *h2Link) ended(c *h2Call) {
 	delete(l.open, c)
 	if len(l.open) == 0 {
 		l.idleSince = l.links.now()
-		l.spare = nil // an idle connection holds no buffer
+		l.spare = nil // idle connections keep no buffer
 		if l.retired {
 			l.close()
 		}
@@ -226,7 +226,7 @@ func (l *h2Link) tick(idleFor time.Duration) {
 	silent := !l.m.Settled() && since(l.begun) > settleTimeout || l.pinged != 0 && since(l.pinged) > l.links.patience
 	switch l.most = h2StreamsMax; {
 	case l.shut:
-		silent = since(l.idleSince) > settleTimeout // the server does not take the rest of the output
+		silent = since(l.idleSince) > settleTimeout // the server is not reading the rest of the output
 	case len(l.open) == 0 && idleFor > 0 && since(l.idleSince) > idleFor:
 		l.close()
 	case len(l.open) > 0 && l.pinged == 0 && since(l.heard) > l.pause:

@@ -12,18 +12,18 @@ import (
 // h2Links are the connections to a server that speaks HTTP/2, or may do so. The pool counts requests, not connections, for such a server: as
 // many as all connections together can carry. Here, they get their places. Fields are guarded by mu, unless they say otherwise.
 //
-// A request uses a connection of its own driver if one has room, so that no thread has to be woken. It makes another connection if there may
-// be one, and otherwise uses one of another driver.
+// A request uses a connection of its own driver if one has room, so that no thread has to be woken. Otherwise, it opens another connection if
+// the limit allows that, or uses a connection of another driver.
 type h2Links struct {
-	pool   *pool // not guarded, like the next ones
+	pool   *pool // not guarded, like the other fields before mu
 	root   *Proxy
-	prior  bool   // the server is known to speak HTTP/2; otherwise the handshake of TLS decides
-	scheme string // of requests
-	// How long a server may be silent before it gets a PING, and how long the answer may take.
+	prior  bool   // the server is known to speak HTTP/2; otherwise the TLS handshake decides
+	scheme string // scheme of the requests
+	// How long a server may be silent before it is sent a PING, and how long it may take to acknowledge that.
 	pause, patience time.Duration
 
 	mu       sync.Mutex
-	max      int // connections
+	max      int // maximum number of connections
 	speaks   h2Protocol
 	list     []*h2Link
 	dialling map[driver]int
@@ -31,7 +31,7 @@ type h2Links struct {
 	closed   bool
 }
 
-// newH2Links prepares connections to a server. It makes none.
+// newH2Links prepares connections to a server, but opens none.
 func newH2Links(p *pool, key *serverKey, root *Proxy) *h2Links {
 	s := &h2Links{
 		pool: p, root: root, prior: key.h2c, scheme: "http", max: p.conns, dialling: make(map[driver]int), pause: pingPause, patience: pingTimeout,
@@ -44,11 +44,11 @@ func newH2Links(p *pool, key *serverKey, root *Proxy) *h2Links {
 	return s
 }
 
-// h2WindowBytes is how much of a response is received before the client takes it. A connection's window has room for that of all its streams:
-// so a client that does not read holds up nobody else.
+// h2WindowBytes is how much of a response is received before the client reads it. A connection's window has room for the windows of all its
+// streams, so a client that does not read delays nobody else.
 const h2WindowBytes = 64<<10 - 1
 
-// h2Protocol says what a server speaks, as far as the last connection shows.
+// h2Protocol says which protocol the server spoke on the last connection.
 type h2Protocol uint8
 
 const (
@@ -57,10 +57,10 @@ const (
 	h2NotSpoken
 )
 
-// h2Waiter is a request that waits for a place.
+// h2Waiter is a request that is waiting for a place.
 type h2Waiter struct {
 	ready signal
-	err   error // before ready is set: the server cannot be reached
+	err   error // why the server cannot be reached, if so; written before ready is set
 }
 
 func (s *h2Links) options() *Options { return &s.root.current.Load().o }
@@ -177,7 +177,7 @@ func (s *h2Links) adopt(u *upstreamConn, client *clientConn) *upstreamConn {
 		return u
 	}
 	limits := http2.Limits{
-		HeaderBytes: 2 * s.options().MaxResponseHeaderBytes, // the exchange knows the size in HTTP/1.1, which is smaller
+		HeaderBytes: 2 * s.options().MaxResponseHeaderBytes, // the exchange checks the size in HTTP/1.1, which is smaller
 		ConnWindow:  h2StreamsMax * h2WindowBytes, StreamWindow: h2WindowBytes,
 	}
 	now := s.now()

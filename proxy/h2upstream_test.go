@@ -19,7 +19,7 @@ import (
 	xhttp2 "golang.org/x/net/http2"
 )
 
-// originH2 serves h over HTTP/2 with net/http, without TLS.
+// originH2 uses net/http to serve h over HTTP/2 without TLS.
 func originH2(t *testing.T, h http.HandlerFunc) string {
 	t.Helper()
 	s := httptest.NewUnstartedServer(h)
@@ -30,7 +30,7 @@ func originH2(t *testing.T, h http.HandlerFunc) string {
 	return "h2c://" + s.Listener.Addr().String()
 }
 
-// originALPN serves h over TLS with net/http, with HTTP/2 and HTTP/1.1, and returns options that trust it.
+// originALPN uses net/http to serve h over TLS with HTTP/2 and HTTP/1.1, and returns options with which the proxy trusts it.
 func originALPN(t *testing.T, http2 bool, h http.HandlerFunc) (url string, change func(*Options)) {
 	t.Helper()
 	s := httptest.NewUnstartedServer(h)
@@ -43,7 +43,7 @@ func originALPN(t *testing.T, http2 bool, h http.HandlerFunc) (url string, chang
 	}
 }
 
-// The four pairs of HTTP/1.1 and HTTP/2, without and with TLS to the server.
+// All four combinations of HTTP/1.1 and HTTP/2 on the two sides, with and without TLS to the server.
 func TestHTTP2Upstream(t *testing.T) {
 	long := strings.Repeat("0123456789abcdef", 1<<16) // 1 MiB
 	for upstream, begin := range map[string]func(t *testing.T) *bench{
@@ -126,7 +126,7 @@ func TestHTTP2Upstream(t *testing.T) {
 	}
 }
 
-// Requests share connections: of many at once, none receives the response of another, and there are few connections.
+// Concurrent requests share a few connections, and none of them receives the response to another.
 func TestHTTP2UpstreamManyStreams(t *testing.T) {
 	b := start(t, originH2(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Nonce", r.URL.Path)
@@ -203,7 +203,7 @@ func TestHTTP2UpstreamInterim(t *testing.T) {
 	}
 }
 
-// A client that leaves ends its request at the server, and no other.
+// If a client leaves, its request ends at the server, and no other request does.
 func TestHTTP2UpstreamClientLeaves(t *testing.T) {
 	cancelled, entered := make(chan string, 1), make(chan struct{}, 4)
 	b := start(t, originH2(t, func(_ http.ResponseWriter, r *http.Request) {
@@ -236,7 +236,7 @@ func TestHTTP2UpstreamClientLeaves(t *testing.T) {
 	}
 }
 
-// A client that does not read its response holds up nobody else on the connection.
+// A client that does not read its response does not delay the other requests on the connection.
 func TestHTTP2UpstreamSlowClients(t *testing.T) {
 	b := start(t, originH2(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/large" {
@@ -258,7 +258,7 @@ func TestHTTP2UpstreamSlowClients(t *testing.T) {
 	}
 }
 
-// An upgrade needs HTTP/1.1: with TLS it gets a connection of its own, with h2c the server receives a plain request.
+// An upgrade needs HTTP/1.1: with TLS, it gets a connection of its own; with h2c, the server receives a request without the upgrade.
 func TestHTTP2UpstreamUpgrade(t *testing.T) {
 	handler := func(w http.ResponseWriter, r *http.Request) {
 		if r.ProtoMajor == 2 {
@@ -296,7 +296,7 @@ func TestHTTP2UpstreamUpgrade(t *testing.T) {
 	}
 }
 
-// A server that changes its protocol is noticed at the next connection, in both directions.
+// If a server begins or ceases to speak HTTP/2, the next connection notices that.
 func TestHTTP2UpstreamChangesProtocol(t *testing.T) {
 	var current atomic.Pointer[tls.Config]
 	cert := newAuthority(t).pair(time.Now().Add(time.Hour))
@@ -328,7 +328,7 @@ func TestHTTP2UpstreamChangesProtocol(t *testing.T) {
 	b.responses = 3
 }
 
-// Servers of a group are checked in the protocol that they speak.
+// The active checks of a group use the protocol that each server speaks.
 func TestHTTP2UpstreamCheck(t *testing.T) {
 	var protocols sync.Map
 	b := start(t, "", func(o *Options) {
@@ -347,8 +347,8 @@ func TestHTTP2UpstreamCheck(t *testing.T) {
 	}
 }
 
-// Clients that leave at any moment, servers that reset streams and connections that end leave nothing behind: no place, no memory, and no
-// response of another request.
+// Clients that leave at any moment, servers that reset streams, and connections that end leave nothing behind: no occupied place, no memory,
+// and no response to another request.
 func TestHTTP2UpstreamUnrest(t *testing.T) {
 	b := start(t, originH2(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Nonce", r.URL.Path)

@@ -16,9 +16,9 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// Servers that speak HTTP/2 frame by frame.
+// This file has tests with servers that write HTTP/2 frame by frame.
 
-// h2Server is the server's side of a connection, frame by frame.
+// h2Server is the server side of a connection, frame by frame.
 type h2Server struct {
 	conn  net.Conn
 	f     *xhttp2.Framer
@@ -27,7 +27,7 @@ type h2Server struct {
 	n     int // of this connection
 }
 
-// rawH2 hands each accepted connection to serve, behind the preface and with these settings sent.
+// rawH2 accepts connections and hands each to serve once it has read the preface and sent the given settings.
 func rawH2(t *testing.T, serve func(s *h2Server), settings ...xhttp2.Setting) string {
 	t.Helper()
 	var conns atomic.Int32
@@ -46,7 +46,7 @@ func rawH2(t *testing.T, serve func(s *h2Server), settings ...xhttp2.Setting) st
 	return "h2c" + strings.TrimPrefix(url, "http")
 }
 
-// next returns the next frame, and acknowledges SETTINGS and PING; nil: the connection has ended.
+// next returns the next frame, or nil if the connection has ended. It acknowledges SETTINGS and PING.
 func (s *h2Server) next() xhttp2.Frame {
 	for {
 		f, err := s.f.ReadFrame()
@@ -75,7 +75,7 @@ func (s *h2Server) headers(id uint32, end bool, pairs ...string) {
 	_ = s.f.WriteHeaders(xhttp2.HeadersFrameParam{StreamID: id, BlockFragment: s.block.Bytes(), EndStream: end, EndHeaders: true})
 }
 
-// A server that says good-bye within the traffic loses no request: those that it has not processed are sent again, whatever their method.
+// If a server sends GOAWAY under load, no request is lost: those that it has not processed are sent again, whatever their method.
 func TestHTTP2UpstreamGoAway(t *testing.T) {
 	const perConn = 20
 	var served atomic.Int64
@@ -146,7 +146,7 @@ func TestHTTP2UpstreamGoAway(t *testing.T) {
 	}
 }
 
-// A stream that is refused is sent to another server, or to the same one if there is no other. The record says how often it was sent.
+// A refused request is sent to another server, or to the same one if there is no other. Its record shows how often it was sent.
 func TestHTTP2UpstreamRefusedStream(t *testing.T) {
 	refusing := func(times int) string {
 		var refused atomic.Int64
@@ -261,7 +261,7 @@ func TestHTTP2UpstreamLimits(t *testing.T) {
 	}
 }
 
-// A server that is silent is asked with PING. If it does not respond, its requests end, and the next ones use another connection.
+// A silent server is sent a PING. If it does not respond, its requests fail, and later ones use another connection.
 func TestHTTP2UpstreamPing(t *testing.T) {
 	got := make(chan *h2Server, 8)
 	b := start(t, rawH2(t, func(s *h2Server) {
@@ -296,7 +296,7 @@ func TestHTTP2UpstreamPing(t *testing.T) {
 	}
 }
 
-// Failures of a stream have the same responses and records as those of a connection with HTTP/1.1.
+// If a stream fails, the response and the record are the same as if an HTTP/1.1 connection had failed.
 func TestHTTP2UpstreamFailures(t *testing.T) {
 	for name, test := range map[string]struct {
 		serve  func(s *h2Server, id uint32)

@@ -16,8 +16,8 @@ var errUpstreamBusy = errors.New("no free connection to the server within upstre
 // errClientLeft means that a client has left while its request waited for an upstream connection.
 var errClientLeft = errors.New("client left before its request was sent")
 
-// pool holds the connections to one server: a stack of idle ones, a limit on all of them, and a queue of requests that wait for
-// one. If the server speaks HTTP/2, each of its connections counts as several, one for each request that it can carry (h2links.go).
+// pool manages the connections to one server. It has a stack of idle connections, a limit for all connections, and a queue of requests that are
+// waiting for one. If the server speaks HTTP/2, each connection counts as many times as it can carry requests (h2links.go).
 type pool struct {
 	target   *target
 	drivers  []driver
@@ -28,16 +28,16 @@ type pool struct {
 	busy     error // the error if no connection becomes free: errPoolExhausted or errUpstreamBusy
 	idleFor  time.Duration
 	readSize int
-	h2       *h2Links       // nil: the server is never asked for HTTP/2
+	h2       *h2Links       // nil if HTTP/2 is never used with the server
 	giveWay  func(*account) // makes connections of an address give way, or those of any address if its argument is nil; may itself be nil
 
 	mu        sync.Mutex
-	conns     int                // guarded by mu; how many connections there may be
-	perConn   int                // guarded by mu; how many requests one carries
-	max       int                // guarded by mu; of open: conns times perConn
-	byAccount map[*account]int64 // guarded by mu; connections by address; nil: this is the only pool, and account.upstream counts them
-	idle      [][]*upstreamConn  // guarded by mu; by driver, the most recently used last
-	idleCount int                // guarded by mu; of all drivers
+	conns     int                // guarded by mu; maximum number of connections
+	perConn   int                // guarded by mu; how many requests a connection can carry
+	max       int                // guarded by mu; maximum of open: conns times perConn
+	byAccount map[*account]int64 // guarded by mu; connections by address; nil if this is the only pool, so that account.upstream counts them
+	idle      [][]*upstreamConn  // guarded by mu; by driver, with the most recently used last
+	idleCount int                // guarded by mu; idle connections of all drivers
 	open      int                // guarded by mu; idle, in use and being dialled
 	waiters   []*waiter          // guarded by mu; in order of arrival
 	dedicated int                // guarded by mu; number of open dedicated connections
@@ -241,7 +241,7 @@ func (p *pool) dialSlot(d driver, from *account, client *clientConn) (*upstreamC
 	return u, err
 }
 
-// dialDedicated dials a connection of HTTP/1.1 that never enters the pool. There are at most as many as client connections.
+// dialDedicated dials an HTTP/1.1 connection that never enters the pool. There are at most as many of these as client connections.
 func (p *pool) dialDedicated(d driver) (*upstreamConn, error) {
 	u, err := p.dial(d, p.target.plain)
 	if err != nil {
@@ -313,7 +313,7 @@ func (p *pool) evict() {
 	p.discardUnused(func(u *upstreamConn) bool { return u.idleAt < oldest })
 }
 
-// discardIdle closes the idle connections for which which returns true. Those that are shared carry no further request.
+// discardIdle closes the idle connections for which the function returns true. Shared connections among them carry no further requests.
 func (p *pool) discardIdle(which func(*upstreamConn) bool) {
 	p.discardUnused(which)
 	if p.h2 != nil {
@@ -321,7 +321,7 @@ func (p *pool) discardIdle(which func(*upstreamConn) bool) {
 	}
 }
 
-// discardUnused closes the connections in the stack for which which returns true.
+// discardUnused closes the connections in the stack for which the function returns true.
 func (p *pool) discardUnused(which func(*upstreamConn) bool) {
 	var gone []*upstreamConn
 	p.mu.Lock()
@@ -341,7 +341,7 @@ func (p *pool) discardUnused(which func(*upstreamConn) bool) {
 	}
 }
 
-// resize changes how many connections there may be.
+// resize changes the maximum number of connections.
 func (p *pool) resize(conns int) {
 	p.mu.Lock()
 	p.conns = conns
@@ -352,7 +352,7 @@ func (p *pool) resize(conns int) {
 	}
 }
 
-// share changes how many requests a connection carries.
+// share changes how many requests a connection can carry.
 func (p *pool) share(perConn int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -360,7 +360,7 @@ func (p *pool) share(perConn int) {
 	p.limit()
 }
 
-// limit computes the limit. mu is held.
+// limit recomputes max, and hands free connections and slots to waiting requests. The caller holds mu.
 func (p *pool) limit() {
 	p.max = p.conns * p.perConn
 	p.handOver()

@@ -42,15 +42,15 @@ type upload struct {
 	over   atomic.Bool   // nothing more will be sent
 	cancel atomic.Bool
 
-	kept      []byte      // what has been sent so far, for another attempt; belongs to the task that sends
-	forgotten atomic.Bool // kept is no longer complete, or not needed
+	kept      []byte      // the bytes sent so far, for another attempt; belongs to the sending task
+	forgotten atomic.Bool // kept is no longer complete, or no longer needed
 }
 
-// replayBytesMax is how much of a streamed body is kept until the response's header comes, so that the request can be repeated if a server
-// has not processed it. The first message of most calls of gRPC is smaller.
+// replayBytesMax is how much of a streamed body is kept until the response's header arrives, so that the request can be repeated if a server
+// has not processed it. The first message of most gRPC calls is smaller.
 const replayBytesMax = 16 << 10
 
-// keep keeps a piece that is about to be sent.
+// keep remembers a piece that is about to be sent.
 func (l *upload) keep(b []byte) {
 	switch {
 	case l.forgotten.Load():
@@ -61,10 +61,10 @@ func (l *upload) keep(b []byte) {
 	}
 }
 
-// forget says that there will be no other attempt. Any task may call it.
+// forget is called when there will be no other attempt. Any task may call it.
 func (l *upload) forget() { l.forgotten.Store(true) }
 
-// replayable reports whether all that was sent is still there.
+// replayable reports whether everything that was sent has been kept.
 func (l *upload) replayable() bool { return !l.forgotten.Load() }
 
 // begin prepares for a new request.
@@ -307,7 +307,7 @@ func (l *upload) send() error {
 	return l.write(append(append(tail, r.route.requests.Rules.FilterTrailers(l.body.Trailers())...), '\r', '\n'))
 }
 
-// sendPiece sends the n bytes of data at chunkHeaderBytes.
+// sendPiece sends n bytes of data, which begin at chunkHeaderBytes.
 func (l *upload) sendPiece(buf []byte, n int) error {
 	if l.req.Chunked {
 		return l.write(frameChunk(buf, n))

@@ -11,13 +11,13 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/loop"
 )
 
-// upstreamConn is one keep-alive connection to the upstream, or one request on a connection that is shared. It belongs to the exchange that
-// took it out of the pool.
+// upstreamConn is a keep-alive connection to the upstream, or a request on a shared connection. It belongs to the exchange that took it out
+// of the pool.
 type upstreamConn struct {
 	net.Conn
 	driver    driver // the driver of the exchanges that may use it
 	br        *bufio.Reader
-	call      *h2Call // Conn, if it is a request on a shared connection; nil: it is a connection
+	call      *h2Call // equal to Conn for a request on a shared connection; nil for a connection
 	limits    deadlines
 	addr      netip.Addr // address of the upstream; invalid for a Unix socket
 	dedicated bool       // dialled for a single upgrade, and never in the pool
@@ -35,7 +35,7 @@ type upstreamConn struct {
 // Read lets the bufio.Reader read from the connection.
 func (u *upstreamConn) Read(b []byte) (int, error) { return u.Conn.Read(b) }
 
-// connect returns a new connection, or one request on a shared one. The client may be nil.
+// connect returns a new connection, or a request on a shared one. The client may be nil.
 func (p *pool) connect(d driver, client *clientConn) (*upstreamConn, error) {
 	if p.h2 != nil {
 		if u, err := p.h2.open(d, client); u != nil || err != nil {
@@ -43,7 +43,7 @@ func (p *pool) connect(d driver, client *clientConn) (*upstreamConn, error) {
 		}
 	}
 	u, err := p.dial(d, p.target)
-	if err == nil && p.h2 != nil { // the server may have learned HTTP/2 meanwhile
+	if err == nil && p.h2 != nil { // the server may speak HTTP/2 by now
 		return p.h2.adopt(u, client), nil
 	}
 	if err == nil {
@@ -52,7 +52,7 @@ func (p *pool) connect(d driver, client *clientConn) (*upstreamConn, error) {
 	return u, err
 }
 
-// connOf returns a request on a shared connection. reused says that the connection has existed before.
+// connOf returns a request on a shared connection. reused means that the connection existed before.
 func (p *pool) connOf(call *h2Call, reused bool) *upstreamConn {
 	u := &upstreamConn{Conn: call, call: call, driver: call.driver, addr: call.l.addr, reused: reused}
 	u.limits.conn = call
@@ -61,7 +61,7 @@ func (p *pool) connOf(call *h2Call, reused bool) *upstreamConn {
 	return u
 }
 
-// callReaders holds *bufio.Reader of upstreamReadBytes.
+// callReaders contains *bufio.Readers of size upstreamReadBytes.
 var callReaders = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, upstreamReadBytes) }}
 
 // buffer gives the connection a reader with a buffer.
@@ -74,7 +74,7 @@ func (u *upstreamConn) buffer(size int) {
 	u.br.Reset(u.Conn)
 }
 
-// unbuffer gives back the reader of a request, at its end.
+// unbuffer returns the reader to callReaders when the request has ended.
 func (u *upstreamConn) unbuffer() {
 	if u.call != nil && u.br != nil && u.br.Size() == upstreamReadBytes {
 		u.br.Reset(nil)
@@ -83,7 +83,7 @@ func (u *upstreamConn) unbuffer() {
 	}
 }
 
-// dial makes a connection.
+// dial establishes a connection.
 func (p *pool) dial(d driver, to *target) (*upstreamConn, error) {
 	conn, err := d.dial(to)
 	if err != nil {

@@ -174,7 +174,7 @@ func TestConnectionForAGoneClientGoesBack(t *testing.T) {
 	_ = far.Close()
 	until(t, "the reset arrives", gone.watch.hungUp)
 	p := b.p.onlyServer().pool
-	for _, want := range []int64{0, 1} { // a slot, then a connection
+	for _, want := range []int64{0, 1} { // first a slot, then a connection
 		p.mu.Lock()
 		w := &waiter{ready: d.signal(), d: d, u: p.grant(d, nil), client: gone}
 		p.mu.Unlock()

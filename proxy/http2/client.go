@@ -135,10 +135,10 @@ func (c *Conn) endResponse(s *Stream) *ConnError {
 
 // responseFields is the response that is being read (RFC 9113, section 8.3.2), written as a header block of HTTP/1.1.
 type responseFields struct {
-	status   string // empty: it has not come
+	status   string // empty until it has arrived
 	lined    bool   // the status line has been written
 	length   string // Content-Length
-	trailers bool   // they are announced
+	trailers bool   // trailers have been announced
 }
 
 // add adds a field.
@@ -214,7 +214,7 @@ func (r *responseFields) finish(s *Stream, end bool) error {
 		return fmt.Errorf("%w: a Content-Length without a body", http1.ErrResponse)
 	case end && !bodiless:
 		r.length = "0"
-	case !end && !bodiless && (r.length == "" || r.trailers): // HTTP/1.1 has no place for trailers behind a declared length
+	case !end && !bodiless && (r.length == "" || r.trailers): // HTTP/1.1 has no place for trailers after a body of declared length
 		s.Chunked, r.length = true, ""
 		s.Head = appendLine(s.Head, "transfer-encoding", "chunked")
 	}

@@ -13,12 +13,12 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/http2"
 )
 
-// remote is a server: it writes frames with golang.org/x/net/http2, and feeds them to a client's side.
+// remote is a server: it writes frames with golang.org/x/net/http2 and feeds them to the client side.
 type remote struct {
 	*peer
 }
 
-// newRemote returns a server whose SETTINGS have been taken, and whose peer has sent its preface.
+// newRemote returns a server after the client has sent its preface and processed the server's SETTINGS.
 func newRemote(t testing.TB, l http2.Limits, settings ...xhttp2.Setting) *remote {
 	t.Helper()
 	r := &remote{newSilentPeer(t, l)}
@@ -36,7 +36,7 @@ func newRemote(t testing.TB, l http2.Limits, settings ...xhttp2.Setting) *remote
 	return r
 }
 
-// expectClient feeds, and compares the events.
+// expectClient feeds the input to the client side and compares the events.
 func (r *remote) expectClient(want ...string) {
 	r.t.Helper()
 	got, err := r.feedClient()
@@ -158,7 +158,7 @@ func TestClientResponse(t *testing.T) {
 	}
 }
 
-// A response that is malformed ends its stream only.
+// A malformed response ends only its own stream.
 func TestClientMalformedResponse(t *testing.T) {
 	for name, send := range map[string]func(r *remote, id uint32){
 		"no status":         func(r *remote, id uint32) { r.headers(id, true, "a", "b") },
@@ -234,7 +234,7 @@ func TestClientBodyErrors(t *testing.T) {
 	r.expectClient("reset 1 PROTOCOL_ERROR err=<nil>")
 }
 
-// A server that breaks the rules of the connection loses it.
+// A server that violates the rules for the connection loses it.
 func TestClientConnectionErrors(t *testing.T) {
 	for name, send := range map[string]func(r *remote){
 		"push": func(r *remote) {
@@ -283,7 +283,7 @@ func TestClientConnectionErrors(t *testing.T) {
 	}
 }
 
-// After GOAWAY no stream begins. What the server says about the last one only becomes less.
+// After GOAWAY, no streams begin. A later GOAWAY may lower the last stream's ID, but cannot raise it.
 func TestClientGoAway(t *testing.T) {
 	r := newRemote(t, http2.Limits{})
 	var streams []*http2.Stream
@@ -335,8 +335,8 @@ func TestClientSettingsAndPing(t *testing.T) {
 	}
 }
 
-// FuzzServerFrames checks that a client's side either understands what a server sends or ends the connection, that splits make no difference,
-// and that every header that it reports obeys the rules of HTTP/1.1.
+// FuzzServerFrames checks that the client side either understands what a server sends or ends the connection, that it makes no difference where
+// the input is split, and that every header that is reported obeys the rules of HTTP/1.1.
 func FuzzServerFrames(f *testing.F) {
 	add := func(send func(r *remote)) {
 		r := newRemote(f, http2.Limits{})
@@ -369,7 +369,7 @@ func FuzzServerFrames(f *testing.F) {
 	})
 }
 
-// runClient opens two streams and feeds the bytes of a server in pieces.
+// runClient opens two streams and feeds the server's bytes in pieces.
 func runClient(t testing.TB, input []byte, pieces func() int) (log string, out []byte) {
 	c := http2.NewClient(http2.Limits{})
 	out = c.TakeOutput(nil)[len(http2.Preface):]

@@ -7,10 +7,10 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// Conn is one side of a connection: a server's if it comes from New, a client's if it comes from NewClient. The zero value is not usable.
+// Conn is one side of a connection: the server side if it comes from New, the client side if it comes from NewClient. The zero value is not usable.
 type Conn struct {
 	limits Limits
-	client bool          // this is the client's side
+	client bool          // this is the client side
 	now    time.Duration // time passed to the current call of Next
 	ev     Event         // the event that Next returns
 	err    *ConnError    // why the connection has ended; nil if it has not
@@ -30,7 +30,7 @@ type Conn struct {
 
 	streams map[uint32]*Stream // streams that have not been released
 	free    []*Stream
-	lastID  uint32 // the highest that the client has used
+	lastID  uint32 // the highest stream ID that the client has used
 	recent  [recentMax]uint32
 	recents int // number of streams released so far; the next one goes to recent[recents%recentMax]
 
@@ -49,8 +49,8 @@ type Conn struct {
 	lastSeen uint32
 	peerLeft bool // the peer has sent GOAWAY
 
-	// Of a client.
-	settled     bool   // the values of the server's SETTINGS are known
+	// The client side only.
+	settled     bool   // the server's SETTINGS have arrived
 	peerStreams uint32 // how many streams the server allows
 	peerLast    uint32 // see PeerLast
 }
@@ -90,7 +90,7 @@ func newConn(limits Limits) *Conn {
 	return c
 }
 
-// begin puts out SETTINGS, with those that are given and those of both sides, and opens the connection's window.
+// begin writes SETTINGS to the output, the given ones and those that both sides send, and opens the connection's window.
 func (c *Conn) begin(settings []byte) {
 	l := &c.limits
 	settings = appendSetting(settings, settingInitialWindow, uint32(l.StreamWindow))
@@ -358,7 +358,7 @@ func (c *Conn) Left() bool { return c.final }
 // PeerLeft reports whether the peer has announced that it will open no further streams.
 func (c *Conn) PeerLeft() bool { return c.peerLeft }
 
-// peerGoAway reports a GOAWAY of the peer, unless it says nothing new.
+// peerGoAway reports a GOAWAY from the peer, unless it says nothing new.
 func (c *Conn) peerGoAway(last uint32, code Code) *ConnError {
 	if c.peerLeft && (!c.client || last >= c.peerLast) {
 		return c.spend()

@@ -13,7 +13,7 @@ const (
 	// EventResponse: the header of a response is complete, in Stream.Head. Stream.Interim says whether another one follows. With End, the
 	// response is complete.
 	EventResponse
-	// EventData: a piece of the peer's body. Data points into the caller's buffer. With End, it is the last; it may then be empty.
+	// EventData: a piece of the peer's body has arrived. Data points into the caller's buffer. If End is set, the piece is the last one and may be empty.
 	EventData
 	// EventTrailers: the body has ended with trailers, which are in Stream.Trailers.
 	EventTrailers
@@ -28,7 +28,7 @@ const (
 	EventGoAway
 	// EventSettings: the server's SETTINGS have arrived.
 	EventSettings
-	// EventPong: the peer has answered a PING of Conn.Ping.
+	// EventPong: the peer has acknowledged a PING that Conn.Ping sent.
 	EventPong
 )
 
@@ -37,19 +37,19 @@ type Event struct {
 	Kind   EventKind
 	Stream *Stream
 	Data   []byte
-	End    bool // of the peer's message
+	End    bool // the peer's message is complete
 	Code   Code
 }
 
 // Stream is a request and its response.
 type Stream struct {
 	ID uint32
-	// Head is the peer's header as a block of HTTP/1.1, from the first line to the empty line. If a request is malformed, it ends where the
-	// error is, or is empty. The caller may keep it and leave another buffer. That of a response is valid until the next one.
+	// Head is the peer's header as an HTTP/1.1 header block, from the first line to the empty line. If a request is malformed, Head ends where
+	// the error is, or is empty. The caller may keep it and put another buffer in its place. The Head of a response is valid until the next one.
 	Head []byte
 	// Interim says that Head is an interim response.
 	Interim bool
-	// Err says why the peer's message is malformed, or why it is refused; nil: it is not. It wraps an error of package http1.
+	// Err is the reason why the peer's message is malformed or refused; nil if it is neither. It wraps an error of package http1.
 	Err error
 	// Chunked means that the length of the body is not declared, so that Head contains Transfer-Encoding: chunked.
 	Chunked bool
@@ -62,15 +62,15 @@ type Stream struct {
 	received   int64 // bytes of data received so far
 	remoteDone bool  // the peer has ended its direction
 	localDone  bool  // this side has ended its direction
-	reset      bool  // by either side
-	byPeer     bool  // by the peer
-	sendWindow int64 // what may be sent
-	recvWindow int64 // what the peer may send
-	noBody     bool  // of a client: the request is HEAD
-	final      bool  // of a client: the final header has arrived
-	interims   int   // of a client
-	held       int   // bytes that were reported and not consumed
-	returned   int   // bytes that were consumed and not returned to the peer
+	reset      bool  // either side has reset the stream
+	byPeer     bool  // the peer has reset the stream
+	sendWindow int64 // bytes that this side may send
+	recvWindow int64 // bytes that the peer may send
+	noBody     bool  // client side only: the request is HEAD
+	final      bool  // client side only: the final header has arrived
+	interims   int   // client side only: number of interim responses
+	held       int   // bytes that were reported but not yet consumed
+	returned   int   // bytes that were consumed but not yet given back to the peer's window
 }
 
 // Reset reports whether either side has reset the stream.

@@ -224,8 +224,8 @@ func (c *Conn) beginPriority() *ConnError {
 	return frameSizeError("PRIORITY")
 }
 
-// Release ends the caller's use of a stream. If its own message has not ended, the stream is reset with this code. A client does so also if
-// the response has not ended; a server then tells the peer not to send the rest of the request (RFC 9113, section 8.1).
+// Release ends the caller's use of a stream. If this side's message has not ended, the stream is reset with the given code. If only the peer's
+// message has not ended, a client resets the stream in the same way, and a server asks its peer not to send the rest (RFC 9113, section 8.1).
 func (c *Conn) Release(s *Stream, code Code) {
 	mark := uint32(0)
 	switch {
@@ -235,7 +235,7 @@ func (c *Conn) Release(s *Stream, code Code) {
 	case !s.localDone, s.Err != nil, !s.remoteDone:
 		mark = byUs
 		if c.client {
-			// the code says what the caller means
+			// the code tells the peer the reason
 		} else if s.Err != nil && s.localDone {
 			code = CodeProtocol // the request is malformed
 		} else if s.localDone {

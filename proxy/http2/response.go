@@ -24,7 +24,7 @@ func (c *Conn) WriteHead(s *Stream, block []byte, end bool) {
 	c.appendBlock(s, fields, end)
 }
 
-// WriteTrailers puts out trailers, from lines that each end with CRLF, and ends this side's message.
+// WriteTrailers writes trailers, lines that each end with CRLF, to the output, and ends this side's message.
 func (c *Conn) WriteTrailers(s *Stream, lines []byte) {
 	if s.reset || s.localDone {
 		return
@@ -64,7 +64,7 @@ func (c *Conn) appendBlock(s *Stream, fields []byte, end bool) {
 	c.control.add(4, c.limits.Control)
 }
 
-// appendFields encodes lines up to an empty one, or the end, without those of the connection and of one more name.
+// appendFields encodes lines up to an empty line or the end. It omits the fields of the connection, and the field except.
 func appendFields(dst, lines []byte, except string) []byte {
 	for len(lines) > 0 {
 		eol := bytes.IndexByte(lines, '\n')
@@ -151,7 +151,7 @@ func appendInt(dst []byte, first byte, bits uint, n int) []byte {
 	return append(dst, byte(n))
 }
 
-// staticNames are the fields of the static table (RFC 7541, appendix A), with their index.
+// staticNames maps the names in the static table (RFC 7541, appendix A) to their index.
 var staticNames = map[string]int{
 	"accept-charset": 15, "accept-encoding": 16, "accept-language": 17, "accept-ranges": 18, "accept": 19, "access-control-allow-origin": 20,
 	"age": 21, "allow": 22, "authorization": 23, "cache-control": 24, "content-disposition": 25, "content-encoding": 26,

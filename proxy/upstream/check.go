@@ -16,14 +16,14 @@ const checkBytesMax = 64 << 10
 // Check makes active health checks of one server.
 type Check struct {
 	client  *fasthttp.HostClient
-	http2   *http.Client // of servers that speak nothing but HTTP/2; nil: client asks
+	http2   *http.Client // for servers that speak only HTTP/2; otherwise nil, and client is used
 	uri     string
 	host    string
 	timeout time.Duration
 }
 
-// NewCheck prepares checks with GET path, over HTTP/2 if http2 is set and over HTTP/1.1 otherwise. dial connects to the server, TLS included;
-// host is the Host of the request; timeout limits each check.
+// NewCheck prepares checks that request path with GET, over HTTP/2 if http2 is set and over HTTP/1.1 otherwise. dial connects to the server,
+// including the TLS handshake. host is the Host of the request. timeout limits each check.
 func NewCheck(dial func(context.Context) (net.Conn, error), http2 bool, host, path string, timeout time.Duration) *Check {
 	c := &Check{uri: "http://" + host + path, host: host, timeout: timeout}
 	if http2 {
@@ -53,7 +53,7 @@ func newHTTP1Client(dial func(context.Context) (net.Conn, error), timeout time.D
 	}
 }
 
-// newHTTP2Client returns a client that makes a connection for each request and does not follow redirects.
+// newHTTP2Client returns a client that opens a connection for each request and does not follow redirects.
 func newHTTP2Client(dial func(context.Context) (net.Conn, error)) *http.Client {
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)

@@ -17,8 +17,9 @@ type Group struct {
 	Name string
 	// Servers are the servers of the group, at most ServersMax. Either Servers or DNS is required.
 	Servers []Server
-	// DNS is host:port, https://host:port or h2c://host:port: every address of this name is a server. The name is looked up every ResolveInterval. New
-	// addresses are used at once, and those that the name has lost for one more lookup. If a lookup fails, the addresses stay.
+	// DNS is host:port, https://host:port or h2c://host:port: every address of this name is a server. The name is looked up every
+	// ResolveInterval. New addresses are used at once. An address that the name no longer has is used until a second lookup confirms that. If a
+	// lookup fails, all addresses stay.
 	DNS string
 	// Balance chooses among the servers. Default RoundRobin.
 	Balance Balance

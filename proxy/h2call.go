@@ -68,7 +68,7 @@ func (c *h2Call) Read(b []byte) (int, error) {
 	}
 }
 
-// receiveHead takes the header of a response. mu is held.
+// receiveHead receives the header of a response. The caller holds mu.
 func (c *h2Call) receiveHead(head []byte, end bool) {
 	if c.err != nil {
 		return
@@ -83,7 +83,7 @@ func (c *h2Call) receiveHead(head []byte, end bool) {
 	c.wake(&c.reader)
 }
 
-// receive takes a piece of the response's body. The windows bound how much there is. mu is held.
+// receive receives a piece of the response's body. The windows limit the total. The caller holds mu.
 func (c *h2Call) receive(b []byte, end bool) {
 	if c.err != nil {
 		return
@@ -97,8 +97,8 @@ func (c *h2Call) receive(b []byte, end bool) {
 	c.wake(&c.reader)
 }
 
-// wasReset ends the call because of RST_STREAM, from the server or because it broke the protocol. A response that is complete stays: then the
-// server only does not want the rest of the request (RFC 9113, section 8.1). mu is held.
+// wasReset ends the call because the server reset the stream or violated the protocol. A complete response remains valid: in this case, the
+// server only refuses the rest of the request (RFC 9113, section 8.1). The caller holds mu.
 func (c *h2Call) wasReset(code http2.Code) {
 	switch err := c.s.Err; {
 	case errors.Is(err, http1.ErrHeaderSize):
@@ -113,7 +113,7 @@ func (c *h2Call) wasReset(code http2.Code) {
 	}
 }
 
-// lose ends the call early. mu is held.
+// lose ends the call early. The caller holds mu.
 func (c *h2Call) lose(err error) {
 	if c.err == nil {
 		c.err = err
@@ -121,7 +121,7 @@ func (c *h2Call) lose(err error) {
 	c.wakeBoth()
 }
 
-// Write takes the bytes of a request: headers whole, and lines of framing whole.
+// Write writes bytes of a request. A header, and each line of the framing, must be passed in one piece.
 func (c *h2Call) Write(b []byte) (int, error) {
 	n, err := c.out.write(b, c)
 	if err != nil {
@@ -130,7 +130,7 @@ func (c *h2Call) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// putHead begins the stream.
+// putHead begins the stream with the request's header.
 func (c *h2Call) putHead(block []byte) error {
 	f := http1.FramingOf(block)
 	if f.Chunked {
@@ -154,7 +154,7 @@ func (c *h2Call) putHead(block []byte) error {
 	return nil
 }
 
-// putData puts out data, as the windows and the server's speed allow.
+// putData writes data to the output, as the windows and the server's speed allow.
 func (c *h2Call) putData(p []byte, end bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -176,7 +176,7 @@ func (c *h2Call) putData(p []byte, end bool) error {
 	return nil
 }
 
-// putEnd ends the request.
+// putEnd ends the request's stream.
 func (c *h2Call) putEnd(trailers []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -192,7 +192,7 @@ func (c *h2Call) putEnd(trailers []byte) error {
 	return nil
 }
 
-// mayWrite returns why nothing can be put out, or nil. mu is held.
+// mayWrite returns the reason why nothing can be written, or nil. The caller holds mu.
 func (c *h2Call) mayWrite() error {
 	switch {
 	case c.closed:
@@ -203,12 +203,12 @@ func (c *h2Call) mayWrite() error {
 	return c.writeError(false)
 }
 
-// fail describes an error as the connections of package net do.
+// fail describes an error in the same way as the connections of package net.
 func (c *h2Call) fail(op string, err error) error {
 	return &net.OpError{Op: op, Net: "http2", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
 }
 
-// Close ends the stream. If it is not complete, the server is told that nobody is interested in it any more. Any goroutine may call it.
+// Close ends the stream. If the stream is not complete, it is reset, so that the server can stop its work. Any goroutine may call Close.
 func (c *h2Call) Close() error {
 	c.mu.Lock()
 	if c.closed {

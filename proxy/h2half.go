@@ -22,7 +22,7 @@ type h2Waits struct {
 	readLate, writeLate bool // a deadline has passed
 }
 
-// wake sets a signal for which somebody may be waiting. mu is held.
+// wake sets a signal for which a task may be waiting. The caller holds mu.
 func (*h2Waits) wake(s *signal) {
 	if *s != nil {
 		(*s).Set()
@@ -30,13 +30,13 @@ func (*h2Waits) wake(s *signal) {
 	}
 }
 
-// wakeBoth wakes the reader and the writer. mu is held.
+// wakeBoth wakes the reader and the writer. The caller holds mu.
 func (w *h2Waits) wakeBoth() {
 	w.wake(&w.reader)
 	w.wake(&w.writer)
 }
 
-// await waits until wake is called for the signal. mu is held, but unlocked during the wait.
+// await waits until wake is called for the signal. The caller holds mu, which is unlocked during the wait.
 func (w *h2Waits) await(s *signal) {
 	ready := w.driver.signal()
 	*s = ready
@@ -50,7 +50,7 @@ func (w *h2Waits) SetDeadline(t time.Time) error {
 	return errors.Join(w.SetReadDeadline(t), w.SetWriteDeadline(t))
 }
 
-// SetReadDeadline makes reads fail if t is in the past, and allows them otherwise, like that of [loop.Conn].
+// SetReadDeadline makes reads fail if t is in the past, and allows them otherwise, like the method of [loop.Conn].
 func (w *h2Waits) SetReadDeadline(t time.Time) error {
 	w.setDeadline(&w.readLate, t, &w.reader)
 	return nil
@@ -81,7 +81,7 @@ type h2Inbox struct {
 	tail      bool   // copy has begun to return the bytes after the last data
 }
 
-// add takes a piece of the body. reserve counts the memory that this takes; if it returns false, there is no room.
+// add adds a piece of the body. reserve counts the memory for it; if it returns false, there is no room.
 func (in *h2Inbox) add(b []byte, reserve func(n int64) bool) bool {
 	if in.at > 0 && len(in.data)+len(b) > cap(in.data) {
 		in.data, in.at = in.data[:copy(in.data, in.data[in.at:])], 0
@@ -97,8 +97,8 @@ func (in *h2Inbox) add(b []byte, reserve func(n int64) bool) bool {
 	return true
 }
 
-// copy copies what there is of the body, framed if its length is not declared. It returns how many bytes these are, and how many of them are
-// data.
+// copy copies the available part of the body, with framing if the body's length is not declared. It returns the number of bytes, and how many
+// of them are data.
 func (in *h2Inbox) copy(b []byte, chunked bool, trailers []byte) (n, data int) {
 	for n < len(b) {
 		left := len(in.data) - in.at
@@ -146,10 +146,10 @@ type h2Sink interface {
 	putEnd(trailers []byte) error
 }
 
-// errMessageForm means that an exchange has written something that is not a message. It cannot happen.
+// errMessageForm means that an exchange has written something that is not a message. That would be a bug.
 var errMessageForm = errors.New("malformed message for HTTP/2")
 
-// write takes bytes of a message: headers whole, and lines of framing whole.
+// write writes bytes of a message. A header, and each line of the framing, must be passed in one piece.
 func (m *h2Message) write(b []byte, to h2Sink) (int, error) {
 	for at := 0; at < len(b); {
 		n, err := m.put(b[at:], to)
@@ -160,7 +160,7 @@ func (m *h2Message) write(b []byte, to h2Sink) (int, error) {
 	return len(b), nil
 }
 
-// put takes the next part.
+// put writes the next part.
 func (m *h2Message) put(b []byte, to h2Sink) (n int, err error) {
 	switch body := &m.framing; {
 	case !m.headed:
@@ -185,7 +185,7 @@ func (m *h2Message) put(b []byte, to h2Sink) (n int, err error) {
 	}
 }
 
-// writeError returns why a stream cannot be written to, or nil. mu is held.
+// writeError returns the reason why a stream cannot be written to, or nil. The caller holds mu.
 func (w *h2Waits) writeError(gone bool) error {
 	switch {
 	case w.writeLate:

@@ -9,9 +9,9 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/http2"
 )
 
-// h2Link is a connection to a server that speaks HTTP/2, shared by the calls of many clients. A task reads frames and never waits for a call;
-// another one sends what all calls have put out. Both run on the driver that has dialled. Calls may come from any driver. Fields are guarded
-// by mu, unless they say otherwise. Nothing waits while it is held, and links.mu is never taken while it is held.
+// h2Link is a connection to a server that speaks HTTP/2. It is shared by the calls of many clients. One task reads frames and never waits for a
+// call; another one sends the output of all calls. Both run on the driver that dialled the connection. Calls may come from any driver. Fields are
+// guarded by mu, unless they say otherwise. While mu is held, no task waits, and links.mu is never locked.
 type h2Link struct {
 	*upstreamConn // the connection; not guarded
 	links         *h2Links
@@ -48,7 +48,7 @@ const (
 	pingTimeout = 15 * time.Second
 )
 
-// place reserves a place for a call of a client, or returns nil if there is none.
+// place reserves a place for a client's call. It returns nil if there is none.
 func (l *h2Link) place(d driver, client *clientConn) *h2Call {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -60,7 +60,7 @@ func (l *h2Link) place(d driver, client *clientConn) *h2Call {
 	return c
 }
 
-// room returns how many calls there may be. A server whose SETTINGS have not arrived gets a single one. mu is held.
+// room returns the maximum number of calls. It is one until the server's SETTINGS have arrived. The caller holds mu.
 func (l *h2Link) room() int {
 	if !l.m.Settled() {
 		return 1
@@ -68,14 +68,14 @@ func (l *h2Link) room() int {
 	return min(l.m.StreamsMax(), l.most)
 }
 
-// unsettled reports whether more places are expected soon.
+// unsettled reports whether more places can be expected soon.
 func (l *h2Link) unsettled() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return !l.retired && !l.m.Settled()
 }
 
-// ended gives the place of a call back. mu is held.
+// ended frees the place of a call. The caller holds mu.
 func (l *h2Link) ended(c *h2Call) {
 	delete(l.open, c)
 	if len(l.open) == 0 {
@@ -88,7 +88,7 @@ func (l *h2Link) ended(c *h2Call) {
 	l.flushSoon()
 }
 
-// refused makes later calls go elsewhere until the next tick. mu is held.
+// refused makes later calls use other connections until the next tick. The caller holds mu.
 func (l *h2Link) refused() { l.most = max(len(l.open)-1, 1) }
 
 // serve reads frames until the connection ends.
@@ -143,7 +143,7 @@ func (l *h2Link) take(b []byte) (used int, err error) {
 	return used, err
 }
 
-// event handles an event. mu is held.
+// event handles an event. The caller holds mu.
 func (l *h2Link) event(ev http2.Event) {
 	var c *h2Call
 	if ev.Stream != nil {
@@ -174,7 +174,7 @@ func (l *h2Link) event(ev http2.Event) {
 	}
 }
 
-// goneAway ends the calls that the server will not process. The others go on. mu is held.
+// goneAway ends the calls that the server will not process. The others continue. The caller holds mu.
 func (l *h2Link) goneAway() {
 	l.retired = true
 	for c := range l.open {
@@ -187,7 +187,7 @@ func (l *h2Link) goneAway() {
 	}
 }
 
-// retire lets no further call begin. The connection is closed when the last one has ended.
+// retire prevents further calls. The connection is closed when the last call has ended.
 func (l *h2Link) retire() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -197,7 +197,7 @@ func (l *h2Link) retire() {
 	}
 }
 
-// close says good-bye and closes the connection. mu is held.
+// close sends GOAWAY and closes the connection. The caller holds mu.
 func (l *h2Link) close() {
 	if !l.shut {
 		l.retired, l.shut = true, true
@@ -206,7 +206,7 @@ func (l *h2Link) close() {
 	}
 }
 
-// lose ends the calls that are not complete, and the connection.
+// lose ends the connection, and the calls that are not complete.
 func (l *h2Link) lose(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -217,8 +217,7 @@ func (l *h2Link) lose(err error) {
 	l.close()
 }
 
-// tick does what is due: it asks a silent server whether it is there, and closes a connection that nobody has used for idleFor. It is called
-// once a tick.
+// tick is called regularly. It sends a PING to a silent server, and closes a connection that has not been used for idleFor.
 func (l *h2Link) tick(idleFor time.Duration) {
 	now := l.links.now()
 	since := func(at int64) time.Duration { return time.Duration(now - at) }
@@ -241,7 +240,7 @@ func (l *h2Link) tick(idleFor time.Duration) {
 	}
 }
 
-// flushSoon makes the output be sent, together with what other tasks add that are ready now. mu is held. Any goroutine may call it.
+// flushSoon schedules flush, so that output from other tasks that are ready now is sent together. The caller holds mu. Any goroutine may call it.
 func (l *h2Link) flushSoon() {
 	if !l.flushing && !l.failed && (l.m.Pending() > 0 || l.shut) {
 		l.flushing = true
@@ -249,7 +248,7 @@ func (l *h2Link) flushSoon() {
 	}
 }
 
-// flush sends the output.
+// flush sends the collected output.
 func (l *h2Link) flush() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -275,7 +274,7 @@ func (l *h2Link) flush() {
 	}
 }
 
-// send writes. mu is held, and unlocked while it writes.
+// send writes to the connection. The caller holds mu, which is unlocked during the write.
 func (l *h2Link) send(out []byte) error {
 	l.mu.Unlock()
 	defer l.mu.Lock()

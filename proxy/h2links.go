@@ -9,8 +9,9 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/http2"
 )
 
-// h2Links are the connections to a server that speaks HTTP/2, or may do so. The pool counts requests, not connections, for such a server: as
-// many as all connections together can carry. Here, they get their places. Fields are guarded by mu, unless they say otherwise.
+// h2Links manages the connections to a server that speaks HTTP/2 or may do so. For such a server, the pool counts requests instead of
+// connections: there may be as many as all connections together can carry. h2Links gives each request a place on a connection. Fields are guarded
+// by mu, unless they say otherwise.
 //
 // A request uses a connection of its own driver if one has room, so that no thread has to be woken. Otherwise, it opens another connection if
 // the limit allows that, or uses a connection of another driver.
@@ -65,10 +66,10 @@ type h2Waiter struct {
 
 func (s *h2Links) options() *Options { return &s.root.current.Load().o }
 
-// now is the sweeper's time.
+// now returns the sweeper's time.
 func (s *h2Links) now() int64 { return s.pool.sweeper.now.Load() }
 
-// open returns a stream to the server as a connection. If that is nil without an error, the server speaks HTTP/1.1. The client may be nil.
+// open returns a stream to the server as a connection. If it returns nil without an error, the server speaks HTTP/1.1. The client may be nil.
 func (s *h2Links) open(d driver, client *clientConn) (*upstreamConn, error) {
 	suspected := false
 	for began := time.Now(); ; {
@@ -107,8 +108,8 @@ func (s *h2Links) open(d driver, client *clientConn) (*upstreamConn, error) {
 	}
 }
 
-// place reserves a place on a connection. If there is none, dial says whether to make another connection; otherwise the caller waits. mu is
-// held.
+// place reserves a place on a connection. If there is none, dial says whether to open another connection; if not, the caller must wait. The
+// caller holds mu.
 func (s *h2Links) place(d driver, client *clientConn) (call *h2Call, dial bool) {
 	live, unsettled := 0, s.dialling[d] > 0
 	for _, l := range s.list {
@@ -145,7 +146,7 @@ func (l *h2Link) isRetired() bool {
 	return l.retired
 }
 
-// dial makes a connection, and a place on it if the server speaks HTTP/2.
+// dial opens a connection and, if the server speaks HTTP/2, reserves a place on it.
 func (s *h2Links) dial(d driver, client *clientConn) (u *upstreamConn, err error) {
 	defer func() {
 		s.mu.Lock()
@@ -166,7 +167,7 @@ func (s *h2Links) dial(d driver, client *clientConn) (u *upstreamConn, err error
 	return s.adopt(u, client), nil
 }
 
-// adopt takes a new connection. If the server speaks HTTP/2 on it, it returns a call.
+// adopt adds a new connection. If the server speaks HTTP/2 on it, adopt returns a call.
 func (s *h2Links) adopt(u *upstreamConn, client *clientConn) *upstreamConn {
 	if !s.prior && !negotiatedHTTP2(u.Conn) {
 		s.mu.Lock()
@@ -200,13 +201,13 @@ func (s *h2Links) adopt(u *upstreamConn, client *clientConn) *upstreamConn {
 	return s.pool.connOf(call, false)
 }
 
-// settled is called when a server has said how many streams it allows.
+// settled is called when the server has announced how many streams it allows.
 func (s *h2Links) settled(streams int) {
 	s.pool.share(streams)
 	s.retry(nil)
 }
 
-// retry makes the requests that wait for a place look again or, with an error, fail.
+// retry makes the requests that are waiting for a place try again or, if err is set, fail.
 func (s *h2Links) retry(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -217,7 +218,7 @@ func (s *h2Links) retry(err error) {
 	s.waiting = nil
 }
 
-// forget removes a request that does not wait any more.
+// forget removes a request that is no longer waiting.
 func (s *h2Links) forget(w *h2Waiter) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -240,7 +241,7 @@ func (s *h2Links) tick(idleFor time.Duration) {
 	}
 }
 
-// retire lets no further request use the connections for which which returns true.
+// retire prevents further requests on the connections for which the function returns true.
 func (s *h2Links) retire(which func(*upstreamConn) bool) {
 	for _, l := range s.all() {
 		if which(l.upstreamConn) {
@@ -249,7 +250,7 @@ func (s *h2Links) retire(which func(*upstreamConn) bool) {
 	}
 }
 
-// close ends the use of all connections, and of those that are being made.
+// close retires all connections, including those that are still being opened.
 func (s *h2Links) close() {
 	s.mu.Lock()
 	s.closed = true
@@ -262,7 +263,7 @@ func (s *h2Links) all() []*h2Link {
 	return slices.Clone(s.list)
 }
 
-// resize changes how many connections there may be.
+// resize changes the maximum number of connections.
 func (s *h2Links) resize(max int) {
 	s.mu.Lock()
 	s.max = max
@@ -270,7 +271,7 @@ func (s *h2Links) resize(max int) {
 	s.retry(nil)
 }
 
-// counts returns the number of connections, of those that carry no call, and of calls.
+// counts returns the numbers of connections, of connections without calls, and of calls.
 func (s *h2Links) counts() (conns, idle, calls int) {
 	for _, l := range s.all() {
 		l.mu.Lock()
@@ -286,7 +287,7 @@ func (s *h2Links) counts() (conns, idle, calls int) {
 	return conns, idle, calls
 }
 
-// negotiatedHTTP2 reports whether the handshake of TLS has chosen HTTP/2.
+// negotiatedHTTP2 reports whether HTTP/2 was chosen during the TLS handshake.
 func negotiatedHTTP2(conn net.Conn) bool {
 	c, ok := conn.(*tlsConn)
 	return ok && c.ConnectionState().NegotiatedProtocol == "h2"

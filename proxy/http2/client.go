@@ -18,8 +18,8 @@ import (
 // interimMax is the number of 1xx responses that may precede one final response.
 const interimMax = 32
 
-// NewClient returns the client's side of a connection. Its output begins with the preface. Limits.Streams and Limits.Resets mean nothing
-// there; Limits.HeaderBytes and Limits.TrailerBytes limit responses.
+// NewClient returns the client side of a connection. Its output begins with the preface. It ignores Limits.Streams and Limits.Resets.
+// Limits.HeaderBytes and Limits.TrailerBytes apply to responses.
 func NewClient(limits Limits) *Conn {
 	c := newConn(limits)
 	c.client, c.state, c.peerStreams, c.peerLast = true, stateHeader, streamIDMax, streamIDMax
@@ -28,14 +28,14 @@ func NewClient(limits Limits) *Conn {
 	return c
 }
 
-// Settled reports whether the server's SETTINGS have arrived, and so StreamsMax is known.
+// Settled reports whether the server's SETTINGS have arrived, so that StreamsMax is known.
 func (c *Conn) Settled() bool { return c.settled }
 
 // StreamsMax returns how many streams the server allows at the same time (RFC 9113, section 5.1.2).
 func (c *Conn) StreamsMax() int { return int(min(c.peerStreams, streamIDMax)) }
 
-// PeerLast returns the highest stream that the server may have processed. After a GOAWAY, it says nothing about later ones: they can be
-// repeated on another connection (RFC 9113, section 6.8).
+// PeerLast returns the highest stream that the server may have processed. After a GOAWAY, the server has not processed later streams, so they can
+// be repeated on another connection (RFC 9113, section 6.8).
 func (c *Conn) PeerLast() uint32 { return c.peerLast }
 
 // CanOpen reports whether another stream may begin, apart from StreamsMax.
@@ -48,8 +48,8 @@ func (c *Conn) Ping() {
 	c.out = append(appendFrameHeader(c.out, 8, framePing, 0, 0), "liveness"...)
 }
 
-// WriteRequest begins a stream with the header of a request. block is a header block of HTTP/1.1 that package http1 has checked, from the request
-// line to the empty line. With end, the request has no body. CanOpen must be true. The stream belongs to the caller until Release.
+// WriteRequest begins a stream with the header of a request. block is an HTTP/1.1 header block that package http1 has checked, from the request
+// line to the empty line. If end is set, the request has no body. CanOpen must be true. The stream belongs to the caller until Release.
 func (c *Conn) WriteRequest(block []byte, scheme string, end bool) *Stream {
 	if c.lastID++; c.lastID%2 == 0 {
 		c.lastID++
@@ -141,7 +141,7 @@ type responseFields struct {
 	trailers bool   // trailers have been announced
 }
 
-// add adds a field.
+// add adds a field to the block.
 func (r *responseFields) add(s *Stream, f hpack.HeaderField) error {
 	if strings.HasPrefix(f.Name, ":") {
 		if f.Name != ":status" || r.status != "" || r.lined {
@@ -174,7 +174,7 @@ func (r *responseFields) add(s *Stream, f hpack.HeaderField) error {
 	return nil
 }
 
-// line checks the status and writes the status line. HTTP/2 has neither a reason phrase nor 101.
+// line checks the status and writes the status line. HTTP/2 has no reason phrases, and no status 101.
 func (r *responseFields) line(s *Stream) error {
 	r.lined = true
 	code, err := strconv.ParseUint(r.status, 10, 16)
@@ -186,7 +186,7 @@ func (r *responseFields) line(s *Stream) error {
 	return nil
 }
 
-// finish completes the block, or says why the response is malformed. end says that nothing follows.
+// finish completes the block, or returns the reason why the response is malformed. end means that nothing follows.
 func (r *responseFields) finish(s *Stream, end bool) error {
 	if !r.lined {
 		if err := r.line(s); err != nil {

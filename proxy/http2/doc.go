@@ -1,11 +1,11 @@
-// Package http2 has both sides of HTTP/2 connections (RFC 9113), without input or output: it is handed bytes that have arrived,
-// reports what they mean, and collects the frames to send. It has no connections, no clock and no goroutines. What waits, and how, is
-// decided by its caller, so tests speak to it directly, as they do to package http1.
+// Package http2 implements both sides of HTTP/2 connections (RFC 9113) without doing I/O: the caller passes the bytes that have arrived,
+// and the package reports what they mean and collects the frames to send. It has no connections, no clock and no goroutines. The caller decides
+// how to wait for bytes, so tests can call the package directly, like package http1.
 //
 // [Conn.Next] consumes bytes and reports one [Event] at a time. A request is reported as the header block that the same request would have in
 // HTTP/1.1 ([Stream.Head]), so that package http1 alone decides what is refused, removed and rewritten. This package checks only what is
 // specific to HTTP/2. Responses are written from HTTP/1.1 header blocks, too ([Conn.WriteHead]).
-// The client's side is the mirror image: [Conn.WriteRequest] takes the header block of a request, and a response is reported as one.
+// The client side is the mirror image: [Conn.WriteRequest] takes the header block of a request, and responses are reported as header blocks.
 //
 // # What is bounded
 //

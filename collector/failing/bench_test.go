@@ -49,10 +49,11 @@ func BenchmarkCheck(b *testing.B) {
 	if err := w.Check(b.Context()); err != nil {
 		b.Fatal(err)
 	}
-	b.ReportMetric(float64(time.Since(began).Microseconds())/1000, "ms/first")
+	first := time.Since(began)
 	for b.Loop() {
 		if err := w.Check(b.Context()); err != nil {
 			b.Fatal(err)
 		}
 	}
+	b.ReportMetric(float64(first.Microseconds())/1000, "ms/first") // with the usual of all paths
 }

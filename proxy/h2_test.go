@@ -16,14 +16,14 @@ import (
 	"testing"
 	"time"
 
-	xhttp2 "golang.org/x/net/http2"
-
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
 // h2 returns a client that speaks HTTP/2, with prior knowledge or, over TLS, by ALPN.
 func (b *bench) h2() *http.Client {
-	tr := &xhttp2.Transport{AllowHTTP: true, DialTLSContext: func(ctx context.Context, network, addr string, _ *tls.Config) (net.Conn, error) {
+	protocols := &http.Protocols{}
+	protocols.SetUnencryptedHTTP2(true) // the transport does not know that its connections are encrypted
+	tr := &http.Transport{Protocols: protocols, DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if b.tls {
 			config := testCertificates(b.t).client.Clone()
 			config.NextProtos = []string{"h2"}

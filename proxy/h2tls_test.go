@@ -27,7 +27,7 @@ func TestHTTP2OverTLS(t *testing.T) {
 	b := start(t, echoHead(t), overTLSOptions(t, func(o *Options) { o.TLS.Config = store.Config }))
 	b.responses = 3
 	trusting := &tls.Config{RootCAs: ca.Pool(), ServerName: "localhost"}
-	two := &xhttp2.Transport{TLSClientConfig: trusting.Clone()}
+	two := &http.Transport{TLSClientConfig: trusting.Clone(), ForceAttemptHTTP2: true}
 	defer two.CloseIdleConnections()
 	one := &http.Transport{TLSClientConfig: trusting.Clone()}
 	defer one.CloseIdleConnections()

@@ -3,7 +3,6 @@ package proxy
 import (
 	"bytes"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -96,7 +95,7 @@ func (c *h2Client) eof() {
 	c.t.Helper()
 	for {
 		_, err := c.f.ReadFrame()
-		if n, ok := err.(net.Error); ok && n.Timeout() {
+		if err != nil && isTimeout(err) {
 			c.t.Fatal("the connection is still open")
 		}
 		if err != nil {

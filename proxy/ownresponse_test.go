@@ -51,11 +51,9 @@ func TestOwnResponses(t *testing.T) {
 		{"HEAD", "/nothing", "a", 404, "", "", "", -2, "text/plain; charset=utf-8", "no_route"},
 		{"GET", "/closed%2f..%2fclosed", "a", 400, "", "*", "", -2, "text/plain; charset=utf-8", "ambiguous_path"},
 	} {
-		body := ""
+		body := "\r\n"
 		if tt.method == "POST" {
 			body = "Content-Length: 3\r\n\r\nabc"
-		} else {
-			body = "\r\n"
 		}
 		c.send(tt.method + " " + tt.target + " HTTP/1.1\r\nHost: " + tt.host + "\r\n" + body)
 		resp, text := c.receive(tt.method)

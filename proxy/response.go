@@ -53,7 +53,7 @@ func (x *exchange) readHead(u *upstreamConn) error {
 			return nil
 		}
 		n++
-		if err = x.interim(u); err != nil {
+		if err = x.interim(); err != nil {
 			return err
 		}
 	}
@@ -61,7 +61,7 @@ func (x *exchange) readHead(u *upstreamConn) error {
 }
 
 // interim passes on a 1xx response to clients that speak HTTP/1.1 or newer.
-func (x *exchange) interim(u *upstreamConn) error {
+func (x *exchange) interim() error {
 	if x.resp.Status == 101 {
 		return errUpgrade
 	}

@@ -339,10 +339,15 @@ func TestRoutesReload(t *testing.T) {
 // TestRouteErrors: New returns an error for a route that cannot work.
 func TestRouteErrors(t *testing.T) {
 	for _, r := range []Route{
-		{Name: "nothing"}, {Name: "two", To: toOrigin, Redirect: "/x"}, {Name: "zero", To: []RouteTarget{{Weight: 0}}},
-		{Name: "status", Respond: &RouteResponse{Status: 101}}, {Name: "type", Respond: &RouteResponse{Status: 200, ContentType: "a\r\nb"}},
-		{Name: "prefix", To: toOrigin, StripPrefix: "app"}, {Name: "slash", To: toOrigin, StripPrefix: "/app/"},
-		{Name: "users", To: toOrigin, Users: "a:$apr1$x$y"}, {Name: "fields", To: toOrigin, RequestFields: FieldRules{Set: []string{"Connection: x"}}},
+		{Name: "nothing"},
+		{Name: "two", To: toOrigin, Redirect: "/x"},
+		{Name: "zero", To: []RouteTarget{{Weight: 0}}},
+		{Name: "status", Respond: &RouteResponse{Status: 101}},
+		{Name: "type", Respond: &RouteResponse{Status: 200, ContentType: "a\r\nb"}},
+		{Name: "prefix", To: toOrigin, StripPrefix: "app"},
+		{Name: "slash", To: toOrigin, StripPrefix: "/app/"},
+		{Name: "users", To: toOrigin, Users: "a:$apr1$x$y"},
+		{Name: "fields", To: toOrigin, RequestFields: FieldRules{Set: []string{"Connection: x"}}},
 		{Name: "path", To: toOrigin, Conditions: RouteConditions{Path: "/a/../b"}},
 	} {
 		if _, err := New(Options{Upstream: "http://127.0.0.1:1", Routes: []Route{r}}); err == nil {

@@ -133,7 +133,7 @@ func lateOrigin(t *testing.T, release <-chan struct{}, h http.HandlerFunc) strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &http.Server{Handler: h} //nolint:gosec // its clients are tests
+	s := &http.Server{Handler: h}
 	go func() {
 		<-release
 		_ = s.Serve(ln)

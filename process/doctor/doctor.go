@@ -82,7 +82,7 @@ func Refused(err error) (findings []Finding) {
 
 // each splits a joined error into its parts.
 func each(err error) []error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // only an error that is itself a list
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { // only an error that is itself a list
 		return joined.Unwrap()
 	}
 	if err == nil {

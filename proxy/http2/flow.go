@@ -51,13 +51,16 @@ func (c *Conn) dataBegun(pad int) *ConnError {
 	return nil
 }
 
+// ignored reports whether frames of the stream have no effect any more: it was reset, or its request is malformed or refused.
+func (s *Stream) ignored() bool { return s.reset || s.Err != nil }
+
 // dataStream returns the stream to which the data of the current frame goes, or nil if the data is discarded.
 func (c *Conn) dataStream() (*Stream, *ConnError) {
 	id := c.frame.stream
 	s := c.streams[id]
 	switch {
 	case s != nil && s.byPeer: // the stream is closed
-	case s != nil && (s.reset || s.Err != nil):
+	case s != nil && s.ignored():
 		return nil, nil
 	case s != nil && s.remoteDone:
 		return nil, c.streamError(s, CodeStreamClosed)

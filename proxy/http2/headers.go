@@ -82,7 +82,7 @@ func (c *Conn) requestBlock(id uint32) (blockKind, *Stream, *ConnError) {
 	switch {
 	case s != nil && s.byPeer:
 		return blockDiscarded, nil, &ConnError{Code: CodeStreamClosed, Reason: "HEADERS on a stream that the peer has reset"}
-	case s != nil && (s.reset || s.Err != nil):
+	case s != nil && s.ignored():
 		return blockDiscarded, nil, nil
 	case s != nil && s.remoteDone:
 		return blockDiscarded, nil, c.streamError(s, CodeStreamClosed)

@@ -107,8 +107,9 @@ func FuzzHost(f *testing.F) {
 		s := &Scratch{}
 		index, err := l.Match(&Request{Host: []byte(host)}, s)
 		name := strings.ContainsAny(host, ":[")
-		for _, other := range []string{strings.ToUpper(host), strings.ToLower(host), host + ".", host + ":80", host + ".:80"} {
-			if name || host == "" || strings.HasSuffix(host, ".") || strings.ToLower(strings.ToUpper(host)) != strings.ToLower(host) {
+		upper, lower := strings.ToUpper(host), strings.ToLower(host)
+		for _, other := range []string{upper, lower, host + ".", host + ":80", host + ".:80"} {
+			if name || host == "" || strings.HasSuffix(host, ".") || strings.ToLower(upper) != lower { // some letters have no way back
 				continue
 			}
 			if again, errAgain := l.Match(&Request{Host: []byte(other)}, s); again != index || errAgain != err {

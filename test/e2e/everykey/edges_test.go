@@ -81,7 +81,7 @@ var ofKey = map[string]edges{
 	"routes": {
 		with: []string{"upstream: ''", "upstreams: {web: $ORIGIN}"}, from: "[{name: all, to: web}]",
 		good: []string{"[{name: every, to: web}]", "[{name: all, respond: {status: 200}}]"},
-		bad:  []string{"{name: all, to: web}", "[all]", "[{to: web}]", "[{name: all}]", "[{name: all, to: wbe}]", "[{name: all, to: web}, {name: all, to: web}]", "[{name: all, to: web, redirect: /x}]", "[{name: all, to: {web: 0}}]", "[{nmae: all, to: web}]"},
+		bad:  []string{"{name: all, to: web}", "[all]", "[{to: web}]", "[{name: all}]", "[{name: all, to: wbe}]", "[{name: all, to: web}, {name: all, to: web}]", "[{name: all, to: web, redirect: /x}]", "[{name: all, to: {web: 0}}]", "[{label: all, to: web}]"},
 	},
 	"proxy.header_timeout":             {good: []string{"1s", "876000h"}, bad: []string{"0", "1ns", "99ms"}},
 	"proxy.read_timeout":               {good: []string{"100ms"}, bad: []string{"0", "1ns"}},

@@ -26,7 +26,7 @@ type operation struct {
 
 var operations = []operation{
 	{path: "/api/v1/paths", summary: "Statistics by path template; by the minute for the last 48 hours, before that by the hour", params: pathsParams, answer: pathsAnswer{}, csv: true},
-	{path: "/api/v1/series", summary: "One path, or all paths that the filters keep, over time", params: seriesParams, answer: seriesAnswer{}, csv: true},
+	{path: "/api/v1/series", summary: "One path, or the sum of all paths that match the filters, over time", params: seriesParams, answer: seriesAnswer{}, csv: true},
 	{path: "/api/v1/changes", summary: "What has changed between two ranges: paths that fail more, are slower, new, or vanished", params: changesParams, answer: changesAnswer{}},
 	{path: "/api/v1/events", summary: "Raw events that are still in the store", params: eventsParams, answer: eventsAnswer{}, csv: true},
 	{path: "/api/v1/events/{id}", summary: "One raw event", answer: Event{}},
@@ -174,7 +174,7 @@ var otherEndpoints = []indexEntry{
 	{Method: "GET", Path: "/metrics", Summary: "Prometheus metrics of both processes"},
 	{Method: "GET", Path: "/livez", Summary: "Whether the process is alive"},
 	{Method: "GET", Path: "/readyz", Summary: "Whether the process accepts traffic; with verbose, the state of every part", Parameters: []string{"verbose"}},
-	{Method: "POST", Path: "/api/v1/marks", Summary: "Makes a mark; the body is {\"text\": \"…\"}"},
+	{Method: "POST", Path: "/api/v1/marks", Summary: "Sets a mark; the body is {\"text\": \"…\"}"},
 	{Method: "POST", Path: "/api/v1/verify", Summary: "Checks the books and the archive; with local, only the books", Parameters: []string{"local"}},
 	{Method: "POST", Path: "/-/reload", Summary: "Reads the configuration again"},
 	{Method: "POST", Path: "/-/job/{name}", Summary: "Runs a scheduled job now: archive, clean, report or prune", Parameters: []string{"all"}},
@@ -192,7 +192,7 @@ func endpoints() []indexEntry {
 	return append(list, otherEndpoints...)
 }
 
-// index answers GET /api/v1/, the list of endpoints.
+// index serves GET /api/v1/, the list of endpoints.
 func (h *handler) index(r *http.Request) (any, error) {
 	return map[string]any{"endpoints": endpoints()}, noParameters(r)
 }

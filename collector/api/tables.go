@@ -30,7 +30,7 @@ var sorts = map[string]func(*stats.Row) uint64{
 // sortNames lists the keys of sorts for error messages.
 const sortNames = "count, errors, rate, p50, p90, p95, p99, max, bytes_in, bytes_out"
 
-// pathsAnswer is the body of GET /api/v1/paths. Totals cover every row that the filters keep, whether it is listed or
+// pathsAnswer is the body of GET /api/v1/paths. Totals cover every row that matches the filters, whether it is listed or
 // not.
 type pathsAnswer struct {
 	From time.Time `json:"from"` // rounded to whole minutes or hours, see Resolution
@@ -304,7 +304,7 @@ type point struct {
 
 // seriesAnswer is the body of GET /api/v1/series: every step of the range, empty ones included.
 type seriesAnswer struct {
-	Path   string    `json:"path,omitempty"` // absent if the series covers all rows that the filters keep
+	Path   string    `json:"path,omitempty"` // absent if the series covers all rows that match the filters
 	Method string    `json:"method,omitempty"`
 	Host   string    `json:"host,omitempty"`
 	Route  string    `json:"route,omitempty"`

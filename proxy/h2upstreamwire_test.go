@@ -279,7 +279,9 @@ func TestHTTP2UpstreamPing(t *testing.T) {
 		}
 	}), func(o *Options) { o.Driver = DriverGoroutine })
 	links := b.p.onlyServer().pool.h2
+	links.mu.Lock()
 	links.pause, links.patience = 50*time.Millisecond, 50*time.Millisecond
+	links.mu.Unlock()
 	b.responses = 2
 	for _, path := range []string{"/warm", "/"} { // a GET is sent again
 		if resp, _ := b.dial().get(path); resp.StatusCode != 200 {

@@ -21,7 +21,7 @@ import (
 // the backup fails.
 
 // backupHold bounds how long the drain loop may stand still. The spools hold new events meanwhile.
-const backupHold = 10 * time.Second
+const backupHold = time.Minute
 
 // backup is the backup in progress.
 type backup struct {

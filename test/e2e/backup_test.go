@@ -38,7 +38,7 @@ func TestBackup(t *testing.T) {
 			t.Fatal(err)
 		}
 		dir := filepath.Join(t.TempDir(), "backup")
-		if code, out := command(t, w, "backup", dir); code != 0 || !strings.Contains(out, dir) {
+		if code, out := commandWithin(t, 3*time.Minute, w, "backup", dir); code != 0 || !strings.Contains(out, dir) {
 			t.Fatal(code, out)
 		}
 		after, err := w.Accounting(t.Context())
@@ -52,7 +52,7 @@ func TestBackup(t *testing.T) {
 		if objects, _ := filepath.Glob(filepath.Join(dir, "archive", "v1", "dt=*", "*", "*.gz")); len(objects) == 0 || got.Archived == 0 {
 			t.Errorf("backup %d has %d objects of the archive, %d archived responses", i, len(objects), got.Archived)
 		}
-		if code, out := command(t, w, "backup", dir); code != 1 || !strings.Contains(out, "exists already") {
+		if code, out := commandWithin(t, 3*time.Minute, w, "backup", dir); code != 1 || !strings.Contains(out, "exists already") {
 			t.Errorf("into a folder that exists: %d, %s", code, out)
 		}
 	}
@@ -78,7 +78,7 @@ func startBackup(t *testing.T, upstream, dir string) Accounting {
 	if err != nil {
 		t.Fatal(err, log)
 	}
-	if code, out := command(t, w, "verify"); code != 0 {
+	if code, out := commandWithin(t, 3*time.Minute, w, "verify"); code != 0 {
 		t.Errorf("verify: %d, %s", code, out)
 	}
 	if err := w.Stop(40 * time.Second); err != nil {
@@ -116,7 +116,7 @@ func TestBackupKilled(t *testing.T) {
 				t.Fatal(err)
 			}
 			dir := filepath.Join(t.TempDir(), "backup")
-			if code, out := command(t, w, "backup", dir); code != 1 {
+			if code, out := commandWithin(t, 3*time.Minute, w, "backup", dir); code != 1 {
 				t.Fatal(code, out)
 			}
 			if _, err := os.Lstat(dir); !errors.Is(err, os.ErrNotExist) {
@@ -139,7 +139,7 @@ func TestBackupKilled(t *testing.T) {
 			}
 			start(t, w)
 			send(t, w, 100, 200)
-			if code, out := command(t, w, "backup", dir); code != 0 {
+			if code, out := commandWithin(t, 3*time.Minute, w, "backup", dir); code != 0 {
 				t.Fatal(code, out, log)
 			}
 			if a := startBackup(t, upstream, dir); a.Applied != 300 {

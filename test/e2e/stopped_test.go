@@ -24,7 +24,12 @@ func signalBooks(t *testing.T, w *Wayside, s syscall.Signal) {
 
 // command runs a command of the binary, for at most half a minute, and returns its exit code and its output.
 func command(t *testing.T, w *Wayside, args ...string) (code int, output string) {
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	return commandWithin(t, 30*time.Second, w, args...)
+}
+
+// commandWithin is command with another limit of time.
+func commandWithin(t *testing.T, limit time.Duration, w *Wayside, args ...string) (code int, output string) {
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, w.Binary, append(args, "--data", w.DataDir)...).CombinedOutput()
 	if err != nil {

@@ -61,6 +61,9 @@ var handshakeTexts = []struct {
 	{"didn't provide a certificate", handshakeClientCertificate},
 	{"client certificate", handshakeClientCertificate},
 	{"remote error", handshakeRefused},
+	// With TLS 1.3, OpenSSL 3 sends the alert that the server's certificate is not trusted before it changes its keys, so crypto/tls cannot
+	// decrypt it.
+	{"local error: tls: bad record MAC", handshakeRefused},
 }
 
 func classifyHandshake(err error) handshakeFailure {

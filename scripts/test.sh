@@ -30,8 +30,10 @@ CGO_ENABLED=1 go test -race -timeout 30m "$@"
 status=$?
 if ((all)); then
 	# The tests above use event loops. What a response looks like, and what is recorded, must not depend on the driver.
+	echo "second pass: proxy and proxy/difftest with a goroutine for each connection"
 	CGO_ENABLED=1 go test -race -timeout 30m ./proxy ./proxy/difftest -args -driver goroutine || status=1
 	# They must not depend on TLS either.
+	echo "third pass: proxy over TLS"
 	CGO_ENABLED=1 go test -race -timeout 30m ./proxy -args -tls || status=1
 fi
 took=$((SECONDS - begin))

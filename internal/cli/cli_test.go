@@ -34,17 +34,18 @@ func commands(every *time.Duration) *cobra.Command {
 // TestWrongUsage: each mistake gives a [UsageError] that says what was probably meant.
 func TestWrongUsage(t *testing.T) {
 	for line, want := range map[string]string{
-		"tpo":                    `unknown command "tpo" for wayside: did you mean top?`,
-		"top --evry 1s":          "did you mean --every?",
-		"top -every 1s":          "did you mean --every, with two hyphens?",
-		"top --archive.after 1h": "archive.after is set in the configuration file, or by WAYSIDE_ARCHIVE_AFTER",
-		"top --every 5":          "write a number with a unit",
-		"top --every -5s":        "must not be negative",
-		"top --output yaml":      `--output "yaml": must be text or json`,
-		"top somewhere":          `wayside top takes no argument, got "somewhere"`,
-		"job clear":              "did you mean clean?",
-		"job":                    `wayside job takes one of ["archive" "clean"]`,
-		"help tpo":               "did you mean top?",
+		"tpo":                     `unknown command "tpo" for wayside: did you mean top?`,
+		"top --evry 1s":           "did you mean --every?",
+		"top -every 1s":           "did you mean --every, with two hyphens?",
+		"top --archive.after 1h":  "archive.after is set in the configuration file, or by WAYSIDE_ARCHIVE_AFTER",
+		"top --upstream http://a": "did you mean wayside run --upstream?",
+		"top --every 5":           "write a number with a unit",
+		"top --every -5s":         "must not be negative",
+		"top --output yaml":       `--output "yaml": must be text or json`,
+		"top somewhere":           `wayside top takes no argument, got "somewhere"`,
+		"job clear":               "did you mean clean?",
+		"job":                     `wayside job takes one of ["archive" "clean"]`,
+		"help tpo":                "did you mean top?",
 	} {
 		var every time.Duration
 		root := commands(&every)

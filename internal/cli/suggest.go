@@ -55,7 +55,9 @@ func FlagError(cmd *cobra.Command, err error) error {
 	if f := cmd.Flags().Lookup(name); f != nil {
 		return Usagef(cmd, "-%s: did you mean --%s, with two hyphens?", name, name)
 	}
-	if key, ok := keyNamed(name); ok {
+	if key, ok := keyNamed(name); ok && key.Flag != "" && cmd.Name() != "run" {
+		return Usagef(cmd, "unknown flag: --%s: did you mean wayside run %s?", name, key.Flag)
+	} else if ok {
 		return Usagef(cmd, "unknown flag: --%s: %s is set in the configuration file, or by %s", name, key.Path, key.Env)
 	}
 	var names []string

@@ -34,7 +34,7 @@ func Acquire(dir, name string) (*Lock, error) {
 	if err := take(file, name); err != nil {
 		defer func() { _ = file.Close() }()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("%w: %s is held by %s", ErrInUse, path, holder(file))
+			return nil, fmt.Errorf("%w: %s is held by %s; stop it, or choose another directory with --data", ErrInUse, path, holder(file))
 		}
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}

@@ -176,7 +176,11 @@ func (t *traffic) start(forced context.Context) context.Context {
 	t.tls.serve(ctx, t)
 	loop("first connection to the upstream", func(ctx context.Context) {
 		if err := t.proxy.Reach(ctx); err != nil && ctx.Err() == nil {
-			t.log.Warn("cannot reach the upstream; until it can be reached, clients get error responses", "upstream", t.config.current().Destinations(), "error", err)
+			what := "cannot reach the upstream; until it can be reached, clients get error responses"
+			if cfg := t.config.current(); len(cfg.Upstream) != 1 {
+				what = "cannot reach some of the upstream servers; requests go to others of the same group, if it has any"
+			}
+			t.log.Warn(what, "upstream", t.config.current().Destinations(), "error", err)
 		}
 	})
 	t.part("admin", func() error { return t.admin.Serve(ctx, t.listeners.admin, adminGrace(t.cfg)) })

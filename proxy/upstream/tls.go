@@ -147,9 +147,9 @@ func ExplainTLS(err error) *TLSError {
 	case errors.As(err, &record):
 		what = "the server does not speak TLS on this port; use http:// if that is intended"
 	case errors.As(err, &authority):
-		what = "the server's certificate comes from an authority that is not trusted; set tls.ca_file to trust it"
+		what = "the server's certificate comes from an authority that is not trusted; set tls.ca_file of the group (upstreams.NAME) to trust it"
 	case errors.As(err, &name):
-		what = "the server's certificate is for another name; set tls.server_name to the expected one"
+		what = "the server's certificate is for another name; set tls.server_name of the group (upstreams.NAME) to the expected one"
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		what = "the server's certificate has expired, or is not valid yet"
 	case errors.As(err, &invalid), errors.As(err, &verify):

@@ -207,7 +207,7 @@ func (s *h2Links) settled(streams int) {
 	s.retry(nil)
 }
 
-// retry makes the requests that are waiting for a place try again or, if err is set, fail.
+// retry makes the requests that are waiting for a place try again or, if err is not nil, fail.
 func (s *h2Links) retry(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

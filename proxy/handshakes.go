@@ -121,7 +121,7 @@ func (s *tlsState) handshakeDone(state *tls.ConnectionState) {
 func (s *tlsState) handshakeFailed(c *clientConn, t *clientTLS, err error) {
 	why := classifyHandshake(err)
 	s.failed[why].Add(1)
-	if why == handshakeClosed || why == handshakeProxyHeader || why == handshakeNoRoom { // the latter two are logged elsewhere
+	if why == handshakeClosed || why == handshakeProxyHeader || why == handshakeNoRoom { // the last two are logged elsewhere
 		return
 	}
 	s.mu.Lock()

@@ -147,7 +147,7 @@ func (b *Backup) Finish(ctx context.Context) error {
 	return nil
 }
 
-// Close gives back what the copy holds. It may be called again.
+// Close releases the resources of the copy. It may be called more than once.
 func (b *Backup) Close() error {
 	var errs []error
 	for _, q := range b.queues {

@@ -34,8 +34,8 @@ func TestCutJournalSegment(t *testing.T) {
 	}
 }
 
-// TestCutJournalSegmentAndKill is the same with a process that dies before it notices the loss. The next process counts the loss, and takes
-// over the refusals that the dead one had counted.
+// TestCutJournalSegmentAndKill tests the same with a process that dies before it notices the loss. The next process counts the loss, and adopts
+// the first process's count of refused events.
 func TestCutJournalSegmentAndKill(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := openSet(t, o)

@@ -26,8 +26,8 @@ func TestRecoverDamagedCommittedSegment(t *testing.T) {
 	}
 }
 
-// TestRecoverDamagedBoth: if the queue's copy is damaged as well, the journal's copy replaces it, except for the record that is damaged there.
-// The next start finds the same.
+// TestRecoverDamagedBoth: if both copies are damaged, the queue's copy is replaced by the journal's, except for the record that is damaged in the
+// journal. Another start finds the same events.
 func TestRecoverDamagedBoth(t *testing.T) {
 	for _, struck := range []int{0, 17, 39} {
 		o := testOptions(t.TempDir())

@@ -9,7 +9,7 @@ import (
 // their order and case. Hop-by-hop fields are removed. X-Request-ID is replaced with the one of the request. Date is added if it is missing
 // (RFC 9110, section 6.6.1).
 
-// Response is what the pass over a response's header has found.
+// Response contains what the pass over a response's header found.
 type Response struct {
 	Framing
 	Status         int

@@ -97,7 +97,7 @@ func (k *backup) write(ctx context.Context, dir string) (bytes int64, err error)
 	return bytes, err
 }
 
-// serveBackup handles a step for the traffic process.
+// serveBackup performs one step of a backup, requested by the traffic process.
 func (b *books) serveBackup(w http.ResponseWriter, r *http.Request) {
 	switch step := r.PathValue("step"); step {
 	case "begin":

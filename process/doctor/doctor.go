@@ -53,7 +53,7 @@ type doctor struct {
 	findings []Finding
 }
 
-// Examine makes all checks. It takes at most about half a minute, and returns earlier when ctx is done.
+// Examine runs all checks. It takes at most about half a minute, and returns earlier if ctx is done.
 func Examine(ctx context.Context, o Options) []Finding {
 	d := &doctor{Options: o, cfg: o.Config, log: slog.New(slog.DiscardHandler)}
 	for _, w := range d.cfg.Warnings() {

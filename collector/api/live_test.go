@@ -112,7 +112,9 @@ func TestLiveAnnouncesEachSnapshot(t *testing.T) {
 }
 
 func TestRecent(t *testing.T) {
-	h := NewHandler(Options{Live: live.New(live.Options{})})
+	now := time.Now()
+	h := NewHandler(Options{Live: live.New(live.Options{Now: func() time.Time { return now }})})
+	now = now.Add(time.Hour) // for a full half hour
 	answer := decode[live.Recent](t, get(t, h, "/api/v1/recent"))
 	if len(answer.Totals.Count) != live.Steps || answer.Paths == nil {
 		t.Errorf("%+v", answer)

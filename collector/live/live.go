@@ -31,6 +31,7 @@ const (
 	rowsMax     = 4096 // the events of all further rows are counted in a single row
 	idleMax     = time.Hour
 	microsInSec = 1e6
+	firstSeq    = 1 // number of the first event of an epoch
 )
 
 // Options configure a Feed.
@@ -41,10 +42,10 @@ type Options struct {
 
 // Feed takes events from the drain loop and answers queries. It is safe for concurrent use.
 type Feed struct {
-	o     Options
-	began int64 // the first whole second of this feed
+	o Options
 
 	mu     sync.Mutex // guards the following fields
+	since  int64      // the second from which the rings have every response; older ones may have been counted by an earlier process
 	rows   map[rowKey]*row
 	routes map[string]*route // by label; always contains Other
 	named  map[string]*named // configured routes by name
@@ -76,7 +77,7 @@ func New(o Options) *Feed {
 	if o.Now == nil {
 		o.Now = clock.Now
 	}
-	f := &Feed{o: o, began: o.Now().Unix() + 1, rows: map[rowKey]*row{}, routes: map[string]*route{Other: {label: Other}}, named: map[string]*named{}}
+	f := &Feed{o: o, since: o.Now().Unix() + 1, rows: map[rowKey]*row{}, routes: map[string]*route{Other: {label: Other}}, named: map[string]*named{}}
 	f.other = &row{route: f.routes[Other], method: Other}
 	return f
 }
@@ -101,10 +102,13 @@ func (b *Batch) Close() { b.f.mu.Unlock() }
 
 // Add adds one applied event to the row in which it was counted. It does not keep the event's slices.
 func (b *Batch) Add(row catalogue.RowName, seq uint64, e *event.Event) {
+	f, second := b.f, e.TimeMicros/microsInSec
+	if seq == firstSeq {
+		f.since = min(f.since, second) // nothing of this epoch was counted before: the feed has all of it
+	}
 	if !e.IsResponse() {
 		return
 	}
-	f := b.f
 	r := f.row(row)
 	if r.route.label != row.Label {
 		f.assignRoute(r, row.Label, notFound(e), b.now)
@@ -112,10 +116,11 @@ func (b *Batch) Add(row catalogue.RowName, seq uint64, e *event.Event) {
 	r.route.seen = b.now
 	r.histogram(e.Status).observe(e.LatencyMicros())
 	f.countEdge(r, row.Route, e)
-	second := e.TimeMicros / microsInSec
-	f.total.add(second, b.now, e.IsError())
-	if r.ring != nil {
-		r.ring.add(second, b.now, e.IsError())
+	if second >= f.since {
+		f.total.add(second, b.now, e.IsError())
+		if r.ring != nil {
+			r.ring.add(second, b.now, e.IsError())
+		}
 	}
 	if len(b.watch) > 0 {
 		b.deliver(&Seen{Epoch: b.epoch, Seq: seq, Row: row, Event: e})

@@ -164,10 +164,10 @@ func TestRecentCountsBySteps(t *testing.T) {
 	}
 	w.now = w.now.Add(2 * time.Second)
 	r := w.Recent()
-	if got := r.Totals.Count[Steps-3:]; fmt.Sprint(got) != "[2 3 4]" {
-		t.Errorf("totals %v", got)
+	if fmt.Sprint(r.Totals.Count) != "[2 3 4]" || !r.From.Equal(time.Unix(1_800_000_000, 0)) {
+		t.Errorf("totals %v from %s", r.Totals.Count, r.From)
 	}
-	if r.Paths[0].Path != "/a" || fmt.Sprint(r.Paths[0].Count[Steps-3:]) != "[1 2 3]" || fmt.Sprint(r.Paths[1].Errors[Steps-3:]) != "[1 1 1]" {
+	if r.Paths[0].Path != "/a" || fmt.Sprint(r.Paths[0].Count) != "[1 2 3]" || fmt.Sprint(r.Paths[1].Errors) != "[1 1 1]" {
 		t.Errorf("paths %+v", r.Paths)
 	}
 	if !r.To.Equal(time.Unix(w.now.Unix()/StepSeconds*StepSeconds, 0)) {
@@ -180,8 +180,46 @@ func TestRecentCountsBySteps(t *testing.T) {
 		t.Errorf("after half an hour %d of the last half hour, want 8: the first step has left", got)
 	}
 	w.now = w.now.Add(time.Hour)
-	if got := sum(w.Recent().Totals.Count); got != 0 || len(w.Recent().Paths) != 0 {
-		t.Errorf("an hour later %d", got)
+	if got := w.Recent().Totals.Count; len(got) != Steps || sum(got) != 0 || len(w.Recent().Paths) != 0 {
+		t.Errorf("an hour later %v", got)
+	}
+}
+
+// TestRecentBeginsWithTheProcess: a feed that begins in the middle of an epoch does not know what an earlier process counted,
+// so its half hour begins when it began. It does not count what waited from before, of which it may have only a part.
+func TestRecentBeginsWithTheProcess(t *testing.T) {
+	w := newWorld(10)
+	w.now = w.now.Add(4500 * time.Millisecond)
+	w.Feed = New(Options{Now: func() time.Time { return w.now }})
+	began := time.Unix(1_800_000_005, 0)
+	w.seq = 1000
+	if r := w.Recent(); !r.From.Equal(began) || !r.To.Equal(began) || r.Totals.Count == nil || len(r.Totals.Count) != 0 {
+		t.Errorf("at the start %+v", r)
+	}
+	w.add("GET", "/a", 200, 0)
+	w.now = began
+	w.add("GET", "/a", 200, 0)
+	w.now = w.now.Add(7 * time.Second)
+	if r := w.Recent(); !r.From.Equal(began) || !r.To.Equal(began.Add(5*time.Second)) || fmt.Sprint(r.Totals.Count) != "[1]" || len(r.Paths) != 1 {
+		t.Errorf("after the first step %+v", r)
+	}
+	w.now = w.now.Add(time.Hour)
+	if r := w.Recent(); len(r.Totals.Count) != Steps || r.To.Sub(r.From) != Steps*StepSeconds*time.Second {
+		t.Errorf("an hour later %s to %s", r.From, r.To)
+	}
+}
+
+// TestRecentHasAWholeEpoch: nobody else has counted an epoch that begins with this feed, even the events that waited for the feed.
+func TestRecentHasAWholeEpoch(t *testing.T) {
+	w := newWorld(10)
+	w.now = w.now.Add(time.Minute)
+	w.Feed = New(Options{Now: func() time.Time { return w.now }})
+	now := w.now
+	w.now = w.now.Add(-20 * time.Second)
+	w.add("GET", "/a", 200, 0)
+	w.now = now.Add(2 * time.Second)
+	if r := w.Recent(); fmt.Sprint(r.Totals.Count) != "[1 0]" || !r.From.Equal(now.Add(-20*time.Second)) {
+		t.Errorf("%+v", r)
 	}
 }
 

@@ -84,11 +84,12 @@ func (r *ring) rate(from, to int64) float64 {
 	return float64(n) / float64(to-from)
 }
 
-// read returns the steps up to last, oldest first.
-func (r *ring) read(last int64) Activity {
-	a := Activity{Count: make([]uint32, Steps), Errors: make([]uint32, Steps)}
-	for i := range int64(Steps) {
-		if step := last - Steps + 1 + i; step <= r.newest && step > r.newest-Steps && step >= 0 {
+// read returns the steps from first to last, oldest first. There are none if first is later than last.
+func (r *ring) read(first, last int64) Activity {
+	n := max(0, last-first+1)
+	a := Activity{Count: make([]uint32, n), Errors: make([]uint32, n)}
+	for i := range n {
+		if step := first + i; step <= r.newest && step > r.newest-Steps && step >= 0 {
 			a.Count[i], a.Errors[i] = r.count[step%Steps], r.errors[step%Steps]
 		}
 	}
@@ -114,32 +115,36 @@ type RowActivity struct {
 
 // Recent is the body of GET /api/v1/recent.
 type Recent struct {
-	From        time.Time     `json:"from"` // start of the first step
+	From        time.Time     `json:"from"` // start of the first step, or the later time at which counting began
 	To          time.Time     `json:"to"`   // end of the last step, which is complete
 	StepSeconds int           `json:"step_seconds"`
 	Totals      Activity      `json:"totals"` // of all responses, including those of unlisted rows
 	Paths       []RowActivity `json:"paths"`  // rows with at least one response, busiest first
 }
 
-// Recent returns the half hour that ended with the last complete step. Events arrive about a second after their
-// response, so a step counts as complete two seconds after its end.
+// Recent returns the half hour that ended with the last complete step, or less if the feed has not counted for that long:
+// it knows nothing about the time before, so it must not claim that there were no responses. Events arrive about a second
+// after their response, so a step counts as complete two seconds after its end.
 func (f *Feed) Recent() Recent {
-	last := (f.o.Now().Unix()-2)/StepSeconds - 1
-	r := Recent{
-		From: time.Unix((last-Steps+1)*StepSeconds, 0).UTC(), To: time.Unix((last+1)*StepSeconds, 0).UTC(),
-		StepSeconds: StepSeconds, Paths: []RowActivity{},
-	}
-	to := f.o.Now().Unix() - 1
-	from := max(to-nowSeconds, f.began)
+	now := f.o.Now().Unix()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	r.Totals = f.total.read(last)
+	last := (now-2)/StepSeconds - 1
+	first := max(last-Steps+1, f.since/StepSeconds)
+	start := max(first*StepSeconds, f.since)
+	r := Recent{
+		From: time.Unix(start, 0).UTC(), To: time.Unix(max((last+1)*StepSeconds, start), 0).UTC(),
+		StepSeconds: StepSeconds, Paths: []RowActivity{},
+	}
+	to := now - 1
+	from := max(to-nowSeconds, f.since)
+	r.Totals = f.total.read(first, last)
 	r.Totals.Rate = f.total.rate(from, to)
 	for k, row := range f.rows {
-		if row.ring == nil || row.ring.newest <= last-Steps {
+		if row.ring == nil || row.ring.newest < first {
 			continue
 		}
-		a := row.ring.read(last)
+		a := row.ring.read(first, last)
 		if a.Rate = row.ring.rate(from, to); a.Rate > 0 || sum(a.Count) > 0 {
 			r.Paths = append(r.Paths, RowActivity{k.Host, k.Method, k.Label, k.Route, a})
 		}

@@ -62,8 +62,8 @@ type (
 		Rate          float64
 	}
 	recentAnswer struct {
-		StepSeconds int `json:"step_seconds"`
-		minutes     int // number of minutes shown: those since the first response, but between 5 and 30
+		StepSeconds int           `json:"step_seconds"`
+		shown       time.Duration // time shown: since the first response, but 5 to 30 minutes, or less after a start
 		Totals      activity
 		Paths       []struct {
 			rowName
@@ -152,7 +152,7 @@ func (r *recentAnswer) trim() int {
 	first := max(0, slices.IndexFunc(counts, func(n uint32) bool { return n > 0 }))
 	skip := max(0, min(first, len(counts)-300/max(r.StepSeconds, 1)))
 	r.Totals.Count = counts[skip:]
-	r.minutes = len(r.Totals.Count) * r.StepSeconds / 60
+	r.shown = time.Duration(len(r.Totals.Count)*r.StepSeconds) * time.Second
 	return skip
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/x/ansi"
@@ -152,7 +153,7 @@ func (m *model) table(height int) []string {
 func (m *model) tableHead(pathWidth int) string {
 	line := fit("METHOD", 8) + " " + fit("PATH", pathWidth)
 	if m.width >= narrow {
-		line += " " + fit(m.recently("LAST %d MIN"), sparkWide)
+		line += " " + fit(strings.ToUpper(m.recently("min")), sparkWide)
 	}
 	line = style(faint, line)
 	for _, c := range tableColumns {
@@ -171,11 +172,15 @@ func (m *model) tableHead(pathWidth int) string {
 	return line
 }
 
-func (m *model) recently(format string) string {
+// recently names the time of the recent activity. It is short after a start of the books process, which counts from then on.
+func (m *model) recently(minutes string) string {
 	if m.recent == nil {
 		return ""
 	}
-	return fmt.Sprintf(format, m.recent.minutes)
+	if m.recent.shown < time.Minute {
+		return fmt.Sprintf("last %d s", int(m.recent.shown.Seconds()))
+	}
+	return fmt.Sprintf("last %d %s", int(m.recent.shown.Minutes()), minutes)
 }
 
 // host returns the row's host, which is shown after its path. It is "" on a narrow screen if all rows have the same
@@ -248,7 +253,7 @@ func (m *model) picture() []string {
 		}
 	}
 	width := min(90, m.width-2)
-	lines := []string{style(faint, m.recently("last %d minutes, now ")+perSecond(now))}
+	lines := []string{style(faint, m.recently("minutes")+", now "+perSecond(now))}
 	for _, line := range bars(recent, width, 4) {
 		lines = append(lines, style(cyan, line))
 	}

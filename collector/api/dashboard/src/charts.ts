@@ -10,17 +10,25 @@ export function sinceFirst(recent: Recent): number {
   return Math.max(0, Math.min(first < 0 ? 0 : first - 1, recent.totals.count.length - 30));
 }
 
-export const recentMinutes = (recent: Recent): number =>
-  Math.round(((recent.totals.count.length - sinceFirst(recent)) * recent.step_seconds) / 60);
+/** The time that the recent activity covers from its first shown step; short after a start of the books process, which counts from then on. */
+function recentTime(recent: Recent, skip: number): string {
+  const seconds = (recent.totals.count.length - skip) * recent.step_seconds;
+  return seconds < 60 ? f.plural(seconds, "second", "seconds") : f.plural(Math.round(seconds / 60), "minute", "minutes");
+}
+
+export const recentShown = (recent: Recent): string => recentTime(recent, sinceFirst(recent));
 
 /** The rate of the last half hour, which is always shown, whatever the range. */
 export function recentChart(recent: Recent, marks: Mark[], activity: Activity = recent.totals): Chart {
-  const skip = sinceFirst(recent), step = recent.step_seconds, start = Date.parse(recent.from) / 1000 + skip * step;
-  const perSecond = (v: number[]): number[] => v.slice(skip).map((n) => n / step);
+  const skip = sinceFirst(recent), step = recent.step_seconds, from = Date.parse(recent.from) / 1000;
+  const first = Math.floor(from / step) * step, start = first + skip * step;
+  const length = (i: number): number => (i === 0 ? first + step - from : step); // counting may have begun inside the first step
+  const rates = (v: number[]): number[] => v.map((n, i) => n / length(i));
+  const perSecond = (v: number[]): number[] => rates(v).slice(skip);
   const total = activity.count.reduce((a, b) => a + b, 0), errors = activity.errors.reduce((a, b) => a + b, 0);
   return {
-    title: `Requests per second, last ${recentMinutes(recent)} minutes`, fine: true, step, marks,
-    summary: `${f.plural(total, "request", "requests")} in the last 30 minutes, at most ${f.rate(Math.max(...activity.count, 0) / step)}, ${f.plural(errors, "error", "errors")}.`,
+    title: `Requests per second, last ${recentShown(recent)}`, fine: true, step, marks,
+    summary: `${f.plural(total, "request", "requests")} in the last ${recentTime(recent, 0)}, at most ${f.rate(Math.max(...rates(activity.count), 0))}, ${f.plural(errors, "error", "errors")}.`,
     times: activity.count.slice(skip).map((_, i) => start + i * step), axis: f.rateAxis,
     lines: [
       { label: "Requests", values: perSecond(activity.count), color: "--accent", fill: true },

@@ -2,7 +2,7 @@
 
 import { failingNow, get, marksOf, type Activity, type Failing, type Figures, type Paths, type Recent, type Row, type Series } from "./api";
 import { Figure, shrink, sparkline } from "./chart";
-import { recentChart, recentMinutes, requestsChart, sinceFirst } from "./charts";
+import { recentChart, recentShown, requestsChart, sinceFirst } from "./charts";
 import { announce, h, swap } from "./dom";
 import * as f from "./format";
 import { FailingNow, incidentsOf } from "./failing";
@@ -102,7 +102,7 @@ export class PathsView {
     this.activity = new Map<string, Activity>(range.hours > 24
       ? data.paths.map((r) => [keyOf(r), { count: r.spark ?? [], errors: [] }])
       : recent.paths.map((r) => [keyOf(r), { count: r.count.slice(sinceFirst(recent)), errors: r.errors.slice(sinceFirst(recent)) }]));
-    this.recently = `Last ${recentMinutes(recent)} min`;
+    this.recently = `Last ${recentShown(recent)}`;
     swap(this.figures, tiles(data.totals, data.before?.totals, failing?.incidents.some((i) => i.kind === "errors")));
     this.now.show(recentChart(recent, marks));
     this.chart.show(requestsChart(series, marks));

@@ -20,7 +20,7 @@ func Open(w io.Writer, level, format, process string) (*slog.Logger, *slog.Level
 		<-made
 		log.Warn("lines of this log were lost because it could not be written", "lines", lines)
 	})
-	log, now := logger(sink, level, format, process, terminal.Is(w))
+	log, now := logger(sink, level, Format(w, format), process)
 	close(made)
 	return log, now, sink
 }
@@ -28,16 +28,27 @@ func Open(w io.Writer, level, format, process string) (*slog.Logger, *slog.Level
 // Logger writes to w. level is debug, info, warn or error. format is text, json, or auto, which is text on a terminal
 // and json elsewhere. Every line names the process, because two processes share one output.
 func Logger(w io.Writer, level, format, process string) *slog.Logger {
-	log, _ := logger(w, level, format, process, terminal.Is(w))
+	log, _ := logger(w, level, Format(w, format), process)
 	return log
 }
 
-func logger(w io.Writer, level, format, process string, onTerminal bool) (*slog.Logger, *slog.LevelVar) {
+// Format returns text or json: the format itself, or the one that auto means for w.
+func Format(w io.Writer, format string) string {
+	switch {
+	case format != "auto":
+		return format
+	case terminal.Is(w):
+		return "text"
+	}
+	return "json"
+}
+
+func logger(w io.Writer, level, format, process string) (*slog.Logger, *slog.LevelVar) {
 	now := new(slog.LevelVar)
 	_ = now.UnmarshalText([]byte(level)) // the level was validated with the configuration
 	options := &slog.HandlerOptions{Level: now, ReplaceAttr: readableDurations}
 	var handler slog.Handler = slog.NewJSONHandler(terminal.SafeJSON(w), options)
-	if format == "text" || format == "auto" && onTerminal {
+	if format == "text" {
 		handler = slog.NewTextHandler(w, options)
 	}
 	return slog.New(handler).With("process", process), now

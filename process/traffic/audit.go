@@ -20,6 +20,7 @@ type audit struct {
 	spool      *spool.Set
 	proxy      *proxy.Proxy
 	admin      *admin.Server
+	files      *fileWatch
 	quarantine string // path of the quarantine folder
 	accounts   accounting.Joiner
 
@@ -45,7 +46,7 @@ func (a *audit) verify(ctx context.Context, local bool) (any, error) {
 		checks = append(checks, c)
 	}
 	report.Add(checks...)
-	report.Add(a.verifyIdentities(ctx), verify.Quarantine(a.quarantine))
+	report.Add(a.files.verify(), a.verifyIdentities(ctx), verify.Quarantine(a.quarantine))
 	return report, nil
 }
 

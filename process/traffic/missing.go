@@ -12,6 +12,7 @@ import (
 
 	"github.com/wayside-proxy/wayside/internal/admin"
 	"github.com/wayside-proxy/wayside/internal/datadir"
+	"github.com/wayside-proxy/wayside/internal/verify"
 )
 
 // fileWatch notices when somebody removes files that wayside is using. Because most of them are open, wayside would otherwise continue as if
@@ -31,15 +32,16 @@ type fileWatch struct {
 const watchInterval = 5 * time.Second
 
 // watched returns, for each part of wayside, patterns of files that, once they exist, exist as long as wayside is running. The store is not
-// among the parts while no books process responds, because it may be closed, and then has no log.
-func (w *fileWatch) watched(ctx context.Context) map[string][]string {
+// among the parts while no books process responds, because it may be closed, and then has no log. expected are the patterns of the store that an
+// open store always has.
+func (w *fileWatch) watched(ctx context.Context) (watched map[string][]string, expected []string) {
 	in := func(parent string, names ...string) (out []string) {
 		for _, name := range names {
 			out = append(out, filepath.Join(datadir.GlobEscape(parent), name))
 		}
 		return out
 	}
-	watched := map[string][]string{
+	watched = map[string][]string{
 		"data directory": in(w.dir.path, datadir.RunLock, datadir.RunFile),
 		"spool":          in(filepath.Join(w.dir.path, datadir.SpoolDir, w.epoch), "lock", "ledger", "queue*.db", "journal-*.seg"),
 		"archive":        nil,
@@ -47,11 +49,16 @@ func (w *fileWatch) watched(ctx context.Context) map[string][]string {
 	var files []string
 	if body, err := w.admin.AskBooks(ctx, http.MethodGet, admin.PathFiles); err == nil && json.Unmarshal(body, &files) == nil {
 		watched["store"] = in(filepath.Join(w.dir.path, datadir.StoreDir), files...)
+		for _, pattern := range watched["store"] {
+			if !strings.Contains(filepath.Base(pattern), "*") {
+				expected = append(expected, pattern)
+			}
+		}
 	}
 	if archive := w.archive(); archive != "" {
 		watched["archive"] = in(archive, "v1")
 	}
-	return watched
+	return watched, expected
 }
 
 // missing compares each look at the watched files with the previous ones.
@@ -62,6 +69,16 @@ type missing struct {
 
 func newMissing() missing {
 	return missing{looks: map[string]map[string]int{}, lost: map[string]bool{}}
+}
+
+// expect adds files of the store that exist unless somebody has removed them, even before the first look.
+func (m *missing) expect(patterns []string) {
+	if m.looks["store"] == nil {
+		m.looks["store"] = map[string]int{}
+	}
+	for _, pattern := range patterns {
+		m.looks["store"][pattern] += 0 // keeps the number of looks without this file
+	}
 }
 
 // look returns, in a fixed order, the parts of which a file was missing in two consecutive looks. A part that is not in watched keeps its last
@@ -94,7 +111,9 @@ func (w *fileWatch) run(ctx context.Context) {
 	tick := time.NewTicker(watchInterval)
 	defer tick.Stop()
 	for before := ""; ; {
-		parts := m.look(w.watched(ctx))
+		watched, expected := w.watched(ctx)
+		m.expect(expected)
+		parts := m.look(watched)
 		if len(parts) == 0 && !w.dir.inPlace() {
 			parts = []string{"data directory"}
 		}
@@ -114,6 +133,15 @@ func (w *fileWatch) run(ctx context.Context) {
 		case <-tick.C:
 		}
 	}
+}
+
+// verify checks, for wayside verify, that no files were removed.
+func (w *fileWatch) verify() *verify.Check {
+	c := &verify.Check{Name: "files", Of: "directories", Checked: 1}
+	if ok, found := w.state(); !ok {
+		c.Problem("%s", found)
+	}
+	return c
 }
 
 // state returns a line of /readyz?verbose.

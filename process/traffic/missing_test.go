@@ -101,6 +101,22 @@ func TestMissingStoreWithoutBooks(t *testing.T) {
 	look("the books process has gone, and the store is not back", without, "store")
 }
 
+// TestFilesRemovedBeforeTheFirstLook: an open store has its MANIFEST, so it is missing even if no look has found it.
+func TestFilesRemovedBeforeTheFirstLook(t *testing.T) {
+	manifest := filepath.Join(t.TempDir(), "store", "MANIFEST")
+	watched := map[string][]string{"store": {manifest}}
+	m := newMissing()
+	m.look(nil) // no books process responds yet
+	m.expect(watched["store"])
+	if got := m.look(watched); len(got) > 0 {
+		t.Errorf("it may be back at once: %v", got)
+	}
+	m.expect(watched["store"])
+	if got := m.look(watched); !slices.Equal(got, []string{"store"}) {
+		t.Errorf("at the second look: %v", got)
+	}
+}
+
 // TestFullDiskIsNamed: if no books process is running because the disk is full, the description says so, because nobody would suspect it.
 func TestFullDiskIsNamed(t *testing.T) {
 	dir, full := t.TempDir(), t.TempDir()
@@ -132,8 +148,8 @@ func TestStoreIsNotWatchedWithoutBooks(t *testing.T) {
 	w := fileWatch{
 		dir: &dataDir{path: dir}, epoch: set.Epoch().String(), admin: admin.New(admin.Options{}), archive: func() string { return "" },
 	}
-	watched := w.watched(t.Context())
-	if _, known := watched["store"]; known || len(watched["spool"]) == 0 {
-		t.Error(watched)
+	watched, expected := w.watched(t.Context())
+	if _, known := watched["store"]; known || len(watched["spool"]) == 0 || len(expected) > 0 {
+		t.Error(watched, expected)
 	}
 }

@@ -106,11 +106,11 @@ func (t *traffic) connect() {
 	t.marker = marker{log: t.log, wake: make(chan struct{}, 1)}
 	t.config = reloader{
 		load: t.opt.Reload, log: t.log, level: t.level, proxy: t.proxy, tls: &t.tls, recorder: t.recorder, spool: t.spool, dir: t.dir,
-		queueLimit: t.cfg.QueueBytesMax(), mark: t.marker.add,
+		queueLimit: t.cfg.QueueBytesMax(), mark: t.marker.add, logTo: t.opt.LogTo,
 	}
 	t.config.inEffect.Store(t.cfg)
 	t.audit = audit{
-		spool: t.spool, proxy: t.proxy, quarantine: filepath.Join(t.dir.path, datadir.Quarantine),
+		spool: t.spool, proxy: t.proxy, files: &t.files, quarantine: filepath.Join(t.dir.path, datadir.Quarantine),
 		accounts: accounting.Joiner{Spools: t.spool, HadStore: t.dir.hadStore, Ask: func(ctx context.Context) ([]byte, error) {
 			return t.admin.AskBooks(ctx, http.MethodGet, admin.PathView)
 		}},
@@ -146,7 +146,7 @@ func (t *traffic) openSpool() (*spool.Set, error) {
 const booksTimerSlack = 250 * time.Millisecond
 
 func (t *traffic) newChild() (*supervise.Supervisor, error) {
-	handover, err := t.cfg.Handover()
+	handover, err := t.config.handover(t.cfg)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"strings"
 	"sync"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/wayside-proxy/wayside/configs"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/internal/logsink"
 	"github.com/wayside-proxy/wayside/internal/supervise"
 	"github.com/wayside-proxy/wayside/internal/systemd"
 	"github.com/wayside-proxy/wayside/proxy"
@@ -30,6 +32,7 @@ type reloader struct {
 	dir      *dataDir
 	child    *supervise.Supervisor // nil with --no-collector
 	mark     func(kind, text string)
+	logTo    io.Writer // where the log of both processes goes
 
 	inEffect atomic.Pointer[configs.Config]
 
@@ -42,6 +45,13 @@ type reloader struct {
 
 // current returns the configuration in effect.
 func (r *reloader) current() *configs.Config { return r.inEffect.Load() }
+
+// handover encodes a configuration for the books process. Its log goes through this process, so it cannot see whether that is a terminal.
+func (r *reloader) handover(cfg *configs.Config) ([]byte, error) {
+	books := *cfg
+	books.Log.Format = logsink.Format(r.logTo, cfg.Log.Format)
+	return books.Handover()
+}
 
 // Reloaded is the response to POST /-/reload: the keys that have changed, by what happens with their new values.
 type Reloaded struct {
@@ -98,7 +108,7 @@ func (r *reloader) apply() (change configs.Change, err error) {
 	if err := merged.Validate(); err != nil { // old values may contradict new ones
 		return change, fmt.Errorf("together with the keys that only a restart can change: %w", err)
 	}
-	handover, err := merged.Handover()
+	handover, err := r.handover(merged)
 	if err != nil {
 		return change, err
 	}

@@ -106,12 +106,13 @@ func (b *books) archiveState() admin.State {
 	if s.Unusable != "" {
 		return admin.State{Detail: "cannot be used: " + s.Unusable + "; events stay in the data directory until it can be used again"}
 	}
-	due := terminal.Counted(s.PendingEvents, "event") + " due"
+	left := terminal.Counted(s.PendingEvents, "event") + " left by the last archive job" // whether or not archive.after has passed for them
 	totals, err := b.store.Totals()
 	if err != nil {
-		return admin.State{OK: true, Detail: s.Target + ", " + due}
+		return admin.State{OK: true, Detail: s.Target + ", " + left}
 	}
-	return admin.State{OK: true, Detail: s.Target + ", " + terminal.Counted(totals.Applied-min(totals.Archived, totals.Applied), "event") + " not archived yet, " + due}
+	unarchived := terminal.Counted(totals.Applied-min(totals.Archived, totals.Applied), "event") + " not archived yet"
+	return admin.State{OK: true, Detail: s.Target + ", " + unarchived + ", " + left}
 }
 
 // reply sends v as JSON, or err with status 500.

@@ -17,13 +17,13 @@ type Selection struct {
 	Host, Method string
 }
 
-// Check returns an error if the selection cannot be used: Path must begin with "/" or "*" and must not consist only of
-// stars.
+// Check returns an error if the selection cannot be used: Path must begin with "/" or "*", and a pattern must have more than
+// stars and slashes.
 func (s *Selection) Check() error {
 	switch {
 	case !strings.HasPrefix(s.Path, "/") && !strings.HasPrefix(s.Path, "*"):
 		return fmt.Errorf("path %q must begin with / or *", s.Path)
-	case strings.Trim(s.Path, "*/") == "":
+	case strings.Contains(s.Path, "*") && strings.Trim(s.Path, "*/") == "":
 		return fmt.Errorf("path %q would select everything", s.Path)
 	case strings.ContainsAny(s.Path, "?#\n"):
 		return fmt.Errorf("path %q must not contain ?, # or line feeds: only paths are stored", s.Path)

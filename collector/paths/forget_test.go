@@ -8,8 +8,8 @@ import (
 
 func TestSelectionsAreChecked(t *testing.T) {
 	for path, ok := range map[string]bool{
-		"/reset/1": true, "*secret*": true, "/users/{id}": true, "/a*": true,
-		"": false, "reset": false, "*": false, "/*": false, "**": false, "/": false, "/a?b=1": false, "/a\nb": false,
+		"/reset/1": true, "*secret*": true, "/users/{id}": true, "/a*": true, "/": true,
+		"": false, "reset": false, "*": false, "/*": false, "**": false, "*/": false, "/a?b=1": false, "/a\nb": false,
 	} {
 		if err := (&Selection{Path: path}).Check(); (err == nil) != ok {
 			t.Errorf("%q: %v", path, err)
@@ -94,5 +94,23 @@ func TestForgetCanBeUndone(t *testing.T) {
 			t.Errorf("%s: %d rows", name, n)
 		}
 		l.Rollback()
+	}
+}
+
+// TestForgetTheRootPath: the path / is one path like any other, not a pattern that selects everything.
+func TestForgetTheRootPath(t *testing.T) {
+	l, _ := New(Options{})
+	l.Begin()
+	for _, path := range []string{"/", "/about", "/users/1"} {
+		rowOf(l, []byte("shop"), []byte("GET"), []byte(path), 200)
+	}
+	l.Commit()
+	l.Begin()
+	if n := l.Forget(&Selection{Path: "/"}); n != 1 {
+		t.Errorf("%d rows forgotten, want 1", n)
+	}
+	l.Commit()
+	if n := l.Usage().Labels; n != 2 {
+		t.Errorf("%d labels are left, want 2", n)
 	}
 }

@@ -139,7 +139,7 @@ func TestAllServersDown(t *testing.T) {
 	if reason, since := b.p.UpstreamFailure(); reason != "group api: no server can be used" || since.IsZero() {
 		t.Error(reason, since)
 	}
-	until(t, "the log says so", func() bool { return strings.Contains(b.logged(), "no server of the group can be used") })
+	until(t, "the log says so", func() bool { return strings.Contains(b.logged(), "no server in the group can be used") })
 	well.Store(true)
 	until(t, "both servers are up", func() bool { return b.state(one).State == "up" && b.state(two).State == "up" })
 	if resp, _ := b.dial().get("/"); resp.StatusCode != 200 {

@@ -186,8 +186,10 @@ func parseUpstream(s string) (endpoint, error) {
 		if port == "" {
 			port = ports[u.Scheme]
 		}
-		return endpoint{network: "tcp", address: net.JoinHostPort(u.Hostname(), port), host: withoutZone(u.Host),
-			tls: u.Scheme == "https", h2c: u.Scheme == "h2c"}, nil
+		return endpoint{
+			network: "tcp", address: net.JoinHostPort(u.Hostname(), port), host: withoutZone(u.Host),
+			tls: u.Scheme == "https", h2c: u.Scheme == "h2c",
+		}, nil
 	}
 	return endpoint{}, fmt.Errorf("proxy: upstream %q: %w", redactURL(s), errUpstream)
 }

@@ -19,6 +19,6 @@ func serveDashboard(w http.ResponseWriter, r *http.Request) {
 	}
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
-		_, _ = w.Write(body) // if writing fails, the client has left
+		_, _ = w.Write(body) //nolint:gosec // a file of the program; if writing fails, the client has left
 	}
 }

@@ -128,22 +128,30 @@ func TestClientResponse(t *testing.T) {
 			r.data(id, false, "x")
 			r.headers(id, true, "grpc-status", "0")
 		}, []string{`response 1 "HTTP/1.1 200 OK\r\ncontent-type: application/grpc\r\ntransfer-encoding: chunked\r\n\r\n" end=false interim=false`, `data 1 "x" end=false`, `trailers 1 "grpc-status: 0\r\n"`}},
-		"no body": {plainHead, func(r *remote, id uint32) { r.headers(id, true, ":status", "404") },
-			[]string{`response 1 "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n" end=true interim=false`}},
+		"no body": {
+			plainHead, func(r *remote, id uint32) { r.headers(id, true, ":status", "404") },
+			[]string{`response 1 "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n" end=true interim=false`},
+		},
 		"interim": {plainHead, func(r *remote, id uint32) {
 			r.headers(id, false, ":status", "103", "link", "x")
 			r.headers(id, true, ":status", "204")
 		}, []string{`response 1 "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" end=false interim=true`, `response 1 "HTTP/1.1 204 No Content\r\n\r\n" end=true interim=false`}},
-		"HEAD": {"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", func(r *remote, id uint32) { r.headers(id, true, ":status", "200", "content-length", "7") },
-			[]string{`response 1 "HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\n" end=true interim=false`}},
+		"HEAD": {
+			"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", func(r *remote, id uint32) { r.headers(id, true, ":status", "200", "content-length", "7") },
+			[]string{`response 1 "HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\n" end=true interim=false`},
+		},
 		"HEAD without END_STREAM": {"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", func(r *remote, id uint32) {
 			r.headers(id, false, ":status", "200")
 			r.data(id, true, "")
 		}, []string{`response 1 "HTTP/1.1 200 OK\r\n\r\n" end=false interim=false`, `data 1 "" end=true`}},
-		"304 with a length": {plainHead, func(r *remote, id uint32) { r.headers(id, true, ":status", "304", "content-length", "7") },
-			[]string{`response 1 "HTTP/1.1 304 Not Modified\r\ncontent-length: 7\r\n\r\n" end=true interim=false`}},
-		"refused": {plainHead, func(r *remote, id uint32) { r.ok(r.f.WriteRSTStream(id, xhttp2.ErrCodeRefusedStream)) },
-			[]string{"reset 1 REFUSED_STREAM err=<nil>"}},
+		"304 with a length": {
+			plainHead, func(r *remote, id uint32) { r.headers(id, true, ":status", "304", "content-length", "7") },
+			[]string{`response 1 "HTTP/1.1 304 Not Modified\r\ncontent-length: 7\r\n\r\n" end=true interim=false`},
+		},
+		"refused": {
+			plainHead, func(r *remote, id uint32) { r.ok(r.f.WriteRSTStream(id, xhttp2.ErrCodeRefusedStream)) },
+			[]string{"reset 1 REFUSED_STREAM err=<nil>"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRemote(t, http2.Limits{})

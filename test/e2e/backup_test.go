@@ -102,8 +102,12 @@ func TestBackupKilled(t *testing.T) {
 		point   string
 		traffic bool // the traffic process dies, and with it the books process
 	}{
-		{"backup.begun", true}, {"backup.spools", true}, {"backup.copied", true}, {"backup.rename.before", true},
-		{"store.copy.filled", false}, {"store.copy.after", false},
+		{"backup.begun", true},
+		{"backup.spools", true},
+		{"backup.copied", true},
+		{"backup.rename.before", true},
+		{"store.copy.filled", false},
+		{"store.copy.after", false},
 	} {
 		t.Run(c.point, func(t *testing.T) {
 			t.Parallel()

@@ -16,9 +16,10 @@ const (
 	acceptWarnPause = time.Second // the shortest time between two log lines about failed attempts
 )
 
-// Serve accepts connections from ln until Shutdown is called, and then returns nil. If it has to stop for another reason, it returns an error. It
-// may be called for several listeners at once. It closes ln. If ln was made by Listen, Serve empties its queue first (see drain.go). Event loops
-// serve the connections of a [net.TCPListener] and of an [Inherited].
+// Serve accepts connections from ln until Shutdown is called, and then returns nil. If it has to stop for another reason, it returns an
+// error. It may be called for several listeners at once. Before it returns, it closes ln; if ln was made by Listen, it first serves the
+// connections that are still in the queue of ln (see drain.go). Event loops serve the connections of a [net.TCPListener] and of an
+// [Inherited].
 func (p *Proxy) Serve(ln net.Listener) error { return p.serve(ln, listenerPlain) }
 
 func (p *Proxy) serve(ln net.Listener, kind listenerKind) error {
@@ -70,7 +71,7 @@ type acceptor struct {
 	stopOnce  sync.Once
 	noQueue   bool         // the queue cannot be emptied; written before stopping is closed
 	broken    chan error   // receives the error of a loop that cannot accept connections
-	accepted  atomic.Int64 // number of connections accepted on loops
+	accepted  atomic.Int64 // number of connections accepted by event loops
 	failures  acceptFailures
 }
 
@@ -103,7 +104,7 @@ func (a *acceptor) setDeadline(quiet time.Duration) error {
 	return timed.SetDeadline(time.Now().Add(quiet))
 }
 
-// onLoops makes every loop accept, and returns when the acceptor is stopped and the queue is empty.
+// onLoops makes every event loop accept connections, and returns when the acceptor is stopped and the queue is empty.
 func (a *acceptor) onLoops(ln *net.TCPListener) error {
 	raw, err := ln.SyscallConn()
 	if err != nil {
@@ -133,8 +134,8 @@ func (a *acceptor) onLoops(ln *net.TCPListener) error {
 	return nil
 }
 
-// take receives a connection, or an error, from a loop that accepts. The loops take turns to serve connections: the loop that happens to accept one
-// has little to do at that moment, but not necessarily later.
+// take receives a connection, or an error, from an event loop. The loops then receive the connections in turn: the loop that happens to
+// accept a connection has little to do at that moment, but may be busy later.
 func (a *acceptor) take(fd int, from net.Addr, err error) {
 	switch {
 	case err == nil:

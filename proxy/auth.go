@@ -34,7 +34,7 @@ var errUsers = errors.New("users")
 // users are the names and hashes of one route.
 type users struct {
 	hashes map[string][]byte
-	decoy  []byte // the hash to compare with if a name does not exist, so that the response takes as long as for one that does
+	decoy  []byte // compared if a name does not exist, so that the response takes as long as for an existing name
 }
 
 // newUsers parses NAME:HASH lines. It skips empty lines and lines that begin with #. It returns nil for an empty text.
@@ -114,8 +114,8 @@ func basicCredentials(value, buf []byte) (name, password []byte, ok bool) {
 	return bytes.Cut(buf[:n], []byte{':'})
 }
 
-// passwords checks passwords and remembers those that were correct. It does not keep even plain hashes of them: the keys are hashes that include a
-// secret of this process.
+// passwords checks passwords and remembers those that were correct. It does not even keep plain hashes of them: its keys are hashes that
+// include a secret of this process.
 type passwords struct {
 	secret  [32]byte
 	running chan struct{} // its capacity is the number of checks that may run at once

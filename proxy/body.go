@@ -23,8 +23,8 @@ func (r *bodyReader) reset(br *bufio.Reader, framing http1.BodyFraming, length i
 	r.Reset(framing, length)
 }
 
-// next returns the next piece, at most max bytes, which is valid until the next call. io.EOF marks the end of a complete body. If the body has a
-// fixed length, it has already ended when the last piece is returned.
+// next returns the next piece, at most max bytes, which is valid until the next call. io.EOF marks the end of a complete body. A body of
+// fixed length already counts as ended when its last piece is returned.
 func (r *bodyReader) next(max int) ([]byte, error) {
 	if err := r.advance(); err != nil {
 		return nil, err
@@ -94,7 +94,7 @@ func (r *bodyReader) await(n int) error {
 	return r.ended(err)
 }
 
-// ended returns what an error of the connection means for the body.
+// ended translates an error of the connection into an error of the body.
 func (r *bodyReader) ended(err error) error {
 	if err != io.EOF {
 		return err

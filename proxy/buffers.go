@@ -7,13 +7,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unsentMax is how many unsent bytes the kernel buffers for a connection. Without this limit it buffers megabytes: a thousand clients that request
-// something large and do not read it would cost more than a gigabyte, which a version 2 memory cgroup counts. Bytes that have been sent but not
-// acknowledged do not count, so no connection becomes slower (ADR 84).
+// unsentMax limits the unsent bytes that the kernel buffers for a connection. Without a limit, the kernel buffers megabytes: a thousand
+// clients that request something large and do not read it would cost more than a gigabyte of memory, which counts towards the limit of a
+// version 2 memory cgroup. Bytes that have been sent but not acknowledged do not count towards unsentMax, so no connection becomes slower
+// (ADR 84).
 const unsentMax = 64 << 10
 
-// boundBuffers sets the limit on a socket. It is meant for net.ListenConfig.Control and net.Dialer.Control. Accepted connections inherit the option
-// from their listener.
+// boundBuffers sets the limit on a socket. It is meant for net.ListenConfig.Control and net.Dialer.Control. Accepted connections inherit
+// the limit from their listener.
 func boundBuffers(network, _ string, raw syscall.RawConn) error {
 	if !strings.HasPrefix(network, "tcp") {
 		return nil

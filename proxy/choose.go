@@ -25,8 +25,8 @@ type assignment struct {
 	cause    error   // why the server failed, for the log; may be nil
 }
 
-// first gives the request to its first server. If a connection is pinned to the client, that is the connection's server, and first returns the
-// connection; otherwise it is a server in the group.
+// first gives the request to its first server. If an upstream connection is pinned to the client, the request goes to the server of that
+// connection, and first returns the connection. Otherwise it goes to a server in the group.
 func (a *assignment) first(r *request) (*upstreamConn, failure) {
 	m := a.group.members.Load()
 	u, s := r.c.pinned.take(a.group)
@@ -43,7 +43,8 @@ func (a *assignment) first(r *request) (*upstreamConn, failure) {
 	return u, failNone
 }
 
-// another gives the request to another server after a failure. It returns a failure if there is none, or if the request may not be sent again.
+// another gives the request to another server after a failure. It returns a failure if there is no other server, or if the request must
+// not be sent again.
 func (a *assignment) another(r *request, f failure) failure {
 	m := a.group.members.Load()
 	if a.tries > m.o.Retries {
@@ -94,7 +95,7 @@ func (a *assignment) choose(r *request, m *members) *server {
 		}
 		at = (at + 1) % len(m.usable)
 	}
-	for _, s := range m.ejected { // may be well again, and nobody else is left
+	for _, s := range m.ejected { // may have recovered, and no other server is left
 		if s.weight > 0 && !slices.Contains(tried, s.server) {
 			return s.server
 		}

@@ -53,7 +53,7 @@ type clientConn struct {
 	answered  atomic.Bool // the client has received a response
 	accepted  time.Time   // when the connection was accepted
 	gaveWay   atomic.Bool
-	idleSince time.Time // guarded by Proxy.mu; since when a shutdown has found the connection between requests
+	idleSince time.Time // guarded by Proxy.mu; when a shutdown first found the connection between requests
 	pace      pace      // pace of the request's body; belongs to the goroutine that reads the body
 
 	unprompted atomic.Bool // the client may be waiting for 100 Continue before it sends the body, so its silence does not count
@@ -66,7 +66,7 @@ type clientConn struct {
 	port      uint16     // port in the PROXY header to which the client connected
 
 	tlsVersion uint16  // 0 if the connection is cleartext or there has been no handshake yet
-	refusal    failure // with which every request is refused; failNone if they are served
+	refusal    failure // the failure with which every request is refused; failNone if requests are served
 
 	client []byte     // the address in the form in which it is recorded
 	peer   http1.Peer // describes the peer for the forwarding of its requests
@@ -257,8 +257,8 @@ func (c *clientConn) readPaced(b []byte) (int, error) {
 	return n, err
 }
 
-// armPaced arms the deadline for a piece of a body. It returns false if there is no deadline because the client is waiting for 100 Continue: prompt
-// arms it then.
+// armPaced arms the deadline for a piece of a body. It returns false if it has armed none because the client is waiting for 100 Continue;
+// prompt arms the deadline later.
 func (c *clientConn) armPaced() bool {
 	if c.unprompted.Load() {
 		c.limits.armRead(0)

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// If there is no room, a connection from an address with few connections displaces a silent connection of the address that has the most silent
-// ones. So a client finds room at once, however many addresses occupy the rest, and the addresses that occupy it end up with equal shares.
+// If there is no room, a connection from an address with few connections displaces a silent connection of the address that has the most
+// silent ones. So a client with few connections finds room at once, however many addresses occupy the rest of the room, and those
+// addresses end up with equal shares.
 
 // candidate is a connection that may give way because the proxy is waiting for its client.
 type candidate struct {
@@ -29,8 +30,8 @@ func (of *account) active() bool { return of.live > of.silent }
 // the proxy has waited longest, even if that wait was short. displace reports whether there is room now. Proxy.mu is held.
 func (a *admission) displace(by *account, limit int) bool {
 	p := a.p
-	// The address must have at least two more silent connections than the address of the new connection. Then it has no fewer than the other
-	// address afterwards, and the two addresses do not displace each other's connections in turn.
+	// The address must have at least two more silent connections than the address of the new connection. Then it still has at least as
+	// many afterwards as the other address, and the two addresses do not displace each other's connections in turn.
 	least, displacingMax, reserve := by.silent+2, giveWayAtOnce, giveWayAtOnce
 	switch {
 	case by.active():

@@ -11,10 +11,10 @@
 //
 // # One event per response (record.go)
 //
-// Each response, including those that wayside itself makes, is recorded exactly once, and before the client can have received all of it. A
-// buffered response is recorded before it is written, a streamed one before its last bytes are written, and a refusal before it is sent. If
-// the client left before the last byte was written, or stopped reading, the recorded status is 499. The event's byte slices point into
-// buffers of the connection: a Recorder must encode the event during the call.
+// Each response, including those that wayside itself makes, is recorded exactly once, and before the client can have received all of it.
+// A buffered response is recorded before it is written, a streamed one before its last bytes are written, and a refusal before it is
+// sent. If the client disconnected before the last byte was written, or stopped reading, the recorded status is 499. The event's byte
+// slices point into buffers of the connection: a Recorder must encode the event during the call.
 //
 // # How a request flows
 //
@@ -32,7 +32,7 @@
 // the stream is a connection that carries a single HTTP/1.1 request (h2stream.go, h2write.go).
 //
 // Options can be replaced while connections are open (generation.go). A shutdown does not break requests that have already been sent
-// (drain.go). The sweeper notices clients that leave while the upstream is working (watch.go).
+// (drain.go). The sweeper notices clients that disconnect while the upstream is working (watch.go).
 //
 // # What must not block
 //

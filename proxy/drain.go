@@ -27,8 +27,8 @@ const acceptQuiet = 50 * time.Millisecond
 // noInterface is an interface index that no machine uses.
 const noInterface = 1<<31 - 1
 
-// Listen returns a listener for Serve on a host:port. It uses plain TCP. net.Listen uses Multipath TCP if the kernel supports it, but some kernels
-// cannot bind such a socket to an interface, so that a shutdown would reset the connections in its queue.
+// Listen returns a listener for Serve on a host:port. It uses plain TCP. net.Listen uses Multipath TCP if the kernel supports it, but
+// some kernels cannot bind such a socket to an interface. A shutdown would then reset the connections in its queue.
 func Listen(ctx context.Context, address string) (net.Listener, error) {
 	var c net.ListenConfig
 	c.SetMultipathTCP(false)
@@ -40,7 +40,7 @@ func Listen(ctx context.Context, address string) (net.Listener, error) {
 // Connections that are still in its queue are served by that next process, so Shutdown stops accepting at once and leaves the queue alone.
 type Inherited struct{ *net.TCPListener }
 
-// Inherit prepares a socket that another process opened for Serve.
+// Inherit returns the listener to pass to Serve for a socket that another process opened.
 func Inherit(ln *net.TCPListener) (Inherited, error) {
 	raw, err := ln.SyscallConn()
 	if err == nil {
@@ -111,7 +111,7 @@ func (p *Proxy) closeIdle(now time.Time, grace time.Duration) int {
 	p.mu.Lock()
 	var idle []*clientConn
 	var http2 []*h2Conn
-	busy := make(map[*h2Conn]bool) // connections with open streams, after which they end; the streams are in p.conns, too
+	busy := make(map[*h2Conn]bool) // connections that will end after their open streams, which are in p.conns, too
 	for c := range p.conns {
 		if c.stream != nil {
 			busy[c.stream.h] = true

@@ -52,7 +52,7 @@ const (
 // target describes how to connect to a server.
 type target struct {
 	dial  func(ctx context.Context) (net.Conn, error)
-	addr  net.Addr      // the address to which a loop itself can connect; nil if a name must be looked up or a handshake made
+	addr  net.Addr      // the address to which a loop itself can connect; nil if a lookup or a handshake is needed
 	limit time.Duration // time limit for a connection attempt by a loop
 	plain *target       // the target for connections that must speak HTTP/1.1; often this target itself
 }
@@ -111,7 +111,7 @@ func (s chanSignal) Wait(d time.Duration) bool {
 		<-s
 		return true
 	}
-	select { // prefer a signal that is already set to a time that is over
+	select { // if the time is over but the signal is already set, report the signal
 	case <-s:
 		return true
 	default:
@@ -168,7 +168,7 @@ func (d *loopDriver) dial(to *target) (net.Conn, error) {
 // drivers are the drivers of a Proxy. The first one uses goroutines; the others are loops, which share the accepted connections.
 type drivers struct {
 	all     []driver
-	next    atomic.Uint32 // number of connections that loops have received, from which the next loop's turn follows
+	next    atomic.Uint32 // number of connections that loops have received, which determines the next loop
 	started atomic.Bool
 	running sync.WaitGroup
 }

@@ -15,9 +15,10 @@ import (
 // exchange is one request and its response. It is reused for other requests, so that a request allocates nothing. It belongs to the goroutine or task
 // that serves the connection, and so do its parts, except that the goroutine or task that sends a streamed body uses upload, too.
 //
-// Each part has its own state and rules, and refers only to the parts that its type names: req is the request, upload the request's body on its way to
-// the server, to the server to which the request is given, resp the header of the response, reply the response on its way to the client, ev the event
-// for the books, at the times, and limit the time limit. The exchange itself determines the order in which the parts act.
+// Each part has its own state and rules, and refers only to the parts that its type names. The parts are the request (req), its body on
+// the way to the server (upload), the server to which the request is given (to), the header of the response (resp), the response on its
+// way to the client (reply), the event for the books (ev), the times (at) and the time limit (limit). The exchange itself determines the
+// order in which the parts act.
 type exchange struct {
 	c  *clientConn
 	up *upstreamConn // nil, or owned by this exchange
@@ -160,7 +161,7 @@ func (x *exchange) serve() {
 	x.respond()
 }
 
-// refuse responds to a request that was not understood. Its end is unknown, so the connection cannot be reused.
+// refuse responds to a request that was not understood. The end of such a request is unknown, so the connection cannot be reused.
 func (x *exchange) refuse(f failure) {
 	x.upload.unread = true
 	x.answer(f)

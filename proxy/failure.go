@@ -14,7 +14,7 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/upstream"
 )
 
-// statusClientClosed is recorded, but never sent, if the client left before the last byte of the response was written.
+// statusClientClosed is recorded, but never sent, if the client disconnected before the last byte of the response was written.
 const statusClientClosed = 499
 
 var (
@@ -26,7 +26,7 @@ var (
 // failure is the reason why the client does not receive the complete response from the upstream. Its name is the event's error type.
 //
 // A new one needs a constant, a row in failureTable, a case in the function below that classifies its cause, a case in grpcCode (grpc.go:
-// without one, gRPC clients are told UNAVAILABLE and try again), and a line in docs/HTTP.md. Add it to isUpstreamFailure (health.go) if
+// without one, gRPC clients receive UNAVAILABLE and try again), and a line in docs/HTTP.md. Add it to isUpstreamFailure (health.go) if
 // the upstream causes it, to retryLater if the client should try again soon, and to understood if the request was understood, so that a
 // status below 500 need not close the connection.
 type failure uint8
@@ -161,8 +161,8 @@ func connectFailure(err error) failure {
 	return failConnect
 }
 
-// bodyFailure classifies an incomplete request body. The reader's error does not show whether the client left or a deadline passed, so it examines
-// the state of the connection.
+// bodyFailure classifies an incomplete request body. The reader's error does not show whether the client disconnected or a deadline
+// passed, so bodyFailure examines the state of the connection.
 func (c *clientConn) bodyFailure() failure {
 	switch {
 	case c.stream != nil && c.stream.lacksMemory():

@@ -38,8 +38,8 @@ func (x *exchange) forward(streamed bool) failure {
 	return f
 }
 
-// attempt sends the request to x.to.server and reads the response's header. u is the connection to use; if it is nil, attempt takes one from the pool.
-// After a failure, again is whether the request may be sent to another server.
+// attempt sends the request to x.to.server and reads the response's header. u is the connection to use; if it is nil, attempt takes one
+// from the pool. After a failure, again reports whether the request may be sent to another server.
 func (x *exchange) attempt(u *upstreamConn, streamed bool) (f failure, again bool) {
 	var err error
 	if u == nil {
@@ -59,7 +59,7 @@ func (x *exchange) attempt(u *upstreamConn, streamed bool) (f failure, again boo
 		if !x.mayRedial(u, n, err, streamed) || !x.c.watch.takeBack() {
 			break
 		}
-		// The server closed the idle connection in the meantime, or has not processed the request.
+		// The server closed the connection while it was idle, or did not process the request.
 		x.c.gen.metrics.retries.Add(1)
 		x.up = nil
 		if u, err = x.to.server.pool.redial(u); err != nil {
@@ -81,8 +81,8 @@ func (x *exchange) attempt(u *upstreamConn, streamed bool) (f failure, again boo
 }
 
 const (
-	// redialsMax is how often a request is sent to the same server again. With HTTP/1.1 it is sent again once, because the second connection
-	// is new.
+	// redialsMax is how often a request is sent to the same server again. With HTTP/1.1 it is sent again only once, because the second
+	// connection is new.
 	redialsMax = 3
 	// unprocessedMax replaces redialsMax if the server says each time that it is ending the connection and has not processed the request.
 	unprocessedMax = 10
@@ -94,7 +94,7 @@ func (x *exchange) mayRedial(u *upstreamConn, n int, err error, streamed bool) b
 	case isTimeout(err) || !x.repeatable(err, streamed):
 		return false
 	case errors.Is(err, errRefused):
-		return n < redialsMax && !x.to.group.members.Load().several // if there are others, one of them may have more room
+		return n < redialsMax && !x.to.group.members.Load().several // if the group has other servers, one of them may have more room
 	case errors.Is(err, errUnprocessed):
 		return n < unprocessedMax
 	}
@@ -131,8 +131,8 @@ func (x *exchange) broken(err error) failure {
 	return x.limit.explain(exchangeFailure(err), &x.to.cause, "no response header", x.req.route.timeoutKey(), x.req.route.responseTimeout)
 }
 
-// repeatable reports whether the request may be sent again after an error: either it has not been sent or not been processed, and its body has
-// been kept; or it is replayable and no byte of a response has arrived.
+// repeatable reports whether the request may be sent again after an error: either it has not been sent or processed, and its body has
+// been kept, or it is replayable and no byte of a response has arrived.
 func (x *exchange) repeatable(err error, streamed bool) bool {
 	if errors.Is(err, errNotSent) || errors.Is(err, errUnprocessed) {
 		return !streamed || x.upload.replayable()

@@ -18,8 +18,8 @@ type settings struct {
 	hsts     []byte         // the line of Strict-Transport-Security; empty if it is not sent
 }
 
-// generation is the proxy with one configuration. Each request uses the generation that is current when it begins until its response has been sent:
-// no request sees two configurations.
+// generation is the proxy with one configuration. From its beginning until its response has been sent, a request uses the generation that
+// was current when it began: no request sees two configurations.
 type generation struct {
 	*Proxy
 	*settings
@@ -111,7 +111,7 @@ func (l *generation) eachServer(f func(*group, *server)) {
 	}
 }
 
-// reportHealth logs which servers fail or have recovered. It reports whether there may be something to log later.
+// reportHealth logs which servers are failing or have recovered. It reports whether there may be something to log later.
 func (p *Proxy) reportHealth() (more bool) {
 	l := p.current.Load()
 	l.eachServer(func(g *group, s *server) {
@@ -121,7 +121,7 @@ func (p *Proxy) reportHealth() (more bool) {
 	return more
 }
 
-// evict closes idle connections to servers if they are too old, or if their address no longer belongs to the server's name.
+// evict closes idle upstream connections that are too old, or whose address no longer belongs to the server's name.
 func (p *Proxy) evict() {
 	p.current.Load().eachServer(func(_ *group, s *server) {
 		s.pool.evict()

@@ -14,18 +14,18 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/upstream"
 )
 
-// group is a group of servers that serve the same requests. Each request goes to one of them. The group of a name exists as long as the proxy: a
-// reload replaces its servers, except that unchanged ones stay, with their connections, counters and health.
+// group is a group of servers that serve the same requests. Each request goes to one of them. A group of a given name exists as long as
+// the proxy does. A reload replaces its servers, except that unchanged ones stay, with their connections, counters and health.
 //
 // group.go determines which servers a group has, choose.go chooses one for a request, and watchgroup.go finds out which of them can be used.
 type group struct {
 	root    *Proxy
 	name    string
 	members atomic.Pointer[members] // replaced as a whole, so that choosing a server takes no lock
-	turn    counter                 // of round robin
-	silent  atomic.Int64            // silent uploads
-	budget  upstream.Budget         // of retries
-	wake    chan struct{}           // makes watch look what is due
+	turn    counter                 // for round robin
+	silent  atomic.Int64            // number of silent uploads
+	budget  upstream.Budget         // for retries
+	wake    chan struct{}           // makes watch check what is due
 
 	mu          sync.Mutex // guards the rest, the health of the servers, and changes of members
 	plan        *groupPlan
@@ -90,7 +90,7 @@ type groupPlan struct {
 	connsMax    int // maximum number of connections per server
 }
 
-// nameShare is the number of servers as which a name counts when MaxConnsPerUpstream is divided.
+// nameShare is the number of servers that a DNS name counts as when MaxConnsPerUpstream is divided among the servers.
 const nameShare = 8
 
 // planGroups checks the groups in a configuration and reads their files.
@@ -227,7 +227,7 @@ func (g *group) endpointsOf() []endpoint {
 	return list
 }
 
-// setAddresses makes the given addresses of the group's name its servers. mu is held.
+// setAddresses replaces the group's servers by the given addresses, which its DNS name has. mu is held.
 func (g *group) setAddresses(addrs []netip.Addr) {
 	slices.SortFunc(addrs, netip.Addr.Compare)
 	_, port, _ := net.SplitHostPort(g.plan.name.address) // cannot fail: parseName has checked the address

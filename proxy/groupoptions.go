@@ -18,8 +18,8 @@ type Group struct {
 	// Servers are the servers of the group, at most ServersMax. Either Servers or DNS is required.
 	Servers []Server
 	// DNS is host:port, https://host:port or h2c://host:port: every address of this name is a server. The name is looked up every
-	// ResolveInterval. New addresses are used at once. An address that the name no longer has is used until a second lookup confirms that. If a
-	// lookup fails, all addresses stay.
+	// ResolveInterval. New addresses are used at once. An address that is missing from a lookup stays in use until a second lookup
+	// confirms that it is gone. If a lookup fails, all addresses stay.
 	DNS string
 	// Balance chooses among the servers. Default RoundRobin.
 	Balance Balance
@@ -30,9 +30,9 @@ type Group struct {
 	Check Check
 	// Eject configures when servers whose requests fail are taken out of use.
 	Eject Eject
-	// Retries is how often a request is sent to another server if it could not be sent, or if it is idempotent, has no body, and no byte of a
-	// response has arrived. At most a fifth of the requests are retried, after a reserve of 100. Default 1, at most RetriesMax; a negative value
-	// means no retries.
+	// Retries is how often a request is sent to another server if it could not be sent, or if it is idempotent, has no body, and no byte
+	// of a response has arrived. After a reserve of 100 retries, at most a fifth of the requests are retried. Default 1, at most
+	// RetriesMax; a negative value means no retries.
 	Retries int
 	// ConnsMax limits the connections to each server. Further requests wait at most MaxConnWait and then get 503. The default is the server's
 	// share of MaxConnsPerUpstream.

@@ -93,10 +93,11 @@ type ServerStatus struct {
 	TLS      bool       `json:"tls"`
 	Weight   int        `json:"weight"` // negative if only clients with a cookie use the server
 	State    string     `json:"state"`  // up, down or ejected
-	Since    *time.Time `json:"since"`  // since when it has been in this state; null if from the beginning
+	Since    *time.Time `json:"since"`  // since when it has been in this state; null if the state has never changed
 	Why      string     `json:"why,omitempty"`
 	Until    *time.Time `json:"ejected_until,omitempty"`
-	// Failing is the last failure, and FailingSince the time of the first one, if no request has succeeded since then.
+	// Failing is the latest failure and FailingSince the time of the first one since a request last succeeded; both are missing if there
+	// is none.
 	Failing      string     `json:"failing,omitempty"`
 	FailingSince *time.Time `json:"failing_since,omitempty"`
 

@@ -1,7 +1,7 @@
 package proxy
 
-// gRPC: the status of the proxy's own responses to its clients. A client of gRPC does not look at the status of HTTP, but at grpc-status; a
-// response without a body has it in its header ("Trailers-Only" in the specification of gRPC over HTTP/2).
+// This file determines the gRPC status of the proxy's own responses. A gRPC client looks at grpc-status, not at the HTTP status. A
+// response without a body has grpc-status in its header ("Trailers-Only" in the specification of gRPC over HTTP/2).
 
 // gRPC status codes.
 const (

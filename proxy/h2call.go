@@ -11,12 +11,12 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/http2"
 )
 
-// h2Call is a request to a server that speaks HTTP/2, as a net.Conn: Write takes the request in the form of HTTP/1.1, and Read returns the
-// response in that form. It is the counterpart of h2Stream. Fields are guarded by l.mu, unless they say otherwise.
+// h2Call presents a request to a server that speaks HTTP/2 as a net.Conn: Write takes the request in HTTP/1.1 form, and Read returns the
+// response in that form. It is the counterpart of h2Stream. Fields are guarded by l.mu unless their comment says otherwise.
 type h2Call struct {
 	l      *h2Link       // not guarded
 	s      *http2.Stream // nil if the header has not been sent yet, or the call is closed
-	client *clientConn   // counts the memory; nil if nobody counts it. Not guarded
+	client *clientConn   // its address is charged for the memory; nil if nobody is charged. Not guarded
 
 	h2Waits
 	in     h2Inbox // the response
@@ -97,8 +97,8 @@ func (c *h2Call) receive(b []byte, end bool) {
 	c.wake(&c.reader)
 }
 
-// wasReset ends the call because the server reset the stream or violated the protocol. A complete response remains valid: in this case, the
-// server only refuses the rest of the request (RFC 9113, section 8.1). The caller holds mu.
+// wasReset ends the call because the server reset the stream or violated the protocol. A response that is already complete remains valid:
+// the server has then only refused the rest of the request (RFC 9113, section 8.1). The caller holds mu.
 func (c *h2Call) wasReset(code http2.Code) {
 	switch err := c.s.Err; {
 	case errors.Is(err, http1.ErrHeaderSize):
@@ -154,7 +154,7 @@ func (c *h2Call) putHead(block []byte) error {
 	return nil
 }
 
-// putData writes data to the output, as the windows and the server's speed allow.
+// putData writes data to the output as fast as the windows and the server allow.
 func (c *h2Call) putData(p []byte, end bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -203,7 +203,7 @@ func (c *h2Call) mayWrite() error {
 	return c.writeError(false)
 }
 
-// fail describes an error in the same way as the connections of package net.
+// fail wraps an error in the same way as the connections of package net do.
 func (c *h2Call) fail(op string, err error) error {
 	return &net.OpError{Op: op, Net: "http2", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
 }

@@ -51,10 +51,10 @@ type h2Conn struct {
 	rest     [h2RestBytes]byte // bytes that have arrived but cannot be parsed yet; belongs to the reading task, like the next three fields
 	restLen  int
 	starting []*h2Stream // streams being started
-	resumed  bool        // on a loop: continue with reading
+	resumed  bool        // on an event loop: continue reading
 }
 
-// h2Buffers holds *[]byte of h2ReadBytes.
+// h2Buffers contains *[]byte values of length h2ReadBytes.
 var h2Buffers = sync.Pool{New: func() any { b := make([]byte, h2ReadBytes); return &b }}
 
 // errPreface means that the client speaks HTTP/2: it has sent the first part of the preface.
@@ -75,7 +75,7 @@ func (c *clientConn) beginHTTP2(n int) {
 	c.root.metrics.h2Conns.Add(1)
 }
 
-// serve reads frames until the connection ends. On a loop, it returns true whenever it would have to wait.
+// serve reads frames until the connection ends. On an event loop, it returns true whenever it would have to wait.
 func (h *h2Conn) serve() (more bool) {
 	c := h.c
 	loan := h2Buffers.Get().(*[]byte)
@@ -306,7 +306,7 @@ func (h *h2Conn) lost(err error) {
 	h.fail()
 }
 
-// fail ends the remaining streams as lost.
+// fail ends the remaining streams after the connection has been lost.
 func (h *h2Conn) fail() {
 	h.c.failed.Store(true)
 	h.mu.Lock()

@@ -10,10 +10,11 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/http1"
 )
 
-// What the streams of clients (h2stream.go) and those to servers (h2call.go) have in common: both are net.Conns that carry one message in
-// each direction in the form of HTTP/1.1.
+// This file contains what the streams of clients (h2stream.go) and the calls to servers (h2call.go) have in common: both are net.Conns
+// that carry one message in each direction, in HTTP/1.1 form.
 
-// h2Waits are the tasks that wait for a stream, and its deadlines. Guarded by mu, which the connection of the stream owns.
+// h2Waits contains the signals of the tasks that are waiting for a stream, and the state of the stream's deadlines. It is guarded by the
+// mu of the stream's connection.
 type h2Waits struct {
 	mu     *sync.Mutex
 	driver driver // driver of the tasks that wait; not guarded
@@ -70,7 +71,7 @@ func (w *h2Waits) setDeadline(late *bool, t time.Time, waiting *signal) {
 	}
 }
 
-// h2Inbox holds what has arrived of a body and was not read. Guarded by the mu of the connection.
+// h2Inbox contains the part of a body that has arrived but has not been read. It is guarded by the mu of the connection.
 type h2Inbox struct {
 	data      []byte
 	at        int    // index in in of the first byte that has not been read
@@ -133,13 +134,14 @@ func (in *h2Inbox) copy(b []byte, chunked bool, trailers []byte) (n, data int) {
 	return n, data
 }
 
-// h2Message is a message that is being sent: written in the form of HTTP/1.1, put out in that of HTTP/2. It belongs to the task that writes.
+// h2Message is a message that is being sent: an exchange writes it in HTTP/1.1 form, and it leaves in HTTP/2 form. It belongs to the task
+// that writes it.
 type h2Message struct {
 	headed  bool // the header has been written to the output
 	framing http1.Body
 }
 
-// h2Sink puts out the parts of a message.
+// h2Sink sends the parts of a message.
 type h2Sink interface {
 	putHead(block []byte) error
 	putData(p []byte, end bool) error

@@ -9,9 +9,9 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/http2"
 )
 
-// h2Link is a connection to a server that speaks HTTP/2. It is shared by the calls of many clients. One task reads frames and never waits for a
-// call; another one sends the output of all calls. Both run on the driver that dialled the connection. Calls may come from any driver. Fields are
-// guarded by mu, unless they say otherwise. While mu is held, no task waits, and links.mu is never locked.
+// h2Link is a connection to a server that speaks HTTP/2. It is shared by the calls of many clients. One task reads frames and never waits
+// for a call; another one sends the output of all calls. Both run on the driver that dialled the connection. Calls may come from any
+// driver. Fields are guarded by mu unless their comment says otherwise. A task that holds mu must not wait, and must not lock links.mu.
 type h2Link struct {
 	*upstreamConn // the connection; not guarded
 	links         *h2Links
@@ -19,7 +19,7 @@ type h2Link struct {
 	mu      sync.Mutex
 	m       *http2.Conn
 	open    map[*h2Call]struct{} // the calls that have a place; some may not have begun a stream yet
-	most    int                  // maximum number of calls; lowered for a moment when the server refuses one
+	most    int                  // maximum number of calls; lowered until the next tick when the server refuses one
 	retired bool                 // no further calls begin
 	failed  bool                 // the connection is lost
 	shut    bool                 // the connection will be closed as soon as the output has been sent

@@ -10,8 +10,8 @@ import (
 )
 
 // h2Links manages the connections to a server that speaks HTTP/2 or may do so. For such a server, the pool counts requests instead of
-// connections: there may be as many as all connections together can carry. h2Links gives each request a place on a connection. Fields are guarded
-// by mu, unless they say otherwise.
+// connections, and allows as many as all connections together can carry. h2Links gives each request a place on a connection. Fields are
+// guarded by mu unless their comment says otherwise.
 //
 // A request uses a connection of its own driver if one has room, so that no thread has to be woken. Otherwise, it opens another connection if
 // the limit allows that, or uses a connection of another driver.
@@ -20,7 +20,7 @@ type h2Links struct {
 	root   *Proxy
 	prior  bool   // the server is known to speak HTTP/2; otherwise the TLS handshake decides
 	scheme string // scheme of the requests
-	// How long a server may be silent before it is sent a PING, and how long it may take to acknowledge that.
+	// pause is how long a server may be silent before it is sent a PING, and patience how long it may take to acknowledge the PING.
 	pause, patience time.Duration
 
 	mu       sync.Mutex
@@ -49,7 +49,7 @@ func newH2Links(p *pool, key *serverKey, root *Proxy) *h2Links {
 // streams, so a client that does not read delays nobody else.
 const h2WindowBytes = 64<<10 - 1
 
-// h2Protocol says which protocol the server spoke on the last connection.
+// h2Protocol is the protocol that the server spoke on the last connection.
 type h2Protocol uint8
 
 const (
@@ -61,7 +61,7 @@ const (
 // h2Waiter is a request that is waiting for a place.
 type h2Waiter struct {
 	ready signal
-	err   error // why the server cannot be reached, if so; written before ready is set
+	err   error // why the server cannot be reached; nil if it can be; written before ready is set
 }
 
 func (s *h2Links) options() *Options { return &s.root.current.Load().o }
@@ -108,8 +108,8 @@ func (s *h2Links) open(d driver, client *clientConn) (*upstreamConn, error) {
 	}
 }
 
-// place reserves a place on a connection. If there is none, dial says whether to open another connection; if not, the caller must wait. The
-// caller holds mu.
+// place reserves a place on a connection. If there is none, dial reports whether the caller must open another connection; otherwise the
+// caller must wait. The caller holds mu.
 func (s *h2Links) place(d driver, client *clientConn) (call *h2Call, dial bool) {
 	live, unsettled := 0, s.dialling[d] > 0
 	for _, l := range s.list {
@@ -234,7 +234,7 @@ func (s *h2Links) remove(l *h2Link) {
 	s.retry(nil)
 }
 
-// tick is called once a tick.
+// tick is called at every tick.
 func (s *h2Links) tick(idleFor time.Duration) {
 	for _, l := range s.all() {
 		l.tick(idleFor)

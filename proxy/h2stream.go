@@ -9,8 +9,9 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/http2"
 )
 
-// h2Stream is an HTTP/2 stream in the form of a net.Conn, which carries one request and its response in HTTP/1.1 format. Read returns the body of the
-// request, in chunks if its length is not declared. Write takes the response. Fields are guarded by h.mu unless their comment says otherwise.
+// h2Stream presents an HTTP/2 stream as a net.Conn that carries one request and its response in HTTP/1.1 form. Read returns the body of
+// the request, in chunks if its length is not declared. Write takes the response. Fields are guarded by h.mu unless their comment says
+// otherwise.
 type h2Stream struct {
 	h *h2Conn       // not guarded
 	s *http2.Stream // not guarded; nil after release
@@ -19,18 +20,19 @@ type h2Stream struct {
 	h2Waits
 	in h2Inbox // the request's body
 
-	gone     bool // nothing more comes or can be sent
+	gone     bool // nothing more will arrive or can be sent
 	noMemory bool // the body is dropped, because of MaxHeldBytes
 
-	counted bool      // guarded by Proxy.mu; in Proxy.h2streams
-	refused failure   // why there is no room for it; written before it is served
+	counted bool      // guarded by Proxy.mu; whether Proxy.h2streams includes the stream
+	refused failure   // why there is no room for the stream; written before the stream is served
 	out     h2Message // the response
 }
 
 // errStreamLost is the error of a stream that has been reset, or whose connection is lost.
 var errStreamLost = errors.New("HTTP/2 stream was reset")
 
-// forStream returns the clientConn for a stream, with the values of the model.
+// forStream returns the clientConn for a stream. It copies the values that the streams of a connection share from c, which is
+// h2Conn.model.
 func (c *clientConn) forStream(st *h2Stream) *clientConn {
 	s := &clientConn{
 		Conn: st, stream: st, driver: c.driver, kind: c.kind, root: c.root, gen: c.gen, tlsVersion: c.tlsVersion,
@@ -175,7 +177,7 @@ func (st *h2Stream) Read(b []byte) (int, error) {
 	}
 }
 
-// fail wraps an error like the connections in package net.
+// fail wraps an error in the same way as the connections of package net do.
 func (st *h2Stream) fail(op string, err error) error {
 	return &net.OpError{Op: op, Net: "http2", Source: st.LocalAddr(), Addr: st.RemoteAddr(), Err: err}
 }

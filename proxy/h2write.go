@@ -59,7 +59,7 @@ func (st *h2Stream) putHead(block []byte) error {
 	return nil
 }
 
-// putData writes data to the output, as far as the windows and the client's speed allow.
+// putData writes data to the output, as fast as the windows and the client allow.
 func (st *h2Stream) putData(p []byte, end bool) error {
 	h := st.h
 	h.mu.Lock()

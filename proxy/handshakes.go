@@ -43,7 +43,7 @@ var handshakeNames = [handshakeFailures]string{
 	handshakeALPN:              "no_common_protocol",
 	handshakeNoCertificate:     "no_certificate",
 	handshakeClientCertificate: "client_certificate",
-	handshakeRefused:           "refused_by_client", // for example because it does not trust the certificate
+	handshakeRefused:           "refused_by_client", // for example because the client does not trust the certificate
 	handshakeNoRoom:            "connections_max",
 	handshakeProxyHeader:       "proxy_header",
 }
@@ -61,8 +61,8 @@ var handshakeTexts = []struct {
 	{"didn't provide a certificate", handshakeClientCertificate},
 	{"client certificate", handshakeClientCertificate},
 	{"remote error", handshakeRefused},
-	// With TLS 1.3, OpenSSL 3 sends the alert that the server's certificate is not trusted before it changes its keys, so crypto/tls cannot
-	// decrypt it.
+	// With TLS 1.3, if OpenSSL 3 does not trust the server's certificate, it sends its alert before it changes its keys, so crypto/tls
+	// cannot decrypt the alert.
 	{"local error: tls: bad record MAC", handshakeRefused},
 }
 
@@ -116,8 +116,8 @@ func (s *tlsState) handshakeDone(state *tls.ConnectionState) {
 	s.done[version][resumed].Add(1)
 }
 
-// handshakeFailed counts a failed handshake, and logs it at most once per warnPause, with what is known about it. It does not log scanners and health
-// checks that connect and leave.
+// handshakeFailed counts a failed handshake, and logs it at most once per warnPause, with what is known about it. It does not log
+// scanners and health checks that only connect and disconnect.
 func (s *tlsState) handshakeFailed(c *clientConn, t *clientTLS, err error) {
 	why := classifyHandshake(err)
 	s.failed[why].Add(1)

@@ -99,8 +99,8 @@ func (p *Proxy) UpstreamFailure() (reason string, since time.Time) {
 	return "", time.Time{}
 }
 
-// failure returns the last failure at one of the servers, and since when requests have been failing, if no server can be used or if the last request
-// to each usable server has failed.
+// failure returns why the group cannot serve requests, and since when: because no server can be used, or because the last request to each
+// usable server has failed. Both results are zero if the group can serve requests.
 func (g *group) failure() (reason string, since time.Time) {
 	m := g.members.Load()
 	if len(m.usable) == 0 {
@@ -134,8 +134,8 @@ func (g *group) prefix() string {
 	return "group " + g.name + ": "
 }
 
-// Reach connects to each server once, within Options.ConnectTimeout, and closes the connection. UpstreamFailure reports an error until a
-// request succeeds. Reach returns the first error.
+// Reach connects to each server once, within Options.ConnectTimeout, and closes the connection. It returns the first error. After an
+// error, UpstreamFailure reports a failure until a request succeeds.
 func (p *Proxy) Reach(ctx context.Context) error {
 	var all errgroup.Group
 	all.SetLimit(reachAtOnce)

@@ -9,10 +9,11 @@ import (
 )
 
 // The limits in this file protect the proxy, and protect clients from each other. All clients share three resources: client connections,
-// upstream connections, and the memory for unfinished headers and buffered bodies. The same rule divides each of them: an eighth is reserved
-// for addresses that use little; of the rest, an address may use at most twice as much as it leaves free. So a single address gets 58 %, eight
-// addresses get 10 % each, and something is always left for the next one. If there is no room, connections give way: the proxy closes those
-// for which it has waited longest, of the same address if that address uses much, otherwise of any address.
+// upstream connections, and the memory for unfinished headers and buffered bodies. The same rule divides each of them: an eighth is
+// reserved for addresses that use little; of the rest, an address may use at most twice as much as it leaves free. So a single address
+// gets 58 %, eight addresses get 10 % each, and something is always left for the next one. If there is no room, connections give way: the
+// proxy closes those for whose clients it has waited longest. If the address uses much, these are connections of the same address,
+// otherwise of any address.
 //
 // limits.go counts usage and applies the rule. displace.go chooses the connections that give way to a new one. waiting.go keeps new connections
 // for which there is no room yet.
@@ -43,7 +44,7 @@ const (
 // account counts the resources that the clients at one address use. An IPv6 /64 counts as one address.
 type account struct {
 	conns    int          // guarded by Proxy.mu
-	silent   int          // guarded by Proxy.mu; at the last search, connections that had no response yet or for which the proxy was waiting
+	silent   int          // guarded by Proxy.mu; at the last search, connections without a response so far, or whose client the proxy was waiting for
 	streams  int          // guarded by Proxy.mu; number of HTTP/2 streams
 	live     int          // guarded by Proxy.mu; at the last search, all other connections except upgraded ones
 	upstream atomic.Int64 // connections to the only server, see pool.byAccount; changed under the pool's lock
@@ -145,7 +146,7 @@ func (a *admission) admitStream(c *clientConn) failure {
 	return failNone
 }
 
-// removeStream uncounts a stream. Proxy.mu is held.
+// removeStream stops counting a stream. Proxy.mu is held.
 func (a *admission) removeStream(c *clientConn) {
 	p := a.p
 	if !c.stream.counted {
@@ -168,8 +169,8 @@ func limitKey(addr netip.Addr) netip.Addr {
 	return addr
 }
 
-// remove uncounts an admitted connection. Proxy.mu is held. The resources that its exchange still uses stay counted in the account, even if the
-// account is no longer in the map.
+// remove stops counting an admitted connection. Proxy.mu is held. The resources that its exchange still uses stay counted in the account,
+// even if the account is no longer in the map.
 func (a *admission) remove(c *clientConn) {
 	if !c.share.admitted {
 		return
@@ -193,7 +194,8 @@ func (a *admission) giveWay(of *account, upstream bool) {
 	a.giveWayLocked(of, upstream)
 }
 
-// giveWayLocked does the same. It reports whether there were any such connections, now or within giveWayPause. Proxy.mu is held.
+// giveWayLocked does the same while the caller holds Proxy.mu. It reports whether there were any such connections, now or within
+// giveWayPause.
 func (a *admission) giveWayLocked(of *account, upstream bool) bool {
 	p := a.p
 	now := p.sweeper.now.Load()

@@ -18,8 +18,8 @@ const (
 	// lingerTime and lingerBytesMax limit how long and how much a client may continue to send.
 	lingerTime     = 30 * time.Second
 	lingerBytesMax = 64 << 20
-	// lingerLook is how often the proxy checks whether the client has acknowledged more; lingerPieceBytes is after how many received bytes it
-	// does so.
+	// lingerLook is how often the proxy checks whether the client has acknowledged more. It also checks after every lingerPieceBytes that
+	// arrive.
 	lingerLook       = 50 * time.Millisecond
 	lingerPieceBytes = 64 << 10
 )

@@ -86,8 +86,9 @@ type Options struct {
 	RequestID bool
 	// TraceID records the trace ID from traceparent, which connects an event to a trace. It costs about 22 bytes per event in the archive.
 	TraceID bool
-	// TrustedProxies are the peers whose forwarding fields are kept and extended. Those from all other peers are removed and written anew, so a
-	// load balancer that is missing here appears as the client. A listed peer can claim any client address.
+	// TrustedProxies are the peers whose forwarding fields are kept and extended. The forwarding fields of all other peers are removed,
+	// and the proxy writes its own, so a load balancer that is missing here appears as the client. A listed peer can claim any client
+	// address.
 	TrustedProxies []netip.Prefix
 	// RecordExclude selects responses that are counted but not recorded, such as those to health checks.
 	RecordExclude Exclude

@@ -9,8 +9,8 @@ import "sync/atomic"
 // such credentials, its connection is pinned to the client's connection until either is closed, so that the handshake can continue. If only the
 // request contained such credentials, the upstream connection is closed after the response.
 
-// pinned is the upstream connection that is reserved for a client between its requests. The pool continues to count it. Only drop may be called by
-// anybody but the goroutine or task that serves the client's connection.
+// pinned is the upstream connection that is reserved for a client between its requests. The pool continues to count it. Only the
+// goroutine or task that serves the client's connection may call its methods, except drop, which any goroutine may call.
 type pinned struct {
 	u  atomic.Pointer[upstreamConn] // nil if there is none
 	to *server                      // the server of u; written before u

@@ -13,11 +13,12 @@ var errPoolExhausted = errors.New("no free upstream connection")
 // errUpstreamBusy is returned instead of errPoolExhausted if Group.ConnsMax limits the connections.
 var errUpstreamBusy = errors.New("no free connection to the server within upstreams.conns_max")
 
-// errClientLeft means that a client has left while its request waited for an upstream connection.
+// errClientLeft means that a client disconnected while its request was waiting for an upstream connection.
 var errClientLeft = errors.New("client left before its request was sent")
 
-// pool manages the connections to one server. It has a stack of idle connections, a limit for all connections, and a queue of requests that are
-// waiting for one. If the server speaks HTTP/2, each connection counts as many times as it can carry requests (h2links.go).
+// pool manages the connections to one server. It has a stack of idle connections, a limit for all connections, and a queue of requests
+// that are waiting for one. If the server speaks HTTP/2, each connection counts once for each request that it can carry at the same time
+// (h2links.go).
 type pool struct {
 	target   *target
 	drivers  []driver
@@ -50,7 +51,7 @@ type waiter struct {
 	u      *upstreamConn // written before ready is set: a connection, or nil for a free slot
 	d      driver        // the driver that runs the request
 	from   *account
-	client *clientConn // the client, which may leave; may be nil
+	client *clientConn // the client, which may disconnect; may be nil
 }
 
 // may reports whether a client at this address may use another connection. mu is held.
@@ -79,8 +80,8 @@ func (p *pool) charge(from *account, n int64) {
 	}
 }
 
-// get returns an idle connection or dials one. If all connections are in use, or as many as this address may use, it waits at most pool.wait, and only
-// as long as the client stays. The client may be nil.
+// get returns an idle connection or dials one. If all connections are in use, or as many as this address may use, it waits at most
+// pool.wait, and only as long as the client stays connected. The client may be nil.
 func (p *pool) get(d driver, from *account, client *clientConn) (*upstreamConn, error) {
 	p.mu.Lock()
 	if p.may(from) { // if so, no waiting request could use the connection, see handOver
@@ -110,7 +111,8 @@ func (p *pool) askForRoom(from *account) {
 	}
 }
 
-// grant takes an idle connection of a driver, or counts a new one and returns nil. mu is held, and may must have returned true.
+// grant takes an idle connection of a driver, or counts a new one and returns nil. The caller holds mu and has made sure that may returns
+// true.
 func (p *pool) grant(d driver, from *account) *upstreamConn {
 	p.charge(from, 1)
 	u := p.popIdle(d, from)
@@ -258,7 +260,7 @@ func (p *pool) dialDedicated(d driver) (*upstreamConn, error) {
 // put returns a connection to the pool after a complete response.
 func (p *pool) put(u *upstreamConn) {
 	if u.dedicated || u.call != nil || u.br.Buffered() > 0 || p.addrs.stale(u) {
-		p.discard(u) // unexpected bytes would be taken for the response to the next request
+		p.discard(u) // unexpected bytes would be mistaken for the response to the next request
 		return
 	}
 	u.reused = true
@@ -313,7 +315,8 @@ func (p *pool) evict() {
 	p.discardUnused(func(u *upstreamConn) bool { return u.idleAt < oldest })
 }
 
-// discardIdle closes the idle connections for which the function returns true. Shared connections among them carry no further requests.
+// discardIdle closes the idle connections for which the function returns true. A shared connection among these carries no further
+// requests.
 func (p *pool) discardIdle(which func(*upstreamConn) bool) {
 	p.discardUnused(which)
 	if p.h2 != nil {

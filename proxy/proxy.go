@@ -37,7 +37,7 @@ type Proxy struct {
 
 	dateLine atomic.Pointer[[]byte] // the value of Date for the current second
 
-	silent atomic.Int64 // silent uploads
+	silent atomic.Int64 // number of silent uploads
 	held   atomic.Int64 // bytes in the buffers of all connections, see share
 
 	mu          sync.Mutex
@@ -54,7 +54,8 @@ type Proxy struct {
 // cutGrace is how long a Shutdown that has run out of time waits for the requests that it has cut off to be recorded.
 const cutGrace = time.Second
 
-// New creates a Proxy. It makes no connections and starts no goroutines. Serve starts them; Shutdown releases what New has allocated.
+// New creates a Proxy. It makes no connections and starts no goroutines. Serve starts the goroutines; Shutdown releases what New has
+// allocated.
 func New(o Options) (*Proxy, error) {
 	o, err := o.withDefaults()
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/proxyproto"
 )
 
-// This file receives the PROXY header, with which a balancer names the client before the client's first byte. The header must arrive within
-// HeaderTimeout. A connection whose header is missing or wrong is closed without a response.
+// This file receives the PROXY header, which precedes the client's first byte, and in which a balancer names the client. The header must
+// arrive within HeaderTimeout. A connection whose header is missing or wrong is closed without a response.
 
 // receiveHeader reads the header on a connection without TLS. It reports whether requests may follow.
 func (c *clientConn) receiveHeader() bool {

@@ -8,11 +8,11 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/http1"
 )
 
-// entry is the event of an exchange, as far as it is known so far. Once it has been recorded, it no longer changes.
+// entry is the event of an exchange, with the values that are known so far. After it has been recorded, it no longer changes.
 type entry struct {
 	event.Event
 	recorded bool
-	unsent   uint64 // bytes of the response's body that are counted but have not been written to the client
+	unsent   uint64 // bytes of the response's body that have been counted but not written to the client
 }
 
 // record passes the current response to the Recorder. It does so only once; further calls do nothing. The caller must have set the status and the
@@ -138,7 +138,7 @@ func traceID(traceparent []byte) []byte {
 
 // exclusion is a compiled Exclude.
 type exclusion struct {
-	paths    map[string][][]byte // by path, prefixes of the User-Agent, one of which must match; an empty one matches all
+	paths    map[string][][]byte // for each path, the prefixes of the User-Agent, of which one must match; an empty one matches all
 	prefixes []excludedPrefix
 	agents   [][]byte
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/http1"
 )
 
-// relay passes on the body of a response piece by piece, from the upstream's read buffer. It records the response before it writes the last bytes of
-// it.
+// relay passes on the body of a response piece by piece, from the upstream's read buffer. It records the response before it writes the
+// response's last bytes.
 func (x *exchange) relay() {
 	h, s := &x.resp, &x.stream
 	framing, chunked := http1.UntilClose, false
@@ -94,8 +94,8 @@ func (x *exchange) flushAndArm() error {
 	return nil
 }
 
-// cut ends a response whose body is incomplete in such a way that the client notices. Usually it closes the connection before the declared length or
-// the last chunk. If the end of the connection would mark the end of the body, it resets the connection instead.
+// cut ends a response whose body is incomplete, and makes sure that the client notices. Usually it closes the connection before the
+// declared length or the last chunk. If the end of the connection would mark the end of the body, it resets the connection instead.
 func (x *exchange) cut(err error) {
 	if x.c.watch.gone.Load() {
 		x.clientLeft()
@@ -120,8 +120,8 @@ func (x *exchange) cut(err error) {
 	x.c.reset = x.req.HTTP10 && x.resp.Length < 0
 }
 
-// complete records a response whose last bytes will be written next. If the client has reset the connection, these bytes cannot arrive: then complete
-// ends the response as one whose client has left, and returns false.
+// complete records a response whose last bytes will be written next. If the client has reset the connection, these bytes cannot arrive:
+// complete then calls clientLeft and returns false.
 func (x *exchange) complete() bool {
 	if x.c.watch.hasReset() {
 		x.c.failed.Store(true)
@@ -132,7 +132,7 @@ func (x *exchange) complete() bool {
 	return true
 }
 
-// clientLeft ends a response whose client has left or has stopped reading.
+// clientLeft ends a response whose client has disconnected or stopped reading.
 func (x *exchange) clientLeft() {
 	if x.ev.recorded {
 		x.reply.undelivered()

@@ -96,6 +96,6 @@ func (r *reply) appendHSTS() {
 	}
 }
 
-// undelivered counts a recorded response that the client did not receive completely. The record cannot say so, because a response is recorded before
-// its last bytes are written.
+// undelivered counts a recorded response that the client did not receive completely. The record cannot show this, because a response is
+// recorded before its last bytes are written.
 func (r *reply) undelivered() { r.c.root.metrics.undelivered.Add(1) }

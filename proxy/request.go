@@ -112,8 +112,8 @@ func (r *request) lowerHost() []byte {
 	return host
 }
 
-// chooseRoute finds the route for the request. header is the request's header as it will be forwarded, so that only fields count which the client is
-// allowed to set. If there is no route, r.route stays as it is.
+// chooseRoute finds the route for the request. header is the request's header as it will be forwarded, so that only those fields count
+// that the client is allowed to set. If there is no route, r.route stays as it is.
 func (r *request) chooseRoute(header []byte) error {
 	routes := r.c.gen.routing
 	q := route.Request{Method: r.Method, Host: r.Host, Path: r.Path, Fields: header[bytes.IndexByte(header, '\n')+1:]}

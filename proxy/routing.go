@@ -80,7 +80,7 @@ func (x *exchange) endOwn(status int, f failure, body []byte) {
 	if status == http.StatusNoContent || status == http.StatusNotModified || x.req.isHead() {
 		body = nil
 	}
-	if f != failClientClosed { // a client that has left receives nothing
+	if f != failClientClosed { // a client that has disconnected receives nothing
 		x.ev.ResponseBytes = uint64(len(body))
 	}
 	x.record(f)

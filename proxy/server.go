@@ -105,7 +105,7 @@ func release(h *http1.Request) {
 // readers contains readers for client connections.
 var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, clientReadBytes) }}
 
-// start begins to serve the connection, until one side closes it. It does not block.
+// start serves the connection until one side closes it, in a task or goroutine of its own: start itself does not block.
 func (c *clientConn) start() {
 	if conn, ok := c.Conn.(*loop.Conn); ok {
 		conn.Start(func() { c.park(conn) })
@@ -147,8 +147,8 @@ func (c *clientConn) recovered(r any) {
 	}
 }
 
-// serve handles request after request until the connection has to be closed. On a loop, it returns true when it would have to wait for the next
-// request, so that an idle connection needs neither a task nor buffers.
+// serve handles request after request until the connection has to be closed. On an event loop, it returns true when it would have to wait
+// for the next request, so that an idle connection needs neither a task nor buffers.
 func (c *clientConn) serve() (more bool) {
 	if c.headerDue {
 		if !c.receiveHeader() {
@@ -166,7 +166,7 @@ func (c *clientConn) serve() (more bool) {
 	return c.h2 != nil && c.h2.serve()
 }
 
-// parks parks the connection if it is idle and belongs to a loop. It reports whether it has done so.
+// parks parks the connection if it is idle and belongs to an event loop. It reports whether it has done so.
 func (c *clientConn) parks() bool {
 	conn, ok := c.Conn.(*loop.Conn)
 	if !ok || c.br.Buffered() > 0 {
@@ -176,7 +176,7 @@ func (c *clientConn) parks() bool {
 	return true
 }
 
-// park hands the connection to its loop, which resumes serving when the next request arrives.
+// park hands the connection to its event loop, which resumes serving when the next request arrives.
 func (c *clientConn) park(conn *loop.Conn) {
 	c.parked = true
 	c.armIdle(phase(c.phase.Load()))
@@ -268,7 +268,7 @@ func (c *clientConn) readHead() error {
 		old := len(h.Raw)
 		appendRaw(h, b)
 		if cap(h.Raw) > headBytesFree && !c.holdUpTo(cap(h.Raw)) {
-			_ = h.ParseLine() // for the record
+			_ = h.ParseLine() // so that its parts are recorded
 			return errMemory
 		}
 		if first := h.Raw[0]; !http1.IsToken(first) && first != '\r' {
@@ -321,6 +321,6 @@ func tooLarge(h *http1.Request, limit int) error {
 	if i := bytes.IndexByte(h.Raw, '\n'); i < 0 || i >= limit {
 		return http1.ErrTargetSize
 	}
-	_ = h.ParseLine() // for the record
+	_ = h.ParseLine() // so that its parts are recorded
 	return http1.ErrHeaderSize
 }

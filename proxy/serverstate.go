@@ -7,7 +7,8 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/upstream"
 )
 
-// serverState has the counters of a server in a group, and whether the server can be used. It outlives the pools that connect to the server.
+// serverState contains the counters of a server in a group, and whether the server can be used. It outlives the pools that connect to the
+// server.
 type serverState struct {
 	tally
 	health       upstreamHealth  // whether requests are failing, for the log
@@ -50,7 +51,7 @@ const (
 	otherServers = "(other)"
 )
 
-// stateOf returns the state of a server, which it creates if necessary.
+// stateOf returns the state of a server. If there is none, it creates one.
 func (p *Proxy) stateOf(group, server string) *serverState {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -68,8 +69,8 @@ func (p *Proxy) stateOfLocked(key stateKey) *serverState {
 	return u
 }
 
-// retire keeps a server that is no longer used for the metrics: its connections until the last one has been closed and, if gone is set, its counters
-// until there are too many such servers. If gone is not set, another pool continues with the counters.
+// retire keeps a server that is no longer used, so that the metrics still include it: its connections until the last one has been closed
+// and, if gone is set, its counters until there are too many such servers. If gone is not set, another pool continues with the counters.
 func (p *Proxy) retire(group string, old *server, gone bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -5,8 +5,8 @@ import (
 	"sync/atomic"
 )
 
-// share is one connection's share of the resources that all clients share, and the account to which it is charged. The bytes in its buffers are
-// counted in the account and in total. release uncounts what hold has counted.
+// share is one connection's share of the resources that all clients share, and the account to which it is charged. The bytes in its
+// buffers are counted in the account and in total. release subtracts the bytes that hold has added.
 type share struct {
 	total     *atomic.Int64 // Proxy.held
 	silent    *atomic.Int64 // Proxy.silent
@@ -16,7 +16,7 @@ type share struct {
 	account   *account      // the account of this address; nil if there is none
 	admitted  bool          // guarded by Proxy.mu
 	displaced bool          // guarded by Proxy.mu
-	held      int64         // bytes that hold has counted; belongs to the task that serves the connection
+	held      int64         // bytes that hold has added; belongs to the task that serves the connection
 }
 
 // limits returns the account whose share limits the connection, or nil.
@@ -27,7 +27,8 @@ func (s *share) limits() *account {
 	return s.account
 }
 
-// hold counts n more bytes in the connection's buffers, and reports whether the connection may have them. release uncounts all of them.
+// hold adds n bytes to the count of the connection's buffers, and reports whether the connection may have them. release subtracts all of
+// them.
 func (s *share) hold(n int64) bool {
 	if n <= 0 {
 		return true
@@ -39,13 +40,13 @@ func (s *share) hold(n int64) bool {
 	return true
 }
 
-// release uncounts what hold has counted.
+// release subtracts the bytes that hold has added.
 func (s *share) release() {
 	s.unreserve(s.held)
 	s.held = 0
 }
 
-// reserve does the same as hold, except that the caller must uncount the bytes with unreserve.
+// reserve does the same as hold, except that the caller must subtract the bytes with unreserve.
 func (s *share) reserve(n int64) bool {
 	if s.account == nil {
 		return true

@@ -96,7 +96,7 @@ func (s *socket) left(encrypted bool) bool {
 	return err == nil && left
 }
 
-// alertBytesMax is the length of the longest TLS record that an alert makes, with its header.
+// alertBytesMax is the length of the longest TLS record that carries an alert, including the record's header.
 const alertBytesMax = 64
 
 // isAlert reports whether the last bytes that a client has sent can be the alert with which TLS ends. TLS 1.3 hides the type of a record, so isAlert

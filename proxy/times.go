@@ -6,11 +6,12 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// waitLeast is the shortest wait for a pooled connection that is reported. A shorter time does not count as waiting.
+// waitLeast is the shortest wait for a pooled connection that wayside reports. A shorter time does not count as waiting.
 const waitLeast = time.Millisecond
 
-// times are the times of an exchange. The duration and the time to the first byte belong to the upstream: they begin when it has received the request,
-// so that neither a slow client nor a queue in the proxy looks like a slow service. The time before that is split into the request's time and the wait.
+// times are the times of an exchange. The duration and the time to the first byte belong to the upstream: they begin when the upstream
+// has received the request, so that neither a slow client nor a queue in the proxy looks like a slow service. The time before that is
+// split into the request's time and the wait.
 type times struct {
 	first time.Time // when the request's first byte arrived; zero if all of it arrived at once
 	asked time.Time // just before a connection to the upstream was requested; zero if none was requested

@@ -9,9 +9,10 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/certs"
 )
 
-// This file handles TLS to clients. crypto/tls blocks, so goroutines serve these connections, with the same code as all others. clientConn.Conn is
-// then a [clientTLS], which encrypts. The sweeper's deadlines, and everything that looks at the socket, act on the TCP connection below it. The
-// handshake comes before the first request. It is not a response: a failed handshake is only counted and, at most every ten seconds, logged.
+// This file handles TLS to clients. crypto/tls blocks, so goroutines serve these connections, with the same code as all others.
+// clientConn.Conn is then a [clientTLS], which encrypts. The sweeper's deadlines, and everything that looks at the socket, act on the TCP
+// connection below it. The handshake comes before the first request, so a failed handshake has no event. It is only counted and, at most
+// every ten seconds, logged.
 
 // TLSOptions configures listeners that speak TLS.
 type TLSOptions struct {
@@ -132,7 +133,7 @@ func (c *clientConn) closeConn() error {
 	return t.Close()
 }
 
-// serveTLS makes the handshake and then serves requests.
+// serveTLS performs the handshake and then serves requests.
 func (c *clientConn) serveTLS() {
 	t := c.Conn.(*clientTLS)
 	served := false
@@ -179,8 +180,8 @@ func (c *clientConn) awaitHello() {
 	c.reading.begin(s.now.Load())
 }
 
-// handshake waits for the first bytes and makes the handshake. Both together must be finished within HeaderTimeout. If the client speaks HTTP without
-// TLS, handshake sets t.plain instead.
+// handshake waits for the first bytes and performs the handshake. Both together must be finished within HeaderTimeout. If the client
+// speaks HTTP without TLS, handshake sets t.plain instead.
 func (c *clientConn) handshake(t *clientTLS) error {
 	defer func() {
 		c.limits.armWrite(0)

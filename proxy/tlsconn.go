@@ -14,22 +14,24 @@ import (
 
 // This file handles encrypted connections to servers.
 //
-// crypto/tls waits with its locks held, and the tasks of a loop must not wait for locks. So on a loop, crypto/tls never waits: it reads from a
-// transport that returns ErrWouldBlock instead of waiting, and writes to a buffer. When crypto/tls has returned, tlsConn waits for the socket and
-// sends the buffer. The handshake takes a lot of CPU time, so a goroutine makes it before the loop receives the connection.
+// While crypto/tls waits, it holds its locks, and the tasks of an event loop must not wait for locks. So on an event loop, crypto/tls
+// never waits: it reads from a transport that returns ErrWouldBlock instead of waiting, and writes to a buffer. When crypto/tls has
+// returned, tlsConn waits for the socket and sends the buffer. The handshake takes a lot of CPU time, so a goroutine performs it before
+// the loop receives the connection.
 
-// tlsConn is a TLS connection to a server. As with any connection of a loop, one task may read from it and one task may write to it at a time.
+// tlsConn is a TLS connection to a server. As with any connection of an event loop, one task may read from it and one task may write to
+// it at a time.
 type tlsConn struct {
 	*tls.Conn
 	raw      net.Conn
-	loop     *loop.Conn // the same as raw if that belongs to a loop; otherwise nil
-	peeking  bool       // reads do not wait, although there is no loop
-	out      []byte     // on a loop: encrypted bytes to send
+	loop     *loop.Conn // the same as raw if raw belongs to an event loop; otherwise nil
+	peeking  bool       // reads do not wait, although there is no event loop
+	out      []byte     // on an event loop: encrypted bytes to send
 	spare    []byte     // a second buffer, with which out alternates
-	flushing bool       // on a loop: a task is sending out
+	flushing bool       // on an event loop: a task is sending out
 }
 
-// dialTLS connects and makes the handshake. Only goroutines may call it.
+// dialTLS connects and performs the handshake. Only goroutines may call it.
 func dialTLS(ctx context.Context, raw net.Conn, config *tls.Config) (*tlsConn, error) {
 	c := &tlsConn{raw: raw}
 	c.Conn = tls.Client(transport{c}, config)
@@ -43,7 +45,7 @@ func dialTLS(ctx context.Context, raw net.Conn, config *tls.Config) (*tlsConn, e
 	return c, nil
 }
 
-// adopt gives the connection to a loop. Only tasks may call it.
+// adopt gives the connection to an event loop. Only tasks may call it.
 func (c *tlsConn) adopt(l *loop.Loop) (err error) {
 	if c.loop, err = l.Adopt(c.raw); err == nil {
 		c.raw = c.loop
@@ -175,7 +177,7 @@ func (t transport) Close() error         { return t.c.raw.Close() }
 func (t transport) LocalAddr() net.Addr  { return t.c.raw.LocalAddr() }
 func (t transport) RemoteAddr() net.Addr { return t.c.raw.RemoteAddr() }
 
-// Deadlines are set through tlsConn. Those that crypto/tls sets are ignored, because they would overwrite them.
+// Deadlines are set through tlsConn. Those that crypto/tls sets are ignored, because they would replace the deadlines of the proxy.
 func (transport) SetDeadline(time.Time) error      { return nil }
 func (transport) SetReadDeadline(time.Time) error  { return nil }
 func (transport) SetWriteDeadline(time.Time) error { return nil }

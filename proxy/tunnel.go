@@ -13,10 +13,11 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/http1"
 )
 
-// This file handles upgraded connections (RFC 9110, section 7.8). If the upstream responds with 101, both connections become a byte tunnel. A request
-// with Upgrade uses a dedicated upstream connection, which never enters the pool. Bytes are passed on at once, in both directions. The end of one
-// direction (half-close) is passed on and leaves the other direction open, but only as long as that is not silent, because the peer that has ended its
-// direction may be gone. The tunnel is one response, which is recorded as a stream when it ends.
+// This file handles upgraded connections (RFC 9110, section 7.8). If the upstream responds with 101, both connections become a byte
+// tunnel. A request with Upgrade uses a dedicated upstream connection, which never enters the pool. Bytes are passed on at once, in both
+// directions. The end of one direction (half-close) is passed on and leaves the other direction open, but only as long as the other
+// direction is not silent, because the peer that has ended its direction may be gone. The tunnel is one response, which is recorded as a
+// stream when it ends.
 
 // tunnelBytes is the size of each of a tunnel's two buffers.
 const tunnelBytes = 16 << 10

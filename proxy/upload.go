@@ -34,7 +34,7 @@ type upload struct {
 	unread           bool   // bytes of the body may be left on the client's connection
 	silentTo         *group // the group for which this counts as a silent upload; nil if it does not. Belongs to the task that sends the body, if there is one
 
-	u      *upstreamConn // the connection to which it is streamed
+	u      *upstreamConn // the connection over which the body is streamed
 	ended  signal        // nil if nothing is being streamed, or if the end has been noticed
 	err    error         // the result; written before ended is set
 	sent   atomic.Uint64 // bytes of data sent so far
@@ -177,7 +177,7 @@ func (l *upload) start(u *upstreamConn) {
 		l.over.Store(true)
 		switch {
 		case errors.Is(err, errClientBody), errors.Is(err, errBodyTooLarge), isTimeout(err):
-			_ = u.Conn.Close() // so that the upstream does not take this for the whole body; this also wakes the exchange
+			_ = u.Conn.Close() // so that the upstream does not mistake this part for the whole body; closing also wakes the exchange
 		default:
 			l.beginResponseTime()
 		}
@@ -243,7 +243,7 @@ func (l *upload) finish() error {
 	return nil
 }
 
-// endSending notes when the upstream had received the whole body, if it has.
+// endSending records when the upstream had received the whole body, if it has received it.
 func (l *upload) endSending() {
 	if l.body.Ended() {
 		l.at.endSending(l.sentAt)

@@ -43,7 +43,7 @@ func (p *pool) connect(d driver, client *clientConn) (*upstreamConn, error) {
 		}
 	}
 	u, err := p.dial(d, p.target)
-	if err == nil && p.h2 != nil { // the server may speak HTTP/2 by now
+	if err == nil && p.h2 != nil { // the server may now speak HTTP/2
 		return p.h2.adopt(u, client), nil
 	}
 	if err == nil {
@@ -117,9 +117,9 @@ func (p *pool) redial(u *upstreamConn) (*upstreamConn, error) {
 	return p.dialSlot(u.driver, u.from, client)
 }
 
-// usable reports whether the upstream has neither closed a connection nor sent unexpected bytes, which would be taken for the response to the next
-// request. This costs one system call per request. Without it, a single superfluous response would shift all later ones: each client would receive
-// another client's response.
+// usable reports whether the upstream has neither closed a connection nor sent unexpected bytes, which would be mistaken for the response
+// to the next request. This costs one system call per request. Without it, a single superfluous response would shift all later ones: each
+// client would receive another client's response.
 func (p *pool) usable(u *upstreamConn) bool {
 	idle := time.Duration(p.sweeper.now.Load() - u.idleAt)
 	if p.idleFor > 0 && idle > p.idleFor {

@@ -50,7 +50,7 @@ func (a *admission) enqueue(c *clientConn, f failure) {
 func (a *admission) serveWaiting() {
 	p := a.p
 	for left := true; left; {
-		time.Sleep(admissionPause) // this is a goroutine, not a loop
+		time.Sleep(admissionPause) // this runs on a goroutine, not on an event loop
 		p.mu.Lock()
 		found, refused := a.admitWaiting()
 		left = len(a.waiting) > 0

@@ -8,30 +8,31 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/loop"
 )
 
-// This file notices clients that leave while the upstream is working on their request. Nothing reads from such a connection at that time, and a
-// goroutine or a system call per request would be too expensive. Instead, one poll(2) per tick checks all connections that are waiting for the
-// upstream. If a client has closed its direction at two consecutive ticks and nothing is left to read, it counts as gone: the upstream connection is
-// closed, and the exchange records 499. So a client that only half-closes after its request receives the response only if that arrives within a tick.
-// nginx and Go's server behave in the same way.
+// This file notices clients that disconnect while the upstream is working on their request. Nothing reads from such a connection at that
+// time, and a goroutine or a system call per request would be too expensive. Instead, one poll(2) per tick checks all connections that
+// are waiting for the upstream. If a client has closed its direction at two consecutive ticks and nothing is left to read, it counts as
+// gone: the upstream connection is closed, and the exchange records 499. So a client that only half-closes after its request receives the
+// response only if that arrives within a tick. nginx and Go's server behave in the same way.
 
-// watch finds clients that have left. It belongs to the sweeper's goroutine.
+// watch finds clients that have disconnected. It belongs to the sweeper's goroutine.
 type watch struct {
 	conns []*clientConn
 	fds   []unix.PollFd
 }
 
-// clientWatch knows whether the client of one connection is still there. The exchange entrusts it with the upstream connection for which it is waiting.
-// Whoever notices that the client has left may close that upstream connection, which is either taken back or closed, never both.
+// clientWatch knows whether the client of one connection is still connected. While an exchange waits for an upstream connection to
+// respond, it entrusts that connection to the clientWatch. Whoever notices that the client has disconnected may close the upstream
+// connection, which is either taken back or closed, never both.
 type clientWatch struct {
 	socket
 	stream    *h2Stream  // the connection as an HTTP/2 stream; nil if it is not one
-	loop      *loop.Conn // the connection as a connection of a loop; nil if it is not one
+	loop      *loop.Conn // the connection as a connection of an event loop; nil if it is not one
 	encrypted bool
 
 	waiting   atomic.Pointer[upstreamConn] // the upstream connection for which the exchange is waiting
-	gone      atomic.Bool                  // the client has been found to have left
+	gone      atomic.Bool                  // the client has been found to have disconnected
 	suspected bool                         // owned by the sweeper's watch: the connection looked closed at the last tick
-	stirred   bool                         // on a loop: bytes, the end or an error arrived while the exchange was waiting for the upstream
+	stirred   bool                         // on an event loop: bytes, the end or an error arrived while the exchange was waiting
 	stir      func()                       // sets stirred
 }
 
@@ -61,8 +62,8 @@ func (w *clientWatch) cancel() {
 	}
 }
 
-// hasReset reports whether the client has reset its connection, so that nothing that is written now can arrive. For most connections, a loop knows
-// that nothing has happened. For the others, hasReset costs a system call.
+// hasReset reports whether the client has reset its connection, so that nothing that is written now can arrive. For most connections, an
+// event loop knows that nothing has happened. For the others, hasReset costs a system call.
 func (w *clientWatch) hasReset() bool {
 	if w.loop != nil && !w.stirred {
 		return false
@@ -78,8 +79,9 @@ func (w *clientWatch) hungUp() bool {
 	return w.socket.hungUp()
 }
 
-// leaves reports whether the client has left while its request waits for an upstream connection. It is called from time to time, and applies the same
-// rule as the watch: a client has left if it has closed its direction at two consecutive calls, or if it has reset the connection.
+// leaves reports whether the client has disconnected while its request is waiting for an upstream connection. It is called from time to
+// time, and applies the same rule as the watch: a client has disconnected if it has closed its direction at two consecutive calls, or if
+// it has reset the connection.
 func (w *clientWatch) leaves(suspected *bool) bool {
 	was := *suspected
 	*suspected = w.left(w.encrypted)

@@ -10,11 +10,11 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/upstream"
 )
 
-// This file determines which servers in a group can be used, from active checks, failed requests, and the addresses of a name. Each group that needs it
-// has a goroutine that does what is due. Requests do not call anything in this file, except that a failed request calls failed.
+// This file determines which servers in a group can be used, from active checks, failed requests, and the addresses of a name. Each group
+// that needs it has a goroutine that does what is due. Requests call nothing in this file except failed and answered.
 
 const (
-	// filesPause is the time between two looks at the files for TLS.
+	// filesPause is the time between two checks of the group's TLS files.
 	filesPause = 10 * time.Second
 	// lookupRetry is the time between two lookups of a name for which no address is known yet.
 	lookupRetry = time.Second
@@ -179,7 +179,7 @@ func (g *group) failed(s *server, why string) {
 	g.lookAgain()
 }
 
-// answered ends the ejection of a server that has answered a request which failed at the others.
+// answered ends the ejection of a server that has responded to a request which failed at the other servers.
 func (g *group) answered(s *server) {
 	if !slices.ContainsFunc(g.members.Load().ejected, func(m member) bool { return m.server == s }) {
 		return
@@ -238,7 +238,7 @@ func (g *group) lookUp(ctx context.Context) {
 	g.lookAgain()
 }
 
-// readFilesIfDue starts to read the files for TLS again if that is due, and returns when it is due next. mu is held.
+// readFilesIfDue starts to read the group's TLS files again if that is due, and returns when it is due next. mu is held.
 func (g *group) readFilesIfDue(now time.Time) time.Time {
 	c := g.plan.credentials
 	if c == nil || !c.HasFiles() {
@@ -253,8 +253,8 @@ func (g *group) readFilesIfDue(now time.Time) time.Time {
 	return g.nextReading
 }
 
-// readFiles reads the files for TLS again. If they have changed, the connections that were made with the old ones are not reused after their current
-// requests.
+// readFiles reads the group's TLS files again. If they have changed, connections that were made with the old files are not reused after
+// their current requests.
 func (g *group) readFiles(c *upstream.Credentials) {
 	changed, err := c.Refresh()
 	g.mu.Lock()

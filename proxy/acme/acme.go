@@ -7,9 +7,9 @@
 //
 // All of them are in one folder, with mode 0600:
 //
-//	account.key   the account's key, which is made for the first request
+//	account.key   the account's key, created for the first request
 //	HOST.pem      a key and the chain of its certificate
-//	attempts.json for each host that has no success yet, how often wayside has tried and when it may try again
+//	attempts.json for each host whose last attempt has not succeeded: the number of attempts, and the earliest time of the next one
 //
 // An attempt is recorded before it begins, so that a process that keeps crashing and restarting does not exceed the authority's rate limits.
 package acme
@@ -44,7 +44,7 @@ const (
 
 // Options configures for which hosts certificates are requested, and from which authority.
 type Options struct {
-	Dir       string         // the folder for all files; it is created when something is written
+	Dir       string         // the folder for all files; created when the first one is written
 	Hosts     []string       // in lower case
 	Directory string         // URL of the authority's directory; empty means LetsEncrypt
 	CAs       *x509.CertPool // CAs trusted for Directory; nil means the system's
@@ -67,7 +67,7 @@ type Manager struct {
 	requesting sync.Mutex // held by RenewOnce
 }
 
-// New reads the certificates from earlier runs. It does not connect to the authority.
+// New returns a Manager with the certificates that earlier runs obtained. It does not connect to the authority.
 func New(o Options) *Manager {
 	m := &Manager{
 		certs: make(map[string]*tls.Certificate), tokens: make(map[string]string), proofs: make(map[string]*tls.Certificate), changed: make(chan struct{}, 1),
@@ -111,8 +111,8 @@ func (m *Manager) Use(o Options) {
 	}
 }
 
-// Certificate returns the certificate of a host. If host is empty, it returns that of the first host that has one. It returns nil if there is
-// none yet.
+// Certificate returns the certificate of a host. If host is empty, it returns the certificate of the first host that has one. If there is
+// no certificate yet, it returns nil.
 func (m *Manager) Certificate(host string) *tls.Certificate {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -168,7 +168,7 @@ func (m *Manager) Run(ctx context.Context) {
 	}
 }
 
-// RenewOnce requests a certificate for each host that needs one, unless the host must still wait after a failure.
+// RenewOnce requests a certificate for each host that needs one, unless the pause after a failure is not over.
 func (m *Manager) RenewOnce(ctx context.Context) {
 	m.requesting.Lock()
 	defer m.requesting.Unlock()

@@ -23,13 +23,13 @@ const (
 	attemptsFile = "attempts.json"
 )
 
-// attempt is the recorded state of a host whose last attempt did not succeed, or has not ended.
+// attempt is the recorded state of a host whose last attempt failed or has not ended.
 type attempt struct {
 	Failures  int       `json:"attempts"`
 	NotBefore time.Time `json:"not_before"` // earliest time of the next attempt
 }
 
-// next returns the state to record while another attempt is being made, which stays if the attempt fails.
+// next returns the state to record before another attempt. The state stays recorded if that attempt fails.
 func (a attempt) next(now time.Time) attempt {
 	pause := firstPause
 	for range a.Failures {
@@ -47,7 +47,7 @@ func readAttempts(name string) map[string]attempt {
 	return state
 }
 
-// noteAttempt writes the state of a host so that it survives a power loss. If a is nil, the last attempt has succeeded.
+// noteAttempt records the state of a host so that it survives a power loss. A nil a means that the last attempt has succeeded.
 func (m *Manager) noteAttempt(o Options, host string, a *attempt) error {
 	m.mu.Lock()
 	if a != nil {
@@ -71,7 +71,7 @@ func write(dir, name string, content []byte) error {
 	return disk.WriteFile(filepath.Join(dir, name), filepath.Join(dir, name+".tmp"), bytes.NewReader(content), 0o600)
 }
 
-// accountKey reads the account's key, or makes one if there is none.
+// accountKey reads the account's key, or creates one if there is none.
 func accountKey(dir string) (*ecdsa.PrivateKey, error) {
 	b, err := os.ReadFile(filepath.Join(dir, accountFile))
 	if err == nil {

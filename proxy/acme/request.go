@@ -141,7 +141,7 @@ func (m *Manager) answer(client *acme.Client, challenge *acme.Challenge, host st
 	return func() { m.mu.Lock(); delete(m.proofs, host); m.mu.Unlock() }, nil
 }
 
-// retryAfter returns how long the authority wants wayside to wait before the next request, or 0 if it did not say.
+// retryAfter returns how long the authority wants wayside to wait before the next request, or 0 if it did not state a time.
 func retryAfter(err error) time.Duration {
 	var e *acme.Error
 	if errors.As(err, &e) {

@@ -91,8 +91,8 @@ func (s *set) find(issuer Issuer, hello *tls.ClientHelloInfo) *tls.Certificate {
 	return nil
 }
 
-// supported returns the first certificate that the client supports. If it supports none, supported returns the first one, so that the client
-// learns why the handshake fails. A name may have one certificate with an RSA key and one with an ECDSA key.
+// supported returns the first certificate that the client supports. If the client supports none of them, supported returns the first one,
+// so that the client learns why the handshake fails. A name may have one certificate with an RSA key and one with an ECDSA key.
 func supported(of []certificate, hello *tls.ClientHelloInfo) *tls.Certificate {
 	for _, c := range of {
 		if hello.SupportsCertificate(c.Certificate) == nil {

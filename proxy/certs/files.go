@@ -122,8 +122,8 @@ func (f *caFile) reread() (changed bool, err error) {
 	return true, nil
 }
 
-// ParseCAs parses certificates in PEM format. It is an error if there are none, or if one of them cannot be parsed, because the clients that
-// it has signed would be refused.
+// ParseCAs parses certificates in PEM format. It is an error if there are none, or if one of them cannot be parsed, because clients whose
+// certificates it has signed would be refused.
 func ParseCAs(b []byte) (*x509.CertPool, error) {
 	pool, n := x509.NewCertPool(), 0
 	for {
@@ -161,14 +161,14 @@ func read(name string) ([]byte, error) {
 	return b, err
 }
 
-// failure decides when an error about a pair of files is reported. The two files are rarely replaced at exactly the same time, so an error is
-// reported only if the next look finds it, too.
+// failure decides when an error about a pair of files is reported. The two files are rarely replaced at exactly the same time, so an
+// error is reported only if the next look finds it again.
 type failure struct {
 	seen     string
 	reported bool
 }
 
-// report returns true once for each error that is found in two consecutive looks.
+// report returns true once for each error that two consecutive looks find.
 func (f *failure) report(err error) bool {
 	if err == nil {
 		*f = failure{}

@@ -47,8 +47,8 @@ func hexDigit(c byte) (d byte, ok bool) {
 	return 0, false
 }
 
-// validExtensions accepts *( ";" name [ "=" value ] ). A value is a token or a quoted string. Spaces and tabs may surround ";" and
-// "=", but not follow the last extension.
+// validExtensions accepts *( ";" name [ "=" value ] ). A value is a token or a quoted string. Spaces and tabs may surround ";" and "=",
+// but must not follow the last extension.
 func validExtensions(b []byte) bool {
 	for len(b) > 0 {
 		if b = skipOWS(b); len(b) == 0 || b[0] != ';' {

@@ -39,7 +39,7 @@ func (h *Request) Client(peer netip.Addr, trusted func(netip.Addr) bool) netip.A
 	return found
 }
 
-// eachFromRight calls next with the entries of a list, from the last one, until it returns false.
+// eachFromRight calls next with the entries of a list, from the last to the first, until next returns false.
 func eachFromRight(list []byte, next func(entry []byte) bool) {
 	for n := 0; len(list) > 0 && n < hopsMax; n++ {
 		i := bytes.LastIndexByte(list, ',')

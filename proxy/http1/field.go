@@ -65,8 +65,9 @@ func appendPlain(dst, name, value []byte) []byte {
 	return append(append(dst, value...), '\r', '\n')
 }
 
-// copyFields appends the fields in raw that are passed on to dst, copying as many adjacent lines at once as possible. It calls handle for each
-// field that is not fieldOther; handle returns whether the field is passed on. In a second pass, the fields that options name are left out.
+// copyFields appends to dst those fields in raw that the proxy passes on. It copies as many adjacent lines at once as possible. It calls
+// handle for each field that is not fieldOther; handle returns whether the field is passed on. In a second pass, the fields that options
+// name are left out.
 func copyFields(dst, raw []byte, options *connectionOptions, second bool, handle func(id fieldID, name, value []byte) (keep bool, err error)) ([]byte, error) {
 	run, at := 0, 0
 	for {

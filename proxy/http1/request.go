@@ -23,7 +23,7 @@ const (
 	via2  = "Via: 2.0 wayside\r\n"
 )
 
-// Request is a request's header together with what the pass over it has found. Slices point into Raw unless they are marked as owned.
+// Request is a request's header together with the results of the pass over it. Slices point into Raw unless they are marked as owned.
 type Request struct {
 	Framing
 	Raw            []byte // the block as received, from the request line to the empty line; owned, reused

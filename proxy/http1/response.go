@@ -5,9 +5,9 @@ import (
 	"fmt"
 )
 
-// This file checks and rewrites the header of a response, from upstream to client, in one pass, as request.go does for requests. Fields keep
-// their order and case. Hop-by-hop fields are removed. X-Request-ID is replaced with the one of the request. Date is added if it is missing
-// (RFC 9110, section 6.6.1).
+// This file checks and rewrites the header of a response, from upstream to client, in one pass, as request.go does for requests. Fields
+// keep their order and case. Hop-by-hop fields are removed. X-Request-ID is replaced with that of the request. Date is added if it is
+// missing (RFC 9110, section 6.6.1).
 
 // Response contains what the pass over a response's header found.
 type Response struct {

@@ -13,7 +13,8 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/http1"
 )
 
-// The client's side of a connection. A request is taken as the header block that it has in HTTP/1.1, and a response is reported as one.
+// This file contains the client side of a connection. It accepts a request as an HTTP/1.1 header block, and reports a response as such a
+// block.
 
 // interimMax is the number of 1xx responses that may precede one final response.
 const interimMax = 32

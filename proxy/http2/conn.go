@@ -101,9 +101,9 @@ func (c *Conn) begin(settings []byte) {
 	}
 }
 
-// Next consumes bytes from the beginning of b, up to the next event, and returns how many. now is the time of any monotonic clock. Next does not
-// retain b. After EventNone, the caller must keep the bytes that were not consumed, at most 15, and append those that arrive next. The error is
-// a *ConnError, and further calls return it again: the caller sends the output and closes the connection.
+// Next consumes bytes from the beginning of b, up to the next event, and returns their number. now is the time of any monotonic clock.
+// Next does not retain b. After EventNone, the caller must keep the bytes that were not consumed, at most 15, and append those that
+// arrive next. The error is a *ConnError, and further calls return it again: the caller sends the output and closes the connection.
 func (c *Conn) Next(b []byte, now time.Duration) (ev Event, n int, err error) {
 	c.now, c.ev = now, Event{}
 	for more := true; c.err == nil && more && c.ev.Kind == EventNone; {
@@ -381,7 +381,7 @@ func (c *Conn) goAway(last uint32, code Code) {
 	c.out = binary.BigEndian.AppendUint32(c.out, uint32(code))
 }
 
-// ping handles a PING: it acknowledges it or, if it is itself an acknowledgement, notes that.
+// ping handles a PING frame: it acknowledges a ping, and acts on an acknowledgement.
 func (c *Conn) ping(b []byte) *ConnError {
 	if !c.frame.has(flagAck) {
 		c.queue(append(appendFrameHeader(c.out, 8, framePing, flagAck, 0), b...))

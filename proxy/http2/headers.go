@@ -37,8 +37,8 @@ const (
 	blockTrailers
 )
 
-// blockBytesMax returns how many bytes a block may have before decompression. If it were as small as the limit after decompression, connections
-// would be closed whose peer could have received 431 instead.
+// blockBytesMax returns how many bytes a block may have before decompression. If this limit were as small as the one after decompression,
+// wayside would close some connections whose peers could have received 431 instead.
 func (c *Conn) blockBytesMax() int { return 2 * c.limits.HeaderBytes }
 
 func (c *Conn) beginHeaders() *ConnError {

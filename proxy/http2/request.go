@@ -10,8 +10,8 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/http1"
 )
 
-// This file writes the fields of a request (RFC 9113, section 8.3) as an HTTP/1.1 header block. It reports requests that RFC 9113 calls malformed
-// as errors. Package http1 then applies its rules to the resulting block, as to any HTTP/1.1 request.
+// This file writes the fields of a request (RFC 9113, section 8.3) as an HTTP/1.1 header block. Requests that RFC 9113 calls malformed
+// are reported as errors. Package http1 then applies its rules to the resulting block, as to any HTTP/1.1 request.
 
 // requestFields is the state of the request that is being converted.
 type requestFields struct {

@@ -8,8 +8,9 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// Headers and trailers that this side sends. Fields are encoded as literals without indexing, with names of the static table (RFC 7541, section
-// 6.2.2): nothing is kept for later, and requests and responses of different users never share a compression state.
+// This file encodes the headers and trailers that this side sends. Fields are encoded as literals without indexing, with names of the
+// static table (RFC 7541, section 6.2.2): nothing is kept for later, and requests and responses of different users never share a
+// compression state.
 
 // WriteHead writes the header of a response, interim or final, to the output. block is an HTTP/1.1 header block: the status line, fields, and the
 // empty line. WriteHead leaves out the fields that HTTP/2 does not have (RFC 9113, section 8.2.2). If end is set, the response has no body.

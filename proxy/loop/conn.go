@@ -28,7 +28,7 @@ type Conn struct {
 
 	readLate, writeLate atomic.Bool // the deadline has passed
 	closed              atomic.Bool
-	mu                  sync.Mutex // held to close fd, and while a goroutine other than the loop uses it
+	mu                  sync.Mutex // held to close fd, and while a goroutine other than the loop's uses fd
 }
 
 // NewConn returns a Conn for a connected, non-blocking socket, and takes ownership of the socket. The loop does not know the Conn until Start is
@@ -37,8 +37,8 @@ func (l *Loop) NewConn(fd int, local, remote net.Addr) *Conn {
 	return &Conn{loop: l, fd: fd, local: local, remote: remote, writable: true}
 }
 
-// Start makes the loop watch the connection and then call fn. If the loop cannot watch it, the connection is closed when fn is called. Start must
-// be called once, by any goroutine.
+// Start makes the loop watch the connection and then call fn. If the loop cannot watch it, the connection is closed when fn is called. It
+// must be called exactly once; any goroutine may do so.
 func (c *Conn) Start(fn func()) {
 	c.loop.Post(func() {
 		_ = c.register() // if it fails, fn finds the connection closed
@@ -97,8 +97,8 @@ func (c *Conn) wakeReader() {
 
 func (c *Conn) wakeWriter() { c.loop.wake(c.writer) }
 
-// OnReady makes the loop call fn once, as soon as Read would not wait. An idle connection therefore needs no task. Only the loop and its tasks may
-// call OnReady.
+// OnReady makes the loop call fn once, as soon as Read would no longer wait. An idle connection therefore needs no task. Only the loop
+// and its tasks may call OnReady.
 func (c *Conn) OnReady(fn func()) {
 	c.onReady = fn
 	if c.readable || c.readLate.Load() || c.closed.Load() {
@@ -245,7 +245,7 @@ func (c *Conn) stopped(late *atomic.Bool) error {
 	return nil
 }
 
-// fail wraps an error like the connections in package net.
+// fail wraps an error in the same way as the connections of package net do.
 func (c *Conn) fail(op string, err error) error {
 	network := "tcp"
 	if c.remote != nil {

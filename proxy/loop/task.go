@@ -84,7 +84,7 @@ func (l *Loop) newTask() *Task {
 	return t
 }
 
-// park yields control to the loop. It returns when the task is woken, possibly for a different reason than the one for which the caller is waiting.
+// park yields control to the loop. It returns when the task is woken, possibly for a reason other than the one the caller is waiting for.
 func (t *Task) park() { t.yield(struct{}{}) }
 
 // takeTurn is called before each read and write. It makes a task whose sockets are always ready let the others run from time to time.

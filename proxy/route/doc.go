@@ -8,7 +8,7 @@
 //   - Host: exact, or *.example.org for every name below example.org. Case, a port and one trailing dot are ignored.
 //   - Path: exact, or a prefix that ends with "/*". /api/* matches /api, /api/ and everything below, but not /apis. Paths are case-sensitive
 //     (RFC 3986, section 6.2.2.1).
-//   - Methods: exactly one of them. GET does not include HEAD.
+//   - Methods: the request's method is one of the listed ones. GET does not include HEAD.
 //   - Headers: for each condition, a line with this name and exactly this value. If a field has several lines, it is enough if one matches.
 //
 // # The path that is compared (path.go)
@@ -16,11 +16,11 @@
 // Routes are compared with a normal form of the path; the request itself is not changed. In the normal form, all escapes except %2F and %25 are
 // decoded, the segments "." and ".." are resolved (RFC 3986, sections 5.2.4 and 6.2.2), and repeated slashes count as one.
 //
-// The proxy forwards the path's bytes unchanged, and the service behind it interprets them in its own way. Some services take %2F or a backslash
-// for a slash, drop parameters (";x=1"), decode twice, end a path at NUL, or do not resolve "..". If such a reading led to a different route than
-// the normal form does, a client could use one route to reach what another one protects. So [List.Match] tries each reading that the path allows,
-// and returns [ErrAmbiguous] if two readings lead to different routes. If all readings lead to the same route, or if no route in the list has a
-// path, nothing is refused.
+// The proxy forwards the path's bytes unchanged, and the service behind it interprets them in its own way. Some services treat %2F or a
+// backslash as a slash, drop parameters (";x=1"), decode twice, end a path at NUL, or do not resolve "..". If such a reading led to a
+// different route than the normal form does, a client could use one route to reach a resource that another route protects. So
+// [List.Match] tries each reading that the path allows, and returns [ErrAmbiguous] if two readings lead to different routes. If all
+// readings lead to the same route, or if no route in the list has a path, nothing is refused.
 //
 // # Costs
 //

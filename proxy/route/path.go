@@ -25,8 +25,8 @@ const (
 	lengthMax    = 2048
 )
 
-// inspect reports whether a path is already in normal form, and the readings in which it may differ from that. escaped means that the path has
-// escapes which themselves encode escapes (%2541).
+// inspect reports whether a path is already in normal form, and which readings may interpret it differently. escaped means that the path
+// has escapes which themselves encode escapes (%2541).
 func inspect(path []byte) (plain bool, may reading, escaped bool) {
 	plain = true
 	before := byte(0) // the previous byte, decoded; '/' for all separators

@@ -33,8 +33,8 @@ type Health struct {
 	ejections    int // consecutive ejections, without a period of good service between them
 }
 
-// Checked records the result of an active check; a nil error means that the server has passed. The server is down after the given number of
-// consecutive fails, and up again after the given number of consecutive passes. Checked reports whether the state has changed.
+// Checked records the result of an active check; a nil error means that the server has passed. The server is down after the given number
+// of consecutive failures, and up again after the given number of consecutive passes. Checked reports whether the state has changed.
 func (h *Health) Checked(err error, fails, passes int, now time.Time) (changed bool) {
 	if err == nil {
 		h.fails = 0
@@ -105,7 +105,7 @@ func (h *Health) set(now time.Time, why string) bool {
 	return true
 }
 
-// State returns the state, since when it has lasted (zero if from the beginning), and the reason.
+// State returns the state, since when it has lasted (zero if it has never changed), and the reason.
 func (h *Health) State() (s State, since time.Time, why string) { return h.state, h.since, h.why }
 
 // EjectedUntil returns when the current ejection ends, or zero if the server is not ejected.

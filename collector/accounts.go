@@ -34,9 +34,8 @@ type accountReader struct {
 // viewTries is how many times view reads without stopping the drain loop.
 const viewTries = 3
 
-// view retries its reads until no event was applied while it was reading. If events keep arriving too fast for that, it
-// pauses the drain loop for one last attempt. Only one caller reads at a time, so that many clients cannot pause the
-// drain loop again and again.
+// view repeats its reads until no event has been applied during them. If events keep arriving too fast for that, it pauses the drain loop
+// for one last attempt. Only one caller reads at a time, so that many clients cannot pause the drain loop again and again.
 func (r *accountReader) view(ctx context.Context) (accounting.View, error) {
 	select {
 	case r.reading <- struct{}{}:

@@ -19,11 +19,11 @@ const (
 // Backlog says how far the drain loop has fallen behind, as of the latest comparison of ledgers.
 type Backlog struct {
 	Left uint64        // responses that are recorded but not yet applied
-	Rate float64       // decrease of Left in responses per second; 0 if it does not decrease or is not known
-	ETA  time.Duration // the time until Left reaches 0 at this rate; 0 without a rate
+	Rate float64       // how fast Left decreases, in responses per second; 0 if Left does not decrease or the rate is unknown
+	ETA  time.Duration // the time until Left reaches 0 at this rate; 0 if Rate is 0
 }
 
-// backlog is the state of the last comparison; guarded by drainMu.
+// backlog is the state after the last comparison of ledgers; guarded by drainMu.
 type backlog struct {
 	left    uint64
 	at      time.Time // includes the monotonic clock reading
@@ -32,7 +32,7 @@ type backlog struct {
 	logged  time.Time
 }
 
-// noteBacklog updates the status, and logs from time to time how much of a backlog is left. The caller holds drainMu.
+// noteBacklog updates the status, and logs from time to time how much of the backlog is left. The caller holds drainMu.
 func (c *Collector) noteBacklog(ledgers []spool.Ledger) {
 	b, now := &c.backlog, time.Now() // not Options.Now: rates need the monotonic clock
 	left := uint64(0)

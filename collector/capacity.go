@@ -10,7 +10,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/clock"
 )
 
-// Capacity says how much disk space the data directory takes, how fast it grows and when it will be full.
+// Capacity says how much disk space the data directory takes up, how fast it is growing and when it will be full.
 type Capacity struct {
 	At         time.Time        `json:"at"`
 	Bytes      map[string]int64 `json:"bytes"` // allocated on disk, by folder: spool, store, quarantine, archive, other
@@ -76,7 +76,7 @@ func PruneCapacity(s *store.Store, now time.Time) (int, error) {
 	return s.PruneCapacity(now.Add(-capacityKept))
 }
 
-// grow fits a line to each folder's samples of the last GrowthDays days: those in the store, and the given ones.
+// grow fits a line to each folder's samples of the last GrowthDays days: those in the store and those in further.
 func (c *Capacity) grow(ctx context.Context, s Store, further ...store.CapacitySample) error {
 	fits := map[string]*fit{"total": {}}
 	var first time.Time

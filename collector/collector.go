@@ -9,10 +9,10 @@
 // # When something fails
 //
 // Some errors cannot be fixed by dropping events: the source is unreachable or has a newer version, the store cannot write
-// ([store.ErrUnavailable]), or the data directory has reached its disk limits. Then the step is undone, its labels included,
-// and retried for as long as it takes, while the spool fills. Other errors are caused by the events themselves (a malformed
-// record, a panic). After three attempts, the run is divided until the failing events are isolated. These are quarantined
-// with the reason and counted, and draining continues. This package never discards an event.
+// ([store.ErrUnavailable]), or the data directory has reached its disk limits. Then the step is undone, including its labels, and retried
+// until it succeeds; in the meantime, the spool fills. Other errors are caused by the events themselves (a malformed record, a panic).
+// After three attempts, the run is divided until the failing events are isolated. These are quarantined with the reason and counted, and
+// draining continues. This package never discards an event.
 //
 // The collector starts no goroutines. [Collector.Run] blocks; all other methods may be called while it is running.
 package collector
@@ -228,7 +228,8 @@ func (c *Collector) Snapshots() *snapshot.History { return c.publisher.history }
 // Live returns the feed of recent rates and events.
 func (c *Collector) Live() *live.Feed { return c.live }
 
-// Rules returns the rules by which rows are shown today. It is nil until something has been learnt.
+// Rules returns the rules that currently determine under which label each row is shown. The result is nil until something has been
+// learnt.
 func (c *Collector) Rules() *paths.Rules { return c.o.Labeler.Rules() }
 
 // Registry returns the collector's own metrics.
@@ -257,7 +258,7 @@ func (c *Collector) setState(state string) {
 	case !changed:
 	case state == stateRunning:
 		c.log.Info("resumed applying events")
-	case state == stateDisconnected: // wayside run is stopping, or is restarting the books process
+	case state == stateDisconnected: // `wayside run` is stopping or restarting the books process
 		c.log.Info("no more events are applied: " + stateDisconnected)
 	default:
 		c.log.Warn("cannot apply events; they stay in the spool until the next attempt", "state", state)

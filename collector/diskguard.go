@@ -31,19 +31,19 @@ type guard struct {
 	baseline usage     // the first measurement, from which growth is computed
 }
 
-// usage is one measurement. Bytes are those allocated on disk. A sparse file has fewer of them than its length.
+// usage is one measurement. It counts the bytes allocated on disk; a sparse file has fewer of them than its length.
 type usage struct {
 	at      time.Time
 	folders map[string]int64 // bytes by folder: spool, store, quarantine, archive, other
 	total   int64
 	free    int64
-	// room is reserved below bytesMax: when applying pauses, some files continue to grow.
+	// room is the number of bytes reserved below bytesMax, because some files continue to grow while applying is paused.
 	room int64
 }
 
-// An archive in the data directory can have tens of thousands of files, so a walk can be slow. The pause after a walk
-// is walkShare times its duration, but limited to walkPause, unless that would be less than walkShareMin times the
-// duration. In the meantime, growth is estimated from the applied events (see applied).
+// An archive in the data directory can have tens of thousands of files, so a walk can be slow. The pause after a walk is walkShare times
+// the duration of the walk and at most walkPause, but never less than walkShareMin times that duration. In the meantime, growth is
+// estimated from the applied events (see applied).
 const (
 	walkShare    = 500
 	walkShareMin = 50
@@ -52,9 +52,9 @@ const (
 
 // Room that is reserved below data.bytes_max, derived from the simulated week (go run ./test/archive week).
 const (
-	// The store needs room for two memtables: one is filled by events applied before the next measurement, by
-	// checkpoints and by deletions; the other is filled when space is given back. It also needs room to merge tables,
-	// one share of the store at a time, because new tables are written before the old ones are deleted.
+	// The store needs room for two memtables: one is filled by events applied before the next measurement, by checkpoints and by
+	// deletions; the other is filled when space is reclaimed. It also needs room to merge tables, one share of the store at a time,
+	// because new tables are written before the old ones are deleted.
 	storeRoomMin   = 16 << 20
 	storeRoomShare = 4
 	mergeRoomMax   = 64 << 20
@@ -77,9 +77,9 @@ func newGuard(o Options) *guard {
 	return g
 }
 
-// room returns the number of bytes by which files may still grow while applying is paused: the spool fills up to its
-// own limit, a directory archive receives the applied events that it does not have yet, and the store merges its
-// tables. The result is at most half of the limit, so that events are applied even if the limit is too small.
+// room returns the number of bytes by which files can still grow while applying is paused: the spool fills up to its own limit, a
+// directory archive receives the applied events that it does not have yet, and the store merges its tables. The result is at most half of
+// the limit, so that events are applied even if the limit is too small.
 func (g *guard) room(folders map[string]int64) int64 {
 	room := max(g.spoolMax-folders["spool"], 0) + storeRoomMin + min(folders["store"]/storeRoomShare, mergeRoomMax)
 	if g.unarchived != nil {
@@ -109,8 +109,7 @@ func (g *guard) check() error {
 	return nil
 }
 
-// applied adds to the estimated growth. While a backlog is applied at full speed, the store grows faster than it is
-// measured.
+// applied adds to the estimated growth. The store would outgrow the measurements while a backlog is being applied at full speed.
 func (g *guard) applied(events int) {
 	bytes := int64(events) * storedEventBytes
 	if g.unarchived != nil {
@@ -154,7 +153,7 @@ func (g *guard) measure() usage {
 	return u
 }
 
-// free returns the bytes that the filesystem has free.
+// free returns the number of free bytes in the filesystem.
 func (g *guard) free() int64 {
 	var fsInfo unix.Statfs_t
 	if err := unix.Statfs(g.dir, &fsInfo); err != nil {
@@ -196,7 +195,7 @@ func archiveBytes(archive fs.FS) int64 {
 	return total
 }
 
-// allocated returns the bytes that a file or folder takes on disk; 0 if they are unknown.
+// allocated returns the number of bytes that a file or folder takes up on disk, or 0 if that is unknown.
 func allocated(entry fs.DirEntry) int64 {
 	info, err := entry.Info()
 	if err != nil {

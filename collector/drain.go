@@ -21,7 +21,7 @@ import (
 // Drained is the result of one step.
 type Drained struct {
 	Epoch       uuid.UUID
-	LastSeq     uint64 // acknowledged up to here
+	LastSeq     uint64 // events up to this sequence number have been acknowledged
 	Events      int    // applied, drop records included
 	Responses   int    // applied
 	Skipped     int    // events that an earlier step had already applied
@@ -32,9 +32,9 @@ type Drained struct {
 // Idle reports whether nothing was pending.
 func (d *Drained) Idle() bool { return d.Events+d.Skipped+d.Quarantined == 0 }
 
-// DrainOnce performs one step: Peek, apply, Ack. PeekEvents and PeekWait determine how long it waits for events. After
-// an error, the next step gets the same events and skips those that were applied. Errors wrap [ErrPaused], [ErrSource],
-// [store.ErrUnavailable] or the context's error.
+// DrainOnce performs one step: Peek, apply, Ack. PeekEvents and PeekWait determine how long it waits for events. After an error, the next
+// step gets the same events and skips those that have already been applied. Errors wrap [ErrPaused], [ErrSource], [store.ErrUnavailable]
+// or the context's error.
 func (c *Collector) DrainOnce(ctx context.Context) (Drained, error) {
 	return c.step(ctx, spool.PeekOptions{MinEvents: c.o.PeekEvents, MaxBytes: peekBytesMax, MaxWait: c.o.PeekWait})
 }
@@ -67,8 +67,8 @@ func (c *Collector) step(ctx context.Context, o spool.PeekOptions) (Drained, err
 	return d, nil
 }
 
-// Hold stops the drain loop between two steps, until resume is called. Meanwhile nothing is applied or acknowledged, no epoch is retired, and
-// the spools hold new events.
+// Hold pauses the drain loop between two steps until resume is called. In the meantime, nothing is applied or acknowledged, no epoch is
+// retired, and new events stay in the spools.
 func (c *Collector) Hold() (resume func()) {
 	c.drainMu.Lock()
 	return c.drainMu.Unlock
@@ -81,8 +81,8 @@ func sourceError(ctx context.Context, action string, err error) error {
 	return fmt.Errorf("%w: %s: %w", ErrSource, action, err)
 }
 
-// applyAll applies batches in transactions of at most ApplyEventsMax events. The items point into the batches, so
-// applyAll clears them before it returns.
+// applyAll applies batches in transactions of at most ApplyEventsMax events. The items point into the batches, so applyAll clears the
+// items before it returns.
 func (c *Collector) applyAll(ctx context.Context, batches []event.Batch, d *Drained) error {
 	defer func() {
 		clear(c.items)
@@ -171,7 +171,7 @@ func (c *Collector) applyWithRetry(ctx context.Context, r run, d *Drained) error
 			return err
 		}
 		if errors.Is(err, store.ErrBatchTooLarge) {
-			return c.isolate(ctx, r, err, d) // the pieces will fit
+			return c.isolate(ctx, r, err, d) // each piece will be small enough for one transaction
 		}
 		c.metrics.failures.Inc()
 	}
@@ -185,9 +185,8 @@ func temporary(ctx context.Context, err error) bool {
 	return errors.Is(err, store.ErrUnavailable) || ctx.Err() != nil
 }
 
-// apply labels and applies a run in one transaction. After an error or a panic, nothing was applied, and the labeler is
-// rolled back. There is one exception: if the watermark shows that the store did apply the run before it failed, apply
-// returns no error.
+// apply labels and applies a run in one transaction. After an error or a panic, nothing has been applied, and the labeler has been rolled
+// back. There is one exception: if the watermark shows that the store applied the run before it failed, apply returns no error.
 func (c *Collector) apply(r run, d *Drained) (err error) {
 	if c.malformed > 0 {
 		if i := firstMalformed(r.items); i >= 0 {

@@ -17,16 +17,16 @@ const forgetDrainMax = 30 * time.Second
 // ForgetOptions select the paths that [Collector.Forget] removes.
 type ForgetOptions struct {
 	paths.Selection
-	// Reopen also lets archive objects be written again, if all of their events are still in the store.
+	// Reopen also allows archive objects to be written again if all of their events are still in the store.
 	Reopen bool
 	// Count only counts what would be removed, and changes nothing.
 	Count bool
 }
 
-// Forget removes paths from everything in the books process: rows, events, learnt templates, snapshots, and the activity of
-// the last half hour. All counts are kept, under "(other)". Forget first applies the events that are in the spools when it is
-// called, so that they are forgotten too. Later requests for the paths are recorded like any others. The store's files are
-// rewritten, so that they no longer contain the paths either. In the meantime no event is applied; the spools keep new events.
+// Forget removes paths from everything in the books process: rows, events, learnt templates, snapshots, and the activity of the last half
+// hour. All counts are kept, under "(other)". Forget first applies the events that are in the spools when it is called, so that they are
+// forgotten too. Later requests for the paths are recorded like any others. The store's files are rewritten and then no longer contain
+// the paths either. No event is applied until that is done; new events stay in the spools.
 //
 // The paths are never logged. After an error, some of them may have been forgotten; another call finishes the rest.
 func (c *Collector) Forget(ctx context.Context, o ForgetOptions) (*catalogue.Forgotten, error) {
@@ -52,12 +52,12 @@ func (c *Collector) Forget(ctx context.Context, o ForgetOptions) (*catalogue.For
 	return done, c.o.Store.Expunge(ctx)
 }
 
-// forget removes the paths from store, labeler and memory. The caller holds drainMu.
+// forget removes the paths from the store, the labeler and memory. The caller holds drainMu.
 func (c *Collector) forget(ctx context.Context, o ForgetOptions) (done *catalogue.Forgotten, err error) {
 	c.storeMu.Lock()
 	defer c.storeMu.Unlock()
 	labeler := c.o.Labeler
-	rules := labeler.Rules() // as they are before labeler.Forget changes them
+	rules := labeler.Rules() // the rules before labeler.Forget changes them
 	selected := o.Rows(rules)
 	f := store.Forget{
 		Row:   selected,

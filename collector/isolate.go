@@ -10,9 +10,9 @@ import (
 
 // This file handles runs with events that cannot be applied. The normal path in drain.go never gets here.
 
-// isolate divides a run that failed and applies the pieces in order, because the watermark only moves forward. It
-// divides the run at malformed records, which are known, or in the middle if there are none. A single event that fails
-// is quarantined.
+// isolate divides a run that could not be applied and applies the pieces in order, because the watermark only moves forward. It divides
+// the run at the malformed records, which have already been found, or in the middle if there are none. A single event that fails is
+// quarantined.
 func (c *Collector) isolate(ctx context.Context, r run, cause error, d *Drained) error {
 	first := firstMalformed(r.items)
 	switch {

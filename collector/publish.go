@@ -11,8 +11,8 @@ import (
 	"github.com/wayside-proxy/wayside/collector/snapshot"
 )
 
-// publisher builds snapshots when they are due, keeps the last few, and sends each to the traffic process. Callers of
-// its methods hold Collector.drainMu, except for noteRefilled.
+// publisher builds snapshots when they are due, keeps the last few, and sends each to the traffic process. Callers of all its methods
+// except noteRefilled hold Collector.drainMu.
 type publisher struct {
 	o       *Options
 	log     *slog.Logger
@@ -94,7 +94,7 @@ func (p *publisher) build(ctx context.Context, through map[uuid.UUID]uint64) {
 	p.unsent = s.Encode()
 }
 
-// send offers the last snapshot to the source, unless the source has it.
+// send offers the last snapshot to the source, unless the source already has it.
 func (p *publisher) send(ctx context.Context) error {
 	if p.unsent == nil || ctx.Err() != nil {
 		return nil //nolint:nilerr // the context is ending; the next call sends it

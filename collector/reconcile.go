@@ -26,7 +26,7 @@ type reconciler struct {
 
 	agreed  map[uuid.UUID]bool // epochs whose figures this process has reconciled
 	retired map[uuid.UUID]bool // epochs whose final ledger is in the store
-	orphans bool               // whether epochs without a ledger were already searched for
+	orphans bool               // whether this process has already searched for epochs without a ledger
 	idle    bool               // whether the last Peek returned nothing
 
 	ready atomic.Bool // see Collector.ReadyToRefill
@@ -43,8 +43,9 @@ func newReconciler(o *Options, m *metrics, storeMu *sync.Mutex) *reconciler {
 	return r
 }
 
-// reconcile compares, for each epoch, the responses that the spools have recorded with those that the store holds, and makes
-// the two agree. They differ if a process died between applying and acknowledging, which loses nothing, and after damage:
+// reconcile compares, for each epoch, the number of responses that the spools have recorded with the number in the store, and makes the
+// two agree. They differ if a process has died between applying and acknowledging, in which case nothing is lost. They also differ after
+// damage:
 //
 //   - A queue was damaged after its events had been applied. The spool counted them as dropped, and now takes that back.
 //   - A store was set aside, or replaced by an older copy. Responses that had been acknowledged are missing from it. They are
@@ -129,7 +130,7 @@ func (r *reconciler) addOrphans(ledgers []spool.Ledger, marks map[uuid.UUID]stor
 	return nil
 }
 
-// quarantineLost counts responses that the store has lost as quarantined.
+// quarantineLost adds the responses that the store has lost to the number of quarantined ones.
 func (r *reconciler) quarantineLost(l spool.Ledger, mark store.Mark, lost uint64) error {
 	reason := fmt.Sprintf("%d responses had been applied and acknowledged, but are missing from the store", lost)
 	r.storeMu.Lock()
@@ -146,8 +147,8 @@ func (r *reconciler) quarantineLost(l spool.Ledger, mark store.Mark, lost uint64
 	return nil
 }
 
-// retireFinished stores the final ledger of every epoch that is closed and fully applied, and then lets the source
-// remove the epoch. After a crash between the two steps, both have the epoch, and the accounting counts it once.
+// retireFinished stores the final ledger of every epoch that is closed and fully applied, and then lets the source remove the epoch.
+// After a crash between these two steps, both the store and the source have the epoch, and the accounting counts it once.
 func (r *reconciler) retireFinished(ctx context.Context) error {
 	ledgers, err := r.source.Ledgers(ctx, r.store.Watermarks())
 	if err != nil {
@@ -157,7 +158,7 @@ func (r *reconciler) retireFinished(ctx context.Context) error {
 	var failed error
 	for _, l := range ledgers {
 		if mark := marks[l.Epoch]; !l.Closed || l.Spooled > 0 || l.Recorded != mark.Applied+mark.Quarantined {
-			continue // the ledger is final only when the figures agree, see reconcile
+			continue // the ledger is not final until the figures agree, see reconcile
 		}
 		final := store.Ledger{
 			Epoch: l.Epoch, Responses: l.Responses, Recorded: l.Recorded, Excluded: l.Excluded, Dropped: l.Dropped,

@@ -9,9 +9,9 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// ReadyToRefill reports whether a refill may begin: the spools have been compared with the store, and at least one
-// event has been applied of every epoch that still has events in a spool. Only then does the store know which epochs
-// the lost store may have archived, and which events it will receive from the spools instead.
+// ReadyToRefill reports whether a refill may begin: the spools have been compared with the store, and for every epoch that still has
+// events in a spool, at least one event has been applied. Only then is it known which epochs the lost store may have archived, and which
+// events will come from the spools instead.
 func (c *Collector) ReadyToRefill() bool { return c.reconciler.ready.Load() }
 
 // Refill adds the statistics of an archive object to the store. The next snapshot includes them.
@@ -53,8 +53,8 @@ func (k *KnownRows) Add(keys []stats.Key, rows []*stats.Row) (fresh bool) {
 	return fresh
 }
 
-// Relearn lets a labeler learn from the rows. Rows with older labels are then shown under the templates learnt from
-// them, and new events are counted in these rows instead of taking up more room. It returns the changes to store.
+// Relearn lets a labeler learn from the rows. Rows with older labels are then shown under the templates learnt from these rows, and new
+// events are counted in the rows that exist instead of adding more. Relearn returns the changes that the caller must store.
 func (k *KnownRows) Relearn(l *paths.Labeler) []store.StateChange {
 	l.Begin()
 	for _, name := range k.names {

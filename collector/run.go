@@ -28,9 +28,9 @@ func newBackOff() *backoff.ExponentialBackOff {
 	return b
 }
 
-// Run drains until ctx is done, and then returns nil. It retries after errors, with increasing pauses and without a
-// limit; status, metrics and log report them. It returns an error only if the store must be reopened
-// ([store.ErrFailed], [store.ErrClosed]).
+// Run drains until ctx is done, and then returns nil. It retries after errors, with increasing pauses and without a limit; the status,
+// the metrics and the log report the errors. It returns an error only if the store must be reopened ([store.ErrFailed],
+// [store.ErrClosed]).
 func (c *Collector) Run(ctx context.Context) error {
 	retry := newBackOff()
 	c.upkeep(ctx, true)
@@ -85,8 +85,8 @@ func wait(ctx context.Context, d time.Duration) {
 // left.
 const drainRetries = 50
 
-// Drain applies everything that is pending, publishes a final snapshot and retires finished epochs. It is the last step
-// of a shutdown, after the spool was flushed. Its error says how many responses are left.
+// Drain applies everything that is pending, publishes a final snapshot and retires finished epochs. It is the last step of a shutdown,
+// after the spool has been flushed. The error that it returns says how many responses are left.
 func (c *Collector) Drain(ctx context.Context) error {
 	retry := newBackOff()
 	for empty := 0; ; {
@@ -134,8 +134,8 @@ func (c *Collector) spooled(ctx context.Context) (uint64, error) {
 // readyInterval is how often ledgers are compared until a refill may begin.
 const readyInterval = 500 * time.Millisecond
 
-// upkeep publishes a snapshot, compares ledgers and retires epochs. It does each of these if it is due, or all if
-// forced. After an error, the next call retries.
+// upkeep publishes a snapshot, compares ledgers and retires epochs. It does each of these when it is due, or all of them if force is set.
+// After an error, the next call retries.
 func (c *Collector) upkeep(ctx context.Context, force bool) {
 	c.drainMu.Lock()
 	defer c.drainMu.Unlock()

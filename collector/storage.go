@@ -31,8 +31,8 @@ type Storage struct {
 	Refill *RefillStatus `json:"refill,omitempty"`
 }
 
-// RefillStatus says how much of a lost store has come back from the archive. Such a store began empty because the
-// previous one was damaged.
+// RefillStatus says how much of a lost store has been restored from the archive. The present store was created empty because the previous
+// one was damaged.
 type RefillStatus struct {
 	Due         bool      `json:"due"`               // whether older hours are still coming back
 	Waiting     string    `json:"waiting,omitempty"` // why it cannot continue at the moment

@@ -65,7 +65,8 @@ func coversHost(host, later string) bool {
 	return wildcard && strings.HasSuffix(later, below)
 }
 
-// coversPath reports the same for the paths of two routes. Only a route without a path matches the request target "*" of OPTIONS, too.
+// coversPath reports whether every request target that matches the path later also matches path. An empty path matches every target,
+// including the "*" of OPTIONS, which no other path matches.
 func coversPath(path, later string) bool {
 	base, prefix := strings.CutSuffix(path, "/*")
 	return path == "" || path == later || prefix && later != "" && strings.HasPrefix(later+"/", base+"/")

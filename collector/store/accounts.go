@@ -21,8 +21,8 @@ type Totals struct {
 	Deleted     uint64 // archived and deleted from the store
 }
 
-// counters are the totals and the numbers that were assigned so far. All of them have one common key, written by every
-// transaction that changes one.
+// counters are the totals and the latest assigned numbers. They are stored together under one key, which is written by every transaction
+// that changes any of them.
 type counters struct {
 	lastBatch uint64
 	nextPlan  uint64
@@ -56,12 +56,13 @@ func decodeCounters(v []byte) (c counters, err error) {
 
 func (c counters) write(txn *badger.Txn) error { return set(txn, []byte{prefixCounters}, c.encode()) }
 
-// Accounts holds the totals and the state of each epoch: its watermark, its ledger, and whether it is reconciled with the archive.
+// Accounts holds the totals and the state of each epoch: its watermark, its ledger, and whether the epoch has been reconciled with the
+// archive.
 type Accounts struct {
 	*database
 
-	// writeMu is held by the only writer of batches, totals, plans and ledgers. Since only its holder changes the
-	// counters, a writer reads them, writes the new ones in its transaction, and stores them here afterwards.
+	// writeMu is held by the only writer of batches, totals, plans and ledgers. Only the holder of writeMu changes the counters: it reads
+	// them, writes the new ones in its transaction, and stores them here afterwards.
 	writeMu sync.Mutex
 	backup  *ledgerBackup // guarded by writeMu
 
@@ -72,7 +73,7 @@ type Accounts struct {
 	ledgers         map[uuid.UUID]storedLedger
 	allUnreconciled bool               // whether every epoch is unreconciled, see unreconciled.go
 	unreconciled    map[uuid.UUID]byte // epochs that are or were unreconciled
-	refillDue       bool               // the archive may hold more of a lost store's responses, see refill.go
+	refillDue       bool               // the archive may have responses of a lost store that have not been refilled yet, see refill.go
 
 	becameDue chan struct{} // capacity 1
 }
@@ -120,7 +121,7 @@ func (a *Accounts) current() counters {
 	return a.counters
 }
 
-// setCounters keeps counters that have just been written. The caller holds writeMu.
+// setCounters updates the counters in memory after they have been written. The caller holds writeMu.
 func (a *Accounts) setCounters(c counters) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -134,8 +135,8 @@ func (a *Accounts) watermark(epoch uuid.UUID) (watermark, bool) {
 	return w, known
 }
 
-// writeEpoch writes an epoch's new watermark and the new counters, and, if due is set, that a refill is due. Then it
-// updates its copies in memory. The caller holds writeMu.
+// writeEpoch writes an epoch's new watermark and the new counters. If due is set, it also records that a refill is due. Then it updates
+// the copies in memory. The caller holds writeMu.
 func (a *Accounts) writeEpoch(epoch uuid.UUID, mark watermark, next counters, due bool) error {
 	err := a.update(func(txn *badger.Txn) error {
 		return errors.Join(writeRefillDue(txn, due), mark.write(txn, epoch), next.write(txn))
@@ -162,7 +163,7 @@ func (a *Accounts) Totals() (Totals, error) {
 	return a.current().totals, nil
 }
 
-// Watermarks returns, for each epoch that was seen and not forgotten, the sequence number up to which its events were
+// Watermarks returns, for each epoch that the store has seen and not forgotten, the sequence number up to which its events have been
 // applied or quarantined.
 func (a *Accounts) Watermarks() map[uuid.UUID]uint64 {
 	a.mu.Lock()
@@ -174,13 +175,13 @@ func (a *Accounts) Watermarks() map[uuid.UUID]uint64 {
 	return out
 }
 
-// Mark says how much of an epoch the store has taken in.
+// Mark says which events of an epoch the store has applied or quarantined.
 type Mark struct {
-	Seq         uint64 // events up to this number were applied or quarantined
+	Seq         uint64 // events up to this number have been applied or quarantined
 	Applied     uint64 // number of responses
 	Quarantined uint64 // number of responses
-	From        uint64 // the first sequence number that was applied from the spool; 0: none was
-	Open        bool   // events after Seq were lost, and none has been applied since
+	From        uint64 // the first sequence number that was applied from the spool; 0: no event was
+	Open        bool   // events after Seq were lost, and no event has been applied since
 }
 
 // Marks returns the same as [Accounts.Watermarks], together with the numbers of responses.
@@ -197,7 +198,7 @@ func (a *Accounts) Marks() map[uuid.UUID]Mark {
 // RefillBecameDue returns a channel that receives a value each time a refill becomes due while the store is open.
 func (a *Accounts) RefillBecameDue() <-chan struct{} { return a.becameDue }
 
-// writeRefillDue writes that a refill is due, unless due is false.
+// writeRefillDue records in the store that a refill is due, unless due is false.
 func writeRefillDue(txn *badger.Txn, due bool) error {
 	if !due {
 		return nil
@@ -205,7 +206,7 @@ func writeRefillDue(txn *badger.Txn, due bool) error {
 	return set(txn, []byte{prefixRefill}, nil)
 }
 
-// noteRefillDue records in memory that a refill is due, after that was written. The caller holds mu.
+// noteRefillDue records in memory that a refill is due. writeRefillDue has already recorded it in the store. The caller holds mu.
 func (a *Accounts) noteRefillDue() {
 	a.refillDue = true
 	select {
@@ -221,7 +222,7 @@ func (a *Accounts) RefillDue() bool {
 	return a.refillDue
 }
 
-// EndRefill records that everything that the archive has was refilled.
+// EndRefill records that the refill is complete.
 func (a *Accounts) EndRefill() error {
 	a.writeMu.Lock()
 	defer a.writeMu.Unlock()
@@ -234,8 +235,8 @@ func (a *Accounts) EndRefill() error {
 	return nil
 }
 
-// Refillable reports whether, as far as spools and ledgers know, responses of an epoch may have been lost. It also
-// returns the sequence numbers of the epoch's events that this store took from the spool.
+// Refillable reports whether, according to the spools and ledgers, responses of an epoch may have been lost. It also returns the sequence
+// numbers of the epoch's events that this store took from the spool.
 func (a *Accounts) Refillable(epoch uuid.UUID) (taken []catalogue.Run, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -250,8 +251,8 @@ func (a *Accounts) named(epoch uuid.UUID) bool {
 	return finished || known || a.unreconciled[epoch] != 0
 }
 
-// unnamed returns how many quarantined responses belong to the sum of the oldest ledgers, which does not name their
-// epochs. The caller holds mu.
+// unnamed returns the number of quarantined responses in the sum of the oldest ledgers; that sum does not name epochs. The caller holds
+// mu.
 func (a *Accounts) unnamed() uint64 {
 	if _, summed := a.ledgers[uuid.Nil]; !summed {
 		return 0

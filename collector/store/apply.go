@@ -30,9 +30,9 @@ type Batch struct {
 // record, the watermark, the path state and the totals; only then are the events folded into the rows. Items at or below the epoch's
 // watermark are skipped. A batch whose LastSeq is not above the watermark changes nothing, not even path state.
 //
-// The error wraps [ErrUnavailable] if the store is to blame, [ErrBatchTooLarge] if the batch has more than [MaxItems] items or does not
-// fit into one transaction, and [ErrInvalid] if it contradicts itself. In each of these cases the batch was not applied. After [ErrFailed],
-// only reopening the store shows whether it was.
+// The error wraps [ErrUnavailable] if the store is the cause, [ErrBatchTooLarge] if the batch has more than [MaxItems] items or does not
+// fit into one transaction, and [ErrInvalid] if the batch contradicts itself. In each of these cases, the batch has not been applied.
+// After [ErrFailed], only reopening the store shows whether the batch has been applied.
 func (s *Store) Apply(b *Batch) error {
 	if err := s.enter(); err != nil {
 		return err
@@ -117,8 +117,8 @@ func newItems(b *Batch, mark uint64, seen bool) ([]Item, error) {
 	return b.Items[skip:], nil
 }
 
-// noteBegan moves the beginning of the books back to the oldest response, which may have waited in a spool since before
-// the store was created. The caller holds writeMu.
+// noteBegan moves the start of the books back to the oldest response: it may have been in a spool since before the store was created. The
+// caller holds writeMu.
 func (s *Store) noteBegan(items []Item) error {
 	s.Accounts.mu.Lock()
 	began := s.began
@@ -141,9 +141,9 @@ func (s *Store) noteBegan(items []Item) error {
 	return nil
 }
 
-// writeBatch writes everything that a batch changes in one transaction. A single event can change the whole path state,
-// which may then not fit into the transaction, and a single event cannot be divided. In that case its path state is
-// written first. If the process crashes in between, the event is applied again, with the templates already learnt.
+// writeBatch writes everything that a batch changes in one transaction. A single event can change the whole path state, which may then be
+// too large for the transaction, and a single event cannot be divided. In that case, the path state is written first. If the process
+// crashes before the event is written, the event is applied later, with the templates already learnt.
 func (s *Store) writeBatch(b *Batch, items int, mark watermark, next counters) error {
 	write := func(paths []StateChange) error {
 		return s.update(func(txn *badger.Txn) error { return s.apply.write(txn, b.Epoch, paths, mark, next) })

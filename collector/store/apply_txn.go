@@ -31,10 +31,10 @@ type applyBuffer struct {
 	bytes   []byte
 }
 
-// batchKey is a row key to which items of the batch belong.
+// batchKey is the key of a row that counts items of the batch.
 type batchKey struct {
 	key     stats.Key
-	counted bool // whether a response is counted under it; drop records are not
+	counted bool // whether any of the items is a response, because drop records are not counted in the row
 	row     *liveRow
 }
 

@@ -18,8 +18,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// Catalogue knows into which archive object each block of events was planned, and how far each object has come. A block
-// is either pending or in exactly one plan.
+// Catalogue records for which archive object each block of events is planned, and the state of each object. A block is either pending or
+// in exactly one plan.
 type Catalogue struct {
 	*database
 	accounts *Accounts
@@ -141,7 +141,7 @@ func (c *Catalogue) AddPlan(ctx context.Context, p *catalogue.Plan) error {
 	return nil
 }
 
-// beginWrite waits for the right to write, which the caller holds until it calls end.
+// beginWrite waits until the caller may write. No one else can write until the caller calls end.
 func (c *Catalogue) beginWrite(ctx context.Context) (end func(), err error) {
 	if err := c.enter(); err != nil {
 		return nil, err
@@ -191,8 +191,7 @@ func takePending(txn *badger.Txn, p *catalogue.Plan) error {
 // A stored plan is: version (1), zstd of JSON.
 const planVersion = 1
 
-// withoutRuns returns the plan of an object that another store wrote. It omits the runs if they are too many for one
-// value.
+// withoutRuns returns the plan of an object that another store wrote. It omits the runs if there are too many for one value.
 func withoutRuns(p catalogue.Plan) catalogue.Plan {
 	if len(p.Runs) > catalogue.RunsMax {
 		p.Runs = nil
@@ -231,9 +230,8 @@ func decodePlan(d *block.Decoder, value []byte) (*catalogue.Plan, error) {
 	return p, nil
 }
 
-// Plans calls fn with every plan: first the deleted ones, then the verified ones, then the planned ones, each by
-// ascending ID. Plans whose blocks were deleted no longer list them. fn may change the plans that it is given, and may
-// call the store.
+// Plans calls fn with every plan: first the deleted ones, then the verified ones, then the planned ones, each by ascending ID. Plans
+// whose blocks have been deleted no longer list these blocks. fn may change the plans that it is given, and may call the store.
 func (c *Catalogue) Plans(ctx context.Context, fn func(*catalogue.Plan) error) error {
 	return c.plans(ctx, []byte{prefixPlan}, nil, fn)
 }

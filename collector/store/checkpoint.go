@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	// rowsChunk limits the rows in one transaction, and so how long applying waits for it.
+	// rowsChunk limits the number of rows in one transaction, and thus how long applying must wait for the transaction.
 	rowsChunk = 512
 	// idleGenerations is the number of checkpoints after which an unchanged row is dropped from memory.
 	idleGenerations = 2
@@ -20,9 +20,9 @@ const (
 	batchRecordsMax = 4096
 )
 
-// Checkpoint writes every row that has changed, together with the number of the last batch that the row includes. A
-// final transaction writes the number of the batch up to which all rows are complete. A crash before that loses
-// nothing: the rows that were written say which batches a replay must skip. Checkpoint may run concurrently with Apply.
+// Checkpoint writes every row that has changed, together with the number of the last batch that the row includes. A final transaction
+// writes the number of the batch up to which all rows are complete. A crash before that loses nothing: each row that was written says
+// which batches a replay must skip for it. Checkpoint may run concurrently with Apply.
 func (s *Statistics) Checkpoint() error {
 	if err := s.enter(); err != nil {
 		return err
@@ -90,7 +90,7 @@ func (s *Statistics) makeRoom() error {
 	return nil
 }
 
-// evict drops stored rows that have not changed during the last checkpoints. The caller holds mu.
+// evict drops rows from memory if they are stored and have not changed during the last idle checkpoints. The caller holds mu.
 func (s *Statistics) evict(idle uint64) {
 	if s.readers > 0 {
 		return
@@ -102,7 +102,7 @@ func (s *Statistics) evict(idle uint64) {
 	}
 }
 
-// chunkBuffer is memory for the values of a transaction, used until the transaction has ended.
+// chunkBuffer is memory for the values of a transaction. It is in use until the transaction has ended.
 type chunkBuffer struct{ rows, minutes []byte }
 
 // writeRows writes rows in several transactions.
@@ -117,8 +117,8 @@ func (s *Statistics) writeRows(rows []*liveRow) error {
 	})
 }
 
-// writeChunk writes rows and their minutes in one transaction. While it holds mu, it encodes the rows with the number
-// of the last batch that is folded into them, and takes their minutes, so that both are as of the same moment.
+// writeChunk writes rows and their minutes in one transaction. While it holds mu, it encodes the rows with the number of the last batch
+// that is folded into them, and takes their minutes, so the rows and their minutes include the same batches.
 func (s *Statistics) writeChunk(rows []*liveRow, buffer *chunkBuffer) error {
 	s.rowsMu.Lock()
 	defer s.rowsMu.Unlock()

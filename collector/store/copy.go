@@ -13,13 +13,15 @@ import (
 	"github.com/wayside-proxy/wayside/internal/disk"
 )
 
-// Copy is the content of a store at one moment, to be written elsewhere. Until Close, Badger keeps everything that it has.
+// Copy is the content of a store at one moment, to be written to another folder. Until Close, Badger keeps everything in it, even if it
+// is deleted from the store.
 type Copy struct {
 	s   *Store
 	txn *badger.Txn
 }
 
-// BeginCopy takes the content as of the last transaction. Writing it may run beside everything else. Close must follow.
+// BeginCopy returns the content as of the last transaction. The copy can be written while the store is used as usual. The caller must
+// close the copy.
 func (s *Store) BeginCopy() (*Copy, error) {
 	if err := s.enter(); err != nil {
 		return nil, err
@@ -27,7 +29,7 @@ func (s *Store) BeginCopy() (*Copy, error) {
 	return &Copy{s: s, txn: s.db.NewTransaction(false)}, nil
 }
 
-// Close gives the content back.
+// Close allows Badger to discard the content of the copy.
 func (c *Copy) Close() {
 	if c.txn != nil {
 		c.txn.Discard()
@@ -36,9 +38,10 @@ func (c *Copy) Close() {
 	}
 }
 
-// Write makes a store in dir, which must not exist: what Open would find if the process had died at the moment of BeginCopy. The archive may
-// have been given more since, so all epochs of the copy are unreconciled: before it archives anything, it asks the archive what that has.
-// It returns the number of bytes of keys and values. After an error, the folder is of no use.
+// Write creates a store in dir, which must not exist. The new store is as if the process had died at the moment of BeginCopy. More
+// objects may have been added to the archive since, so all epochs of the copy are unreconciled: before a process that uses the copy
+// archives anything, it compares the copy with the archive. Write returns the number of bytes of keys and values. After an error, the
+// folder is unusable.
 func (c *Copy) Write(ctx context.Context, dir string) (bytes int64, err error) {
 	if bytes, err = c.write(ctx, dir); err != nil {
 		return 0, fmt.Errorf("copy the store to %s: %w", dir, err)
@@ -66,7 +69,7 @@ func (c *Copy) write(ctx context.Context, dir string) (bytes int64, err error) {
 		return 0, withErrno(err)
 	}
 	crash.Point("store.copy.filled")
-	s, err := Open(o) // checks every table, and replays what was in memory only
+	s, err := Open(o) // checks every table, and replays what had not been checkpointed
 	if err != nil {
 		return 0, err
 	}
@@ -75,10 +78,12 @@ func (c *Copy) write(ctx context.Context, dir string) (bytes int64, err error) {
 	return bytes, err
 }
 
-// copySpare is the space in bytes that must be free beyond the size of the store: for Badger's logs, and for files that grow meanwhile.
+// copySpare is the space in bytes that must be free beyond the size of the store: for Badger's logs, and for files that grow in the
+// meantime.
 const copySpare = 64 << 20
 
-// room refuses a disk without enough space, on which Badger would kill the process with SIGBUS.
+// room returns an error if the disk does not have enough space. On a full disk, the kernel would kill the process with SIGBUS because
+// Badger writes through memory maps.
 func (c *Copy) room(dir string) error {
 	free, err := disk.Free(dir)
 	if err != nil {

@@ -15,9 +15,10 @@ import (
 	"github.com/wayside-proxy/wayside/internal/memfault"
 )
 
-// database is Badger, with the errors of this package. Every component of a store embeds it.
+// database wraps Badger and returns the errors of this package. Every component of a store embeds it.
 //
-// After a commit whose outcome is unknown it has failed: from then on it writes nothing, because continuing could apply a batch twice.
+// After a commit whose outcome is unknown, the database is in the state "failed": it writes nothing more, because continuing could apply
+// a batch twice.
 type database struct {
 	o  *Options
 	db *badger.DB
@@ -56,8 +57,7 @@ func (d *database) leave() {
 	}
 }
 
-// shut makes enter return an error from now on, and waits for the calls in progress. It returns false if it was called
-// before.
+// shut makes enter return an error from now on, and waits for the calls in progress. It returns false if shut has been called before.
 func (d *database) shut() bool {
 	d.useMu.Lock()
 	defer d.useMu.Unlock()
@@ -71,15 +71,15 @@ func (d *database) shut() bool {
 	return true
 }
 
-// closeWait limits how long closing waits for Badger, which repeats a failing write until it succeeds, that is, forever
-// on a dead or full disk. A database that has already failed gets the shorter time.
+// closeWait limits how long closing waits for Badger. Badger repeats a failing write until it succeeds, so on a dead or full disk it
+// would never end. For a database that has already failed, the shorter limit applies.
 const (
 	closeWait       = 10 * time.Second
 	closeWaitFailed = 2 * time.Second
 )
 
-// closeBadger closes Badger. If that takes too long, Badger and its locks stay open until the process ends. Nothing is
-// lost: every commit was synced, so the next Open finds it.
+// closeBadger closes Badger. If that takes too long, Badger and its locks stay open until the process ends. Nothing is lost, because
+// every commit has been synced and the next Open finds it.
 func (d *database) closeBadger() error {
 	wait := closeWait
 	if d.Failed() != nil {
@@ -152,8 +152,8 @@ func (d *database) viewOnce(fn func(*badger.Txn) error) error {
 // hosts, paths, methods, statuses. So no list is written in transactions of a fixed number of elements. Instead, a
 // chunk that does not fit is halved until it does. A single row, plan or name always fits.
 
-// fitting calls write with n elements and halves n for as long as they do not fit into one transaction. It returns the
-// number written. If write fails, it must have had no effect.
+// fitting calls write with n, the number of elements to write in one transaction, and halves n as long as they do not fit. It returns the
+// number of elements written. A write that fails must have no effect.
 func fitting(n int, write func(n int) error) (int, error) {
 	for {
 		err := write(n)
@@ -206,7 +206,7 @@ func (d *database) deleteKeys(ctx context.Context, keys [][]byte) error {
 // spanChunk limits how many keys deleteSpans collects at a time.
 const spanChunk = 256
 
-// deleteSpans deletes the keys that have a prefix and whose number (an hour or a span of hours) is in [from, to).
+// deleteSpans deletes the keys that have the given prefix and a number (of an hour or a span of hours) in [from, to).
 func (d *database) deleteSpans(ctx context.Context, prefix byte, from, to int64) error {
 	start := appendHourKey(nil, prefix, from)
 	for limit := orderedHour(to); ; {
@@ -247,12 +247,11 @@ func has(txn *badger.Txn, key []byte) (bool, error) {
 	return get(txn, key, func([]byte) error { return nil })
 }
 
-// errStop makes fn end a walk without an error.
+// errStop is returned by a callback to end a walk without an error.
 var errStop = errors.New("stop")
 
-// each calls fn with the keys that have a prefix, and their values. It starts at the key "from", or at the first key if
-// that is nil, and ends when fn returns an error; errStop ends it without one. Both slices are only valid during the
-// call.
+// each calls fn with the keys that have a prefix, and their values. It starts at the key from, or at the first key if from is nil, and
+// ends when fn returns an error; if that is errStop, each returns nil. Both slices are only valid during the call.
 func each(ctx context.Context, txn *badger.Txn, prefix, from []byte, fn func(key, value []byte) error) error {
 	o := badger.DefaultIteratorOptions
 	o.PrefetchValues = false // values are in the tables together with their keys
@@ -294,8 +293,8 @@ func wrapWrite(err error) error {
 	return nil
 }
 
-// guarded wraps a function that reads the store in its own goroutine. A panic on damaged data, or a fault in mapped
-// memory, would end the process; here it becomes an error that wraps ErrUnavailable.
+// guarded wraps read, which reads the store in a goroutine of its own. A panic on damaged data, or a fault in mapped memory, would end
+// the process; the wrapped function returns it as an error that wraps ErrUnavailable.
 func guarded(read func() error) func() error {
 	return func() error {
 		err := memfault.CatchError(read)

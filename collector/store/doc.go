@@ -1,13 +1,13 @@
-// Package store keeps the books: blocks of events, hourly statistics, and up to where the events of each traffic process have been
-// applied. They are in one Badger database, which only one process at a time can open.
+// Package store keeps the books: blocks of events, hourly statistics, and, for each traffic process, the number of the last event that
+// has been applied. They are in one Badger database, which only one process at a time can open.
 //
 // # Promises
 //
 //   - Applied once. [Store.Apply] writes a batch's events, the epoch's watermark, the caller's path state and the totals in one synced
 //     transaction. Events at or below the watermark are skipped, so replaying a batch changes nothing.
-//   - Rows agree with events. Statistics are folded in memory, and a checkpoint stores them with the number of the last batch that each row
-//     includes. After a crash the batches since the checkpoint are folded again from their blocks, each into exactly the rows that do not
-//     include it. [Store.Account] reads the totals and the sum over the rows consistently.
+//   - Rows agree with events. Statistics are folded in memory, and a checkpoint stores them with the number of the last batch that each
+//     row includes. After a crash, the batches since the checkpoint are folded again from their blocks, each into exactly those rows that
+//     do not include the batch. [Store.Account] reads the totals and the sum over the rows consistently.
 //   - Archive before delete. [Catalogue.DeleteBlocks] deletes a block only if its plan is verified and the checkpoint includes its batch.
 //   - A disk error is not blamed on the batch: it wraps [ErrUnavailable]. After a commit whose outcome is unknown the store refuses all
 //     further writes ([ErrFailed]) until it is reopened, because continuing could apply a batch twice.
@@ -15,16 +15,15 @@
 //
 // # When data may be lost
 //
-// No data is lost when the process dies, or in a power loss after Apply has returned. Only damage loses data. If Badger
-// cannot open a store, or Verify found damage ([Condemn]), Open moves the whole store to the quarantine folder, with a
-// report beside it, and a new store begins empty (set_aside.go). Events that were applied, acknowledged and archived
-// come back from the archive ([Store.Refill], ADR 85); the others count as quarantined. Events that were not
-// acknowledged come from the spool again. No event can be in the new store twice, and none is archived twice
-// ([Catalogue.ImportObject]): the epochs of the lost store are unreconciled ([Accounts.Unreconciled]) until the archive
-// has been checked.
+// No data is lost when the process dies, or in a power loss after Apply has returned. Only damage loses data. If Badger cannot open a
+// store, or Verify found damage ([Condemn]), Open moves the whole store to the quarantine folder, with a report beside it, and creates an
+// empty store (set_aside.go). Events that were applied, acknowledged and archived are restored from the archive ([Store.Refill], ADR 85);
+// those that were not archived count as quarantined. Events that were not acknowledged come from the spool again. No event can be in the
+// new store twice, and none is archived twice ([Catalogue.ImportObject]): the epochs of the lost store are unreconciled
+// ([Accounts.Unreconciled]) until the archive has been checked.
 //
-// Badger writes through memory maps. On a full disk, that may kill the process with SIGBUS. This loses no data, but the process that
-// opens a store must not be the one that carries traffic.
+// Badger writes through memory maps. On a full disk, the kernel may therefore kill the process with SIGBUS. This loses no data, but the
+// process that opens a store must not be the one that carries traffic.
 //
 // # Where things are
 //
@@ -48,8 +47,8 @@
 //
 // # Layout
 //
-// <Dir>/ is Badger's folder. It also has a file "schema", with the schema version as text and its CRC32C, by which a store of a newer
-// wayside is recognised before Badger touches it. Beside this folder:
+// <Dir>/ is Badger's folder. It also has a file "schema", with the schema version as text and its CRC32C. With this file, a store of a
+// newer wayside is recognised before Badger opens the folder. Beside this folder:
 //
 //	<Dir>.lock         locked while the store is open; not empty once a store was created
 //	<Dir>.ledgers      a copy of the ledgers, in case the store is lost (ledger_backup.go, ADR 60)

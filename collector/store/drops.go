@@ -16,9 +16,9 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// The figures of drop records are stored by hour and epoch, so that hourly totals show how much is missing from them
-// even when the records themselves are only in the archive. A dropped response belongs to no path, so these figures are
-// separate from the rows and not included in their counts.
+// The figures of drop records are stored by hour and epoch, so that each hourly total can show how many responses are missing from it,
+// even when the drop records themselves are only in the archive. A dropped response belongs to no path, so these figures are separate
+// from the rows and not included in their counts.
 
 // dropsKey identifies the drop records of an epoch in one hour.
 type dropsKey struct {
@@ -26,7 +26,7 @@ type dropsKey struct {
 	epoch uuid.UUID
 }
 
-// dropFigures are the figures of drop records. Only the latest record counts for each reason.
+// dropFigures are the figures of drop records. For each reason, only the latest record counts.
 type dropFigures map[dropsKey]stats.Drops
 
 // note adds an event if it is a drop record. It does not retain the event's slices.
@@ -67,8 +67,7 @@ func decodeDrops(value []byte) (stats.Drops, error) {
 	return figures, wrapDecode(err)
 }
 
-// write merges the figures into the stored ones. It replaces stored figures that are damaged, because the epoch's next
-// record includes them again.
+// write merges the figures into the stored ones. It replaces damaged figures, because the epoch's next drop record includes them again.
 func (d dropFigures) write(txn *badger.Txn) error {
 	for key, figures := range d {
 		_, err := get(txn, key.bytes(), func(value []byte) error {
@@ -92,9 +91,9 @@ func (d dropFigures) write(txn *badger.Txn) error {
 // HourlyDrops are the stored figures of drop records.
 type HourlyDrops struct{ *database }
 
-// Drops calls fn with the number of responses that were not recorded in the hours [fromHour, toHour), by reason. The
-// calls come in no particular order, and several of them may be for the same hour. The hour is the one in which the
-// drops were reported: responses that are dropped while nothing can be written are reported later.
+// Drops calls fn with the number of responses that were not recorded in the hours [fromHour, toHour), by reason. The calls come in no
+// particular order, and several of them may be for the same hour. The hour is the one in which the drops were reported, which can be
+// later than the drops: nothing is reported while nothing can be written.
 func (s *HourlyDrops) Drops(ctx context.Context, fromHour, toHour int64, fn func(hour int64, reason string, responses uint64)) error {
 	epochs := map[uuid.UUID]map[int64]stats.Drops{}
 	err := s.viewOnce(func(txn *badger.Txn) error {
@@ -140,7 +139,7 @@ func (s *HourlyDrops) index() error {
 			if err == nil {
 				err = drops.noteBlock(decoder, id, value)
 			}
-			if err != nil { // archiving the block reports the damage
+			if err != nil { // the damage is reported when the block is archived
 				s.o.Logger.Warn("store: cannot read a block; its drop records are missing from the hourly figures", "error", err)
 			}
 			return nil

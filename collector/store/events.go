@@ -18,8 +18,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// ErrNoEvent means that no event with that ID is in the store, because it never was or because retention has deleted
-// it.
+// ErrNoEvent means that the store has no event with that ID: there never was such an event, or retention has deleted it.
 var ErrNoEvent = errors.New("no such event is held locally")
 
 // EventPosition is an event's place in the store, ordered by hour and then by the order of applying. Positions never
@@ -77,8 +76,8 @@ type StoredEvent struct {
 type EventScan struct {
 	FromMicros, ToMicros int64          // time of recording in µs, [from, to)
 	After                *EventPosition // continue after this event, in the direction of the scan; nil: from the beginning
-	Descending           bool           // newest hour first, and within an hour the event applied last
-	EventsMax            int            // stop once the blocks read have this many events; 0: 200,000
+	Descending           bool           // newest hour first; within an hour, the latest applied event first
+	EventsMax            int            // stop when the blocks read so far have this many events; 0: 200,000
 
 	// Keep selects events; nil selects all. The event is only valid during the call. The calls may come in any order.
 	Keep func(*StoredEvent) bool
@@ -91,9 +90,9 @@ const scanEventsMax = 200_000
 // EventLog reads events as they were recorded.
 type EventLog struct{ *database }
 
-// ScanEvents calls fn with the selected events until fn returns false. It holds one block in memory at a time. fn may
-// retain the event. ScanEvents returns the position at which it stopped, for EventScan.After, and whether it has seen
-// everything. It skips and logs a damaged block, so that the block does not hide all the others.
+// ScanEvents calls fn with the selected events until fn returns false. It keeps one block in memory at a time. fn may retain the event.
+// ScanEvents returns the position at which it stopped, for EventScan.After, and whether it has seen everything. It skips and logs a
+// damaged block, so the other blocks can still be read.
 func (s *EventLog) ScanEvents(ctx context.Context, q EventScan, fn func(*StoredEvent) bool) (EventPosition, bool, error) {
 	if err := s.enter(); err != nil {
 		return EventPosition{}, false, err
@@ -125,7 +124,7 @@ type eventWalk struct {
 	kept []*StoredEvent // selected events of the current block
 }
 
-// walk visits the blocks of the range in the direction of the scan. It returns errStop if there may be more.
+// walk visits the blocks of the range in the direction of the scan. It returns errStop if it has stopped before the end of the range.
 func (w *eventWalk) walk(ctx context.Context, txn *badger.Txn) error {
 	first, last := stats.HourOfMicros(w.q.FromMicros), stats.HourOfMicros(w.q.ToMicros-1)
 	o := badger.DefaultIteratorOptions
@@ -257,8 +256,8 @@ func (e *StoredEvent) clone() *StoredEvent {
 	return &out
 }
 
-// FindEvent returns the event with that ID. It decodes only blocks that can contain the event: the ID contains its time
-// and, given the epoch, its sequence number. If there is no such event, the error wraps [ErrNoEvent].
+// FindEvent returns the event with that ID. It decodes only blocks that can contain the event: the ID contains the event's time and,
+// together with the epoch, tells its sequence number. If there is no such event, the error wraps [ErrNoEvent].
 func (s *EventLog) FindEvent(ctx context.Context, id uuid.UUID) (*StoredEvent, error) {
 	if id.Version() != 7 {
 		return nil, fmt.Errorf("%w: %s", ErrNoEvent, id)

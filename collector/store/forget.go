@@ -18,27 +18,26 @@ const otherLabel = "(other)"
 
 // Forget says what [Store.Forget] should remove.
 type Forget struct {
-	// Row selects rows by their names. They are merged into the (other) row of the same hour, host and method. It is never called for an
-	// (other) row.
+	// Row selects rows by their names. Each selected row is merged into the (other) row of the same hour, host and method. Row is never
+	// called for an (other) row.
 	Row func(host, method, label string) bool
-	// Event selects additional events, by the host and method of their row and by their path. Their paths are replaced,
-	// as are those of the events of selected rows. The arguments are only valid during the call.
+	// Event selects additional events, by the host and method of their row and by their path. The paths of these events are replaced, as
+	// are the paths of the events of selected rows. The arguments are only valid during the call.
 	Event func(host, method string, path []byte) bool
 	// Path is what the forgotten paths are replaced with.
 	Path string
-	// PathState is written at the end.
+	// PathState is written after everything else.
 	PathState []StateChange
 	// Reopen sets verified plans back to planned if some of their events have changed and all of them are still in the
 	// store, so that their objects are written again.
 	Reopen bool
-	// Count only counts, and changes nothing.
+	// Count makes Forget only count what it would remove, and change nothing.
 	Count bool
 }
 
-// Forget removes rows and paths but keeps every count: the totals stay the same and always equal the sum over the rows.
-// No batch is applied in the meantime. When it returns, nothing that was forgotten can be read from the store any more;
-// [Space.Expunge] then removes it from the files, too. A crash leaves complete transactions and an unfinished job,
-// which another call of Forget finishes.
+// Forget removes rows and paths but keeps every count: the totals stay the same and always equal the sum over the rows. No batch is
+// applied while it runs. When it has returned, nothing that was forgotten can be read from the store any more; [Space.Expunge] then
+// removes it from the files. A crash leaves complete transactions and an unfinished job, which another call of Forget finishes.
 func (s *Store) Forget(ctx context.Context, f *Forget) (*catalogue.Forgotten, error) {
 	if err := s.enter(); err != nil {
 		return nil, err
@@ -53,7 +52,7 @@ func (s *Store) Forget(ctx context.Context, f *Forget) (*catalogue.Forgotten, er
 	if err := s.checkpointLocked(); err != nil { // now every row is stored, and the index of names is complete
 		return nil, err
 	}
-	if err := s.pruneMinutes(ctx); err != nil { // now minutes are stored only for hours that may have minutes
+	if err := s.pruneMinutes(ctx); err != nil { // from here on, minutes are stored only for the hours for which minutes are kept
 		return nil, err
 	}
 	w := forgetting{
@@ -194,8 +193,8 @@ func (m *rowMerge) read(txn *badger.Txn, keys [][]byte) error {
 	return nil
 }
 
-// writeMerged writes the merged rows and deletes the old ones. The caller holds rowsMu. No batch is applied in the
-// meantime, and a checkpoint was made before. So the live rows contain nothing that is not stored, and can be dropped.
+// writeMerged writes the merged rows and deletes the old ones. The caller holds rowsMu. No batch is applied in the meantime, and a
+// checkpoint was made before. So the live rows contain nothing that has not been stored, and they can be dropped.
 func (s *Statistics) writeMerged(m *rowMerge) error {
 	var change rowChange
 	s.mu.Lock()

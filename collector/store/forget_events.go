@@ -47,7 +47,7 @@ func (w *forgetting) events(ctx context.Context) error {
 type blockMatch struct {
 	id        catalogue.BlockID
 	events    uint64 // number of selected events
-	rewritten []byte // the block without their paths
+	rewritten []byte // the block without the paths of these events
 }
 
 // nextBlock finds the next block with selected events. It returns the key at which to continue, or nil at the end.
@@ -134,7 +134,7 @@ func (w *forgetting) selects(host, method, label string, e *event.Event) (row, p
 	return row, path
 }
 
-// plans finds archive objects that contain forgotten paths, and sets those back that must be written again.
+// plans finds archive objects that contain forgotten paths, and sets the plans of those that must be written again back to planned.
 func (w *forgetting) plans(ctx context.Context) error {
 	var again []*catalogue.Plan
 	err := w.s.Catalogue.plans(ctx, []byte{prefixPlan}, nil, func(p *catalogue.Plan) error {
@@ -189,7 +189,7 @@ func (w *forgetting) holdsAll(p *catalogue.Plan) (bool, error) {
 	return whole, err
 }
 
-// reopen sets a verified plan back to planned. It keeps the target, in which the object must be replaced.
+// reopen sets a verified plan back to planned. The plan keeps its target, because the object must be replaced there.
 func (w *forgetting) reopen(p *catalogue.Plan) error {
 	p.State = catalogue.Planned
 	p.RawBytes, p.ObjectBytes, p.RawSHA256, p.ObjectSHA256 = 0, 0, "", ""

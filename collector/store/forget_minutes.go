@@ -35,7 +35,7 @@ func (m *rowMerge) readMinutes(txn *badger.Txn, dbKey []byte, into stats.Key) er
 	return nil
 }
 
-// writeMergedMinutes writes the merged minutes and deletes the old ones, in the transaction that does so with the rows.
+// writeMergedMinutes writes the merged minutes and deletes the old ones, in the transaction that merges the rows.
 func (s *Statistics) writeMergedMinutes(txn *badger.Txn, m *rowMerge) error {
 	for _, key := range m.buckets {
 		if err := deleteKey(txn, key); err != nil {

@@ -14,7 +14,7 @@ import (
 // importPlansMax is the maximum number of plans in one transaction of ImportEpoch.
 const importPlansMax = 256
 
-// ImportedEpoch describes what an archive has of one epoch.
+// ImportedEpoch describes the part of one epoch that an archive has.
 type ImportedEpoch struct {
 	Epoch     uuid.UUID
 	LastSeq   uint64                // the largest sequence number in the archive; events up to it are skipped if a spool still has them

@@ -14,13 +14,13 @@ import (
 // importChunk is the maximum number of blocks from which one transaction of ImportObject removes events.
 const importChunk = 16
 
-// ImportObject adds an archive object that another store wrote to the catalogue. p.Runs are the exact sequence numbers in it, p.Rows and
-// p.Lines its number of rows and lines. If this store holds events of the object in pending blocks, they are removed from these blocks,
-// because they have been archived already and must not be archived again. The same transaction counts them as archived and deleted; the
-// rows that count them stay. p.Elsewhere is set to the number of responses in the object that this store never counted. Without p.Runs,
-// the object is imported as one that has none of this store's events.
+// ImportObject adds an archive object that another store wrote to the catalogue. p.Runs are the exact sequence numbers in the object;
+// p.Rows and p.Lines are its numbers of rows and lines. If this store holds events of the object in pending blocks, they are removed from
+// these blocks, because they have been archived already and must not be archived again. The same transaction counts these events as
+// archived and deleted; the rows in which they are counted stay. p.Elsewhere is set to the number of responses in the object that this
+// store never counted. Without p.Runs, ImportObject assumes that the object has none of this store's events.
 //
-// Importing an object again, with the ID that p was given, removes the events that have arrived since. The error wraps
+// Importing an object again, with the ID that p was given, removes those of its events that the store has received since. The error wraps
 // [ErrNotCheckpointed] if the object has events that have only just been applied; in that case, try again.
 func (c *Catalogue) ImportObject(ctx context.Context, p *catalogue.Plan) error {
 	// A replay folds events from their blocks, so the rows must include an event before it is removed from its block.
@@ -114,8 +114,8 @@ func (c *Catalogue) importFrom(decoder *block.Decoder, p *catalogue.Plan, ids []
 	return nil
 }
 
-// takeEvents removes the object's events from a block, and returns how many of them were responses. The block keeps its
-// ID and its other events, and is deleted if there are none. The caller holds writeMu.
+// takeEvents removes the object's events from a block, and returns how many of them were responses. The block keeps its ID and its other
+// events; if it has no others, it is deleted. The caller holds writeMu.
 func (c *Catalogue) takeEvents(txn *badger.Txn, d *block.Decoder, id catalogue.BlockID, p *catalogue.Plan) (taken uint64, err error) {
 	if err := openBlock(txn, d, id, p.Epoch); err != nil {
 		return 0, err

@@ -27,7 +27,7 @@ const (
 	prefixQuarter      = 'h'
 	prefixQuarterRow   = 'q'
 	prefixPack         = 'o' // used until schema 3; removed when such a store is opened
-	prefixPackRow      = 'v' // used until schema 3, too
+	prefixPackRow      = 'v' // used until schema 3, like prefixPack
 	prefixName         = 'i'
 	prefixCheckpoint   = 'k'
 	prefixLedger       = 'l'
@@ -94,9 +94,9 @@ func epochKey(prefix byte, epoch uuid.UUID) []byte {
 // routed is added to the length of the method in a key with a route. A method's real length is always less than this.
 const routed = block.KeyTextBytesMax
 
-// appendRowKey writes prefix, hour (8), length and bytes of host, length and bytes of method, label. If the row has a
-// route, [routed] is added to the length of the method, and the length and bytes of the route follow the method. So the
-// keys of rows without a route are the same as before there were routes.
+// appendRowKey writes prefix, hour (8), length and bytes of host, length and bytes of method, label. If the row has a route, [routed] is
+// added to the length of the method, and the length and bytes of the route follow the method. So rows without a route have the same keys
+// as in versions that did not have routes.
 func appendRowKey(dst []byte, k *stats.Key) []byte {
 	dst = appendHourKey(dst, prefixRow, k.Hour)
 	dst = varint.AppendText(dst, k.Host)

@@ -16,9 +16,9 @@ import (
 	"github.com/wayside-proxy/wayside/internal/crc32c"
 )
 
-// The spool of a finished epoch is removed. After that, only the ledger in the store has its figures, and a whole store
-// can be lost. So the ledgers are also written to a file beside the store. It is always written completely, and synced
-// before SetLedger returns (ADR 60).
+// The spool of a finished epoch is removed. After that, only the ledger in the store has its figures, and a whole store can be lost. So
+// the ledgers are also written to a file beside the store. The file is always rewritten as a whole, and synced before SetLedger returns
+// (ADR 60).
 
 // The first line of the file has the same form in every version: name, version, and the CRC32C of the version and
 // everything after that line. So a flipped bit cannot make a file look newer than it is.
@@ -27,7 +27,7 @@ const (
 	backupName    = "wayside ledgers"
 )
 
-// backupFile returns the path of that file.
+// backupFile returns the path of the backup file.
 func backupFile(o *Options) string { return o.Dir + ".ledgers" }
 
 // backedUpLedger is a ledger in the file.
@@ -101,10 +101,10 @@ func readBackup(o *Options) (*ledgerBackup, error) {
 	return &ledgerBackup{backupContent: c, body: body, damage: err}, nil
 }
 
-// exists reports whether there was a file.
+// exists reports whether the backup file existed when it was read.
 func (b *ledgerBackup) exists() bool { return b.body != nil }
 
-// write replaces the file unless it already has this content. It first sets a damaged file aside.
+// write replaces the file unless the file already has this content. If the file is damaged, write first sets it aside.
 func (b *ledgerBackup) write(o *Options, c backupContent) error {
 	if !b.exists() && len(c.Ledgers) == 0 {
 		return nil
@@ -127,7 +127,7 @@ func (b *ledgerBackup) write(o *Options, c backupContent) error {
 	return nil
 }
 
-// setBackupAside moves a damaged file to quarantine.
+// setBackupAside moves a damaged backup file to the quarantine folder.
 func setBackupAside(o *Options, damage error) error {
 	name := backupFile(o)
 	if !badgerfiles.Exists(name) {

@@ -21,8 +21,8 @@ type missingLedgers struct {
 	ledgers []backedUpLedger // unknown to the store, or newer than the store's
 }
 
-// missingFrom compares the backup with the store's ledgers. It is always the oldest ledger that moves into the sum. So
-// the order number of the sum tells which ledgers it includes, whether the backup is older or newer than the store.
+// missingFrom compares the backup with the store's ledgers. Only the oldest ledger is ever moved into the sum. So the order number of a
+// sum tells which ledgers it includes, no matter whether the backup is older or newer than the store.
 func (c *backupContent) missingFrom(have map[uuid.UUID]storedLedger) (m missingLedgers) {
 	sum, summed := have[uuid.Nil]
 	through := sum.Order
@@ -47,8 +47,8 @@ func (c *backupContent) missingFrom(have map[uuid.UUID]storedLedger) (m missingL
 	return m
 }
 
-// reconcile makes a finished epoch's ledger agree with its watermark: responses that the watermark lacks are counted as
-// quarantined.
+// reconcile makes the ledger and the watermark of a finished epoch agree: responses that are in the ledger but not in the watermark are
+// counted as quarantined.
 func (l *storedLedger) reconcile(mark *watermark) (missing uint64) {
 	have := mark.applied + mark.quarantined
 	if l.Recorded >= have {
@@ -61,9 +61,9 @@ func (l *storedLedger) reconcile(mark *watermark) (missing uint64) {
 	return 0
 }
 
-// restoreLedgers restores the ledgers that are missing from a new store, or from one in an earlier state. Responses of
-// their epochs that the store does not have are counted as quarantined. Then it brings the backup up to date. Open
-// calls it once the store has proved to be undamaged. Calling it again changes nothing.
+// restoreLedgers restores ledgers that are missing from the store because it is new or has returned to an earlier state. The responses of
+// these epochs that the store does not have are counted as quarantined. Then it brings the backup up to date. Open calls it after the
+// store has been found undamaged. Calling it again changes nothing.
 func (a *Accounts) restoreLedgers() error {
 	if a.o.RefuseDamaged {
 		return nil
@@ -83,7 +83,7 @@ func (a *Accounts) restoreLedgers() error {
 	return nil
 }
 
-// restore writes missing ledgers in chunks. Each chunk is one transaction that also writes the counters it changes.
+// restore writes missing ledgers in chunks. Each chunk is written in one transaction together with the counters that it changes.
 func (a *Accounts) restore(m missingLedgers) (missing uint64, err error) {
 	if m.sum != nil {
 		if missing, err = a.restoreSum(m); err != nil {
@@ -128,7 +128,7 @@ func (a *Accounts) restore(m missingLedgers) (missing uint64, err error) {
 	return missing, nil
 }
 
-// restoreSum replaces the store's sum, and removes the ledgers that are included in the new one.
+// restoreSum replaces the store's sum, and removes the ledgers that are included in the new sum.
 func (a *Accounts) restoreSum(m missingLedgers) (missing uint64, err error) {
 	next, sum := a.counters, *m.sum
 	counted := a.ledgers[uuid.Nil].Recorded

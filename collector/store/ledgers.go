@@ -15,8 +15,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/crash"
 )
 
-// Ledger is the final account of an epoch whose spool was drained and removed. Its counters are those of the spool. The
-// ledger with the zero epoch is the sum of the oldest ledgers, of which there are too many to keep individually.
+// Ledger is the final account of an epoch whose spool has been drained and removed. Its counters are those of the spool. The ledger with
+// the zero epoch is the sum of the oldest ledgers, which are not kept individually because their number must be limited.
 type Ledger struct {
 	Epoch     uuid.UUID         `json:"epoch"`
 	Responses uint64            `json:"responses"`
@@ -49,10 +49,9 @@ func (l *Ledger) add(o *Ledger) {
 	l.Dropped = dropped
 }
 
-// SetLedger durably stores the final ledger of an epoch, in the store and in the backup beside it. Once it has returned
-// without an error, the figures survive both the removal of the spool and the loss of the store. Storing a ledger again
-// only changes its figures. If there are more than LedgersMax, the oldest is added to the sum under the zero epoch, and
-// its watermark is removed.
+// SetLedger durably stores the final ledger of an epoch, in the store and in the backup beside it. Once it has returned without an error,
+// the figures survive both the removal of the spool and the loss of the store. Storing a ledger again only changes its figures. If there
+// are more than LedgersMax ledgers, the oldest is added to the sum under the zero epoch, and the watermark of its epoch is removed.
 func (a *Accounts) SetLedger(l Ledger) error {
 	if err := a.enter(); err != nil {
 		return err
@@ -96,7 +95,7 @@ func (a *Accounts) setLedger(l Ledger) error {
 	return nil
 }
 
-// ledgerChange is a new or changed ledger. If there are too many, it also moves the oldest one into the sum.
+// ledgerChange is a new or changed ledger. If there are too many ledgers, the change also moves the oldest one into the sum.
 type ledgerChange struct {
 	set    storedLedger
 	sum    *storedLedger // nil if the sum does not change

@@ -18,25 +18,27 @@ import (
 	"github.com/wayside-proxy/wayside/internal/varint"
 )
 
-// Rows of imported access logs have the route [stats.ImportedRoute]. They are in all queries, and outside of the accounting: wayside did not
-// record their responses, there are no events of them, and they are not in the archive.
+// Rows of imported access logs have the route [stats.ImportedRoute]. They are included in all queries but not in the accounting: wayside
+// did not record these responses, so there are no events of them, and they are not in the archive.
 //
-// One transaction writes some rows of a log and how far the log is counted, so a crash or a second import counts no line twice.
+// Each transaction writes some rows of a log together with the position up to which the log has been counted, so no line is counted twice
+// after a crash or in a second import.
 
-// ImportRowsMax is the largest number of rows in one call of [Store.ImportLogRows]. So many fit into a transaction, whatever is in them: a row
-// with every status and every latency bin takes 6 KB.
+// ImportRowsMax is the largest number of rows in one call of [Store.ImportLogRows]. That many rows fit into a transaction regardless of
+// their content: a row with every status and every latency bin takes 6 KB.
 const ImportRowsMax = 96
 
-// ImportedLog says how far an access log is counted. A log is known by its content: its first Bytes bytes have the sum SHA256.
+// ImportedLog says how much of an access log has been counted. A log is identified by its content: SHA256 is the checksum of its first
+// Bytes bytes.
 type ImportedLog struct {
 	ID        uuid.UUID `json:"id"`
-	Name      string    `json:"name"`       // of the file, when it was last imported
+	Name      string    `json:"name"`       // of the file at the last import
 	FirstLine string    `json:"first_line"` // SHA-256 of its first line, in hexadecimal digits
-	Bytes     int64     `json:"bytes"`      // counted, not compressed
+	Bytes     int64     `json:"bytes"`      // counted so far, in uncompressed form
 	SHA256    string    `json:"sha256"`     // of these bytes, in hexadecimal digits
 	Lines     uint64    `json:"lines"`      // in these bytes
 	Responses uint64    `json:"responses"`  // counted
-	Skipped   uint64    `json:"skipped"`    // lines that are no responses, or could not be read
+	Skipped   uint64    `json:"skipped"`    // lines that are not responses or could not be read
 	From      time.Time `json:"from"`       // of the oldest response
 	To        time.Time `json:"to"`         // of the newest response
 	At        time.Time `json:"at"`         // when it was last imported
@@ -85,8 +87,9 @@ func (i *LogImports) ImportedResponses() (n uint64) {
 	return n
 }
 
-// ImportLogRows adds rows, at most [ImportRowsMax], and replaces the state of their log, in one synced transaction. The rows get the route
-// [stats.ImportedRoute]. log.Responses must have grown by the rows' counts. No batch may be applied meanwhile to rows with that route.
+// ImportLogRows adds rows, at most [ImportRowsMax], and replaces the state of their log, in one synced transaction. The rows get the
+// route [stats.ImportedRoute]. log.Responses must already include the responses in the rows. No batch may change rows with that route in
+// the meantime.
 func (s *Store) ImportLogRows(log ImportedLog, keys []stats.Key, rows []*stats.Row) error {
 	if err := s.enter(); err != nil {
 		return err
@@ -151,7 +154,7 @@ func (s *Store) importLogRows(log ImportedLog, keys []stats.Key, rows []*stats.R
 	return nil
 }
 
-// isImported reports whether a row's database key has the route of imported logs. A malformed key has not.
+// isImported reports whether a row's database key has the route of imported logs. The result is false for a malformed key.
 func isImported(key []byte) bool {
 	if len(key) < 9 {
 		return false
@@ -166,8 +169,8 @@ func isImported(key []byte) bool {
 	return string(in.Text(routed)) == stats.ImportedRoute && !in.Bad
 }
 
-// CoverImportedLog counts the time between the oldest and the newest response of an imported log as recorded, so that rates refer to it.
-// Repeating it changes nothing.
+// CoverImportedLog marks the time between the oldest and the newest response of an imported log as recorded time, so that rates are
+// computed over it. Repeated calls change nothing.
 func (s *Store) CoverImportedLog(id uuid.UUID) error {
 	if err := s.enter(); err != nil {
 		return err
@@ -191,7 +194,7 @@ func (r *Runs) cover(next run) error {
 	defer r.mu.Unlock()
 	i := r.find(next.epoch)
 	if i < 0 && len(r.list) >= runsMax {
-		return nil // the time before the runs that are kept counts as recorded
+		return nil // any time before the oldest run that is kept counts as recorded
 	}
 	err := r.update(func(txn *badger.Txn) error {
 		if i >= 0 {

@@ -13,9 +13,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
-// MarkLog stores the marks, which are named points in time: deploys, and when wayside itself was started, reloaded or
-// stopped. A key is prefix, time in µs (8); a value is JSON. No two marks have the same time, because the later one is
-// moved by a microsecond.
+// MarkLog stores the marks, which are named points in time: deploys, and when wayside itself was started, reloaded or stopped. A key is
+// prefix, time in µs (8); a value is JSON. No two marks have the same time: a new mark is moved by a microsecond if its time is taken.
 type MarkLog struct {
 	*database
 
@@ -23,7 +22,7 @@ type MarkLog struct {
 	count int // number of marks; guarded by mu
 }
 
-// MarksMax is the maximum number of marks. Another one replaces the oldest.
+// MarksMax is the maximum number of marks. Each further mark replaces the oldest.
 const MarksMax = 10_000
 
 func markKey(micros int64) []byte {

@@ -16,14 +16,14 @@ import (
 
 // A response is counted not only in its hour but, for two days, also in its minute. The transaction that writes the row of an hour also
 // writes the rows of its minutes. So the number of the last batch that the row includes also applies to its minutes, and a replay folds a
-// batch into both or into neither. In memory there is only the part of the minutes that has not been stored yet.
+// batch into both or into neither. Only the part of the minutes that has not been stored yet is in memory.
 //
-// The minutes of a name are grouped in buckets of five: one value has the rows of up to five minutes, so that the name is stored only once
-// for them. A value is: CRC32C of the rest (4), version 1 (1), n × (minute in the bucket (1), varint length, statistics), ascending. A
+// The minutes of a name are grouped in buckets of five: one value has the rows of up to five minutes, so the name is stored only once for
+// all of them. A value is: CRC32C of the rest (4), version 1 (1), n × (minute in the bucket (1), varint length, statistics), ascending. A
 // minute without responses has no row. A minute never has more rows than its hour, because both use the same names.
 //
-// The minutes of an hour add up to its row, except in hours that are listed as incomplete, whose rows have responses from an archive
-// without minutes.
+// The minutes of an hour add up to the row of the hour. The exception is hours that are listed as incomplete: their rows include
+// responses from an archive that has no minutes.
 
 const (
 	// MinuteHours is the number of hours, in addition to the current one, for which there are minutes.
@@ -40,7 +40,7 @@ const (
 
 // minuteRow is the row of a minute, or the part of it that has not been stored.
 type minuteRow struct {
-	minute int64 // counted since 1970
+	minute int64 // minutes since 1970
 	row    *stats.Row
 }
 
@@ -59,9 +59,9 @@ func appendBucketKey(dst []byte, bucket int64, name []byte) []byte {
 // minutes says which minutes are kept, and counts those in memory. It is guarded by Statistics.mu.
 type minutes struct {
 	from       int64          // minutes from this one on are kept
-	begun      bool           // set once from is known
+	begun      bool           // set as soon as from is known
 	incomplete map[int64]bool // hours whose minutes are incomplete
-	open       int            // number of minutes in live rows that have not been stored
+	open       int            // number of minutes of live rows that have not been stored
 	spare      []*stats.Row   // empty rows to be reused for minutes
 }
 
@@ -103,7 +103,7 @@ func (m *minutes) take(row *liveRow) []minuteRow {
 	return row.writingMinutes
 }
 
-// written must follow take. If done is set, the minutes have been stored; otherwise it gives them back to the row.
+// written must be called after take. If done is set, the minutes have been stored; otherwise, written gives them back to the row.
 func (m *minutes) written(row *liveRow, done bool) {
 	if !done {
 		for _, w := range row.writingMinutes {
@@ -114,7 +114,7 @@ func (m *minutes) written(row *liveRow, done bool) {
 	row.writingMinutes = row.writingMinutes[:0]
 }
 
-// release keeps the memory of some rows for reuse.
+// release keeps some of the given rows for reuse.
 func (m *minutes) release(rows []minuteRow) {
 	m.open -= len(rows)
 	for i, r := range rows {
@@ -135,7 +135,7 @@ type minuteWriter struct {
 	encoded []byte
 }
 
-// add adds minutes of a name, which are in ascending order. It does not change them.
+// add adds minutes of a name. They must be in ascending order, and add does not change them.
 func (w *minuteWriter) add(name []byte, minutes []minuteRow) error {
 	for len(minutes) > 0 {
 		bucket, n := bucketOf(minutes[0].minute), 1
@@ -193,7 +193,7 @@ func (w *minuteWriter) appendBody(minute int64, body []byte) {
 	w.buf = append(w.buf, body...)
 }
 
-// merge appends the stored minutes with the other minutes added to them.
+// merge appends the sum of the stored minutes and the given minutes.
 func (w *minuteWriter) merge(stored []byte, bucket int64, minutes []minuteRow) error {
 	err := eachMinute(stored, bucket, func(minute int64, body []byte) error {
 		for len(minutes) > 0 && minutes[0].minute < minute {

@@ -16,8 +16,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// Two kinds of keys record for which times the minutes are complete: a single key holds the first minute, and there is
-// one key for each incomplete hour after it.
+// Two kinds of keys record for which times the minutes are complete: a single key has the first minute, and there is one key for each
+// incomplete hour after that minute.
 
 var minutesFromKey = []byte{prefixMinutesKept}
 
@@ -42,8 +42,8 @@ func setMinutesFrom(txn *badger.Txn, minute int64) error {
 	return set(txn, minutesFromKey, binary.LittleEndian.AppendUint64(nil, orderedHour(minute)))
 }
 
-// beginMinutes makes the store count minutes from the given one on. No event of that minute, or of a later one, has
-// been applied yet. It is called while the store is being opened.
+// beginMinutes makes the store count minutes, starting with the given one. No event of that minute or a later one has been applied yet.
+// It is called while the store is being opened.
 func (s *Statistics) beginMinutes(minute int64) error {
 	if err := s.update(func(txn *badger.Txn) error { return setMinutesFrom(txn, minute) }); err != nil {
 		return err
@@ -70,7 +70,7 @@ func (s *Statistics) MinutesKnown(from, to int64) bool {
 	return true
 }
 
-// lacking returns the hours of rows that come without minutes although the store keeps minutes for these hours.
+// lacking returns the hours of those rows for which no minutes are given although the store keeps minutes for the hour.
 func (m *minutes) lacking(keys []stats.Key, of [][]minuteRow) (hours map[int64]bool) {
 	for i := range keys {
 		hour := keys[i].Hour
@@ -84,8 +84,8 @@ func (m *minutes) lacking(keys []stats.Key, of [][]minuteRow) (hours map[int64]b
 	return hours
 }
 
-// pruneMinutes deletes minutes that are too old. It first moves the beginning forward, so that nobody reads or writes
-// them afterwards.
+// pruneMinutes deletes minutes that are too old. It first moves the first kept minute forward, so the old minutes are neither read nor
+// written after that.
 func (s *Statistics) pruneMinutes(ctx context.Context) error {
 	from, next, err := s.moveMinutes(ctx)
 	if err != nil || from == next && s.minutesPruned {
@@ -114,8 +114,8 @@ func (s *Statistics) pruneMinutes(ctx context.Context) error {
 	return nil
 }
 
-// moveMinutes moves the beginning of the minutes. If the clock was set back, the beginning moves back to the end of the
-// current minute, and hours with rows between the new and the old beginning become incomplete.
+// moveMinutes updates the first minute that is kept. If the clock was set back, that becomes the minute after the current one, and hours
+// that have rows and are between the new and the old first minute become incomplete.
 func (s *Statistics) moveMinutes(ctx context.Context) (from, next int64, err error) {
 	s.rowsMu.Lock()
 	defer s.rowsMu.Unlock()
@@ -154,8 +154,8 @@ func (s *Statistics) moveMinutes(ctx context.Context) (from, next int64, err err
 	return from, next, nil
 }
 
-// keptMinutes returns the minutes of the object's rows [from, to), limited to those that the store keeps. The result is
-// nil for a row whose minutes are unknown.
+// keptMinutes returns the minutes of the object's rows [from, to), without the minutes that the store does not keep. The result is nil
+// for a row whose minutes are unknown.
 func (s *Statistics) keptMinutes(r *Refill, from, to int) (out [][]minuteRow, err error) {
 	if r.Minutes == nil {
 		return nil, nil

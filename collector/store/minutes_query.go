@@ -10,10 +10,10 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// AddMinutes adds the rows of the minutes [from, to) to the rows that a caller chooses. rowsOf is called once for each
-// name, without an Hour. It returns nil, or a function that is called for each minute in which the name has responses,
-// in no particular order. Minutes that are not kept have no rows (see MinutesKnown). The result includes everything
-// that was applied before the call, and each response exactly once.
+// AddMinutes adds the rows of the minutes [from, to) to rows chosen by the caller. It calls rowsOf once for each name, without an Hour.
+// rowsOf returns nil to skip the name, or a function that AddMinutes calls for each minute in which the name has responses, in no
+// particular order, to get the row to which it adds the minute. Minutes that are not kept have no rows (see MinutesKnown). Each response
+// that was applied before the call is included exactly once.
 func (s *Statistics) AddMinutes(ctx context.Context, from, to int64, rowsOf func(stats.Key) func(minute int64) *stats.Row) error {
 	if err := s.enter(); err != nil {
 		return err
@@ -36,8 +36,8 @@ func (s *Statistics) AddMinutes(ctx context.Context, from, to int64, rowsOf func
 	return nil
 }
 
-// minutesAt begins a transaction, and copies those minutes of the range that have not been stored. Both show the store
-// at the same moment.
+// minutesAt begins a transaction, and copies those minutes of the range that have not been stored. The transaction and the copies show
+// the store at the same moment.
 func (s *Statistics) minutesAt(q *minuteQuery, from, to int64) *badger.Txn {
 	s.rowsMu.Lock()
 	defer s.rowsMu.Unlock()
@@ -124,7 +124,7 @@ func (q *minuteQuery) walk(txn *badger.Txn, first, last int64) error {
 	})
 }
 
-// add adds a stored value. It skips a damaged one, which Verify reports.
+// add adds a stored value. It skips a damaged value; Verify reports the damage.
 func (q *minuteQuery) add(bucket int64, name, value []byte) error {
 	rows := q.of(name)
 	if rows == nil {

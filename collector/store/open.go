@@ -14,8 +14,7 @@ import (
 	"github.com/wayside-proxy/wayside/collector/store/badgerfiles"
 )
 
-// openMu is held by Open, because during that time the crash output of the process goes to the marker of a single
-// store.
+// openMu is held by Open, because while a store is being opened, the crash output of the process goes to the marker file of that store.
 var openMu sync.Mutex
 
 // Open opens the store, or creates a new one. It starts no goroutines except Badger's own; see [Store.Run].
@@ -27,14 +26,14 @@ var openMu sync.Mutex
 //   - a store whose process was killed: it folds the batches since the checkpoint again, and removes log files that Badger had created
 //     but not yet extended;
 //   - a store that is open elsewhere: it returns [ErrInUse];
-//   - a store, or a ledger backup, of a newer wayside: it returns [ErrSchema] and changes nothing;
+//   - a store or a ledger backup that a newer wayside wrote: it returns [ErrSchema] and changes nothing;
 //   - a full disk: it removes the reserve file and opens the store, or returns [ErrUnavailable] if that is not enough;
 //   - another filesystem error: it returns [ErrUnavailable] and changes nothing;
-//   - a store that is damaged, that [Condemn] was called for, or during whose opening Go has crashed twice: it moves the store to
+//   - a store that is damaged or condemned (see [Condemn]), or whose opening has crashed the Go runtime twice: it moves the store to
 //     QuarantineDir as <date>-store, with a report beside it, logs a warning, and creates a new store (set_aside.go). The package comment
 //     says what is lost;
-//   - a ledger backup with ledgers that the store lacks: it restores them, and counts the missing responses of their epochs as
-//     quarantined. It sets a damaged backup aside, and writes a new one.
+//   - a ledger backup with ledgers that the store lacks: it restores the ledgers, and counts the missing responses of their epochs as
+//     quarantined. If the backup is damaged, it sets the backup aside and writes a new one.
 //
 // SIGKILL leaves no crash text, so it is no reason to set the store aside.
 func Open(o Options) (*Store, error) {
@@ -51,7 +50,7 @@ func Open(o Options) (*Store, error) {
 	return s, nil
 }
 
-// findings are what Open has learnt before it opens the database.
+// findings are what Open finds out before it opens the database.
 type findings struct {
 	replaced bool // whether the store, if it is new, replaces another one
 	cut      bool // whether the store may be in an earlier state because the last log has lost its end
@@ -59,7 +58,6 @@ type findings struct {
 	backup   *ledgerBackup
 }
 
-// open locks the store and opens it.
 func open(o *Options) (*Store, error) {
 	if err := os.MkdirAll(filepath.Dir(o.Dir), 0o750); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
@@ -91,13 +89,13 @@ func lockStore(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// Begun reports whether there was ever a store in dir, even if it no longer exists. The lock file records that.
+// Begun reports whether there has ever been a store in dir, even if the store no longer exists. The lock file records this.
 func Begun(dir string) bool {
 	info, err := os.Stat(dir + ".lock")
 	return err == nil && info.Size() > 0
 }
 
-// noteBegun records in the lock file that there is a store.
+// noteBegun records in the lock file that a store has been created.
 func noteBegun(o *Options, lock *os.File) {
 	_, err := lock.WriteAt([]byte("a store was begun here\n"), 0)
 	if err = errors.Join(err, lock.Sync()); err != nil {
@@ -147,7 +145,7 @@ func openLocked(o *Options, lock *os.File) (*Store, error) {
 	return s, err
 }
 
-// openOrReplace opens the store. If the store proves to be damaged, it is set aside and a new one is created.
+// openOrReplace opens the store. If the store turns out to be damaged, openOrReplace sets it aside and creates a new one.
 func openOrReplace(o *Options, found *findings) (*Store, error) {
 	s, err := tryOpen(o, found)
 	if errors.Is(err, syscall.ENOSPC) && dropReserve(o) {
@@ -228,14 +226,14 @@ func inspectFiles(o *Options, found *findings) (err error) {
 	return err
 }
 
-// cutFile returns the path of the file that records that the last log had lost its end. Nothing else shows this any
-// more once Badger has truncated the log. The file is removed when the store itself has recorded the loss.
+// cutFile returns the path of the file that records that the last log had lost its end. After Badger has truncated the log, nothing else
+// shows this. The file is removed when the store itself has recorded the loss.
 func cutFile(o *Options) string { return o.Dir + ".cut" }
 
-// lastLogCut reports whether the store may be in an earlier state, because Badger opens the rest of a truncated log
-// without an error. Such a store lacks the latest plans, and has events again that it had archived and deleted. So
-// every epoch becomes unreconciled, and the archive is checked before anything is archived. If the log ends like that
-// only because a process died while it was writing, that check finds nothing.
+// lastLogCut reports whether the store may be in an earlier state, because Badger opens the rest of a truncated log without an error.
+// Such a store lacks the latest plans, and contains events again that it had already archived and deleted. So every epoch becomes
+// unreconciled, and the archive is checked before anything is archived. If the log only looks truncated because a process died while it
+// was writing, that check finds nothing.
 func lastLogCut(o *Options) (bool, error) {
 	if badgerfiles.Exists(cutFile(o)) {
 		return true, nil
@@ -271,6 +269,6 @@ func Clone(to, from string) error {
 	return badgerfiles.Clone(to, from)
 }
 
-// Tables returns the names of the tables that a store in dir must have now, as far as its MANIFEST is readable. The
+// Tables returns the names of the tables that a store in dir must have at present, according to the readable part of its MANIFEST. The
 // store may be open in another process.
 func Tables(dir string) []string { return badgerfiles.TableNames(dir) }

@@ -15,9 +15,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/crc32c"
 )
 
-// checkAccess checks whether this process may open every file of the store. A command that another user ran may have
-// left files that it may not open, and Badger's error for them could look like damage. The error wraps
-// [ErrUnavailable].
+// checkAccess checks whether this process has permission to open every file of the store. If another user ran a command, there can be
+// files without this permission, and Badger's error for such files could look like damage. The error wraps [ErrUnavailable].
 func checkAccess(dir string) error {
 	const file = unix.R_OK | unix.W_OK
 	if err := mayOpen(dir, file|unix.X_OK); err != nil {
@@ -57,20 +56,20 @@ func mayOpen(name string, mode uint32) error {
 func isEnvironment(err error) bool {
 	var errno syscall.Errno
 	if errors.As(err, &errno) {
-		// Files that are missing, cut short, or of the wrong kind are damage; all other errors are the machine's.
+		// A file that is missing, truncated, or of the wrong kind means damage; all other errors are caused by the machine.
 		return errno != syscall.ENOENT && errno != syscall.EINVAL && errno != syscall.EISDIR && errno != syscall.ENOTDIR
 	}
 	return errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrDamaged)
 }
 
-// machineErrnos are the reasons for which a machine cannot open an undamaged file.
+// machineErrnos are the errors that an undamaged file can cause when it is opened.
 var machineErrnos = []syscall.Errno{
 	syscall.EACCES, syscall.EPERM, syscall.EROFS, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG,
 	syscall.ESTALE,
 }
 
-// withErrno adds to an error from Badger the error number with whose text it ends. Badger (4.9.6) keeps only the text
-// of the cause, so a log that cannot be opened would otherwise look damaged.
+// withErrno looks for an error number whose text is at the end of an error from Badger, and wraps that number as well. Badger (4.9.6)
+// keeps only the text of the cause, so a log that cannot be opened would otherwise look damaged.
 func withErrno(err error) error {
 	var errno syscall.Errno
 	if errors.As(err, &errno) {
@@ -84,9 +83,8 @@ func withErrno(err error) error {
 	return err
 }
 
-// schemaFile holds the schema version as text, with a CRC32C of that text, so that it can be read before Badger writes
-// anything. If the checksum is missing or wrong, the file is ignored: a flipped bit must not make a store look newer
-// than it is.
+// schemaFile holds the schema version as text, with a CRC32C of that text, and can therefore be read before Badger writes anything. If
+// the checksum is missing or wrong, the file is ignored: a flipped bit must not make a store look newer than it is.
 const schemaFile = "schema"
 
 func checkSchemaFile(dir string) error {
@@ -100,7 +98,7 @@ func checkSchemaFile(dir string) error {
 	number, sum, _ := strings.Cut(strings.TrimSpace(string(text)), " ")
 	version, err := strconv.Atoi(number)
 	if err != nil || sum != schemaSum(number) {
-		return nil //nolint:nilerr // the file is torn or damaged; the database has the version too
+		return nil //nolint:nilerr // the file is incomplete or damaged; the version is also in the database
 	}
 	if version > SchemaVersion {
 		return fmt.Errorf("%w: schema %d, known up to %d", ErrSchema, version, SchemaVersion)

@@ -9,16 +9,16 @@ import (
 	"strings"
 )
 
-// crashesMax is the number of crashes while a store is being opened after which the store is set aside.
+// crashesMax is the number of crashes during opening after which a store is set aside.
 const crashesMax = 2
 
 // crashTextMax limits the length of the crash text in the report.
 const crashTextMax = 8 << 10
 
-// opening is the marker file <Dir>.opening. Its first line says how many times opening has crashed already. The Go runtime appends the text of
-// a fatal panic or fault, because Badger panics in its own goroutines, where nothing can recover.
+// opening is the marker file <Dir>.opening. Its first line says how many times opening has crashed already. The Go runtime appends the
+// text of a fatal panic or fault. This is needed because Badger may panic in its own goroutines, where wayside cannot recover the panic.
 //
-// SIGKILL or a power loss leaves a marker without crash text, which says nothing about the store.
+// After a SIGKILL or a power loss, there is a marker without crash text, which says nothing about the state of the store.
 type opening struct {
 	name    string
 	crashes int
@@ -56,7 +56,7 @@ func beginOpening(dir string) (*opening, error) {
 	return o, errors.Join(err, f.Close()) // the runtime has its own descriptor
 }
 
-// end removes the marker, because this attempt has ended, whether it was successful or not.
+// end removes the marker after an attempt, no matter whether the attempt was successful.
 func (o *opening) end() error {
 	return errors.Join(debug.SetCrashOutput(nil, debug.CrashOptions{}), os.Remove(o.name))
 }

@@ -27,12 +27,12 @@ func capacityKey(at time.Time) []byte {
 	return binary.BigEndian.AppendUint64([]byte{prefixCapacity}, uint64(max(at.Unix(), 0)))
 }
 
-// isSample distinguishes samples from sums of long spans. That both have the same prefix was a mistake, but is now part
-// of the format. Samples sort before all sums: their times are not negative, so they have no high bit, while the number
-// of a span has its sign bit flipped.
+// isSample distinguishes samples from sums of long spans. It was a mistake to give both the same prefix, but the prefix is now part of
+// the format. Samples sort before all sums: their times are not negative, so they have no high bit, while the number of a span has its
+// sign bit flipped.
 func isSample(key []byte) bool { return len(key) == 9 && key[1] < 0x80 }
 
-// AddCapacity durably stores a sample. It replaces an earlier sample from the same second.
+// AddCapacity durably stores a sample. The sample replaces an earlier one from the same second.
 func (o *Operations) AddCapacity(c CapacitySample) error {
 	text, err := json.Marshal(c)
 	if err != nil {

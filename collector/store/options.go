@@ -12,14 +12,14 @@ import (
 	"github.com/wayside-proxy/wayside/internal/disk"
 )
 
-// SchemaVersion is the layout that this package writes. It reads all older ones. The version increases if an older wayside would damage the
-// new layout, or count wrongly with it:
+// SchemaVersion is the layout that this package writes. It reads all older ones. The version increases with each change that would make
+// an older wayside damage the store or count wrongly:
 //
 //   - 2 adds sums of quarter days and packed days, which an older wayside leaves unchanged when it changes rows that they include;
-//   - 3 adds the drops of each hour, which an older wayside does not write;
-//   - 4 has no packed days any more, which an older wayside would not keep up to date;
-//   - 5 records where the applied part of each epoch begins, without which a refill counts events twice;
-//   - 6 adds rows with a route, whose names an older wayside cannot read, and minutes, which it does not write.
+//   - 3 adds the drops of each hour, which an older wayside would not write;
+//   - 4 removes packed days; an older wayside would use them although they are no longer kept up to date;
+//   - 5 records where the applied part of each epoch begins; without that, a refill would count events twice;
+//   - 6 adds rows with a route, whose names an older wayside cannot read, and minutes, which an older wayside would not write.
 const SchemaVersion = 6
 
 // MaxItems is the maximum number of events in one batch. A batch fits into one transaction if its records have at most
@@ -28,8 +28,7 @@ const MaxItems = 8192
 
 // Errors that callers may have to distinguish.
 var (
-	// ErrUnavailable means that the disk or the database failed. The batch is not to blame, and trying again later may
-	// help.
+	// ErrUnavailable means that the disk or the database failed. The batch is not the cause, and a later attempt may succeed.
 	ErrUnavailable = storeerr.ErrUnavailable
 	// ErrFailed means that the outcome of a commit is unknown, and the store must be closed and reopened. It wraps
 	// ErrUnavailable.
@@ -51,8 +50,7 @@ var (
 	ErrNoPlan = errors.New("no such plan")
 	// ErrNotVerified means that a plan's object has not been verified, so its events may not be deleted.
 	ErrNotVerified = errors.New("plan is not verified")
-	// ErrNotCheckpointed means that the stored rows do not yet include a plan's events. They will after the next
-	// checkpoint.
+	// ErrNotCheckpointed means that the stored rows do not yet include a plan's events. After the next checkpoint, they will.
 	ErrNotCheckpointed = errors.New("plan is newer than the checkpoint")
 )
 
@@ -79,8 +77,7 @@ type Options struct {
 	// RefuseDamaged makes Open leave a damaged store in place and return an error that wraps [ErrDamaged]. It is for
 	// callers that only read. With it, the ledger backup is neither restored nor written.
 	RefuseDamaged bool
-	// LedgersMax is the number of ledgers of retired epochs that are kept individually; default 1,000. Older ones are
-	// summed up.
+	// LedgersMax is the number of ledgers of retired epochs that are kept individually; default 1,000. Older ledgers are added up.
 	LedgersMax int
 
 	Now    func() time.Time // wall clock; default clock.Now

@@ -11,17 +11,17 @@ import (
 	"github.com/wayside-proxy/wayside/collector/store/badgerfiles"
 )
 
-// Badger deletes tables that its MANIFEST does not list, and it does not notice that a MANIFEST was truncated. A crash
-// also leaves orphaned tables: some were still being written, and their content is in a log; others had just been
-// replaced by a compaction. Only the content of the open store shows whether a table is really missing from it. Until
-// then, links keep the tables.
+// Badger deletes tables that its MANIFEST does not list, and it does not notice that a MANIFEST was truncated. A crash also leaves
+// orphaned tables: some were still being written, and their content is in a log; others had just been replaced by a compaction. Whether
+// the store really lacks the content of a table can only be found out after the store has been opened. Until then, hard links keep the
+// tables from being lost.
 
 // orphansDir is where orphaned tables are kept while the store is being opened.
 func orphansDir(o *Options) string { return o.Dir + ".unlisted" }
 
-// checkOrphans looks for signs that an orphaned table belongs to the store that was just opened: counters in the table
-// that are ahead of the store's, an epoch that the store lacks, or rows that do not add up. In that case the error
-// wraps ErrDamaged. Otherwise it deletes the links.
+// checkOrphans looks for signs that an orphaned table belongs to the store that was just opened: counters in the table that are ahead of
+// the store's, an epoch that the store lacks, or rows that do not add up. If there is such a sign, the error wraps ErrDamaged. Otherwise,
+// checkOrphans deletes the links.
 func (s *Store) checkOrphans() error {
 	dir := orphansDir(s.o)
 	names, err := filepath.Glob(filepath.Join(dir, "*.sst"))
@@ -63,8 +63,8 @@ func (s *Store) checkOrphan(name string) error {
 	return nil
 }
 
-// readOrphan returns the newest counters in a table, which are zero if it has none, and an epoch that the store does
-// not have at all. A store deletes a watermark or a ledger only when it adds the epoch to the sum of the oldest ones.
+// readOrphan returns the newest counters in a table, which are zero if the table has none, and an epoch that the store does not have at
+// all. A store deletes a watermark or a ledger only when it adds the epoch to the sum of the oldest ones.
 func (s *Store) readOrphan(name string) (c counters, missing uuid.UUID, err error) {
 	_, summed := s.ledgers[uuid.Nil]
 	err = badgerfiles.ReadTable(name, func(walk func(byte, func(key, value []byte) bool)) {

@@ -10,9 +10,9 @@ import (
 	"github.com/wayside-proxy/wayside/internal/crash"
 )
 
-// MarkVerified durably records that a plan's object was read back and found correct, together with the figures of the
-// object in p. The same transaction counts its rows as archived. Marking a plan again changes nothing. The error wraps
-// [ErrNoPlan] if there is no such plan.
+// MarkVerified durably records that a plan's object has been read back and found correct, together with the object's figures from p. The
+// same transaction counts the plan's rows as archived. Marking a plan again changes nothing. The error wraps [ErrNoPlan] if there is no
+// such plan.
 func (c *Catalogue) MarkVerified(ctx context.Context, p *catalogue.Plan) error {
 	end, err := c.beginWrite(ctx)
 	if err != nil {
@@ -96,10 +96,10 @@ func (c *Catalogue) movePlan(from catalogue.State, p *catalogue.Plan, next count
 	return err
 }
 
-// DeleteBlocks deletes the events of a verified plan. The transaction that deletes the last of its blocks also writes
-// the plan's new state and counts its rows as deleted. After a crash before that, the plan must be deleted again.
-// Deleting a plan again changes nothing. The error wraps [ErrNotVerified] if the plan is not verified in the catalogue,
-// whatever p says, and [ErrNotCheckpointed] if the stored rows do not include all of its events yet.
+// DeleteBlocks deletes the events of a verified plan. The transaction that deletes the last of its blocks also writes the plan's new
+// state and counts its rows as deleted. After a crash before that, the plan must be deleted again. Deleting a plan again changes nothing.
+// The error wraps [ErrNotVerified] if the plan is not verified in the catalogue, no matter which state p has, and [ErrNotCheckpointed] if
+// the stored rows do not include all of its events yet.
 func (c *Catalogue) DeleteBlocks(ctx context.Context, p *catalogue.Plan) error {
 	end, err := c.beginWrite(ctx)
 	if err != nil {
@@ -180,8 +180,8 @@ func deleteBlocks(txn *badger.Txn, ids []catalogue.BlockID) error {
 	return nil
 }
 
-// MarkExpired durably records that a plan's object was removed from the archive. Marking it again changes nothing. The
-// error wraps [ErrNotVerified] if the plan's events are still in the store.
+// MarkExpired durably records that a plan's object has been removed from the archive. Marking a plan again changes nothing. The error
+// wraps [ErrNotVerified] if the plan's events are still in the store.
 func (c *Catalogue) MarkExpired(ctx context.Context, p *catalogue.Plan) error {
 	end, err := c.beginWrite(ctx)
 	if err != nil {

@@ -20,8 +20,8 @@ const stampLayout = "20060102T150405.000000"
 // watermark to lastSeq and counts the responses as quarantined. It changes nothing if lastSeq is not above the watermark.
 //
 // If raw is empty, only the reason is written, and the watermark may stay where it is. This is for responses that were applied and then
-// lost, for instance with a store that was set aside, or through damage in Badger's log. It makes a refill due, because the archive may
-// have these responses.
+// lost, for instance because a store was set aside or Badger's log was damaged. It makes a refill due, because these responses may be in
+// the archive.
 func (a *Accounts) Quarantine(epoch uuid.UUID, lastSeq, responses uint64, raw []byte, reason string) error {
 	if err := a.enter(); err != nil {
 		return err
@@ -71,7 +71,7 @@ func (a *Accounts) writeQuarantined(epoch uuid.UUID, lastSeq, responses uint64, 
 	return writeQuarantineFile(dir, fmt.Sprintf("%s-%s-loss.txt", a.o.Now().UTC().Format(stampLayout), epoch), text)
 }
 
-// writeQuarantineFile writes a file durably. If it replaces a file of that name, that file had the same content.
+// writeQuarantineFile writes a file durably. If a file with that name exists, it has the same content and is replaced.
 func writeQuarantineFile(dir, name string, body []byte) error {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)

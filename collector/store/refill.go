@@ -13,39 +13,37 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// A store that replaces a lost one has to be refilled: the archive brings back, object by object, the responses that the lost store had
-// archived. Until then they count as quarantined. Responses that the archive does not have stay quarantined.
+// A store that replaces a lost one has to be refilled: the responses that the lost store had archived are restored from the archive,
+// object by object. Until then they count as quarantined. Responses that the archive does not have stay quarantined.
 //
 // Three rules ensure that no response is counted twice:
 //
-//   - One transaction writes the rows of an object, its catalogue entry, and the counters that they change. If the rows are too many for
-//     one transaction, each transaction records in the entry how many of them have been counted ([catalogue.Plan.RefilledRows]).
+//   - One transaction writes the rows of an object, its catalogue entry, and the counters that they change. If there are too many rows
+//     for one transaction, each transaction records in the entry how many of the rows have been counted ([catalogue.Plan.RefilledRows]).
 //   - The store knows which events of an epoch it took from the spool, which delivers them in order ([Accounts.Refillable]). A refill
 //     skips these events.
-//   - If it took none, or none since it lost some, each object moves the watermark to its end: if the spool offers these events after
-//     all, they are skipped.
+//   - If the store took no events of the epoch from the spool, or none since it lost some, refilling an object moves the watermark to the
+//     object's end: if the spool offers these events later, they are skipped.
 //
 // A store that was replaced by its own older copy has lost events in the same way (see [watermark]).
 
-// ErrNotRefillable means that an object has responses that the lost store did not count, as far as spools and ledgers
-// know.
+// ErrNotRefillable means that an object has responses that, according to the spools and ledgers, the lost store did not count.
 var ErrNotRefillable = errors.New("the lost store did not have these responses")
 
-// Refill is an archive object that a lost store had, and that this store does not count yet.
+// Refill is an archive object whose responses a lost store had counted and this store has not counted yet.
 type Refill struct {
-	Plan catalogue.Plan // the object's catalogue entry; its ID is 0 if there is none yet; Elsewhere and the like are not read
+	Plan catalogue.Plan // the object's catalogue entry; ID is 0 if there is none yet; Elsewhere and similar fields are not read
 	Last uint64         // the largest sequence number in the object
 	Keys []stats.Key
-	Rows []*stats.Row // the rows of Keys, always in the same order when the object is offered again
-	// Minutes are the minutes of Rows, or nil if they are unknown. They are used for hours for which the store has
-	// minutes.
+	Rows []*stats.Row // the rows of Keys; if the object is refilled again, their order must be the same
+	// Minutes are the minutes of Rows, or nil if they are unknown. The store uses only the minutes of hours for which it keeps minutes.
 	Minutes [][]stats.EncodedMinute
-	Drops   map[int64]stats.Drops // the figures of its drop records, by hour
+	Drops   map[int64]stats.Drops // the figures of the object's drop records, by hour
 }
 
-// Refill counts the responses of an object, and adds the object to the catalogue. Refilling an object again changes
-// nothing; after an interruption, it continues. It may run concurrently with everything except [Catalogue.ImportObject]
-// of the same object. The error wraps [ErrNotRefillable] if the lost store is not known to have had the object's epoch.
+// Refill counts the responses of an object, and adds the object to the catalogue. Refilling a complete object again changes nothing;
+// refilling an interrupted one continues. Refill may run concurrently with everything except [Catalogue.ImportObject] of the same object.
+// The error wraps [ErrNotRefillable] if nothing shows that the lost store had the object's epoch.
 func (s *Store) Refill(ctx context.Context, r *Refill) error {
 	if err := s.enter(); err != nil {
 		return err
@@ -86,7 +84,7 @@ func (s *Store) refill(ctx context.Context, r *Refill) error {
 	return nil
 }
 
-// refillRows counts the next n rows of an object in one transaction, and updates its entry.
+// refillRows counts the next n rows of an object in one transaction, and updates the object's catalogue entry.
 func (s *Store) refillRows(r *Refill, p *catalogue.Plan, n int) error {
 	s.writeMu.Lock()
 	defer s.writeMu.Unlock()
@@ -119,7 +117,7 @@ type refillChange struct {
 	next    counters
 	named   bool // whether the epoch has its own watermark
 	mark    watermark
-	ledger  *storedLedger // nil if it does not change
+	ledger  *storedLedger // nil if the ledger does not change
 	drops   dropFigures
 }
 
@@ -159,7 +157,7 @@ func (s *Store) newRefillChange(r *Refill, p *catalogue.Plan, n int) (*refillCha
 	return c, nil
 }
 
-// count moves responses from the quarantined ones to those that are applied, archived and deleted.
+// count subtracts n responses from the quarantined ones, and adds them to those that are applied, archived and deleted.
 func (c *refillChange) count(n, last uint64, ledgers map[uuid.UUID]storedLedger) {
 	totals := &c.next.totals
 	totals.Applied += n
@@ -177,7 +175,7 @@ func (c *refillChange) count(n, last uint64, ledgers map[uuid.UUID]storedLedger)
 		c.mark.seq = max(c.mark.seq, last)
 	}
 	if l, finished := ledgers[c.plan.Epoch]; finished && back < n {
-		totals.Quarantined += l.reconcile(&c.mark) // the ledger had counted these responses as lost too
+		totals.Quarantined += l.reconcile(&c.mark) // the ledger had also counted these responses as lost
 		c.next.ledgers++
 		l.Again = c.next.ledgers
 		c.ledger = &l
@@ -210,8 +208,8 @@ func (s *Store) writeRefill(txn *badger.Txn, c *refillChange) error {
 	return c.next.write(txn)
 }
 
-// refilled updates the state in memory after a change was written. The caller holds writeMu and rowsMu, so no live row
-// was written or loaded in the meantime.
+// refilled updates the state in memory after a change has been written. The caller holds writeMu and rowsMu, so no live row has been
+// written or loaded since.
 func (s *Store) refilled(c *refillChange) {
 	s.Accounts.mu.Lock()
 	defer s.Accounts.mu.Unlock()

@@ -12,18 +12,18 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// Rollups are sums of rows over longer spans, so that a query over a year does not have to read every hour. They are
-// derived from the rows, which are kept. The sums of a span are valid only while the span has a mark. The mark is
-// written last, and a transaction that writes a row also removes the marks of the row's spans.
+// Rollups are sums of rows over longer spans. With them, a query over a year does not have to read every hour. The rows from which they
+// are derived are kept. The sums of a span are valid only while the span has a mark. The mark is written last, and a transaction that
+// writes a row also removes the marks of the row's spans.
 type Rollups struct {
 	*database
 	rows *Statistics
 
 	runMu    sync.Mutex     // held by Rollup, and while rows are being forgotten
-	keptFrom map[byte]int64 // by tier: spans before this one were removed; guarded by runMu
+	keptFrom map[byte]int64 // by tier: spans before this one have been removed; guarded by runMu
 
 	mu     sync.Mutex
-	summed map[byte]map[int64]bool // by prefix of the mark: spans that are known to have one; guarded by mu
+	summed map[byte]map[int64]bool // by prefix of the mark: spans that are known to have a mark; guarded by mu
 }
 
 const (
@@ -31,7 +31,7 @@ const (
 	longDays     = 32 // days in a long span, counted from 1970
 	quarterHours = 6  // a quarter of a day
 
-	// rollupDelay is how long after its end a day is summed, because events may come late.
+	// rollupDelay is the time between the end of a day and its summing. Events of the day may arrive during this time.
 	rollupDelay = 2 * time.Hour
 	// rollupTime limits the time spent on sums after each checkpoint.
 	rollupTime = 500 * time.Millisecond
@@ -45,13 +45,13 @@ type tier struct {
 }
 
 var (
-	// The range that is queried most, the last 24 hours, never contains a whole day. Sums of quarter days reduce the
-	// rows that such a query reads to a third. Only recent ones are kept.
+	// The range that is queried most, the last 24 hours, never contains a whole day. Sums of quarter days reduce the number of rows that
+	// such a query reads to a third. Only the sums of recent quarter days are kept.
 	quarterTier = tier{hours: quarterHours, keep: 3 * dayHours / quarterHours, rows: prefixQuarterRow, mark: prefixQuarter}
 	dayTier     = tier{hours: dayHours, rows: prefixDayRow, mark: prefixDay}
 	longTier    = tier{hours: longDays * dayHours, rows: prefixLongRow, mark: prefixLong}
 
-	// tiers are in the order in which they are summed, because long spans are summed from days.
+	// tiers are in the order in which they must be summed: long spans are summed from days.
 	tiers = [...]tier{quarterTier, dayTier, longTier}
 )
 
@@ -94,7 +94,7 @@ func (r *Rollups) forgetMarks(hours map[int64]bool) {
 	}
 }
 
-// isSummed reports whether a span is known to have a mark, so that the mark need not be looked up.
+// isSummed reports whether a span is known to have a mark; if so, the mark need not be looked up.
 func (r *Rollups) isSummed(t tier, span int64) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -110,8 +110,8 @@ func (r *Rollups) setSummed(t tier, span int64) {
 	r.summed[t.mark][span] = true
 }
 
-// Rollup sums recent quarter days, and days and long spans that have ended, unless they have been summed already. It
-// stops after the given time, and reports whether there is more to do.
+// Rollup sums recent quarter days, and days and long spans that have ended, unless they have been summed already. It stops when it has
+// taken longer than limit, and reports whether there is more to do.
 func (r *Rollups) Rollup(ctx context.Context, limit time.Duration) (more bool, err error) {
 	if err := r.enter(); err != nil {
 		return false, err
@@ -154,7 +154,7 @@ func (r *Rollups) Rollup(ctx context.Context, limit time.Duration) (more bool, e
 	return false, nil
 }
 
-// rollup writes the sums of one span, and then its mark if no row was written in the meantime.
+// rollup writes the sums of one span, and then its mark if no row has been written in the meantime.
 func (r *Rollups) rollup(ctx context.Context, t tier, span int64) error {
 	marked := false
 	err := r.view(func(txn *badger.Txn) (err error) {
@@ -170,12 +170,12 @@ func (r *Rollups) rollup(ctx context.Context, t tier, span int64) error {
 	}
 	before, busy := r.rows.writesAndLive(span*t.hours, (span+1)*t.hours)
 	if busy {
-		return nil // some of its rows are in memory, but will soon be evicted
+		return nil // some rows of the span are in memory but will soon be evicted
 	}
 	if err := r.writeSpan(ctx, t, span); err != nil {
 		return err
 	}
-	// While rowsMu is held, no row is written. If none was written since the sums were read, the sums are right.
+	// While rowsMu is held, no row is written. If no row has been written since the sums were read, the sums are right.
 	r.rows.rowsMu.Lock()
 	defer r.rows.rowsMu.Unlock()
 	if now, _ := r.rows.writesAndLive(0, 0); now != before {
@@ -198,7 +198,7 @@ func (s *Statistics) writesAndLive(from, to int64) (writes uint64, live bool) {
 	return s.rowWrites, live
 }
 
-// writeSpan writes the sums of a span. It first deletes older ones, because a name may have disappeared.
+// writeSpan writes the sums of a span. It first deletes the older sums of the span, because a name may have disappeared.
 func (r *Rollups) writeSpan(ctx context.Context, t tier, span int64) error {
 	if err := r.deleteSpans(ctx, t.rows, span, span+1); err != nil {
 		return err

@@ -9,9 +9,9 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// Account returns the totals and the number of responses summed over all rows but those of imported logs, both of the same moment: Totals.Applied
-// equals the sum unless a row is damaged. The sum is always computed from the rows, never from a counter. Between
-// calls, only the sums of hours whose stored rows have not changed are kept.
+// Account returns the totals, and the number of responses in all rows except those of imported logs, both at the same moment:
+// Totals.Applied equals that sum unless a row is damaged. The sum is always computed from the rows, never from a counter. Between calls,
+// Account keeps only the sums of hours whose stored rows have not changed.
 func (s *Store) Account(ctx context.Context) (Totals, uint64, error) {
 	if err := s.enter(); err != nil {
 		return Totals{}, 0, err
@@ -65,8 +65,8 @@ func (s *Statistics) sumHours(ctx context.Context) error {
 	})
 }
 
-// sumRows adds the counts of the rows with a key prefix to sums, by hour, without those of imported logs. A damaged row adds nothing; the accounting
-// shows what is missing.
+// sumRows adds the counts of the rows that have a key prefix to sums, by hour. It skips rows of imported logs and damaged rows; the
+// accounting shows how many responses are missing because of damage.
 func sumRows(ctx context.Context, txn *badger.Txn, prefix []byte, sums map[int64]uint64) error {
 	return each(ctx, txn, prefix, nil, func(key, value []byte) error {
 		if _, body, err := rowBody(value); err == nil && len(key) >= 9 && !isImported(key) {

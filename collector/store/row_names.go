@@ -28,14 +28,14 @@ func parseName(name string, hour int64) (stats.Key, error) {
 	return parseRowKey(append(appendHourKey(nil, prefixRow, hour), name...))
 }
 
-// nameIndex is the index of names: every row, stored or live, is in the span of its name. Additions and deletions are made
-// with Statistics.mu held, so that the index agrees with the live rows.
+// nameIndex is the index of names: every row, stored or live, is in the span of its name. Additions and deletions are made with
+// Statistics.mu held, so the index always agrees with the live rows.
 type nameIndex struct {
 	mu    sync.Mutex
 	spans map[string]nameSpan // guarded by mu
 }
 
-// note widens the span of a row's name, and returns it.
+// note extends the span of a row's name to include an hour, and returns the span.
 func (x *nameIndex) note(name string, hour int64) nameSpan {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -51,7 +51,7 @@ func (x *nameIndex) note(name string, hour int64) nameSpan {
 	return span
 }
 
-// wrote records that spans have been written. It skips those that have changed since.
+// wrote records that spans have been written. It skips spans that have changed since.
 func (x *nameIndex) wrote(names map[string]nameSpan) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -146,7 +146,7 @@ func (x *nameIndex) load(txn *badger.Txn) (complete bool, err error) {
 	defer x.mu.Unlock()
 	err = each(context.Background(), txn, []byte{prefixName}, nil, func(key, value []byte) error {
 		if len(key) == 1 {
-			complete = true // it includes every row that is older than the index
+			complete = true // the index includes every row that is older than the index itself
 			return nil
 		}
 		if len(value) != 16 {
@@ -160,7 +160,7 @@ func (x *nameIndex) load(txn *badger.Txn) (complete bool, err error) {
 	return complete, err
 }
 
-// build creates the index of a store that was written without one. It walks through all rows, once.
+// build creates the index of a store that was written without one. It reads every row one time.
 func (x *nameIndex) build(d *database) error {
 	ctx := context.Background()
 	err := d.view(func(txn *badger.Txn) error {

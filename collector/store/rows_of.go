@@ -12,8 +12,8 @@ import (
 // getsMax is the maximum number of rows that RowsOf looks up individually. For more, it reads the whole range.
 const getsMax = 20_000
 
-// RowsOf is like Rows, but only for the names that keep selects; keep gets names without an Hour. It is fast for a few
-// names over many hours. A caller may query the two halves of a range in two goroutines.
+// RowsOf is like Rows, but only for the names selected by keep, which is called with names that have no Hour. It is fast for a few names
+// over many hours. A caller may query the two halves of a range in two goroutines.
 func (s *Statistics) RowsOf(
 	ctx context.Context, fromHour, toHour int64, keep func(stats.Key) bool, fn func(stats.Key, *stats.Row) error,
 ) error {
@@ -47,7 +47,7 @@ type lookups struct {
 	key   []byte  // scratch
 }
 
-// each passes on the rows in the hours [from, to).
+// each calls the walk's function with the rows in the hours [from, to).
 func (l *lookups) each(from, to int64) error {
 	first, last := int64(math.MaxInt64), int64(math.MinInt64)
 	for _, n := range l.names {
@@ -70,7 +70,7 @@ func (l *lookups) each(from, to int64) error {
 	return nil
 }
 
-// find passes on the row with a key, if there is one. A row in memory takes precedence over the database.
+// find calls the walk's function with the row of a key, if there is one. A row in memory takes precedence over the database.
 func (l *lookups) find(key stats.Key) error {
 	s := l.out.s
 	s.mu.Lock()

@@ -11,10 +11,10 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// Rows calls fn with every row of the hours [fromHour, toHour), stored or live, once per key and hour by hour. The row
-// is only valid during the call and must not be changed. Some rows may include a batch that is applied during the walk,
-// while others do not. A caller that needs a consistent set must therefore call Rows between two batches. If fn returns
-// an error, the walk ends and returns it.
+// Rows calls fn with every row of the hours [fromHour, toHour), stored or live, once per key and hour by hour. The row is only valid
+// during the call and must not be changed. Some rows may include a batch that is applied during the walk, while others do not. A caller
+// that needs a consistent set must therefore call Rows between two batches. If fn returns an error, the walk ends and Rows returns that
+// error.
 func (s *Statistics) Rows(ctx context.Context, fromHour, toHour int64, fn func(stats.Key, *stats.Row) error) error {
 	if err := s.enter(); err != nil {
 		return err
@@ -36,8 +36,8 @@ func (s *Statistics) Rows(ctx context.Context, fromHour, toHour int64, fn func(s
 	return s.view(func(txn *badger.Txn) error { return w.walk(ctx, txn, fromHour, toHour) })
 }
 
-// keepLive keeps all live rows in memory until release is called. A reader calls it before it begins its transaction,
-// so that every row is either live or visible in the transaction.
+// keepLive keeps all live rows in memory until release is called. A reader calls it before it begins its transaction, so every row is
+// either live or visible in the transaction.
 func (s *Statistics) keepLive() (release func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -54,8 +54,8 @@ type sortedRow struct {
 	row *liveRow
 }
 
-// liveRange lists the live rows of the hours [fromHour, toHour), unsorted and without their keys. complete reports that
-// the range is a single hour all of whose rows are live, as the current hour of a busy service is.
+// liveRange lists the live rows of the hours [fromHour, toHour), unsorted and without their keys. complete is true if the range is a
+// single hour and all rows of that hour are live, which is common for the current hour of a busy service.
 func (s *Statistics) liveRange(fromHour, toHour int64) (out []sortedRow, complete bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -79,7 +79,7 @@ func sorted(rows []sortedRow) []sortedRow {
 // rowWalk merges the stored rows with the live ones. A live row hides the stored row with the same key.
 type rowWalk struct {
 	s       *Statistics
-	live    []sortedRow // live rows that have not been passed on yet
+	live    []sortedRow // live rows that have not been passed to fn yet
 	fn      func(stats.Key, *stats.Row) error
 	scratch stats.Row
 }
@@ -109,7 +109,7 @@ func (w *rowWalk) walk(ctx context.Context, txn *badger.Txn, fromHour, toHour in
 	return w.liveBefore(nil)
 }
 
-// liveBefore passes on the live rows that sort before key, or all of them if key is nil.
+// liveBefore passes to fn the live rows that sort before key, or all of them if key is nil.
 func (w *rowWalk) liveBefore(key []byte) error {
 	for len(w.live) > 0 && (key == nil || bytes.Compare(w.live[0].key, key) < 0) {
 		if err := w.nextLive(); err != nil {
@@ -131,8 +131,8 @@ func (w *rowWalk) nextLive() error {
 	return w.fn(row.key, &w.scratch)
 }
 
-// stored passes on a stored row. It skips a damaged one, so that the others remain available; the accounting shows what
-// is missing.
+// stored passes a stored row to fn. It skips a damaged row, so that the other rows remain available; the accounting shows how many
+// responses are missing.
 func (w *rowWalk) stored(key stats.Key, value []byte) error {
 	if _, err := decodeRow(value, &w.scratch); err != nil {
 		w.s.o.Logger.Error("store: skipped a damaged statistics row; its responses are missing from the result", "row", fmt.Sprintf("%+v", key), "error", err)

@@ -17,9 +17,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// Runs are the times during which a traffic process was running. Nothing was recorded between them, so rates do not
-// count that time. The run of a process that was killed ended with its last sign of life: its last event, or the last
-// response of its spool.
+// Runs are the times during which a traffic process was running. Nothing was recorded between two runs, so rates are computed without
+// that time. The run of a process that was killed ended with its last sign of life: its last event, or the last response of its spool.
 type Runs struct {
 	*database
 	marks *MarkLog
@@ -29,11 +28,11 @@ type Runs struct {
 	running uuid.UUID // the epoch that is running now; guarded by mu
 }
 
-// run is the life of a traffic process. Times are in µs since 1970.
+// run is the time during which one traffic process was running. Times are in µs since 1970.
 type run struct {
 	epoch    uuid.UUID
 	from, to int64
-	ended    bool  // whether it shut down; if not, to is the last sign of life
+	ended    bool  // whether the process was shut down; if not, to is its last sign of life
 	stored   int64 // the value of to in the database
 }
 
@@ -62,7 +61,7 @@ func (r *run) write(txn *badger.Txn) error {
 	return set(txn, r.key(), value)
 }
 
-// load reads the runs when the store is opened. A process that did not shut down lived at least until its last event.
+// load reads the runs when the store is opened. A process that was not shut down was running at least until its last event.
 func (r *Runs) load(txn *badger.Txn) error {
 	err := each(context.Background(), txn, []byte{prefixRun}, nil, func(key, value []byte) error {
 		if len(key) != 1+8+16 || len(value) != 9 {
@@ -87,8 +86,8 @@ func (r *Runs) load(txn *badger.Txn) error {
 	})
 }
 
-// NoteRun records that the traffic process of an epoch, which began at the given time, is running now. It stores the
-// beginning of a run immediately, with a mark, and later stores a sign of life every ten seconds.
+// NoteRun records that the traffic process of an epoch, which began at the given time, is running now. The first call for a run stores
+// the run's beginning, with a mark; later calls store a sign of life, at most every ten seconds.
 func (r *Runs) NoteRun(epoch uuid.UUID, began, now time.Time) error {
 	if err := r.enter(); err != nil {
 		return err

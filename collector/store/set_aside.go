@@ -14,15 +14,15 @@ import (
 	"github.com/wayside-proxy/wayside/internal/verify"
 )
 
-// A damaged store is set aside as a whole. The next one begins empty, and none of the old files are read. The archive
-// brings the lost responses back (refill.go, ADR 85).
+// A damaged store is set aside as a whole. The next store starts empty, and none of the old files are read. Lost responses are restored
+// from the archive (refill.go, ADR 85).
 
 // condemnedFile is the path of the file that makes the next Open set the store aside. It contains the reason.
 func condemnedFile(dir string) string { return dir + ".condemned" }
 
-// Damage describes the problems found by [Store.Verify] that make the store unfit for use, or returns "" if there are
-// none. Two kinds of problems do not make it unfit: rows that differ from their events, as after a kill during
-// [Store.Forget], until that is called again; and wrong sums over days, which are recomputed from the rows.
+// Damage describes the problems found by [Store.Verify] that make the store unfit for use, or returns "" if there are none. Two kinds of
+// problems do not make a store unfit: wrong sums over days, which are recomputed from the rows, and rows that differ from their events,
+// as they do after a process was killed during [Store.Forget] and until Forget is called again.
 func Damage(checks []*verify.Check) string {
 	var found []string
 	for _, c := range checks {
@@ -33,8 +33,7 @@ func Damage(checks []*verify.Check) string {
 	return strings.Join(found, "\n")
 }
 
-// Condemn makes the next Open of the store in dir set it aside, for the given reason. The store may be open; it then
-// stays open.
+// Condemn makes the next Open of the store in dir set it aside, for the given reason. If the store is open, it stays open.
 func Condemn(dir, reason string) error {
 	if err := writeFileSynced(condemnedFile(filepath.Clean(dir)), []byte(reason)); err != nil {
 		return fmt.Errorf("condemn store %s: %w", dir, err)
@@ -42,7 +41,7 @@ func Condemn(dir, reason string) error {
 	return nil
 }
 
-// condemned returns why the store must be set aside before it is opened, or "" if there is no reason.
+// condemned returns the reason why the store must be set aside before it is opened, or "" if there is none.
 func condemned(o *Options, marker *opening) (reason string, err error) {
 	if marker.crashes >= crashesMax {
 		return fmt.Sprintf("opening it crashed the process %d times:\n%s", marker.crashes, marker.text), nil
@@ -60,7 +59,7 @@ func condemned(o *Options, marker *opening) (reason string, err error) {
 	return "wayside verify found:\n" + string(found), nil
 }
 
-// clearCondemned removes the file that condemns a store, after the store was set aside.
+// clearCondemned removes the file that condemns a store, after the store has been set aside.
 func clearCondemned(o *Options) error {
 	if err := os.Remove(condemnedFile(o.Dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)

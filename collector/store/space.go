@@ -18,7 +18,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/disk"
 )
 
-// Space gives back disk space and memory that the store no longer needs.
+// Space releases disk space and memory that the store no longer needs.
 type Space struct {
 	*database
 
@@ -31,16 +31,16 @@ type Space struct {
 }
 
 const (
-	// flattenInterval and flattenEventsMin limit how often a Flatten, which rewrites most tables, follows deletions.
+	// flattenInterval and flattenEventsMin limit how often deletions are followed by a Flatten, which rewrites most tables.
 	flattenInterval  = 10 * time.Minute
 	flattenEventsMin = 50_000
 
 	paddingBytes = 128 << 10
-	// flushWait is how long a Flatten waits for Badger to write the memtable with the deletions to a table.
+	// flushWait limits how long a Flatten waits until Badger has written the memtable that has the deletions to a table.
 	flushWait = 10 * time.Second
 
-	// pageoutInterval and pageoutBytes say how often Run asks the kernel to reclaim mapped tables: after that time, or
-	// after that many written bytes, whichever comes first.
+	// pageoutInterval and pageoutBytes determine how often Run asks the kernel to reclaim mapped tables: after that time, or after that
+	// many written bytes, whichever comes first.
 	pageoutInterval = 30 * time.Second
 	pageoutBytes    = 8 << 20
 )
@@ -48,7 +48,7 @@ const (
 // noteDeleted counts deleted events.
 func (s *Space) noteDeleted(events uint64) { s.deleted.Add(events) }
 
-// Size returns the disk space, in bytes, that the store's tables (with their logs) and its value log take.
+// Size returns the disk space, in bytes, that the store's tables (with their logs) and its value log take up.
 func (s *Space) Size() (lsm, vlog int64) { return badgerfiles.Size(s.o.Dir) }
 
 // flattenIfDue calls Flatten after large deletions.
@@ -64,10 +64,10 @@ func (s *Space) flattenIfDue() error {
 	return s.Flatten()
 }
 
-// Flatten merges Badger's levels, which gives the space of deleted events back to the filesystem. It may run
-// concurrently with everything else. Since it writes a memtable full of padding and rewrites most tables, [Store.Run]
-// calls it only after large deletions, and at most every ten minutes. Badger does not merge a store that is entirely in
-// its first level, so up to four memtables of deleted events may remain until the store grows.
+// Flatten merges Badger's levels, which returns the space of deleted events to the filesystem. It may run concurrently with everything
+// else. Since it writes a memtable full of padding and rewrites most tables, [Store.Run] calls it only after large deletions, and at most
+// every ten minutes. Badger does not merge a store that is entirely in its first level, so up to four memtables of deleted events may
+// remain until the store grows.
 func (s *Space) Flatten() error {
 	if err := s.enter(); err != nil {
 		return err
@@ -96,7 +96,7 @@ func (s *Space) flatten() error {
 func (s *Space) flushMemtable() error {
 	free, err := disk.Free(s.o.Dir)
 	if err != nil || free < 4*s.o.MemTableBytes+max(s.o.OpenFreeMin, 0) {
-		return nil //nolint:nilerr // the next Flatten will give the space back
+		return nil //nolint:nilerr // the next Flatten will reclaim the space
 	}
 	before := badgerfiles.Logs(s.o.Dir)
 	padding := make([]byte, paddingBytes)
@@ -105,15 +105,15 @@ func (s *Space) flushMemtable() error {
 			return err
 		}
 		if slices.ContainsFunc(badgerfiles.Logs(s.o.Dir), func(name string) bool { return !slices.Contains(before, name) }) {
-			break // there is a new memtable, so Badger is writing the older ones to tables
+			break // there is a new memtable, so Badger is already writing the older ones to tables
 		}
 	}
 	s.awaitFlush(before)
 	return nil
 }
 
-// awaitFlush waits until the logs of some memtables are gone, because Badger removes a log once the memtable's table is
-// durable. It gives up after flushWait; the next Flatten gives back the rest of the space.
+// awaitFlush waits until the logs of some memtables are gone, because Badger removes a log as soon as the memtable's table is durable. It
+// stops waiting after flushWait; the next Flatten reclaims the rest of the space.
 func (s *Space) awaitFlush(logs []string) {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
@@ -128,7 +128,7 @@ func (s *Space) awaitFlush(logs []string) {
 	}
 }
 
-// tidy gives memory back to the kernel, and creates the reserve file if it is missing. Only Run calls it.
+// tidy returns memory to the kernel, and creates the reserve file if it is missing. Only Run calls it.
 func (s *Space) tidy() {
 	if s.enter() != nil {
 		return
@@ -145,9 +145,9 @@ func (s *Space) tidy() {
 	makeReserve(s.o)
 }
 
-// ensureFree returns an error if the disk is too full to open a store. Otherwise Badger would write to a mapped page
-// for which the filesystem has no block, and SIGBUS would kill the process, which no recover can prevent. If space is
-// short, ensureFree first deletes the reserve file.
+// ensureFree returns an error if the disk is too full to open a store. Otherwise, Badger would write to a mapped page for which the
+// filesystem has no block, and the process would be killed by SIGBUS, from which Go code cannot recover. If space is short, ensureFree
+// first deletes the reserve file.
 func ensureFree(o *Options) error {
 	if o.OpenFreeMin < 0 {
 		return nil

@@ -12,8 +12,8 @@ import (
 // tables.
 const expungeTries = 12
 
-// ErrNotExpunged means that files of the store still contain deleted or replaced values. It wraps [ErrUnavailable]: a
-// long read or a full disk can keep old versions alive, and trying again later helps.
+// ErrNotExpunged means that files of the store still contain deleted or replaced values. It wraps [ErrUnavailable]: a long read or a full
+// disk can keep old versions from being removed, and a later attempt can succeed.
 var ErrNotExpunged = fmt.Errorf("%w: files still hold deleted or replaced values", ErrUnavailable)
 
 // Expunge rewrites the files of the store until none of them contains a value that was deleted or replaced before the
@@ -42,8 +42,8 @@ func (s *Space) Expunge(ctx context.Context) error {
 	return fmt.Errorf("expunge: %w", ErrNotExpunged)
 }
 
-// expunged reports whether, up to version through, no version is left that another one has replaced or deleted.
-// Badger's iterator returns the versions of a key newest first.
+// expunged reports whether, among the versions up to through, none is left that a newer one has replaced or deleted. Badger's iterator
+// returns the versions of a key newest first.
 func (s *Space) expunged(ctx context.Context, through uint64) (clean bool, err error) {
 	err = s.view(func(txn *badger.Txn) error {
 		o := badger.DefaultIteratorOptions
@@ -51,7 +51,7 @@ func (s *Space) expunged(ctx context.Context, through uint64) (clean bool, err e
 		it := txn.NewIterator(o)
 		defer it.Close()
 		var key []byte
-		replaced := false // whether a newer version of key, up to through, was seen
+		replaced := false // whether the loop has seen a newer version of key that is not above through
 		for it.Rewind(); it.Valid(); it.Next() {
 			if err := ctx.Err(); err != nil {
 				return err

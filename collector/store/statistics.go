@@ -15,16 +15,16 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// Statistics are the hourly rows. A batch is folded into rows in memory. A checkpoint writes the changed rows, each
-// with the number of the last batch that it includes. So after a crash, the batches since the checkpoint are folded
-// again, each into exactly the rows that do not include it.
+// Statistics are the hourly rows. A batch is folded into rows in memory. A checkpoint writes the changed rows, each with the number of
+// the last batch that it includes. So after a crash, the batches since the checkpoint are folded again, each into exactly those rows that
+// do not include the batch.
 type Statistics struct {
 	*database
 	rollups *Rollups
 
 	checkpointMu sync.Mutex // held during a checkpoint
 
-	// rowsMu is held while stored rows are written or summed, so that they agree with liveRow.persisted.
+	// rowsMu is held while stored rows are written or summed, so that the stored rows agree with liveRow.persisted.
 	rowsMu   sync.Mutex
 	hourSums map[int64]uint64 // counts of the stored rows by hour; nil before the first sum; guarded by rowsMu
 	stale    map[int64]bool   // hours whose rows have changed since they were summed; guarded by rowsMu
@@ -33,7 +33,7 @@ type Statistics struct {
 	lastBatch    uint64     // the last batch that was folded into the rows
 	checkpointed uint64     // every stored row includes the batches up to this one
 	made         time.Time  // when the last checkpoint was started
-	folded       int        // number of events since then
+	folded       int        // number of events folded since made
 	awaited      bool       // whether a deletion is waiting for the next checkpoint
 	live         map[stats.Key]*liveRow
 	minutes      minutes
@@ -42,7 +42,7 @@ type Statistics struct {
 	generation   uint64 // number of checkpoints
 
 	names         nameIndex // has its own lock, which may be taken while mu is held
-	minutesPruned bool      // whether all minutes before minutes.from were deleted; guarded by Rollups.runMu
+	minutesPruned bool      // whether all minutes before minutes.from have been deleted; guarded by Rollups.runMu
 }
 
 func newStatistics(d *database) *Statistics {
@@ -70,19 +70,19 @@ func (s *Statistics) load(txn *badger.Txn) (complete bool, err error) {
 	return s.names.load(txn)
 }
 
-// liveRow is a row in memory. It holds the full row rather than a difference: the stored row, if there is one, is an
-// older state of it. It is guarded by Statistics.mu.
+// liveRow is a row in memory. It holds the full row rather than a difference: the stored row, if there is one, is an older state of the
+// same row. It is guarded by Statistics.mu.
 type liveRow struct {
 	key stats.Key
 	row stats.Row
-	// includes is the last batch that the stored row included when it was loaded or last written. During a replay, the
-	// batches up to it are already in the row.
+	// includes is the last batch that the stored row included when it was loaded or last written. During a replay, the row already
+	// includes the batches up to this one.
 	includes  uint64
 	persisted uint64 // Count of the stored row
 	writing   uint64 // Count of the row that is being written
-	dirty     bool   // whether it has changed since a checkpoint last took it
-	pins      int    // number of users that will change it; a pinned row is not evicted
-	touched   uint64 // generation in which it last changed
+	dirty     bool   // whether the row has changed since the last checkpoint that wrote it
+	pins      int    // number of callers that will change the row; a pinned row is not evicted
+	touched   uint64 // generation in which the row was last changed
 
 	minutes        []minuteRow // minutes that have not been stored; if the row is not dirty, there are none
 	writingMinutes []minuteRow // minutes that are being stored
@@ -103,8 +103,8 @@ func (s *Statistics) pin(keys []batchKey) error {
 			continue
 		}
 		if txn == nil && s.live[keys[i].key] == nil {
-			// A row is evicted only under mu, after it was written. So a transaction that begins under mu sees every
-			// row that is not live.
+			// A row is evicted only after it has been written, and only while mu is held. So a transaction that begins while mu is held
+			// sees every row that is not live.
 			txn = s.db.NewTransaction(false)
 		}
 		row, err := s.liveRow(txn, keys[i].key)
@@ -160,8 +160,8 @@ func (s *Statistics) liveRow(txn *badger.Txn, key stats.Key) (*liveRow, error) {
 	return row, nil
 }
 
-// setRowAside saves the bytes of a damaged row in the quarantine, so that the row can start empty. The accounting shows
-// the missing count.
+// setRowAside saves the bytes of a damaged row in the quarantine, so that the row can start empty. The accounting shows how many
+// responses are missing.
 func (s *Statistics) setRowAside(key, value []byte, cause error) error {
 	name := fmt.Sprintf("row-%08x.bin", crc32c.Sum(key))
 	body := append(append(slices.Clone(key), '\n'), value...)
@@ -209,7 +209,7 @@ func (s *Statistics) changeOf(keys []stats.Key, minutes [][]minuteRow) (c rowCha
 	return c
 }
 
-// write writes the change in its transaction.
+// write adds the change to the transaction.
 func (c *rowChange) write(txn *badger.Txn) error {
 	if err := dropMarks(txn, c.hours); err != nil {
 		return err
@@ -238,8 +238,8 @@ func (s *Statistics) rowsWritten(c *rowChange, done bool) {
 	s.names.wrote(c.names)
 }
 
-// addToStored adds rows and their minutes to the stored ones. The result includes the same batches as the stored row
-// did; a replay adds the others.
+// addToStored adds rows and their minutes to the stored ones. The new row includes the same batches as the stored one; a replay adds
+// later batches.
 func (s *Statistics) addToStored(txn *badger.Txn, keys []stats.Key, rows []*stats.Row, minutes [][]minuteRow) error {
 	w := minuteWriter{s: s, txn: txn}
 	for i := range keys {

@@ -15,8 +15,8 @@ import (
 
 // Store is an open store. Its methods, and those of its components, are safe for concurrent use.
 //
-// Each component owns a part of the state and the locks for it. Store itself does everything that needs several of them: it opens and
-// replays, applies a batch, refills, forgets, and verifies, each in transactions that change all parts together.
+// Each component owns a part of the state and the locks for it. Store itself does everything that needs several of them: opening and
+// replaying, applying a batch, refilling, forgetting and verifying. Each of these uses transactions that change all parts together.
 //
 // Locks are taken in this order: Space.flattenMu, Statistics.checkpointMu, Accounts.writeMu, Rollups.runMu, Statistics.rowsMu, Accounts.mu,
 // Statistics.mu, Rollups.mu; Runs.mu, MarkLog.mu.
@@ -32,7 +32,7 @@ type Store struct {
 	*MarkLog     // named points in time
 	*Runs        // times during which traffic processes were running
 	*LogImports  // access logs that were imported
-	*Space       // gives back disk space and memory
+	*Space       // releases disk space and memory
 
 	lock  *os.File     // held as long as the store is open
 	apply *applyBuffer // guarded by Accounts.writeMu
@@ -52,9 +52,8 @@ func newStore(o *Options, db *badger.DB, backup *ledgerBackup) *Store {
 	return s
 }
 
-// Close makes a final checkpoint and closes the database. It waits for calls in progress; later ones return
-// [ErrClosed]. Close returns the error of the checkpoint, but such an error loses nothing, because the next Open
-// replays.
+// Close makes a final checkpoint and closes the database. It waits for calls in progress; later ones return [ErrClosed]. Close returns
+// the error of the checkpoint, but nothing is lost then, because the next Open replays the batches.
 func (s *Store) Close() error {
 	if errors.Is(s.enter(), ErrClosed) {
 		return nil
@@ -66,7 +65,7 @@ func (s *Store) Close() error {
 	}
 	s.apply.close()
 	err := s.closeBadger()
-	if !errors.Is(err, ErrUnavailable) { // otherwise Badger is still running
+	if !errors.Is(err, ErrUnavailable) { // for such an error, Badger is still running
 		err = errors.Join(err, s.lock.Close())
 	}
 	if err = errors.Join(checkpointErr, err); err != nil {
@@ -75,9 +74,9 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// Began returns the time from which on the rows contain responses: when the store was created, or the time of the
-// oldest event. If an import brought rows of earlier hours, it is the beginning of the oldest of these. It is zero
-// while it is unknown.
+// Began returns the time from which the rows contain responses: the time when the store was created or the time of the oldest event,
+// whichever is earlier. If rows of earlier hours have been imported, it is the beginning of the oldest of these hours. It is zero as long
+// as the time is unknown.
 func (s *Store) Began() time.Time {
 	s.Accounts.mu.Lock()
 	began := s.began
@@ -97,8 +96,7 @@ const (
 	tidyInterval = time.Second
 	// checkpointCheck is how often Run checks whether an early checkpoint is due.
 	checkpointCheck = 10 * time.Second
-	// checkpointEvents is the number of events after which a checkpoint is due. A replay folds this many in about 0.2
-	// s.
+	// checkpointEvents is the number of events after which a checkpoint is due. A replay folds this number of events in about 0.2 s.
 	checkpointEvents = 250_000
 )
 

@@ -87,7 +87,7 @@ func (s sums) addAll(ctx context.Context, txn *badger.Txn, pieces []piece) error
 	return nil
 }
 
-// addRows adds the rows of a piece to the sums of their names. It skips a damaged row; the accounting shows that it is
+// addRows adds the rows of a piece to the sums of their names. It skips a damaged row; the accounting shows how many responses are
 // missing.
 func (s sums) addRows(ctx context.Context, txn *badger.Txn, p piece) error {
 	limit := orderedHour(p.to)

@@ -8,10 +8,10 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// Sums calls fn with every row name in the hours [fromHour, toHour) and the sum of its rows, in no particular order.
-// Key.Hour is fromHour. fn may retain the row. For days and longer spans that have ended, it reads their sums, so the
-// work grows with the number of names but hardly with the range. Some rows may include a batch that is applied in the
-// meantime, while others do not.
+// Sums calls fn with every row name in the hours [fromHour, toHour) and the sum of its rows, in no particular order. Key.Hour is
+// fromHour. fn may retain the row. For days and longer spans that have ended, Sums reads the sums of the span, so the work grows with the
+// number of names but hardly with the length of the range. Some rows may include a batch that is applied in the meantime, while others do
+// not.
 func (s *Statistics) Sums(ctx context.Context, fromHour, toHour int64, fn func(stats.Key, *stats.Row) error) error {
 	if err := s.enter(); err != nil {
 		return err
@@ -117,7 +117,7 @@ func (q *sumQuery) hasLive(from, to int64) bool {
 	return false
 }
 
-// walk adds the rows of an hour individually, because live rows hide stored ones.
+// walk adds the rows of an hour one by one, because a live row replaces the stored row with the same key.
 func (q *sumQuery) walk(ctx context.Context, txn *badger.Txn, hour int64) error {
 	w := rowWalk{s: q.s, live: q.live[hour], fn: func(k stats.Key, row *stats.Row) error {
 		q.sums.of(rowName(appendRowKey(nil, &k))).Merge(row)

@@ -8,17 +8,17 @@ import (
 	"github.com/google/uuid"
 )
 
-// A store that replaced a lost one does not know what the lost one had archived. The spool offers events again that were applied but not
-// yet acknowledged, and archive objects may already contain them. An epoch with such events is unreconciled until the archive has been
-// checked and its objects are in the catalogue. The uploader does this before it archives any event of the epoch.
+// A store that replaced a lost one has no record of what the lost store had archived. The spool offers events again that were applied but
+// not yet acknowledged, and archive objects may already contain them. An epoch with such events is unreconciled until the archive has
+// been checked and its objects are in the catalogue. The uploader does this before it archives any event of the epoch.
 //
-// Until the spools have reported their epochs, every epoch is unreconciled. After that, only the reported epochs are; epochs that begin
-// later are not.
+// Until the spools have reported their epochs, every epoch is unreconciled. After that, only the reported epochs are unreconciled, and
+// epochs that begin later are not.
 
 // Values of an unreconciled epoch's key. They are part of the format.
 const (
-	epochUnreconciled byte = 1 // the catalogue does not have the archive's objects of the epoch yet
-	epochImported     byte = 2 // the catalogue has them; events are still compared with them before they are archived
+	epochUnreconciled byte = 1 // the epoch's objects in the archive are not in the catalogue yet
+	epochImported     byte = 2 // the objects are in the catalogue; events are still compared with them before being archived
 )
 
 func (a *Accounts) loadUnreconciled(txn *badger.Txn) error {
@@ -50,11 +50,11 @@ func (a *Accounts) MarkUnreconciled(epoch uuid.UUID) error {
 	return a.setEpoch(epoch, epochUnreconciled)
 }
 
-// MarkImported durably records that the catalogue has the archive's objects of an epoch.
+// MarkImported durably records that the catalogue has all of an epoch's objects that are in the archive.
 func (a *Accounts) MarkImported(epoch uuid.UUID) error { return a.setEpoch(epoch, epochImported) }
 
-// LimitUnreconciled is given the epochs that exist. If all epochs are unreconciled, only these stay so, synced, because
-// an epoch that begins later was never in another store.
+// LimitUnreconciled takes the epochs that exist. If all epochs are unreconciled, it durably limits this state to the given epochs,
+// because an epoch that begins later cannot have been in another store.
 func (a *Accounts) LimitUnreconciled(epochs []uuid.UUID) error {
 	a.mu.Lock()
 	all := a.allUnreconciled
@@ -94,8 +94,8 @@ func (a *Accounts) setEpoch(epoch uuid.UUID, state byte) error {
 	return nil
 }
 
-// markAllUnreconciled makes every epoch unreconciled. Epochs that the store knows stay so until they are imported; all
-// others only until the spools have reported their epochs. Only Open calls it.
+// markAllUnreconciled makes every epoch unreconciled. Epochs that are in the store stay unreconciled until they are imported; all others,
+// only until the spools have reported their epochs. Only Open calls it.
 func (a *Accounts) markAllUnreconciled() error {
 	known := make(map[uuid.UUID]byte, len(a.watermarks))
 	err := a.update(func(txn *badger.Txn) error {

@@ -58,8 +58,8 @@ func (s *Store) newSnapshot() *snapshot {
 //   - every block is either pending or in exactly one plan;
 //   - the totals agree with all of that.
 //
-// It only reads, and may run concurrently with everything else. Its memory grows with the number of rows and of runs of sequence numbers,
-// not with the number of events.
+// Verify only reads, and may run concurrently with everything else. It uses memory in proportion to the number of rows and of runs of
+// sequence numbers, not to the number of events.
 func (s *Store) Verify(ctx context.Context) ([]*verify.Check, error) {
 	if err := s.enter(); err != nil {
 		return nil, err
@@ -93,7 +93,7 @@ const (
 	checkOfMinutes = "minutes"
 )
 
-// verification is one call of Verify. Each step stores its results for the later ones.
+// verification is one call of Verify. Each step stores its results for later steps.
 type verification struct {
 	s *Store
 	*snapshot
@@ -111,8 +111,8 @@ type verification struct {
 	deleted          uint64
 }
 
-// checkTables checks every block of every table against its checksum. It comes first, because Badger skips a block that
-// it cannot read, so later steps would find too little instead of getting an error.
+// checkTables checks every block of every table against its checksum. It is the first step, because Badger skips a block that it cannot
+// read: later steps would miss data without getting an error.
 func (v *verification) checkTables(context.Context) (*verify.Check, error) {
 	c := &verify.Check{Name: "store tables", Of: "tables", Checked: uint64(len(v.s.db.Tables()))}
 	if err := badgerfiles.CheckOpenTables(v.s.db, v.s.o.Dir); err != nil {
@@ -194,7 +194,7 @@ func (v *verification) checkBlocks(ctx context.Context) (*verify.Check, error) {
 	return c, err
 }
 
-// deleting reports whether all missing blocks belong to verified plans, which retention deletes in several
+// deleting reports whether all missing blocks belong to verified plans. Retention deletes the blocks of such a plan in several
 // transactions.
 func (v *verification) deleting(pending map[catalogue.BlockID]bool) bool {
 	missing := func(id catalogue.BlockID) bool {

@@ -29,8 +29,8 @@ func (v *verification) checkWatermarks(context.Context) (*verify.Check, error) {
 	return c, nil
 }
 
-// checkDrops compares the stored figures of drop records with the records themselves. The figures may be newer, if
-// later records were archived and deleted.
+// checkDrops compares the stored figures of drop records with the records themselves. The figures can be newer if later records have been
+// archived and deleted.
 func (v *verification) checkDrops(ctx context.Context) (*verify.Check, error) {
 	c := &verify.Check{Name: "hourly drops", Of: "hours"}
 	err := each(ctx, v.txn, []byte{prefixDrops}, nil, func(key, value []byte) error {
@@ -73,7 +73,7 @@ func (v *verification) checkRows(ctx context.Context) (*verify.Check, error) {
 	c := &verify.Check{Name: checkOfRows, Of: "rows"}
 	add := func(key stats.Key, count uint64) {
 		c.Checked++
-		if key.Route == stats.ImportedRoute { // outside of the accounting
+		if key.Route == stats.ImportedRoute { // not part of the accounting
 			v.imported += count
 			return
 		}
@@ -108,7 +108,7 @@ func (v *verification) checkRows(ctx context.Context) (*verify.Check, error) {
 		return c, err
 	}
 	for key, count := range v.live {
-		if count > 0 { // otherwise the row was created for a batch that is not committed
+		if count > 0 { // otherwise, the row was created for a batch that has not been committed
 			add(key, count)
 		}
 	}
@@ -149,7 +149,7 @@ func (v *verification) checkTotals(context.Context) (*verify.Check, error) {
 	for _, mark := range v.marks {
 		applied += mark.applied
 	}
-	if applied > t.Applied { // it may be less, because watermarks of old epochs are removed
+	if applied > t.Applied { // applied can be less than t.Applied, because watermarks of old epochs are removed
 		c.Problem("applied is %d, but the watermarks add up to %d", t.Applied, applied)
 	}
 	return c, nil

@@ -20,9 +20,9 @@ func unstoredOf(row *liveRow) unstored {
 	return n
 }
 
-// checkMinutes adds up the minutes of each hour and compares the sums with the rows of the hour. Stored rows must be
-// equal to the last histogram bin; for rows in memory, the counts must be equal. The minutes of an hour that is not
-// complete (see [Statistics.MinutesKnown]) may add up to less.
+// checkMinutes adds up the minutes of each hour and compares the sums with the rows of the hour. For stored rows, the sums must be equal
+// in every field, down to the last histogram bin; for rows in memory, only the counts must be equal. The minutes of an incomplete hour
+// (see [Statistics.MinutesKnown]) may add up to less.
 func (v *verification) checkMinutes(ctx context.Context) (*verify.Check, error) {
 	c := &verify.Check{Name: checkOfMinutes, Of: "rows"}
 	for key, n := range v.unstored {

@@ -62,7 +62,7 @@ func (v *verification) span(ctx context.Context, c *verify.Check, t tier, span i
 	return err
 }
 
-// holdsRow reports whether a stored row has the same statistics as another row, whatever version it was encoded in.
+// holdsRow reports whether a stored row has the same statistics as another row, no matter in which version the stored row was encoded.
 func holdsRow(value []byte, want *stats.Row) bool {
 	var row stats.Row
 	if _, err := decodeRow(value, &row); err != nil {

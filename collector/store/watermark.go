@@ -12,27 +12,27 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
-// watermark says how much of an epoch the store has taken in. Events from the number "from" on were applied from the spool, except those
-// in holes; if from is 0, none were. A refill may count events of the archive that are before from, or in holes.
+// watermark says which events of an epoch the store has applied. Events with sequence numbers of at least from were applied from the
+// spool, except those in holes; if from is 0, no event was. A refill may count events of the archive that are before from or in holes.
 //
-// A hole is the part of an epoch that a store has lost because it went back to an earlier state, for instance when the end of Badger's log
-// was damaged. The events in a hole were applied and acknowledged, so the spool does not offer them again.
+// A hole is a part of an epoch that a store lost when it returned to an earlier state, for instance when the end of Badger's log was
+// damaged. The events in a hole were applied and acknowledged, so the spool does not offer them again.
 type watermark struct {
 	seq, applied, quarantined, from uint64
-	holes                           []catalogue.Run // ascending; the last one may be open; the slice is never changed in place
+	holes                           []catalogue.Run // in ascending order; the last hole may be open; the slice is never changed in place
 }
 
 // holesMax limits the holes of an epoch. If there are more, the oldest is forgotten, and the events lost in it stay
 // quarantined.
 const holesMax = 8
 
-// openEnd is the end of a hole after which no event has been applied so far.
+// openEnd is the end of an open hole: one after which no event has been applied yet.
 const openEnd = math.MaxUint64
 
 // open reports whether the end of the last hole is not known yet.
 func (w *watermark) open() bool { return len(w.holes) > 0 && w.holes[len(w.holes)-1].Last == openEnd }
 
-// lost begins a hole after the watermark.
+// lost opens a hole that begins after the watermark.
 func (w *watermark) lost() {
 	if w.from == 0 || w.open() {
 		return
@@ -73,8 +73,7 @@ func (w *watermark) taken() (runs []catalogue.Run) {
 	return append(runs, catalogue.Run{First: first, Last: math.MaxUint64})
 }
 
-// The value is four little-endian uint64, followed by two for each hole. Until schema 4 there were only the first
-// three.
+// The value consists of four little-endian uint64 numbers, followed by two for each hole. Until schema 4, it had only the first three.
 func (w watermark) write(txn *badger.Txn, epoch uuid.UUID) error {
 	var value []byte
 	for _, v := range [...]uint64{w.seq, w.applied, w.quarantined, w.from} {

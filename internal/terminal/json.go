@@ -20,8 +20,8 @@ func JSON(w io.Writer) io.Writer {
 	return w
 }
 
-// Is reports whether w is a terminal (or another character device), so that the output is for a person rather than a
-// program.
+// Is reports whether w is a terminal or another character device. If it is, a person probably reads the output; otherwise, a program
+// does.
 func Is(w io.Writer) bool {
 	file, ok := w.(*os.File)
 	if !ok {

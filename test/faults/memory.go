@@ -16,8 +16,9 @@ import (
 	"github.com/wayside-proxy/wayside/test/e2e"
 )
 
-// runMemory takes memory away from the books process under traffic. In even cycles, the limit of a cgroup is lower than
-// its memory use, so the kernel kills it. In odd cycles, RLIMIT_AS makes its next allocation fail.
+// runMemory takes memory away from the books process under traffic. In even cycles, it moves the process into a cgroup whose limit is
+// lower than the memory that the process uses, so the kernel kills the process. In odd cycles, RLIMIT_AS makes the next allocation of the
+// process fail.
 func runMemory(ctx context.Context, l *Lab, p *Piece) error {
 	return memoryFault(ctx, l, p, func(t *trial, n int) (starved, error) {
 		if n%2 == 0 {

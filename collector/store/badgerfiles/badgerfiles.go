@@ -1,9 +1,9 @@
 // Package badgerfiles contains everything that depends on Badger's internals: options for a small process, the files in its folder, and
-// the memory that it maps or holds. It does not depend on the keys and values of the store.
+// the memory that it maps or allocates. It does not depend on the keys and values of the store.
 //
 // A folder of Badger (4.9.6) holds tables (*.sst), the logs of memtables (*.mem), value logs (*.vlog, empty here), the MANIFEST, which
-// lists the tables, and KEYREGISTRY. Badger repairs a damaged log or MANIFEST by truncating it, without an error, and treats the keys of a
-// damaged table block as absent. So the checks of this package must run before Badger opens the folder.
+// lists the tables, and KEYREGISTRY. Badger repairs a damaged log or MANIFEST by truncating it, without an error, and treats the keys of
+// a damaged table block as absent. Therefore, the checks of this package must run before Badger opens the folder.
 package badgerfiles
 
 import (
@@ -21,8 +21,8 @@ import (
 // have to), and every commit synced. Values stay in the tables, where compaction frees their space; the value log stays empty. Conflict
 // detection is off because all transactions that read what they write run under one lock.
 //
-// A compaction builds a dozen tables in memory at the same time. So tables are kept at a megabyte, however large the store gets: with
-// Badger's default sizes, draining a backlog took 150 MiB; with these it takes less than 20.
+// A compaction builds a dozen tables in memory at the same time. So the size of a table stays at a megabyte, however large the store
+// gets: draining a backlog took 150 MiB of memory with Badger's default sizes and takes less than 20 MiB with these.
 func Options(dir string, memTableBytes int64, log *slog.Logger) badger.Options {
 	opt := badger.DefaultOptions(dir).
 		WithMemTableSize(memTableBytes).
@@ -61,8 +61,8 @@ func (l logger) Debugf(f string, a ...any) {
 
 func line(f string, a []any) string { return strings.TrimSpace(fmt.Sprintf(f, a...)) }
 
-// Size returns the disk space in bytes that the tables (with the memtables' logs and all small files) and the value
-// logs in a folder take. It counts allocated blocks, because mapped files are longer than what is allocated for them.
+// Size returns the disk space, in bytes, that a folder's tables (with the memtables' logs and all small files) and value logs take up. It
+// counts allocated blocks, because mapped files are longer than the space allocated for them.
 func Size(dir string) (lsm, vlog int64) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -86,7 +86,7 @@ func Size(dir string) (lsm, vlog int64) {
 	return lsm, vlog
 }
 
-// Exists reports whether a file of any kind has that name.
+// Exists reports whether a file of any kind with that name exists.
 func Exists(name string) bool {
 	_, err := os.Lstat(name)
 	return err == nil

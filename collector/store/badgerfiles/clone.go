@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// Clone makes a temporary copy of a folder that no process has open. Tables never change, so they are linked if the
+// Clone makes a temporary copy of a folder that no process has open. Tables never change, so Clone makes hard links to them if the
 // filesystem allows it. Logs are copied, because Badger truncates their unfinished ends when it opens the copy.
 func Clone(to, from string) error {
 	if err := clone(to, from); err != nil {

@@ -25,8 +25,8 @@ func Logs(dir string) []string {
 	return names
 }
 
-// CheckLogs looks for damage in all logs except the last. Damage there matters, because later logs may build on entries
-// that a damaged log has lost. The last log may be incomplete (see [LastLogCut]). The error wraps storeerr.ErrDamaged.
+// CheckLogs looks for damage in all logs except the last. Such damage matters because later logs may depend on entries that are lost with
+// it. The last log may be incomplete (see [LastLogCut]). The error wraps storeerr.ErrDamaged.
 func CheckLogs(dir string) error {
 	names := Logs(dir)
 	for _, name := range names[:max(0, len(names)-1)] {
@@ -41,8 +41,8 @@ func CheckLogs(dir string) error {
 	return nil
 }
 
-// LastLogCut reports whether the last log may have lost entries at its end, so that Badger would open the folder in an
-// earlier state. It cannot tell such a loss from the harmless traces of a process that died while it was writing.
+// LastLogCut reports whether the last log may have lost entries at its end, so that Badger would open the folder in an earlier state.
+// Such a loss looks the same as the harmless unfinished entry of a process that died while it was writing.
 func LastLogCut(dir string, memTableBytes int64) (bool, error) {
 	names := Logs(dir)
 	if len(names) == 0 {
@@ -85,9 +85,9 @@ func logEnd(body []byte) (end int, whole bool) {
 	}
 }
 
-// RemoveEmptyLogs removes log files that still have no length, because the process was killed after Badger had created
-// them and before it had extended them. Nothing was ever written to such a file, but Badger (4.9.6) refuses to open a
-// folder that has one, as if it were damaged.
+// RemoveEmptyLogs removes log files of length 0. Badger creates a log file and then extends it; a process that is killed in between
+// leaves an empty file. Such a file contains no entries, but Badger (4.9.6) refuses to open a folder that has one, as if the folder were
+// damaged.
 func RemoveEmptyLogs(dir string) error {
 	for _, pattern := range []string{"*.mem", "*.vlog"} {
 		names, _ := filepath.Glob(filepath.Join(dir, pattern)) // the patterns are constants

@@ -16,10 +16,10 @@ import (
 // builderPoolMax is the number of buffers in Badger's pool for table builders.
 const builderPoolMax = 8
 
-// TrimBuilders releases the idle buffers of Badger's table builders. Badger keeps eight of them, each as large as the
-// largest table that it ever built, and releases them only after it has built nothing for seconds. During the drain of
-// a backlog they take 100 MiB and more. The pool is a private field with public methods. TrimBuilders does nothing if
-// this version of Badger has no such field.
+// TrimBuilders releases the idle buffers of Badger's table builders. Badger keeps eight of them, each as large as the largest table that
+// was ever built in it, and releases them only after several seconds without building a table. While a backlog is being drained, they
+// take up 100 MiB and more. The pool is a private field with public methods. TrimBuilders does nothing if this version of Badger has no
+// such field.
 func TrimBuilders(db *badger.DB) {
 	field := reflect.ValueOf(db).Elem().FieldByName("allocPool")
 	if !field.IsValid() || field.Type() != reflect.TypeFor[*z.AllocatorPool]() || field.IsNil() {
@@ -31,11 +31,11 @@ func TrimBuilders(db *badger.DB) {
 	}
 }
 
-// PageOut asks the kernel to reclaim the memory of mapped files below a folder. Otherwise this memory counts as used by this process until
-// something else needs it. PageOut returns how many bytes of address space it has asked for.
+// PageOut asks the kernel to reclaim the memory of mapped files below a folder. Otherwise this memory counts as used by this process
+// until something else needs it. PageOut returns the number of bytes of address space for which it has asked this.
 //
-// It uses MADV_PAGEOUT rather than MADV_DONTNEED: between reading the list of mappings and the call, Badger may unmap a table and Go may
-// reuse its addresses. MADV_PAGEOUT never changes the content of memory; MADV_DONTNEED would zero it.
+// It uses MADV_PAGEOUT rather than MADV_DONTNEED: after the list of mappings has been read and before the call, Badger may unmap a table
+// and Go may reuse the table's addresses. MADV_PAGEOUT never changes the content of memory; MADV_DONTNEED would zero it.
 func PageOut(dir string) (covered uint64) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {

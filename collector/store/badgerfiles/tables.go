@@ -28,11 +28,11 @@ const (
 	checkWorkersMax = 4
 )
 
-// CheckTables checks every table that the MANIFEST of a folder lists. Other tables may be incomplete, because the process died while it
-// was writing them. The error wraps storeerr.ErrDamaged.
+// CheckTables checks every table that the MANIFEST of a folder lists. Other tables can be incomplete, because a process may have died
+// while it was writing them. The error wraps storeerr.ErrDamaged.
 //
 // Badger (4.9.6) treats a table block that fails its checksum as if it were absent, in Get and in iterators alike. So a watermark could
-// be missing and its events could be applied again, without any call returning an error.
+// be missing, and the events below that watermark could be applied again, without any call returning an error.
 func CheckTables(dir string) error {
 	listed, err := listedTables(dir)
 	if err != nil {
@@ -51,8 +51,8 @@ func CheckTables(dir string) error {
 	return group.Wait()
 }
 
-// CheckOpenTables checks the tables of an open folder. It skips tables that a compaction removes in the meantime;
-// Badger truncates such a file to zero before it removes it.
+// CheckOpenTables checks the tables of an open folder. It skips tables that a compaction removes in the meantime; Badger truncates the
+// file of such a table to zero before it removes the file.
 func CheckOpenTables(db *badger.DB, dir string) error {
 	for _, t := range db.Tables() {
 		err := CheckTable(table.NewFilename(t.ID, dir))
@@ -75,7 +75,7 @@ func CheckTable(name string) error {
 	})
 }
 
-// ReadTable calls fn with a function that walks those keys of a table that have a given prefix, until its callback
+// ReadTable calls fn with a function, walk, that visits those keys of a table that have a given prefix, until the callback of walk
 // returns false. A key occurs once for each version, newest first. The slices are only valid during the call.
 func ReadTable(name string, fn func(walk func(prefix byte, fn func(key, value []byte) (more bool)))) error {
 	return withTable(name, func(t *table.Table) error {
@@ -93,8 +93,8 @@ func ReadTable(name string, fn func(walk func(prefix byte, fn func(key, value []
 	})
 }
 
-// withTable opens a table for fn. Badger panics on some kinds of damage, and accessing a table that is truncated while
-// it is mapped causes a fault. Both become errors.
+// withTable opens a table for fn. Badger panics on some kinds of damage, and accessing a table that is truncated while it is mapped
+// causes a fault. withTable returns both as errors.
 func withTable(name string, fn func(*table.Table) error) error {
 	err := memfault.CatchError(func() error {
 		t, err := openTable(name)
@@ -113,7 +113,7 @@ func withTable(name string, fn func(*table.Table) error) error {
 // openTable opens a table, which the caller must close. If Badger fails or panics while opening a table, it leaves the
 // file mapped.
 func openTable(name string) (t *table.Table, err error) {
-	if _, ok := table.ParseFileID(filepath.Base(name)); !ok { // with such a name, Badger would close the file itself
+	if _, ok := table.ParseFileID(filepath.Base(name)); !ok { // if the name has no file ID, Badger closes the file itself
 		return nil, fmt.Errorf("%s: not the name of a table", name)
 	}
 	file, err := z.OpenMmapFile(name, os.O_RDONLY, 0)
@@ -131,8 +131,8 @@ func openTable(name string) (t *table.Table, err error) {
 	return t, err
 }
 
-// TableNames returns the tables that a folder must have now, as far as its MANIFEST is readable. The folder may be open
-// in another process.
+// TableNames returns the names of the tables that a folder must have at present, according to the readable part of its MANIFEST. The
+// folder may be open in another process.
 func TableNames(dir string) (names []string) {
 	listed, _ := listedTables(dir)
 	for id := range listed {
@@ -141,9 +141,8 @@ func TableNames(dir string) (names []string) {
 	return names
 }
 
-// LinkOrphans saves every table that the MANIFEST does not list by linking it into another folder, because Badger
-// deletes such tables when it opens the folder. It reports whether that other folder exists, whether this call or
-// an earlier one has created it.
+// LinkOrphans saves every table that the MANIFEST does not list by linking it into another folder, because Badger deletes such tables
+// when it opens the folder. It reports whether that other folder exists, no matter whether this call or an earlier one created it.
 func LinkOrphans(dir, to string) (bool, error) {
 	names, _ := filepath.Glob(filepath.Join(dir, "*.sst")) // the pattern is a constant
 	if len(names) == 0 {
@@ -169,7 +168,8 @@ func LinkOrphans(dir, to string) (bool, error) {
 	return Exists(to), nil
 }
 
-// listedTables reads the MANIFEST. If it is missing or damaged, the result is what could be read of it.
+// listedTables reads the MANIFEST. If the file ends early, the result has the tables listed up to there; if the file is missing or cannot
+// be parsed, the result is empty.
 func listedTables(dir string) (map[uint64]badger.TableManifest, error) {
 	f, err := os.Open(filepath.Join(dir, badger.ManifestFilename))
 	if errors.Is(err, fs.ErrNotExist) {

@@ -1,16 +1,17 @@
 // Package block encodes and decodes blocks of events. A block holds up to [EventsMax] events of one hour and one epoch, column by column,
-// so that equal and similar values are next to each other and compress well: to about a sixth of the events' own encoding.
+// so that equal and similar values are next to each other and compress well: to about a sixth of the size that the events have one by
+// one.
 //
 // # Format
 //
 //	version (1) | codec (1: 0 plain, 1 zstd) | reserved (2) | CRC32C of the rest (4) | header | uvarint size | payload
 //
-// The header is a [Header]: the facts that a reader may need without the events. The payload has one column per field; columns.go lists
-// them. Version 2 adds a column of request IDs. Version 3 adds two columns of times before the upstream had the request. Version 4 adds
-// two columns of routes, attempts, TLS versions and gRPC statuses. A block is written in the oldest version that has all columns it
-// needs, so that older builds can read it if possible.
+// The header is a [Header]: facts that readers can use without decoding the events. The payload has one column per field; columns.go
+// lists them. Version 2 adds a column of request IDs. Version 3 adds two columns with the times that passed before the upstream had the
+// request. Version 4 adds two columns of routes, attempts, TLS versions and gRPC statuses. A block is written in the oldest version that
+// has all columns it needs, so that older builds can read it if possible.
 //
-// The format is pinned by golden files. Values are little endian; "uvarint" is that of [encoding/binary].
+// The format is pinned by golden files. Values are little endian; "uvarint" is the unsigned varint of [encoding/binary].
 package block
 
 import (
@@ -22,10 +23,10 @@ import (
 
 // Limits of a block.
 const (
-	// EventsMax is the maximum number of events in one block. All of them share the block's dictionaries and the work
-	// that is done per block.
+	// EventsMax is the maximum number of events in one block. The events of a block share its dictionaries and the work that is done per
+	// block.
 	EventsMax = 2048
-	// KeyTextBytesMax bounds host, method, label and route of a row together; Badger's own limit for a key is 65,000 bytes.
+	// KeyTextBytesMax limits the total length of a row's host, method, label and route; Badger's own limit for a key is 65,000 bytes.
 	KeyTextBytesMax = 16 << 10
 )
 
@@ -54,7 +55,7 @@ type Item struct {
 	Host, Method, Label, Route string
 	// Event is stored field by field. Its slices are only read while the block is being encoded.
 	Event event.Event
-	// Record is the event's encoded form, used for its size; if it is nil, the event's own Size is used.
+	// Record is the event's encoded form, of which only the length is used. If Record is nil, the event's Size method is used instead.
 	Record []byte
 }
 

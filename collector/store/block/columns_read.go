@@ -24,7 +24,7 @@ type columnReader struct {
 	event   event.Event
 }
 
-// open reads the dictionaries. It reports false if the payload is damaged.
+// open reads the dictionaries. It returns false if the payload is damaged.
 func (r *columnReader) open(version byte, payload []byte) bool {
 	in := varint.Reader{Rest: payload}
 	r.have = columnsOf(version)
@@ -201,7 +201,7 @@ func (r *columnReader) bad() bool {
 	return false
 }
 
-// drained reports whether the columns contain nothing beyond the events read.
+// drained reports whether the columns have been read to their ends.
 func (r *columnReader) drained() bool {
 	for i := range r.col {
 		if !r.col[i].Done() {

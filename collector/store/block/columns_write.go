@@ -43,8 +43,7 @@ func (w *columnWriter) reset() {
 	w.time, w.ids, w.times, w.edge = 0, false, false, false
 }
 
-// add appends one event. batchKey is the number of its row key within the batch, and only serves to recognise equal
-// keys.
+// add appends one event. batchKey is the number of its row key within the batch, which is used only to recognise equal keys.
 func (w *columnWriter) add(it *Item, batchKey uint32) {
 	e, c := &it.Event, &w.col
 	put(&c[colShape], uint64(w.shape(it, batchKey)))
@@ -93,8 +92,7 @@ func (w *columnWriter) shape(it *Item, batchKey uint32) uint32 {
 	return id
 }
 
-// route returns the number of a route in the dictionary plus 1, or 0 for no route, so that blocks without routes need
-// no word for it.
+// route returns the number of a route in the dictionary plus 1, or 0 for no route, so that blocks without routes need no word for "none".
 func (w *columnWriter) route(field int, name string, borrowed bool) wordID {
 	if name == "" {
 		return 0
@@ -152,7 +150,7 @@ func (w *columnWriter) requestID(id []byte) {
 	putID(&w.col[colRequestID], id, raw, short)
 }
 
-// putID appends an ID, as sixteen bytes if short says that it has such a form.
+// putID appends an ID. If short is set, raw is the short form of the ID and is appended instead.
 func putID(dst *[]byte, id []byte, raw [idBytes]byte, short bool) {
 	switch {
 	case len(id) == 0:

@@ -25,7 +25,7 @@ type Decoder struct {
 	plain   []byte
 }
 
-// decoders holds closed decoders with their memory: a decoder that has read blocks of the usual size holds half a
+// decoders holds closed decoders so that their memory can be reused: a decoder that has read blocks of the usual size has about half a
 // megabyte.
 var decoders = sync.Pool{New: func() any {
 	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
@@ -41,8 +41,8 @@ func NewDecoder() *Decoder {
 	return decoders.Get().(*Decoder) //nolint:forcetypeassert // the pool has no other values
 }
 
-// Close makes the decoder's memory available to others. Nothing that the decoder returned is valid afterwards, except
-// results of Decompress.
+// Close makes the decoder's memory available to other decoders. Of everything that the decoder has returned, only results of Decompress
+// are still valid afterwards.
 func (d *Decoder) Close() { decoders.Put(d) }
 
 // Decompress reverses [Encoder.Compress].
@@ -102,7 +102,7 @@ func (d *Decoder) payload(codec byte, src []byte, size int) ([]byte, error) {
 	return d.plain, nil
 }
 
-// Keys returns the names of the rows in which the block's events are counted. Each refers to them by index. The strings
+// Keys returns the names of the rows in which the block's events are counted. [Decoder.Each] refers to these names by index. The strings
 // are valid until the next Open.
 func (d *Decoder) Keys() []catalogue.RowName { return d.columns.keys }
 
@@ -129,9 +129,9 @@ func (d *Decoder) Each(fn func(seq uint64, key uint32, e *event.Event) error) er
 	return nil
 }
 
-// Rewrite adds the events of the block that d has open to a new block of e, with the same epoch and the same time of
-// applying. change may modify an event, or return false to drop it. The caller must end the new block if any events are
-// left.
+// Rewrite begins a new block in e, with the epoch and the time of applying of the block that is open in d, and adds that block's events
+// to it. change may modify an event, or return false to drop the event. If any events are left, the caller must end the new block with
+// Append.
 func Rewrite(e *Encoder, d *Decoder, change func(*Item) bool) error {
 	e.Begin(d.Header.Epoch, time.UnixMicro(d.Header.AppliedAt))
 	numbers := map[catalogue.RowName]uint32{}

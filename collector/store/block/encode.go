@@ -33,7 +33,7 @@ func NewEncoder() *Encoder {
 // Close releases the encoder's memory.
 func (e *Encoder) Close() { _ = e.zstd.Close() }
 
-// Compress appends src in compressed form. It is for values that are not blocks.
+// Compress appends src to dst in compressed form. It is meant for values that are not blocks.
 func (e *Encoder) Compress(dst, src []byte) []byte { return e.zstd.EncodeAll(src, dst) }
 
 // Begin starts a new block.

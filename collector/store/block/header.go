@@ -12,7 +12,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/varint"
 )
 
-// Header summarises a block. As long as the block is in no plan, the store also keeps the header under its own key.
+// Header summarises a block. As long as the block is in no plan, the store also keeps the header under a separate key.
 type Header struct {
 	Epoch     uuid.UUID
 	Runs      []catalogue.Run // sequence numbers, ascending and disjoint
@@ -24,8 +24,8 @@ type Header struct {
 	AppliedAt int64
 }
 
-// Append writes: records, responses, raw bytes, applied at, first and last time, epoch (16), runs. A run is written as
-// the distance of its first number from the last number of the previous run, and its length minus 1.
+// Append appends these fields in order: records, responses, raw bytes, time of applying, first and last time, epoch (16), runs. A run is
+// written as the distance of its first number from the last number of the previous run, and its length minus 1.
 func (h *Header) Append(dst []byte) []byte {
 	put(&dst, uint64(h.Records))
 	put(&dst, uint64(h.Responses))
@@ -77,7 +77,7 @@ func (h *Header) read(in *varint.Reader) bool {
 	return !in.Bad && sum == uint64(h.Records) && h.Records > 0
 }
 
-// Pending returns the block as the uploader sees it. The runs are copied.
+// Pending describes the block for the uploader. The runs are copied.
 func (h *Header) Pending(id catalogue.BlockID) catalogue.Pending {
 	return catalogue.Pending{
 		ID: id, Epoch: h.Epoch, Runs: append([]catalogue.Run(nil), h.Runs...),

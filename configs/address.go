@@ -176,7 +176,7 @@ func isOwnAddress(host string) bool {
 // TrustedPrefixes returns TrustedProxies as networks; a single address becomes a network of one. It skips values that Validate refuses.
 func (p Proxy) TrustedPrefixes() []netip.Prefix { return prefixes(p.TrustedProxies) }
 
-// ProxyProtocolPrefixes does the same for ProxyProtocol as TrustedPrefixes does for TrustedProxies.
+// ProxyProtocolPrefixes does for ProxyProtocol what TrustedPrefixes does for TrustedProxies.
 func (c *Config) ProxyProtocolPrefixes() []netip.Prefix { return prefixes(c.ProxyProtocol) }
 
 func prefixes(networks []string) []netip.Prefix {

@@ -92,7 +92,7 @@ var s3Keys = []string{
 	"archive.endpoint", "archive.region", "archive.path_style", "archive.access_key_file", "archive.secret_key_file", "archive.ca_file",
 }
 
-// archive checks the bucket or directory in archive.url, and that the other keys match it.
+// archive checks the bucket or directory in archive.url, and checks that the other keys match it.
 func (v *validator) archive() {
 	a := v.c.Archive
 	if (a.AccessKey == "") != (a.SecretKey == "") && v.sound("archive.access_key_file", "archive.secret_key_file") {
@@ -163,7 +163,8 @@ func (v *validator) isSet(path string) bool {
 	return false
 }
 
-// TargetURL returns the URL of the archive. Its query contains endpoint, region and path style, whether the URL or other keys set them.
+// TargetURL returns the URL of the archive. Its query contains endpoint, region and path style, no matter whether the URL or other keys
+// set them.
 func (a Archive) TargetURL() string {
 	u, err := url.Parse(a.URL)
 	if err != nil || u.Scheme != "s3" {

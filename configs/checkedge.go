@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// Checks of single values, like those in checks.go, for listeners, groups and routes.
+// This file checks single values, like checks.go, but for listeners, groups and routes.
 
 var label = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9_])?$`)
 

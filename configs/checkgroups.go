@@ -98,7 +98,7 @@ func (v *validator) isDefault(path string) bool {
 	return false
 }
 
-// groupTLS checks the keys for TLS to the servers of a group. A group with dns uses TLS if one of these keys is set.
+// groupTLS checks the TLS keys of a group. A group with dns uses TLS if one of these keys is set.
 func (v *validator) groupTLS(u *Upstream, path string) {
 	t := u.TLS
 	secure := slices.ContainsFunc(u.Servers, func(s Server) bool { return strings.HasPrefix(s.URL, "https://") })

@@ -12,8 +12,8 @@ import (
 	"unicode/utf8"
 )
 
-// Checks of single values. Each returns a text that says what is wrong and what to do, or an empty string. They look only at the value: they
-// look up no names and open no files.
+// This file checks single values. Each check returns a text that says what is wrong and what to do, or an empty string. A check looks
+// only at the value: it looks up no names and opens no files.
 
 // Limits for all keys of a type, so that no value can overflow a sum or fill the memory.
 const (

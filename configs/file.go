@@ -174,7 +174,7 @@ func (l *loader) setBefore(path string, v *yaml.Node, line int) (before int, twi
 	return before, twice
 }
 
-// section reads a section or, if it is written as a plain value, sets the key for which that is short.
+// section reads a section or, if it is written as a plain value, sets the key that the plain value stands for.
 func (l *loader) section(file, path string, v *yaml.Node) {
 	long, short := shorthand[path]
 	switch {
@@ -219,7 +219,7 @@ func (l *loader) value(file, path string, v *yaml.Node) {
 	}
 }
 
-// elementPath returns the path of a list element, as origins and errors have it.
+// elementPath returns the path of a list element, in the form that origins and errors use.
 func elementPath(path string, i int) string { return fmt.Sprintf("%s[%d]", path, i) }
 
 func (l *loader) isSection(path string) bool {

@@ -41,8 +41,8 @@ func (c *Config) LastRunKeys() map[string]string {
 	return keys
 }
 
-// readLastRun sets the keys of the last run, before all other sources are read. If the archive is a different one now, it leaves out the keys
-// for the former one. It ignores keys that this version does not know.
+// readLastRun sets the keys of the last run, before all other sources are read. If the archive is now a different one, it leaves out the
+// keys of the former archive. It ignores keys that this version does not know.
 func (l *loader) readLastRun(keys map[string]string, now *Config, name string) {
 	otherArchive := set(now, "archive.url") && now.origins["archive.url"].source != SourceDefault && now.Archive.URL != keys["archive.url"]
 	for path, value := range keys {

@@ -1,7 +1,7 @@
 package configs
 
-// Limits that are derived from other keys, and from the memory and the descriptors that a process may use. docs/HTTP.md says what each of them
-// protects.
+// This file derives limits from other keys, and from the memory and the descriptors that a process may use. docs/HTTP.md says what each
+// of them protects.
 
 const (
 	// The queue may use 1/queueShare of data.bytes_max. When data.bytes_max is reached, wayside stops applying events, but the queue

@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// Checks that look at this machine. They refuse only what cannot work without a change of the configuration. Missing or unwritable
-// directories, names that cannot be resolved and a full disk are left to the processes, which continue and report them.
+// This file contains the checks that look at this machine. They refuse only what cannot work unless the configuration is changed. Missing
+// or unwritable directories, names that cannot be resolved and a full disk are left to the processes, which continue and report them.
 
 // checkDirectory refuses a path that is a file or leads through one, and paths on which no files can be created.
 func checkDirectory(dir string) string {
@@ -29,7 +29,7 @@ func checkDirectory(dir string) string {
 	return ""
 }
 
-// kernelFilesystems are the type numbers of filesystems that cannot hold ordinary files: proc, sysfs, cgroup, cgroup2.
+// kernelFilesystems are the type numbers of filesystems that cannot contain ordinary files: proc, sysfs, cgroup, cgroup2.
 var kernelFilesystems = []int64{0x9fa0, 0x62656572, 0x27e0eb, 0x63677270}
 
 // filesystem returns the filesystem that contains dir, or would contain it once it is created. ok is false if that is unknown.

@@ -9,9 +9,9 @@ import (
 // restartPrefixes select the keys that a running process cannot change, because it has already opened or built something with their values.
 var restartPrefixes = []string{"listen", "redirect_http", "data.dir", "admin.", "log.format", "log.access", "spool.", "proxy.driver", "collector.enabled"}
 
-// trafficPrefixes select the keys that the books process never gets, see [Config.ForBooks]. A change of any other key restarts that process.
-// If a traffic key is missing here, a change of it restarts the books process needlessly. If a key that the books process needs is listed
-// here, the books process always sees the key's default.
+// trafficPrefixes select the keys that the books process never gets, see [Config.ForBooks]. A change to any other key restarts that
+// process. If a traffic key is missing here, a change to it restarts the books process needlessly. If a key that the books process needs
+// is listed here, the books process always sees the key's default.
 var trafficPrefixes = []string{"upstream", "routes", "tls.", "proxy_protocol", "shutdown.", "proxy.", "record.exclude.", "record.client_address"}
 
 // Effect says when a running wayside applies a new value of a key.

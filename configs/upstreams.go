@@ -9,8 +9,8 @@ type Upstream struct {
 	Sticky   Sticky
 	Health   Health
 	Eject    Eject
-	Retries  int // most retries of one request, each on another server; 0 = none
-	ConnsMax int // most connections to each server; 0 = its share of proxy.upstream_conns_max
+	Retries  int // maximum number of retries of one request, each on another server; 0 = none
+	ConnsMax int // maximum number of connections to each server; 0 = its share of proxy.upstream_conns_max
 	TLS      UpstreamTLS
 }
 

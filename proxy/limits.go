@@ -44,7 +44,7 @@ const (
 // account counts the resources that the clients at one address use. An IPv6 /64 counts as one address.
 type account struct {
 	conns    int          // guarded by Proxy.mu
-	silent   int          // guarded by Proxy.mu; at the last search, connections without a response so far, or whose client the proxy was waiting for
+	silent   int          // guarded by Proxy.mu; at the last search, connections without a response, or waiting for their client
 	streams  int          // guarded by Proxy.mu; number of HTTP/2 streams
 	live     int          // guarded by Proxy.mu; at the last search, all other connections except upgraded ones
 	upstream atomic.Int64 // connections to the only server, see pool.byAccount; changed under the pool's lock

@@ -45,8 +45,8 @@ func (c *committer) commitAcks() error {
 	return errors.Join(errs...)
 }
 
-// commitAcksOf commits the state and the acknowledgements of an epoch. If no queue file of the epoch can be written, they stay in memory only:
-// after a restart its events are delivered again, which consumers must expect.
+// commitAcksOf commits the state and the acknowledgements of an epoch. If no queue file of the epoch can be written, the acknowledgements
+// are kept in memory only. After a restart, the acknowledged events are then delivered again, which consumers must expect.
 func (c *committer) commitAcksOf(e *epoch) error {
 	q := e.writer()
 	c.mu.Lock()
@@ -85,8 +85,8 @@ func (c *committer) changeFailed(e *epoch, q *queue.File, err error) error {
 	}
 }
 
-// pruneAcked is called once state is durable. If state includes all acknowledgements, it removes the queue files without a batch in the index,
-// except the newest one.
+// pruneAcked must be called after state has become durable. If state includes all acknowledgements, it removes the queue files without a
+// batch in the index, except the newest one.
 func (c *committer) pruneAcked(e *epoch, state *queue.State) {
 	c.mu.Lock()
 	var drained []*queue.File

@@ -14,12 +14,13 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// Backup is a copy of a Set that is being made. Open on the copy finds what it would find if the process had died when the copy began.
+// Backup is an unfinished copy of a Set. In the finished copy, Open finds what it would have found if the process had died when the copy
+// was begun.
 //
-// The order makes it so. The committer waits meanwhile, so that no event moves from the journal into the queue. The ledger is copied first,
-// because a figure that is lower than the events is no loss, and a higher one would be (ADR 47). An event that is appended while its segment
-// is copied is in the copy whole, or not at all, like one whose writer died. The queue, which may be large, is copied afterwards from a
-// transaction that began in the meantime.
+// The order of the steps ensures this. The committer waits while they run, so that no event moves from the journal into the queue. The
+// ledger is copied first, because figures that are too low for the events do no harm, whereas figures that are too high would count as a
+// loss (ADR 47). An event that is appended while its segment is being copied is either completely in the copy or missing from it, like an
+// event whose writer died. The queue, which may be large, is copied afterwards, from a transaction that was begun during these steps.
 type Backup struct {
 	queues []queueCopy
 }
@@ -31,7 +32,8 @@ type queueCopy struct {
 
 // BeginBackup copies ledgers and journals of all epochs into dir, which becomes the copy's Options.Dir and must not exist, and takes
 // snapshots of their queues. Finish or Close must follow. The caller must make sure that nothing is acknowledged and no epoch is retired
-// between the state of the store that belongs to the copy and this call. The error wraps ErrUnavailable while there is no spool.
+// between the snapshot of the store that belongs to the copy and this call. The error wraps ErrUnavailable if there is currently no
+// spool.
 func (s *Set) BeginBackup(ctx context.Context, dir string) (*Backup, error) {
 	b := &Backup{}
 	err := s.step(ctx, func(*committer) error { return b.begin(s, dir) })
@@ -41,7 +43,7 @@ func (s *Set) BeginBackup(ctx context.Context, dir string) (*Backup, error) {
 	return b, nil
 }
 
-// begin runs as the committer.
+// begin does the work of BeginBackup. The caller holds the committer.
 func (b *Backup) begin(s *Set, dir string) error {
 	if s.journal.Load() == nil {
 		return fmt.Errorf("%w: events are not being recorded", ErrUnavailable)
@@ -100,7 +102,8 @@ func (b *Backup) beginEpoch(s *Set, e *epoch, to string) error {
 	return nil
 }
 
-// copyFile copies a file that may be mapped and written meanwhile, from its beginning to its end. A file that does not exist is left out.
+// copyFile copies a file in order, from its beginning to its end. The file may be mapped, and may be written during the copy. A file that
+// does not exist is skipped.
 func copyFile(to, from string) error {
 	in, err := os.Open(from)
 	if errors.Is(err, os.ErrNotExist) {
@@ -114,7 +117,7 @@ func copyFile(to, from string) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(struct{ io.Writer }{out}, struct{ io.Reader }{in}) // in order: no copy within the kernel, whose order is not known
+	_, err = io.Copy(struct{ io.Writer }{out}, struct{ io.Reader }{in}) // not with copy_file_range(2), which copies in an unknown order
 	return errors.Join(err, out.Close())
 }
 

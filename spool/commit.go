@@ -151,7 +151,7 @@ func (c *committer) commit(force bool) error {
 	return err
 }
 
-// freeHeld makes the additional commit after which held segments may be reused, if no segment is free.
+// freeHeld makes an additional commit if no segment is free. After that commit, the held segments may be reused.
 func (c *committer) freeHeld(e *epoch, j *journal.Journal) error {
 	if len(j.Held()) == 0 || j.Pending().Free > 0 {
 		return nil
@@ -159,8 +159,8 @@ func (c *committer) freeHeld(e *epoch, j *journal.Journal) error {
 	return c.commitAcksOf(e)
 }
 
-// commitTaken commits the sealed segments, oldest first, until one fails. It returns the last seq in the segments that it saw sealed.
-// A record with a later seq must not be taken for durable.
+// commitTaken commits the sealed segments, oldest first, until one fails. It returns the last seq in the sealed segments that it found.
+// Records with a later seq do not count as durable yet.
 func (c *committer) commitTaken(e *epoch, j *journal.Journal) (through uint64, err error) {
 	for {
 		c.mu.Lock()

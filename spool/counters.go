@@ -116,5 +116,5 @@ func (c *counters) committed(m *queue.State) {
 	binary.LittleEndian.PutUint64(b[16:], m.AckedResponses)
 	binary.LittleEndian.PutUint64(b[24:], m.LastSeq)
 	binary.LittleEndian.PutUint32(b[32:], crc32c.Sum(b[:32]))
-	_ = memfault.Catch(func() { copy(c.page[pageCommitted:], b[:]) }) // the queue holds the same figures
+	_ = memfault.Catch(func() { copy(c.page[pageCommitted:], b[:]) }) // the queue contains the same figures
 }

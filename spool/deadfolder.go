@@ -28,8 +28,8 @@ type oldBatch struct {
 	unreadable bool
 }
 
-// openLeftover locks a folder until unlock is called, or goes on without a lock if it may not write there. It fails with errBusy while the
-// process of the epoch is alive.
+// openLeftover locks a folder until unlock is called, or continues without a lock if this process has no permission to write there. It
+// fails with errBusy while the process of the epoch is alive.
 func openLeftover(dir string) (l *leftover, unlock func(), err error) {
 	lock, err := lockFolder(dir, false)
 	if errors.Is(err, errBusy) {
@@ -91,7 +91,7 @@ func (l *leftover) lost(segments []journal.OldSegment) (lost uint64) {
 	fromJournal := uint64(0)
 	builder := event.NewBatchBuilder(l.id)
 	for _, segment := range segments {
-		b, _, _ := buildBatch(builder, segment.Scan) // an error has been reported by dirVerification.journal
+		b, _, _ := buildBatch(builder, segment.Scan) // dirVerification.journal has already reported an error
 		if b.Records == 0 || b.Last <= l.state.Acked {
 			continue
 		}

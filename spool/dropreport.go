@@ -8,9 +8,9 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// Drops are also reported in the stream of events, so that whoever reads the events or the archive knows how many responses are missing. A
-// drop record holds the number of responses dropped for one reason since the epoch began. Only the last record for an epoch and a reason
-// is valid. Its figure can be lower than the previous one's: see Set.Reconcile.
+// Drops are also reported in the stream of events, so that whoever reads the events or the archive knows how many responses are missing.
+// A drop record contains the number of responses dropped for one reason since the epoch began. Only the last record for an epoch and a
+// reason is valid. Its figure can be lower than the previous one's: see Set.Reconcile.
 
 // reportedDrops are the cumulative figures that drop records have reported so far, by reason.
 type reportedDrops [refusals]uint64
@@ -62,9 +62,10 @@ func (c *committer) reportDrops(j *journal.Journal) {
 	}
 }
 
-// reportClosedDrops does the same for an epoch without a journal. Its process may have died before it reported all drops, and since then
-// more responses may have been found damaged, expired, or counted again. The records form the last batch of the epoch. If no queue file can
-// be written, the batch is kept in memory only, and the next process reports the same drops again, which does no harm.
+// reportClosedDrops does the same for an epoch without a journal. Its process may have died before it reported all drops, and since then,
+// more responses may have been found damaged, may have expired, or may have been counted again. The records form the last batch of the
+// epoch. If no queue file can be written, the batch is kept in memory only, and the next process reports the same drops again, which does
+// no harm.
 func (c *committer) reportClosedDrops(e *epoch) {
 	builder := event.NewBatchBuilder(e.id)
 	c.mu.Lock()

@@ -38,11 +38,11 @@ type epoch struct {
 	recorded       uint64             // responses committed, acknowledged ones included
 	acked          uint64
 	ackedResponses uint64
-	expiring       []entry   // batches being removed for their age: no longer in the index, not yet counted as dropped
+	expiring       []entry   // batches being removed because of their age: no longer in the index, not yet counted as dropped
 	expired        uint64    // everything up to this seq that was not acknowledged has expired; 0 if nothing has
 	peeked         uint64    // the last seq that Peek returned …
 	peekedAt       time.Time // … and when
-	flushed        uint64    // Peek returns batches up to it without waiting
+	flushed        uint64    // Peek returns batches up to this seq without waiting
 	ackPending     bool      // an acknowledgement is waiting for a commit
 	newer          bool      // Peek found a record written by a newer wayside: the rest waits for that version
 
@@ -62,7 +62,7 @@ func (e *epoch) writer() *queue.File {
 // entry is a committed batch in the index.
 type entry struct {
 	queue.Batch
-	file   *queue.File // nil when the batch is held in memory only
+	file   *queue.File // nil if the batch exists in memory only
 	cached []byte      // never modified; nil if the value must be read from file
 	at     time.Time   // when its first event was recorded, or when it was found
 }

@@ -18,9 +18,9 @@ const (
 	expireBatchesMax = 4096
 )
 
-// expire drops and counts the batches that have waited longer than Options.AgeMax, oldest first. A batch's age starts anew when a process
-// opens the spool: after a start, the consumer has all of AgeMax again, however long wayside or the machine was off. Ages are measured with
-// the monotonic clock, so a jump of the wall clock does not change them.
+// expire drops and counts the batches that have waited longer than Options.AgeMax, oldest first. A batch's age starts from zero whenever
+// a process opens the spool: after a start, the consumer has all of AgeMax again, however long wayside was not running. Ages are measured
+// with the monotonic clock, so a jump of the wall clock does not change them.
 func (c *committer) expire() error {
 	if c.o.AgeMax <= 0 {
 		return nil

@@ -33,7 +33,7 @@ const (
 	// PublishBytesMax is the largest body of Publish.
 	PublishBytesMax = 32 << 20
 	topicBytesMax   = 255
-	peekBytesMax    = 8 << 20 // the largest MaxBytes that a client may ask for
+	peekBytesMax    = 8 << 20 // the largest MaxBytes that a client may request
 	requestsMax     = 64      // requests in progress on one connection
 )
 
@@ -182,7 +182,7 @@ func encodePeek(o PeekOptions) []byte {
 
 func clampUint32(n int) uint32 { return uint32(min(max(0, n), 1<<31-1)) }
 
-// waitMax limits the MaxWait of a client's Peek. A client that wants to wait longer asks again.
+// waitMax limits the MaxWait of a client's Peek. A client that wants to wait longer calls Peek again.
 const waitMax = time.Minute
 
 func (r peekRequest) options() PeekOptions {

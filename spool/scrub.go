@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// ErrNotScrubbed means that files of the spool may still hold acknowledged records.
+// ErrNotScrubbed means that files of the spool may still contain acknowledged records.
 var ErrNotScrubbed = errors.New("files of the spool still hold acknowledged records")
 
 var errScrubbing = errors.New("scrubbing")

@@ -21,7 +21,7 @@ import (
 // ackDelayMax is how long an acknowledgement waits for a commit of events into which it can be written.
 const ackDelayMax = time.Second
 
-// Set holds the spool of this process and those left by dead processes. All methods are safe for concurrent use.
+// Set contains the spool of this process and those that dead processes left. All methods are safe for concurrent use.
 type Set struct {
 	o         Options
 	journal   atomic.Pointer[journal.Journal] // nil while degraded and after Close

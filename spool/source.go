@@ -21,9 +21,10 @@ type Source interface {
 	// Ledgers returns the ledger of every epoch in the spool, oldest first. applied maps each epoch to the seq up to which the caller
 	// already has the events, which therefore do not count as Spooled.
 	Ledgers(ctx context.Context, applied map[uuid.UUID]uint64) ([]Ledger, error)
-	// Reconcile makes the ledger of an epoch agree with the consumer, which has durably stored a number of responses, held, all with a
-	// seq up to seq. Events up to seq count as acknowledged. Responses that count as damaged or expired, but that the consumer has,
-	// count as recorded again. missing is the number of acknowledged responses that the consumer does not have and must count as lost.
+	// Reconcile makes the ledger of an epoch agree with the consumer. held is the number of responses with a seq up to seq that the
+	// consumer has stored durably. Events up to seq count as acknowledged. Responses that count as damaged or expired, but that the
+	// consumer has, count as recorded again. missing is the number of acknowledged responses that the consumer does not have and must
+	// count as lost.
 	Reconcile(ctx context.Context, epoch uuid.UUID, seq, held uint64) (missing uint64, err error)
 	// Retire removes the folder of a closed epoch whose events are all acknowledged. The caller must have stored the epoch's ledger
 	// durably. For an epoch that is no longer in the spool, Retire does nothing. For one that is not drained, it returns ErrNotDrained.

@@ -22,7 +22,7 @@ func (s *Set) Verify(ctx context.Context) ([]*verify.Check, error) {
 	for _, e := range s.allEpochs() {
 		s.mu.Lock()
 		index := slices.Clone(e.index)
-		held := e.heldLocked() + heldIn(e.expiring) // expiring batches count as dropped only once their removal is durable
+		held := e.heldLocked() + heldIn(e.expiring) // expiring batches do not count as dropped until their removal is durable
 		if e.recorded != e.ackedResponses+held {
 			figures.Problem("epoch %s: %d responses are recorded, but %d were acknowledged and %d are in the queue", e.id, e.recorded, e.ackedResponses, held)
 		}

@@ -180,8 +180,8 @@ func (f *archiveFlags) loadConfig(ctx context.Context, cmd *cobra.Command, b *ar
 	return err
 }
 
-// everywhere extends b.target to those former archives that have objects in the range, according to the catalogue. The
-// error names former archives that do not answer. The command reads the others and reports the error when it ends.
+// everywhere extends b.target to those former archives that have objects in the range, according to the catalogue. The error names former
+// archives that do not respond. The command reads the others and reports the error when it ends.
 func (b *archiveBooks) everywhere(ctx context.Context, cmd *cobra.Command) error {
 	if b.named {
 		return nil

@@ -60,7 +60,7 @@ func newHealth() *cobra.Command {
 			ctx, cancel := context.WithTimeout(cmd.Context(), 3*time.Second)
 			defer cancel()
 			c, err := f.find(cmd)
-			// If the data directory is not writable, there is no run.json, but the configured address may still answer.
+			// If the data directory is not writable, there is no run.json, but the configured address may still respond.
 			why := err
 			if errors.Is(err, datadir.ErrNotRunning) || errors.Is(err, os.ErrPermission) {
 				c, err = f.configured(cmd)

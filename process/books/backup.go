@@ -15,26 +15,26 @@ import (
 	"github.com/wayside-proxy/wayside/internal/query"
 )
 
-// A backup has three steps, of which the traffic process carries out the second: begin stops the drain loop and takes the content of the
-// store; the traffic process takes the content of its spools, from which nothing can have been acknowledged meanwhile; write continues the
-// drain loop and writes the store. cancel gives all of it back. If the traffic process does not go on in time, the drain loop continues, and
-// the backup fails.
+// A backup has three steps. First, begin stops the drain loop and begins a copy of the store. Then the traffic process begins the copies
+// of its spools, from which nothing can have been acknowledged meanwhile. Finally, write resumes the drain loop and writes the copy of
+// the store. cancel undoes the first step. If the traffic process does not continue in time, the drain loop resumes, and the backup
+// fails.
 
-// backupHold bounds how long the drain loop may stand still. The spools hold new events meanwhile.
+// backupHold limits how long the drain loop may be stopped. New events wait in the spools meanwhile.
 const backupHold = time.Minute
 
 // backup is the backup in progress.
 type backup struct {
 	mu     sync.Mutex
-	copy   *store.Copy // nil: none
-	resume func()      // continues the drain loop; nil: it has continued
+	copy   *store.Copy // nil if there is none
+	resume func()      // resumes the drain loop; nil if the loop is not stopped
 	expire *time.Timer
 	writes bool // write is running
 }
 
 var errNoBackup = errors.New("no backup was begun, or it took too long to go on; nothing is lost: try again")
 
-// begin stops the drain loop and takes the content of the store.
+// begin stops the drain loop and begins a copy of the store.
 func (k *backup) begin(b *books) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -55,7 +55,7 @@ func (k *backup) begin(b *books) error {
 	return nil
 }
 
-// resumeLocked continues the drain loop.
+// resumeLocked resumes the drain loop.
 func (k *backup) resumeLocked() {
 	if k.resume != nil {
 		k.expire.Stop()
@@ -64,7 +64,7 @@ func (k *backup) resumeLocked() {
 	}
 }
 
-// cancel gives up a backup that is not being written.
+// cancel abandons a backup that is not being written yet.
 func (k *backup) cancel() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -76,7 +76,7 @@ func (k *backup) cancel() {
 	k.copy = nil
 }
 
-// write continues the drain loop and writes the store.
+// write resumes the drain loop and writes the copy of the store.
 func (k *backup) write(ctx context.Context, dir string) (bytes int64, err error) {
 	k.mu.Lock()
 	if k.copy == nil || k.writes {

@@ -6,10 +6,10 @@
 //   - refill.go: refills a new store from the archive after the old one was damaged
 //   - handler.go: its HTTP interface, for the traffic process and, through that, for everybody
 //   - commands.go: what commands such as wayside archive request from it
-//   - jobs.go, forget.go, backup.go, verify.go: work on request or on schedule
+//   - jobs.go, forget.go, backup.go, verify.go, mark.go: work on request or on schedule
 //   - offline.go, serve.go: the same work on a data directory that no wayside is using
 //
-// The subpackage restore makes data directories from an archive.
+// The subpackage restore makes data directories from an archive, and logimport imports the access logs of other servers.
 package books
 
 import (
@@ -36,7 +36,7 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// books holds the parts of the books process.
+// books contains the parts of the books process.
 type books struct {
 	cfg       *configs.Config
 	version   string // version of the program; empty for a single job

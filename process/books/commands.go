@@ -63,7 +63,7 @@ func (b *books) serveCatalogue(w http.ResponseWriter, r *http.Request) {
 	err := plansOf(ctx, b.store, func(p *catalogue.Plan) error { return out.Encode(p) })
 	if err != nil {
 		b.log.Warn("cannot send the whole catalogue; the client sees an aborted response", "error", err)
-		panic(http.ErrAbortHandler) // otherwise the client would take what it has received for the whole catalogue
+		panic(http.ErrAbortHandler) // otherwise the client would mistake what it has received for the whole catalogue
 	}
 }
 

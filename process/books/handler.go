@@ -137,5 +137,5 @@ func replyStatus(w http.ResponseWriter, status int, v any) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_, _ = w.Write(append(body, '\n')) // fails only if the client has gone away
+	_, _ = w.Write(append(body, '\n')) // fails only if the client has disconnected
 }

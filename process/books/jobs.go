@@ -170,8 +170,8 @@ type jobInfo struct {
 	Next     time.Time `json:"next,omitzero"`
 	Failing  int       `json:"failing"` // failures since the last success
 	Error    string    `json:"error,omitempty"`
-	Served   time.Time `json:"served,omitzero"` // everything that was due until this time is done
-	Runs     uint64    `json:"runs"`            // number of runs since the store was made
+	Served   time.Time `json:"served,omitzero"` // everything that was due by this time has been done
+	Runs     uint64    `json:"runs"`            // number of runs since the store was created
 	Failures uint64    `json:"failures"`
 	Recent   []jobRun  `json:"recent,omitempty"` // newest first
 }

@@ -101,7 +101,7 @@ func (b *books) fillAgain(ctx context.Context) error {
 // errNotReady means that the drain loop has not yet begun to apply the events in the spool.
 var errNotReady = errors.New("waiting until the events in the spool begin to be applied")
 
-// errEmpty means that the archive is empty. Once this store has archived something, the error can no longer occur.
+// errEmpty means that the archive is empty. After this store has archived something, the error can no longer occur.
 var errEmpty = errors.New("the archive is empty: nothing has been archived yet, or it is not mounted")
 
 // refillOnce refills until nothing is left or an error occurs. It returns the number of objects that are done.

@@ -49,7 +49,7 @@ func (d *doctor) dataDir() {
 	d.filesystem(dir)
 }
 
-// slowSync is the duration of an fsync from which on the check warns: every commit waits for an fsync.
+// slowSync is the duration of an fsync above which the check warns, because every commit waits for an fsync.
 const slowSync = 50 * time.Millisecond
 
 // syncTime writes and syncs a small file several times, and returns the median time.

@@ -25,8 +25,8 @@ import (
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// backup makes a copy of the data directory that is in use, as it was at one moment ([ADR 111]). The folder has another name until it is
-// complete.
+// backup copies the data directory that is in use. The copy shows the directory as it was at one moment ([ADR 111]). The folder has a
+// different name until it is complete.
 //
 // [ADR 111]: docs/adr/0111-backup.md
 type backup struct {
@@ -57,7 +57,7 @@ func (k *backup) run(ctx context.Context, body []byte) (any, error) {
 	return answer, nil
 }
 
-// refuse says why a folder cannot be made.
+// refuse returns an error that says why a backup cannot be made in this folder, or nil if it can.
 func (k *backup) refuse(dir string) error {
 	if !filepath.IsAbs(dir) {
 		return fmt.Errorf("the name of the backup must be absolute, not %q", dir)
@@ -75,7 +75,7 @@ func (k *backup) refuse(dir string) error {
 	return nil
 }
 
-// create makes the backup in a folder with a marker and another name, and renames it when all of it is on the disk.
+// create makes the backup in a folder that has a marker and a different name, and renames the folder when everything is on the disk.
 func (k *backup) create(ctx context.Context, dir string) (answer *admin.BackupAnswer, err error) {
 	partial := dir + datadir.IncompleteSuffix
 	if err := datadir.RemoveIncomplete(partial); err != nil {
@@ -104,7 +104,7 @@ func (k *backup) create(ctx context.Context, dir string) (answer *admin.BackupAn
 	return answer, datadir.Complete(partial, dir)
 }
 
-// books copies spools and store as they were at one moment.
+// books copies the spools and the store as they were at one moment.
 func (k *backup) books(ctx context.Context, partial string) (*admin.BackupAnswer, error) {
 	if _, err := k.admin.PostBooks(ctx, admin.PathBackup+"begin", nil); err != nil {
 		return nil, fmt.Errorf("stop applying events for a moment: %w", err)
@@ -134,7 +134,7 @@ func (k *backup) books(ctx context.Context, partial string) (*admin.BackupAnswer
 	return answer, spools.Finish(ctx)
 }
 
-// others copies what is beside spool and store: the archive, if it is in the data directory, and small files.
+// others copies everything else: the archive, if it is in the data directory, and small files.
 func (k *backup) others(ctx context.Context, partial string, answer *admin.BackupAnswer) error {
 	cfg := k.current()
 	data, err := filepath.Abs(cfg.Data.Dir)
@@ -160,8 +160,8 @@ func (k *backup) others(ctx context.Context, partial string, answer *admin.Backu
 	return err
 }
 
-// copyTree copies files, or links them if links is set and the filesystem allows it: those of the archive are never changed, only replaced.
-// Files that vanish meanwhile, temporary ones and such that are not regular are left out.
+// copyTree copies files, or links them if links is set and the filesystem allows it; files of the archive can be linked because they are
+// only replaced, never changed. Temporary files, files that are not regular, and files that vanish meanwhile are left out.
 func copyTree(ctx context.Context, to, from string, links bool) (files int, err error) {
 	err = filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
 		if errors.Is(err, os.ErrNotExist) {

@@ -17,8 +17,8 @@ import (
 // retryInterval is the time between two attempts to lock the data directory.
 const retryInterval = time.Second
 
-// dataDir is the data directory, whether or not this process can currently use it. Traffic comes before the books: a directory that cannot be
-// written does not stop the process. It tries again, and counts every response that it cannot record.
+// dataDir is the data directory, whether or not this process can currently use it. Traffic comes before the books: a directory that
+// cannot be written does not stop the process. The process keeps trying, and counts every response that it cannot record.
 type dataDir struct {
 	path     string
 	log      *slog.Logger
@@ -28,7 +28,7 @@ type dataDir struct {
 
 	mu     sync.Mutex    // held while locking the directory and writing run.json
 	lock   *datadir.Lock // guarded by mu; nil until the directory can be locked
-	locked chan struct{} // closed once lock is held
+	locked chan struct{} // closed when lock has been acquired
 }
 
 // openDataDir locks the data directory. It fails only for reasons that do not go away by waiting: another process has locked the directory, it
@@ -140,8 +140,8 @@ func (d *dataDir) close() {
 	}
 }
 
-// logFresh logs that the books begin here, because a volume that is not mounted, or was wiped, looks like a new directory. archive is the path
-// of the local archive, or empty if there is none.
+// logFresh logs that the directory contains no earlier books, because a volume that is not mounted, or was wiped, looks like a new
+// directory. archive is the path of the local archive, or empty if there is none.
 func (d *dataDir) logFresh(archive string) {
 	if !d.fresh {
 		return

@@ -27,13 +27,13 @@ type fileWatch struct {
 	removed atomic.Pointer[string] // names of the parts whose files are missing; nil or empty if none are
 }
 
-// watchInterval is the time between two looks at the files. Only a file that is missing in two consecutive looks counts, because store and queue
-// replace files.
+// watchInterval is the time between two looks at the files. A file counts as removed only if two consecutive looks do not find it,
+// because store and queue replace files.
 const watchInterval = 5 * time.Second
 
-// watched returns, for each part of wayside, patterns of files that, once they exist, exist as long as wayside is running. The store is not
-// among the parts while no books process responds, because it may be closed, and then has no log. expected are the patterns of the store that an
-// open store always has.
+// watched returns, for each part of wayside, patterns of files that never disappear while wayside is running, once they exist. The store
+// is not among the parts while no books process responds, because it may be closed, and a closed store has no log. expected are the
+// patterns of the store that an open store always has.
 func (w *fileWatch) watched(ctx context.Context) (watched map[string][]string, expected []string) {
 	in := func(parent string, names ...string) (out []string) {
 		for _, name := range names {

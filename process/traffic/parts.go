@@ -165,7 +165,7 @@ func (t *traffic) start(forced context.Context) context.Context {
 	loop := func(name string, run func(context.Context)) { t.part(name, func() error { run(ctx); return nil }) }
 	t.part("spool", func() error { return t.spool.Run(ctx) })
 	if t.access != nil {
-		loop("access log", func(ctx context.Context) { _ = t.access.Run(ctx) }) // that the reader has gone away is no reason to stop
+		loop("access log", func(ctx context.Context) { _ = t.access.Run(ctx) }) // an access log that nobody reads does not stop wayside
 	}
 	loop("scrub", t.eraser.run)
 	loop("marks", t.marker.run)

@@ -46,7 +46,8 @@ type reloader struct {
 // current returns the configuration in effect.
 func (r *reloader) current() *configs.Config { return r.inEffect.Load() }
 
-// handover encodes a configuration for the books process. Its log goes through this process, so it cannot see whether that is a terminal.
+// handover encodes a configuration for the books process. The log of the books process goes through this process, so the books process
+// cannot see whether the log ends up on a terminal.
 func (r *reloader) handover(cfg *configs.Config) ([]byte, error) {
 	books := *cfg
 	books.Log.Format = logsink.Format(r.logTo, cfg.Log.Format)
@@ -56,9 +57,9 @@ func (r *reloader) handover(cfg *configs.Config) ([]byte, error) {
 // Reloaded is the response to POST /-/reload: the keys that have changed, by what happens with their new values.
 type Reloaded struct {
 	Traffic []string `json:"in_effect"`        // keys whose new values apply to requests that begin from now on
-	Books   []string `json:"books_restarting"` // keys with whose new values the books process restarts
+	Books   []string `json:"books_restarting"` // keys whose new values take effect when the books process has restarted
 	// Restart are the keys that keep their old values until wayside run is restarted. If wayside collect is started separately
-	// (collector.enabled: false), they include the keys for which that must be restarted.
+	// (collector.enabled: false), they include the keys for which wayside collect must be restarted.
 	Restart []string `json:"needs_restart"`
 }
 

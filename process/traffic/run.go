@@ -3,12 +3,12 @@
 // under one configuration. It never imports the store: nothing that the books process does can fail, delay or crash a request.
 //
 //   - run.go, shutdown.go: the process from start to end
-//   - parts.go: its parts, how they are created, connected and started; options.go: the options of the proxy
+//   - parts.go: its parts, how they are created, connected and started; options.go, groups.go, routes.go: the options of the proxy
 //   - datadir.go: the data directory, whose problems do not stop traffic; missing.go: files that somebody removes from it
 //   - listen.go: the addresses; tls.go: certificates
 //   - peers.go: the books process as seen from here; collectsocket.go: how one that was started by hand connects
 //   - reload.go: putting a new configuration into effect while requests continue
-//   - accounting.go, forget.go: API requests that involve both processes
+//   - audit.go, backup.go, forget.go: API requests that involve both processes
 //   - marks.go: marks for the books
 //   - health.go, metrics.go: the state of the process while it runs
 package traffic
@@ -41,7 +41,7 @@ type Options struct {
 	Version, Commit string
 	// Unhardened is the error of [process.Harden].
 	Unhardened error
-	// Started, if not nil, is called once traffic is accepted.
+	// Started, if not nil, is called as soon as traffic is accepted.
 	Started func(datadir.Info)
 }
 

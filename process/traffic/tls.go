@@ -15,8 +15,8 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/certs"
 )
 
-// encryption has what TLS to clients needs in addition to the proxy. Its Store lives as long as the process, so that TLS sessions survive
-// reloads.
+// encryption contains the parts of TLS to clients that are outside of the proxy. Its Store lives as long as the process, so that TLS
+// sessions survive reloads.
 type encryption struct {
 	store *certs.Store // nil if the listener does not use TLS
 	acme  *acme.Manager

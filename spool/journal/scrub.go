@@ -6,10 +6,10 @@ import (
 	"github.com/wayside-proxy/wayside/internal/memfault"
 )
 
-// Scrub overwrites old records in free segments with zeroes. If the active segment has no records yet, Scrub activates another one, so that
-// it can overwrite this one, too. Appends continue: a segment leaves the free list while it is being overwritten, and only if another one
-// is on the list. Scrub reports whether all records of earlier uses are gone from all segments. Segments that are sealed or have records
-// must be committed and recycled first.
+// Scrub overwrites old records in free segments with zeroes. If the active segment has no records yet, Scrub activates another segment,
+// so that it can overwrite the old one, too. Appends continue: Scrub takes a segment off the free list while it overwrites the segment,
+// and does so only if another one is on the list. Scrub reports whether all records of earlier uses are gone from all segments. Segments
+// that are sealed or have records must be committed and recycled first.
 func (j *Journal) Scrub() (clean bool) {
 	j.replaceEmpty()
 	for {

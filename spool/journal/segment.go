@@ -31,10 +31,10 @@ const (
 
 // Segment is one file of the journal.
 //
-// state holds everything that a reservation changes in one word: sealed (1 bit) | records (31) | offset (32). It is on the heap, not in the
-// mapping, because an appender may have loaded the segment long ago: it touches the mapping only after its compare-and-swap has succeeded.
-// From then on, nobody unmaps or recycles the segment until done has caught up. firstSeq, generation and seed change only while the segment
-// is not in use.
+// state contains, in one word, everything that a reservation changes: sealed (1 bit) | records (31) | offset (32). The word is on the
+// heap, not in the mapping, because an appender may have loaded the segment long ago: an appender touches the mapping only after its
+// compare-and-swap of state has succeeded. From then on, nobody unmaps or recycles the segment until done has caught up. firstSeq,
+// generation and seed change only while the segment is not in use.
 type Segment struct {
 	state atomic.Uint64
 	_     [56]byte      // keeps state and done in different cache lines

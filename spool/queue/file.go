@@ -102,8 +102,9 @@ func (f *File) Remove(b *Batch) {
 	f.removals = append(f.removals, *b)
 }
 
-// Removals returns the number of batches marked by Remove. Read it under the same lock as the state that is committed with it: if a batch is
-// removed by a commit whose state does not yet count it as acknowledged, it would count as lost after a crash.
+// Removals returns the number of batches marked by Remove. The caller must hold one lock while it calls Removals and determines the state
+// that is committed with these removals: a batch that was removed by a commit whose state did not count it as acknowledged would count as
+// lost after a crash.
 func (f *File) Removals() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -200,7 +201,7 @@ func (f *File) view(fn func(*bolt.Tx) error) error {
 	if f.stuck.Load() {
 		return errStuck
 	}
-	begun := false // once it is set, View ends the transaction even if fn panics
+	begun := false // if it is set, View ends the transaction even if fn panics
 	err := memfault.CatchError(func() error {
 		return f.db.View(func(tx *bolt.Tx) error {
 			begun = true

@@ -8,7 +8,8 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// Snapshot is the content of a file at one moment. Until Close, the file reuses no page that the snapshot has, so it may grow.
+// Snapshot is the content of a file at one moment. Until Close, the file cannot reuse the pages that belong to the snapshot, so the file
+// may grow.
 type Snapshot struct{ tx *bolt.Tx }
 
 // Snapshot takes the content as of the last commit. It must not be called during a Commit.

@@ -15,7 +15,8 @@ import (
 // Versions of [State].
 const (
 	Version = 1
-	// VersionExpired is the version of a queue from which batches have expired. It keeps out an older wayside, which would count wrongly.
+	// VersionExpired is the version of a queue from which batches have expired. It stops an older wayside, which would count wrongly,
+	// from opening the queue.
 	VersionExpired = 2
 )
 

@@ -1,10 +1,11 @@
-// Package logimport counts the responses in access logs of other servers in a data directory: the past of a service before wayside. The
-// rows are marked as imported ([stats.ImportedRoute]) and are outside of the accounting.
+// Package logimport reads the access logs of other servers, and counts their responses in a data directory. So the statistics can cover
+// the time before a service used wayside. The rows are marked as imported ([stats.ImportedRoute]), and the accounting does not include
+// them.
 //
-// Each line is counted once. A file is known by its content, and one transaction writes some rows together with the length and the sum of the
-// part of the file that they complete. So after a crash or an interruption the next call continues behind the last complete part, and a file
-// that was imported before adds nothing, whatever its name is and whether it is compressed. Two copies of a log that differ somewhere are
-// two logs; if they begin with the same line, the second one is refused.
+// Each line is counted exactly once. A file is recognised by its content. Each transaction writes some rows together with the length and
+// the checksum of the part of the file that has been counted with them. So after a crash or an interruption, the next call continues
+// after that part, and a file that was imported before adds nothing, even under a different name or in compressed form. Two copies of a
+// log that differ somewhere are two logs; if they begin with the same line, the second one is refused unless Options.Separate is set.
 package logimport
 
 import (
@@ -31,17 +32,17 @@ import (
 	"github.com/wayside-proxy/wayside/process/books"
 )
 
-// Options say which access logs [Import] imports, and how.
+// Options determine which access logs [Import] imports, and how.
 type Options struct {
 	Files          []string
-	Parser         weblog.Parser // without a format, that of each file is found by its first line
+	Parser         weblog.Parser // if it has no format, the first line of each file determines that file's format
 	SkipUnreadable bool          // import files although some lines cannot be read
-	Separate       bool          // import files that begin like an imported one and go on differently
+	Separate       bool          // import files that begin like an imported one and continue differently
 	DryRun         bool          // read everything and import nothing
 	Progress       func(done, total int, what string)
 }
 
-// unreadableMax bounds the unreadable lines that are described.
+// unreadableMax limits the number of unreadable lines that are described.
 const unreadableMax = 10
 
 // File is the result for one file.
@@ -51,11 +52,11 @@ type File struct {
 	Lines      uint64        `json:"lines"`
 	Known      uint64        `json:"known"`     // lines that an earlier import has counted
 	Responses  uint64        `json:"responses"` // counted by this import
-	Untimed    uint64        `json:"untimed"`   // of them, without a duration
-	Others     uint64        `json:"others"`    // lines of this import that are about no response
+	Untimed    uint64        `json:"untimed"`   // how many of them have no duration
+	Others     uint64        `json:"others"`    // lines of this import that do not describe a response
 	Unreadable uint64        `json:"unreadable"`
 	Problems   []string      `json:"problems,omitempty"` // the first unreadable lines
-	Unfinished bool          `json:"unfinished"`         // the last line has no end, and was left out
+	Unfinished bool          `json:"unfinished"`         // the last line is incomplete and was left out
 	From       *time.Time    `json:"from,omitempty"`     // oldest response of this import
 	To         *time.Time    `json:"to,omitempty"`
 }
@@ -63,13 +64,14 @@ type File struct {
 // ErrUnreadable means that files have lines that cannot be read.
 var ErrUnreadable = errors.New("some lines cannot be read")
 
-// ErrOtherLog means that a file begins like an imported one and goes on differently.
+// ErrOtherLog means that a file begins like an imported one and continues differently.
 var ErrOtherLog = errors.New("it begins like an imported log and goes on differently")
 
-// Import counts the responses in access logs of other servers, by hour and path, in the data directory of cfg, which it makes if there is
-// none and which no wayside may use. First it reads all files; if a line cannot be read, it imports nothing, see ErrUnreadable. What was
-// imported before is not counted again: a file is known by its content, whatever its name is and whether it is compressed; of a file that has
-// grown, only the rest is imported. After an interruption, the next call continues. The results are complete with ErrUnreadable.
+// Import counts the responses in access logs of other servers, by hour and path, in the data directory of cfg. It creates the directory
+// if necessary; no wayside may be using it. Import first reads all files. If a line cannot be read, it imports nothing and returns
+// ErrUnreadable together with the complete results, unless o.SkipUnreadable is set. Lines that were imported before are not counted
+// again: a file is recognised by its content, even under a different name or in compressed form, and if a file has grown, only the rest
+// is imported. After an interruption, the next call continues the import.
 func Import(ctx context.Context, cfg *configs.Config, log *slog.Logger, o Options) (files []File, err error) {
 	for _, name := range o.Files {
 		f, err := checkLog(ctx, name, &o)
@@ -131,7 +133,7 @@ func openForImport(cfg *configs.Config, log *slog.Logger) (s *store.Store, done 
 	return s, func() error { return errors.Join(s.Close(), release()) }, nil
 }
 
-// restoredLabeler makes the path table of a store. Entries that cannot be read are learnt again.
+// restoredLabeler makes the path table of a store. Entries that cannot be read are learned again.
 func restoredLabeler(cfg *configs.Config, s *store.Store) (*paths.Labeler, error) {
 	labeler, err := books.NewLabeler(cfg)
 	if err != nil {
@@ -175,7 +177,7 @@ func checkLog(ctx context.Context, name string, o *Options) (f File, err error) 
 	return f, nil
 }
 
-// parseLine is the parser for a line that may be empty, which is no response, or too long.
+// parseLine parses a line. The line may be too long, or empty; an empty line is not a response.
 func parseLine(p *weblog.Parser, line []byte, long error, e *event.Event) error {
 	if long != nil {
 		return long
@@ -190,7 +192,8 @@ func parseLine(p *weblog.Parser, line []byte, long error, e *event.Event) error 
 // progressLines is the number of lines after which the progress is shown again.
 const progressLines = 10_000
 
-// eachLine calls fn with every line of a file, and then end; long is [weblog.ErrLong] for a line that was passed over.
+// eachLine calls fn with every line of a file, and then calls end. long is [weblog.ErrLong] for a line that was skipped because it is too
+// long.
 func eachLine(
 	ctx context.Context, name string, o *Options, verb string,
 	fn func(in *weblog.File, line []byte, long error) error, end func(in *weblog.File) error,
@@ -229,15 +232,15 @@ type fileImport struct {
 	labeler *paths.Labeler
 	file    *File
 
-	log  store.ImportedLog // as far as it is counted
+	log  store.ImportedLog // the part of the log that has been counted durably
 	rows map[stats.Key]*stats.Row
-	next store.ImportedLog // with the rows
+	next store.ImportedLog // the same, including what is counted in rows
 }
 
-// writeLines is the largest number of lines between two transactions: what is counted again after an interruption.
+// writeLines is the largest number of lines between two transactions. After an interruption, at most so many lines must be counted again.
 const writeLines = 50_000
 
-// run finds how far the file is counted already, and counts the rest.
+// run finds out how much of the file has already been counted, and counts the rest.
 func (w *fileImport) run(ctx context.Context) error {
 	if err := w.find(ctx); err != nil {
 		return err
@@ -343,7 +346,7 @@ func (w *fileImport) add(p *weblog.Parser, line []byte, long error, e *event.Eve
 	w.file.From, w.file.To = &from, &to
 }
 
-// earlier and later compare a time with one that may not be set.
+// earlier and later compare a time with one that may be unset.
 func earlier(a, b time.Time) time.Time {
 	if a.IsZero() || b.Before(a) {
 		return b
@@ -358,8 +361,8 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// write writes the rows, and that the file is counted up to the end of its last line. Path labels are written before: they are valid without
-// the rows, so a crash between the two loses nothing.
+// write writes the rows, together with the position up to which the file has been counted. It writes the path labels first: they are
+// valid without the rows, so a crash between the two steps loses nothing.
 func (w *fileImport) write(ctx context.Context, in *weblog.File) error {
 	if in.Offset == w.log.Bytes {
 		return nil

@@ -68,7 +68,7 @@ type restorer struct {
 	epoch   uuid.UUID
 	batch   store.Batch
 	last    map[time.Time]string        // by hour: the object that contains the event added last
-	owners  []owner                     // every change of last, in the order of sequence numbers
+	owners  []owner                     // every change to last, in the order of sequence numbers
 	objects map[string]*uploader.Object // by key
 	rows    uint64
 	dropped map[string]uint64

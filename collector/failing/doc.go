@@ -24,8 +24,9 @@
 // usual p95, and at least 10 ms more. The usual p95 is that of the same three hours of the day (the previous, the current, the next) of the
 // last seven days. If they have less than a hundred responses, it is that of the last 24 hours. A path with less has no usual latency.
 //
-// An incident begins with the first minute from which the share stays high. It ends when the share of the last two minutes is below
-// twice the usual (and 1 %) and would be improbable during the incident, or when that of the last five minutes is.
+// An incident begins with the first minute after which the share stays high. It ends when the share over the last five minutes is below
+// twice the usual share, or below 1 % if that is more. It ends earlier if the share over the last two minutes is below that limit, and
+// such a low share would be improbable during the incident.
 //
 // # False alarms
 //

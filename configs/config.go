@@ -1,4 +1,4 @@
-// Package configs holds wayside's configuration: its types, defaults, loading, validation and example files.
+// Package configs contains wayside's configuration: its types, defaults, loading, validation and example files.
 //
 // A value comes from the first of these sources that sets it: a flag, a WAYSIDE_* environment variable, the file, the default.
 // The table in keys.go contains all keys. Loading, the names of environment variables, printing, the commented example full.yaml and the

@@ -32,7 +32,7 @@ func checkDirectory(dir string) string {
 // kernelFilesystems are the type numbers of filesystems that cannot contain ordinary files: proc, sysfs, cgroup, cgroup2.
 var kernelFilesystems = []int64{0x9fa0, 0x62656572, 0x27e0eb, 0x63677270}
 
-// filesystem returns the filesystem that contains dir, or would contain it once it is created. ok is false if that is unknown.
+// filesystem returns the filesystem that contains dir, or would contain it after its creation. ok is false if that is unknown.
 func filesystem(dir string) (fs syscall.Statfs_t, ok bool) {
 	dir, err := filepath.Abs(dir)
 	for err == nil {

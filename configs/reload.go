@@ -64,7 +64,7 @@ func Reload(now, next *Config) (*Config, Change) {
 		merged.Data.Dir = now.Data.Dir
 		fromDataDir(&merged)
 	}
-	otherListener := merged.TLS.Enabled() != now.TLS.Enabled() // a running listener cannot begin or stop to use TLS
+	otherListener := merged.TLS.Enabled() != now.TLS.Enabled() // a running listener cannot start or stop using TLS
 	before, after := table(now), table(&merged)
 	for i, k := range after {
 		old := reflect.ValueOf(before[i].field).Elem()

@@ -1,6 +1,6 @@
-// Package process has what both wayside processes do before they start to work: giving up rights (harden.go), setting the CPU priority
-// (nice.go), and finding out how much memory and how many descriptors they may use (resources.go). The two processes themselves are in the
-// subpackages traffic and books.
+// Package process contains what both wayside processes do before they start to work: giving up rights (harden.go), setting the CPU
+// priority (nice.go), and finding out how much memory and how many descriptors they may use (resources.go). The two processes themselves
+// are in the subpackages traffic and books.
 package process
 
 import (
@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Harden gives up rights that the process does not need (ADR 80). After it, descriptors that the parent left open are not passed on to
-// children, no other process of the same user can read this one's memory or environment, which may contain keys, and programs that it starts
-// cannot gain privileges. Steps that the kernel does not support are skipped. Call it before anything is started.
+// Harden gives up rights that the process does not need (ADR 80). Afterwards, descriptors that the parent left open are not passed on to
+// children, no other process of the same user can read this one's memory or environment, which may contain keys, and programs that it
+// starts cannot gain privileges. Steps that the kernel does not support are skipped. Call it before anything is started.
 func Harden() error {
 	var errs []error
 	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil && !errors.Is(err, unix.ENOSYS) && !errors.Is(err, unix.EINVAL) {

@@ -95,7 +95,7 @@ func (a *acceptor) stop() (err error) {
 	return err
 }
 
-// setDeadline makes Accept fail when the queue has been empty for the time quiet.
+// setDeadline makes Accept fail when the queue has been empty for the duration quiet.
 func (a *acceptor) setDeadline(quiet time.Duration) error {
 	timed, ok := a.Listener.(interface{ SetDeadline(time.Time) error })
 	if !ok {
@@ -134,8 +134,8 @@ func (a *acceptor) onLoops(ln *net.TCPListener) error {
 	return nil
 }
 
-// take receives a connection, or an error, from an event loop. The loops then receive the connections in turn: the loop that happens to
-// accept a connection has little to do at that moment, but may be busy later.
+// take takes a connection, or an error, from the event loop that accepted. It distributes the connections among the loops in turn: a loop
+// that happens to accept a connection has little to do at that moment, but may be busy later.
 func (a *acceptor) take(fd int, from net.Addr, err error) {
 	switch {
 	case err == nil:
@@ -183,7 +183,7 @@ func (a *acceptor) warn(err error) {
 	}
 }
 
-// receive starts to serve an accepted connection, at once or when there is room. It does not block.
+// receive starts to serve an accepted connection, at once or as soon as there is room. It does not block.
 func (a *acceptor) receive(conn net.Conn, d driver) {
 	p := a.p
 	c := newClientConn(p.current.Load(), conn, d, a.kind)

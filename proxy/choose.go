@@ -12,8 +12,9 @@ import (
 
 // This file chooses the server for a request. Nothing here takes a lock or allocates.
 
-// assignment is the server to which a request is given, and how it got there: which servers had the request before, and why the last one failed. At
-// most one server has the request at a time. That server counts it as in progress until leave is called or another server gets the request.
+// assignment is the server to which a request is given, together with the history: which servers had the request before, and why the last
+// one failed. At most one server has the request at a time. That server counts it as in progress until leave is called or another server
+// gets the request.
 type assignment struct {
 	group    *group
 	server   *server                 // the chosen server in the group; nil if none has been chosen
@@ -67,8 +68,8 @@ func (a *assignment) another(r *request, f failure) failure {
 	return failNone
 }
 
-// choose chooses a server in the group: the one that the client's cookie names or, by Group.Balance, one that has not been tried for this request.
-// It returns nil if there is none.
+// choose chooses a server in the group: the one that the client's cookie names or, according to Group.Balance, one that has not been
+// tried for this request. It returns nil if there is none.
 func (a *assignment) choose(r *request, m *members) *server {
 	tried := a.tried[:a.tries]
 	if m.byToken != nil && len(tried) == 0 {
@@ -106,8 +107,9 @@ func (a *assignment) choose(r *request, m *members) *server {
 // turn returns the server whose turn it is.
 func (m *members) turn(n int64) int { return int(m.order[uint64(n)%uint64(len(m.order))]) }
 
-// leastOfTwo draws two servers at random, in proportion to their weights, and returns the one with fewer requests in progress relative to its
-// weight. If there is no difference, it returns the one that was drawn first, so that the weights apply even when there is little traffic.
+// leastOfTwo draws two servers at random, in proportion to their weights, and returns the one with fewer requests in progress relative to
+// its weight. If both are equally busy, it returns the one that was drawn first, so that the weights apply even when there is little
+// traffic.
 func (m *members) leastOfTwo() int {
 	draw := func() int { return int(m.order[rand.IntN(len(m.order))]) }
 	a, b := draw(), draw()
@@ -184,8 +186,8 @@ func (a *assignment) appendCookie(dst []byte, r *request) []byte {
 	return append(dst, "\r\n"...)
 }
 
-// stickyToken returns the value of the cookie that keeps a client on a server. Without the key, nobody can forge one or learn a server's address from
-// it.
+// stickyToken returns the value of the cookie that keeps a client on a server. Without the key, nobody can forge such a value or learn a
+// server's address from one.
 func stickyToken(key []byte, group, server string) string {
 	mac := hmac.New(sha256.New, key)
 	mac.Write([]byte(group + "\x00" + server))

@@ -292,8 +292,8 @@ func (c *clientConn) writeFailed(err error) {
 	c.failed.Store(true)
 }
 
-// Close closes the connection in any phase. If the client has stopped reading, it resets the connection: otherwise the kernel would keep the unsent
-// bytes for minutes, and a version 2 memory cgroup counts them.
+// Close closes the connection in any phase. If the client has stopped reading, Close resets the connection: otherwise the kernel would
+// keep the unsent bytes for minutes, and a version 2 memory cgroup counts them.
 func (c *clientConn) Close() error {
 	err := net.ErrClosed
 	c.once.Do(func() {

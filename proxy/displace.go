@@ -30,8 +30,8 @@ func (of *account) active() bool { return of.live > of.silent }
 // the proxy has waited longest, even if that wait was short. displace reports whether there is room now. Proxy.mu is held.
 func (a *admission) displace(by *account, limit int) bool {
 	p := a.p
-	// The address must have at least two more silent connections than the address of the new connection. Then it still has at least as
-	// many afterwards as the other address, and the two addresses do not displace each other's connections in turn.
+	// The address must have at least two more silent connections than the address of the new connection. Then, after losing one, it still
+	// has at least as many as the other address, and the two addresses do not displace each other's connections in turn.
 	least, displacingMax, reserve := by.silent+2, giveWayAtOnce, giveWayAtOnce
 	switch {
 	case by.active():

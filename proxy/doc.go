@@ -1,13 +1,14 @@
-// Package proxy is a reverse proxy in front of groups of servers. It speaks HTTP/1.1 and, with clients, HTTP/2. It reports one event per
-// response to a [Recorder].
+// Package proxy is a reverse proxy in front of groups of servers. It speaks HTTP/1.1 and HTTP/2, with clients and with servers. It
+// reports one event per response to a [Recorder].
 //
 // # Promises
 //
-// The client and the upstream see each other's messages: path and query byte for byte, field names and values as they were sent,
-// bodies in the framing in which they arrived. The proxy only removes hop-by-hop fields and writes the forwarding fields (see
-// http1/request.go). It refuses a message whose end could be understood in two ways. It connects to the configured servers and to nothing
-// else. It sends a request a second time only if no byte of it has been sent before, or if the request is idempotent and has no body and no
-// byte of a response has arrived. Memory per connection is bounded, whatever the size of a body.
+// The client and the upstream see each other's messages: path and query byte for byte, field names and values as they were sent, bodies
+// in the framing in which they arrived. The proxy only removes hop-by-hop fields and writes the forwarding fields (see http1/request.go).
+// It refuses a message whose end could be understood in two ways. It connects to the configured servers and to nothing else. It sends a
+// request a second time only if no byte of it has been sent before, if the server has said that it has not processed the request, or if
+// the request is idempotent, has no body, and no byte of a response has arrived. Memory per connection is bounded, whatever the size of a
+// body.
 //
 // # One event per response (record.go)
 //
@@ -28,8 +29,9 @@
 // responses are in failure.go and routing.go. An upgrade gets its own upstream connection and becomes a byte tunnel (tunnel.go). After its last
 // response, a connection stays open until the client has acknowledged that response (linger.go).
 //
-// A connection that begins with the HTTP/2 preface continues in h2conn.go. Each of its streams has its own clientConn and exchange. To them,
-// the stream is a connection that carries a single HTTP/1.1 request (h2stream.go, h2write.go).
+// A connection that begins with the HTTP/2 preface continues in h2conn.go. Each of its streams has its own clientConn and exchange. To
+// them, the stream is a connection that carries a single HTTP/1.1 request (h2stream.go, h2write.go). A request to a server that speaks
+// HTTP/2 is a call (h2call.go) on a shared connection (h2link.go, h2links.go).
 //
 // Options can be replaced while connections are open (generation.go). A shutdown does not break requests that have already been sent
 // (drain.go). The sweeper notices clients that disconnect while the upstream is working (watch.go).

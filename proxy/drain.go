@@ -20,15 +20,15 @@ import (
 // The next request can arrive on an idle connection at any time. So a shutdown leaves such a connection open for DrainGrace. A request that
 // arrives within that time gets a response with "Connection: close". The proxy closes only connections that stay silent.
 
-// acceptQuiet is how long no connection must have come from a listener's queue before the queue counts as empty. The last packet of a TCP
-// handshake that had already begun can arrive within this time.
+// acceptQuiet is the time without a new connection after which a listener's queue counts as empty. The last packet of a TCP handshake
+// that had already begun can arrive within this time.
 const acceptQuiet = 50 * time.Millisecond
 
 // noInterface is an interface index that no machine uses.
 const noInterface = 1<<31 - 1
 
 // Listen returns a listener for Serve on a host:port. It uses plain TCP. net.Listen uses Multipath TCP if the kernel supports it, but
-// some kernels cannot bind such a socket to an interface. A shutdown would then reset the connections in its queue.
+// some kernels cannot bind such a socket to an interface. With such a kernel, a shutdown would reset the connections in the queue.
 func Listen(ctx context.Context, address string) (net.Listener, error) {
 	var c net.ListenConfig
 	c.SetMultipathTCP(false)

@@ -14,9 +14,9 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/upstream"
 )
 
-// driver runs the code that serves connections, and waits for their sockets. The code is the same with each driver: it reads and writes as if these
-// operations blocked. With goroutines, each connection has its own goroutine, and the Go runtime waits for the sockets. With loops, many connections
-// share a goroutine, so that no thread has to be woken for each message (package loop).
+// driver runs the code that serves connections, and waits for their sockets. The code is the same with each driver: it reads and writes
+// as if these operations blocked. With goroutines, each connection has its own goroutine, and the Go runtime waits for the sockets. With
+// event loops, many connections share a goroutine, so that no thread has to be woken for each message (package loop).
 type driver interface {
 	// run runs fn concurrently with the caller.
 	run(fn func())

@@ -98,7 +98,7 @@ func (x *exchange) finish() {
 	c.share.release()
 }
 
-// appendRequestHead checks the request in x.req.Raw and appends its header, in the form in which it is sent upstream, to dst.
+// appendRequestHead checks the request in x.req.Raw and appends its header to dst, in the form in which it is sent upstream.
 func (x *exchange) appendRequestHead(dst []byte) ([]byte, error) {
 	h := &x.req.Request
 	dst, err := h.Rewrite(dst, &x.c.peer, &x.c.gen.standard.requests)

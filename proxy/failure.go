@@ -175,7 +175,7 @@ func (c *clientConn) bodyFailure() failure {
 	return failBadRequest
 }
 
-// exchangeFailure classifies an error between the first byte to the upstream and the end of the response's header.
+// exchangeFailure classifies an error that occurred between the first byte to the upstream and the end of the response's header.
 func exchangeFailure(err error) failure {
 	switch {
 	case errors.Is(err, errBodyTooLarge):

@@ -27,7 +27,7 @@ type group struct {
 	budget  upstream.Budget         // for retries
 	wake    chan struct{}           // makes watch check what is due
 
-	mu          sync.Mutex // guards the rest, the health of the servers, and changes of members
+	mu          sync.Mutex // guards the fields below, the health of the servers, and changes of members
 	plan        *groupPlan
 	all         []member
 	addresses   upstream.Addresses
@@ -68,7 +68,8 @@ type server struct {
 	cookie []byte // the field that sets the cookie; nil if there is none
 }
 
-// serverKey contains everything on which the connections to a server depend. They can be reused as long as it stays the same.
+// serverKey contains everything on which the connections to a server depend. The connections can be reused as long as the key stays the
+// same.
 type serverKey struct {
 	endpoint
 	connectTimeout, wait, idleFor, resolveEvery time.Duration
@@ -227,7 +228,7 @@ func (g *group) endpointsOf() []endpoint {
 	return list
 }
 
-// setAddresses replaces the group's servers by the given addresses, which its DNS name has. mu is held.
+// setAddresses replaces the group's servers with those at the given addresses, which belong to its DNS name. mu is held.
 func (g *group) setAddresses(addrs []netip.Addr) {
 	slices.SortFunc(addrs, netip.Addr.Compare)
 	_, port, _ := net.SplitHostPort(g.plan.name.address) // cannot fail: parseName has checked the address

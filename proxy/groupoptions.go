@@ -30,9 +30,9 @@ type Group struct {
 	Check Check
 	// Eject configures when servers whose requests fail are taken out of use.
 	Eject Eject
-	// Retries is how often a request is sent to another server if it could not be sent, or if it is idempotent, has no body, and no byte
-	// of a response has arrived. After a reserve of 100 retries, at most a fifth of the requests are retried. Default 1, at most
-	// RetriesMax; a negative value means no retries.
+	// Retries is how often a request is sent to another server if it could not be sent or was not processed, or if it is idempotent, has
+	// no body, and no byte of a response has arrived. After a reserve of 100 retries, at most a fifth of the requests are retried.
+	// Default 1, at most RetriesMax; a negative value means no retries.
 	Retries int
 	// ConnsMax limits the connections to each server. Further requests wait at most MaxConnWait and then get 503. The default is the server's
 	// share of MaxConnsPerUpstream.
@@ -81,8 +81,8 @@ type Check struct {
 	Every time.Duration
 	// Timeout limits a check, including the time to connect. Default 2s.
 	Timeout time.Duration
-	// Fails is the number of consecutive failures after which a server receives no requests, and Passes the number of consecutive successes
-	// after which it receives them again. The defaults are 3 and 2.
+	// Fails is the number of consecutive failures after which a server receives no more requests. Passes is the number of consecutive
+	// successes after which it receives requests again. The defaults are 3 and 2.
 	Fails, Passes int
 }
 

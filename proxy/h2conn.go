@@ -33,7 +33,7 @@ type h2Conn struct {
 
 	mu       sync.Mutex
 	m        *http2.Conn
-	model    *clientConn // has the values that the clientConns of all streams share within one generation
+	model    *clientConn // contains the values that the clientConns of all streams share within one generation
 	open     map[*h2Stream]struct{}
 	begun    []*h2Stream // streams to start
 	deadline int64       // deadline of the preface or the field block that is being received; 0 if there is none
@@ -164,7 +164,7 @@ func (h *h2Conn) take(b []byte) (used int, err error) {
 	return used, err
 }
 
-// hold counts n bytes for an unfinished field block, replacing the previous count, and reports whether that many are allowed. mu is held.
+// hold sets the number of counted bytes of an unfinished field block to n, and reports whether that many are allowed. mu is held.
 func (h *h2Conn) hold(n int64) bool {
 	if n -= headBytesFree; n < 0 {
 		n = 0

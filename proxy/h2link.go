@@ -240,7 +240,8 @@ func (l *h2Link) tick(idleFor time.Duration) {
 	}
 }
 
-// flushSoon schedules flush, so that output from other tasks that are ready now is sent together. The caller holds mu. Any goroutine may call it.
+// flushSoon schedules flush, so that a single write can send the output of all tasks that are ready now. The caller holds mu. Any
+// goroutine may call it.
 func (l *h2Link) flushSoon() {
 	if !l.flushing && !l.failed && (l.m.Pending() > 0 || l.shut) {
 		l.flushing = true

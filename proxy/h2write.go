@@ -103,7 +103,8 @@ func (st *h2Stream) putEnd(trailers []byte) error {
 // mayWrite returns an error if nothing can be written to the output. mu is held.
 func (st *h2Stream) mayWrite() error { return st.writeError(st.gone || st.h.failed) }
 
-// flushSoon schedules flush, so that the output is sent together with what other ready tasks add to it. mu is held. Any goroutine may call it.
+// flushSoon schedules flush, so that a single write can send the output of all tasks that are ready now. mu is held. Any goroutine may
+// call it.
 func (h *h2Conn) flushSoon() {
 	if !h.flushing && !h.failed && (h.m.Pending() > 0 || h.shut) {
 		h.flushing = true

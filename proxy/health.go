@@ -88,8 +88,8 @@ func (t *upstreamHealth) state() (reason string, since time.Time) {
 	return t.last, t.began
 }
 
-// UpstreamFailure returns why a group of servers cannot serve requests, and since when. Both are zero if, as far as the last requests and checks
-// show, all groups can.
+// UpstreamFailure returns why a group of servers cannot serve requests, and since when. Both are zero if all groups can serve requests,
+// as far as the last requests and checks show.
 func (p *Proxy) UpstreamFailure() (reason string, since time.Time) {
 	for _, g := range p.current.Load().groups {
 		if reason, since = g.failure(); reason != "" {

@@ -53,7 +53,8 @@ type account struct {
 	silentUploads atomic.Int64
 }
 
-// mayUse implements the rule: it reports whether an address that already uses the amount uses of a shared resource may use more of it.
+// mayUse implements the rule: it reports whether an address that already uses the amount uses of a shared resource may use the amount
+// more in addition.
 func mayUse(uses, more, total, limit int64) bool {
 	free := limit - total
 	return more <= free && (uses+more <= smallUse(limit) || uses+more <= 2*(free-limit/8))
@@ -185,8 +186,8 @@ func (a *admission) remove(c *clientConn) {
 	}
 }
 
-// giveWay closes the connections for which the proxy has waited longest: those of one address or, if of is nil, of all addresses. If upstream is set,
-// it closes only those that may be using an upstream connection.
+// giveWay closes the connections for whose clients the proxy has waited longest: those of one address or, if of is nil, of all addresses.
+// If upstream is set, it closes only those that may be using an upstream connection.
 func (a *admission) giveWay(of *account, upstream bool) {
 	p := a.p
 	p.mu.Lock()

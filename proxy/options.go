@@ -52,13 +52,14 @@ type FieldRules = http1.FieldRules
 // Clients are limited by IP address; an IPv6 /64 counts as one address. TrustedProxies are exempt from all limits per address, because each of them
 // represents many clients. The rule that divides a limit among addresses is in limits.go.
 type Options struct {
-	// Upstream is the service behind the proxy: http://host:port, https://host:port or unix:///path/to/socket. It is required unless there are
-	// Groups.
+	// Upstream is the service behind the proxy: http://host:port, https://host:port, h2c://host:port or unix:///path/to/socket. It is
+	// required unless there are Groups.
 	Upstream string
 	// Groups are the groups of servers behind the proxy. Nil means one group with one server, Upstream. Without routes, all requests go to the
 	// first group.
 	Groups []Group
-	// StickyKey signs the cookies of Group.StickyCookie. If it changes, clients may be moved to other servers once. Nil means a random key.
+	// StickyKey signs the cookies of Group.StickyCookie. If it changes, each client may be moved to another server one time. Nil means a
+	// random key.
 	StickyKey []byte
 	// Routes determine where requests go: the first route whose conditions hold is used. If none does, the response is 404. If there are no
 	// routes, everything goes to the first group.
@@ -78,8 +79,8 @@ type Options struct {
 	Now func() time.Time
 
 	// ClientAddress determines how much of a client's address events contain. The default, masked, still distinguishes networks, but not
-	// persons. With full, events are personal data in most jurisdictions. For a client behind one of TrustedProxies, the address is the one
-	// that this proxy reports.
+	// persons. With full, events are personal data in most jurisdictions. For a client behind one of TrustedProxies, the address is the
+	// one that the trusted proxy reports.
 	ClientAddress ClientAddress
 	// RequestID records the X-Request-ID of every response, so that the event for a log line of the service can be found. IDs hardly compress,
 	// so the store and the archive grow. Events of responses that the proxy itself makes always contain the ID.
@@ -109,8 +110,8 @@ type Options struct {
 	RequestFields FieldRules
 	// ResponseFields changes the fields of responses, including the proxy's own.
 	ResponseFields FieldRules
-	// ServerTiming adds Server-Timing to responses: upstream;dur= and the milliseconds until the upstream's first byte. Browsers show it. Every
-	// client can then see how long the service takes for a request.
+	// ServerTiming adds Server-Timing to responses: "upstream;dur=" followed by the milliseconds until the upstream's first byte.
+	// Browsers show it. Every client can then see how long the service takes for a request.
 	ServerTiming bool
 
 	// TLS is for ServeTLS and ServeRedirect. Reload cannot switch between nil and a value.
@@ -131,8 +132,8 @@ type Options struct {
 	WriteTimeout time.Duration
 	// ConnectTimeout limits dialling the upstream, including the name lookup. Default 5s.
 	ConnectTimeout time.Duration
-	// ResponseTimeout limits the time from sending a request to the upstream's response header; after that the client gets 504. It must be
-	// longer than the service's slowest request. Default 60s.
+	// ResponseTimeout limits the time from the sending of a request to the arrival of the upstream's response header; after that the
+	// client gets 504. It must be longer than the service's slowest request. Default 60s.
 	ResponseTimeout time.Duration
 	// BodyTimeout limits the silence within a response's body. It must be longer than the pauses of event streams. Default 5m.
 	BodyTimeout time.Duration
@@ -144,8 +145,8 @@ type Options struct {
 	ResolveInterval time.Duration
 	// TunnelTimeout limits the silence on an upgraded connection, counting both directions. Default 1h.
 	TunnelTimeout time.Duration
-	// TunnelHalfClosedTimeout limits the silence on an upgraded connection after one side has ended its direction: often that side is gone and
-	// the other does not notice. If it is negative, only TunnelTimeout applies. Default 60s.
+	// TunnelHalfClosedTimeout limits the silence on an upgraded connection after one side has ended its direction: often that side no
+	// longer exists, and the other one does not notice. If it is negative, only TunnelTimeout applies. Default 60s.
 	TunnelHalfClosedTimeout time.Duration
 	// DrainGrace is how long a shutdown leaves silent client connections open, so that a request that is already on its way still gets its
 	// response. A shutdown takes at least that long if there are idle connections. Default 500ms.
@@ -177,8 +178,8 @@ type Options struct {
 	// MaxConnsPerAddress limits the connections from one address; further ones get 503. It also limits users who share an address, such as a
 	// company's gateway. Default 0: no limit except the share of MaxConns.
 	MaxConnsPerAddress int
-	// MinBodyRate is the average rate, in bytes per second, at which a client must send a request's body once ReadTimeout has passed; slower
-	// clients get 408. Default 0: no limit.
+	// MinBodyRate is the average rate, in bytes per second, at which a client must send a request's body after ReadTimeout has passed;
+	// slower clients get 408. Default 0: no limit.
 	MinBodyRate int64
 	// MaxRequestBodyBytes limits the size of a request's body; a request with a larger one gets 413. Default 0: no limit.
 	MaxRequestBodyBytes int64

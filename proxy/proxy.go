@@ -51,7 +51,8 @@ type Proxy struct {
 	retired     []*server                 // guarded by mu; servers that are no longer used but still have open connections
 }
 
-// cutGrace is how long a Shutdown that has run out of time waits for the requests that it has cut off to be recorded.
+// cutGrace limits how long a Shutdown that has run out of time, and has cut off the remaining requests, waits until these have been
+// recorded.
 const cutGrace = time.Second
 
 // New creates a Proxy. It makes no connections and starts no goroutines. Serve starts the goroutines; Shutdown releases what New has

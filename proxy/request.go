@@ -14,9 +14,9 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/route"
 )
 
-// request is the header of a request and everything that is derived from it, the connection and the configuration: who sent it, its ID, its route,
-// and the form of the proxy's own responses to it. It never changes once the route has been chosen. upload.go handles its body, and choose.go its
-// server. Slices that its methods return are valid until the next request.
+// request is the header of a request and everything that is derived from the header, the connection and the configuration: who sent it,
+// its ID, its route, and the form of the proxy's own responses to it. It never changes once the route has been chosen. upload.go handles
+// its body, and choose.go chooses its server. Slices that its methods return are valid until the next request.
 type request struct {
 	http1.Request
 	c        *clientConn    // the connection on which it arrived
@@ -80,7 +80,8 @@ func (r *request) client() []byte {
 	return r.clientText
 }
 
-// clientAddr returns the client's address: the peer's or, if the peer is trusted, the one that it reports. The address is invalid if there is none.
+// clientAddr returns the client's address: the peer's or, if the peer is trusted, the one that the peer reports. The address is invalid
+// if there is none.
 func (r *request) clientAddr() netip.Addr {
 	if !r.c.peer.Trusted {
 		return r.c.addr

@@ -23,7 +23,7 @@ type HeaderCondition = route.Header
 type Route struct {
 	// Name is recorded with each response. It must be unique and at most 64 bytes long.
 	Name string
-	// Conditions are compared with the request as the service would receive it: fields from the client that are removed do not count.
+	// Conditions are compared with the request as the service would receive it: fields that the proxy removes do not count.
 	Conditions RouteConditions
 
 	// To are the groups that get the requests, each in proportion to its weight.
@@ -36,10 +36,10 @@ type Route struct {
 
 	// StripPrefix is removed from the path if the path begins with it. The rest of the path is forwarded byte for byte.
 	StripPrefix string
-	// RewriteHost sends the host from the server's URL in Host. X-Forwarded-Host contains the host that the client sent.
+	// RewriteHost makes the proxy send the host of the server's URL in Host. X-Forwarded-Host contains the host that the client sent.
 	RewriteHost bool
-	// Allow are the networks whose clients may use the route; others get 403. For a client behind one of TrustedProxies, the address that this
-	// proxy reports is used. If Allow is empty, all clients may use the route.
+	// Allow are the networks whose clients may use the route; others get 403. For a client behind one of TrustedProxies, the address that
+	// the trusted proxy reports is used. If Allow is empty, all clients may use the route.
 	Allow []netip.Prefix
 	// Users are NAME:HASH lines with bcrypt hashes, as "htpasswd -B" writes them. A request needs one of these names and its password (RFC
 	// 7617); others get 401. The service receives the credentials, too. If Users is empty, no password is needed.
@@ -114,8 +114,8 @@ func newStandard(o *Options, host []byte) (*routeSettings, error) {
 	return s, nil
 }
 
-// newRouting checks the routes in o. It returns nil if there are none: then everything goes to one group. hosts maps the names of all groups to the host
-// for requests that have none. bind must be called afterwards.
+// newRouting checks the routes in o. It returns nil if there are none: then everything goes to one group. hosts maps the name of each
+// group to the Host for requests that have none. bind must be called afterwards.
 func newRouting(o *Options, standard *routeSettings, hosts map[string][]byte) (*routing, error) {
 	if len(o.Routes) == 0 {
 		return nil, nil

@@ -316,7 +316,8 @@ func (c *clientConn) mayBeHTTP2() bool {
 	return !ok || t.ConnectionState().NegotiatedProtocol == certs.ProtocolHTTP2
 }
 
-// tooLarge returns the error for a header that is too large. It distinguishes a request line that fills the limit by itself from too many fields.
+// tooLarge returns the error for a header that is too large. It distinguishes a request line that exceeds the limit by itself from a
+// header with too many fields.
 func tooLarge(h *http1.Request, limit int) error {
 	if i := bytes.IndexByte(h.Raw, '\n'); i < 0 || i >= limit {
 		return http1.ErrTargetSize

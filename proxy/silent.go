@@ -30,8 +30,8 @@ func (l *upload) endSilence() {
 	}
 }
 
-// reserveSilent counts a silent upload to the group's servers, if another one is allowed, and reports whether it is. There may be half as
-// many silent uploads as connections. While requests are using half of the connections, no further silent upload is allowed.
+// reserveSilent counts a silent upload to the group's servers, if another one is allowed, and reports whether it is. There may be at most
+// half as many silent uploads as connections. While requests are using half of the connections, no further silent upload is allowed.
 func (g *group) reserveSilent() bool {
 	used, most := 0, 0
 	for _, m := range g.members.Load().all {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// uploading is a read deadline that never fires, for the time while a body is being sent and the response has no deadline.
+// uploading is a read deadline that never fires. It is used while a body is being sent and the response has no deadline.
 const uploading = math.MaxInt64
 
 // timeLimit is the time limit for a whole exchange, in addition to those for its parts. Streams have none.

@@ -35,8 +35,8 @@ func (t *times) beginSending(reused bool) (waited time.Duration, worth bool) {
 	return waited, waited >= waitLeast || !reused
 }
 
-// endSending is called when a streamed body has been sent completely; at is when its last bytes were about to be sent. If the response arrived before
-// that, the upstream did not need the whole body for it: its time then begins with the request's header.
+// endSending is called when a streamed body has been sent completely; at is when its last bytes were about to be sent. If the response
+// arrived earlier, the upstream did not need the whole body, so the upstream's time begins with the request's header.
 func (t *times) endSending(at time.Time) {
 	if at.After(t.sent) && (t.head.IsZero() || !at.After(t.head)) {
 		t.sent = at

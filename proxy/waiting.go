@@ -28,7 +28,7 @@ type waitingConn struct {
 	rank  int // connections with a lower rank come first
 }
 
-// enqueue adds a connection that has not been admitted to the waiting ones. It does not block.
+// enqueue adds a connection to those that are waiting because they have not been admitted. It does not block.
 func (a *admission) enqueue(c *clientConn, f failure) {
 	p := a.p
 	p.mu.Lock()

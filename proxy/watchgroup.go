@@ -157,7 +157,7 @@ func (g *group) check(ctx context.Context, s *server, c *serverCheck) {
 	}
 }
 
-// failed counts a request that has failed at a server without a response, and ejects the server if there were too many.
+// failed counts a request that has failed at a server without a response, and ejects the server if there have been too many.
 func (g *group) failed(s *server, why string) {
 	m := g.members.Load()
 	if !m.several || m.o.Eject.After < 0 || s.consecutive.Add(1) < int32(m.o.Eject.After) {

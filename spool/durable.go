@@ -15,7 +15,7 @@ type durable struct {
 	decided chan struct{} // guarded by mu: closed and replaced when seq increases
 }
 
-// wait returns true once the event is on disk, and false if its commit failed or takes longer than SyncWaitMax.
+// wait returns true as soon as the event is on disk, and false if its commit failed or takes longer than SyncWaitMax.
 func (d *durable) wait(seq uint64, notify func()) (synced bool) {
 	d.waiting.Add(1)
 	defer d.waiting.Add(-1)

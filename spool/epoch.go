@@ -64,7 +64,7 @@ type entry struct {
 	queue.Batch
 	file   *queue.File // nil if the batch exists in memory only
 	cached []byte      // never modified; nil if the value must be read from file
-	at     time.Time   // when its first event was recorded, or when it was found
+	at     time.Time   // when its first event was recorded, or when the batch was found
 }
 
 // cachedCopy returns the number of bytes that count towards cacheBytesMax. A batch that exists in memory only does not count.

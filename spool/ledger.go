@@ -65,8 +65,9 @@ func (s *Set) Retired() []Ledger {
 	return slices.Clone(s.retired)
 }
 
-// liveLedgerLocked reads Recorded, Excluded and Dropped first, and the number of responses last. If an append is in flight, that number is
-// larger than their sum, and everything is read again. If every attempt finds an append in flight, its response is left out.
+// liveLedgerLocked reads Recorded, Excluded and Dropped first, and the number of responses last. If an append is in flight, that number
+// is larger than their sum, and everything is read again. If every attempt finds an append in flight, the response that is being appended
+// is left out.
 func (s *Set) liveLedgerLocked(e *epoch, spooled uint64) (l Ledger) {
 	for range ledgerTries {
 		l = Ledger{Epoch: e.id, Recorded: e.recorded, Spooled: spooled, LastSeq: e.lastSeq}
@@ -112,8 +113,8 @@ func (e *epoch) spooledLocked(applied uint64) (n uint64, err error) {
 	return n, nil
 }
 
-// responsesAfter counts the responses in a batch after a seq. It may have to read the value from the file. That is rare: consumers
-// acknowledge whole batches unless one fails.
+// responsesAfter counts the responses in a batch whose seq is higher than the given one. It may have to read the value from the file.
+// That is rare: consumers acknowledge whole batches unless a batch fails.
 func (b *entry) responsesAfter(seq uint64) (n uint64, err error) {
 	raw, err := b.value()
 	if err != nil {

@@ -5,9 +5,9 @@ import (
 	"fmt"
 )
 
-// LimitQueue sets Options.QueueBytesMax for the current queue file and for later ones, but never below [QueueBytesMin] or the size of eight
-// journal segments. bbolt's files never shrink: one that is larger than the limit accepts only batches that fit into its free pages, until it
-// is removed with its epoch.
+// LimitQueue sets Options.QueueBytesMax for the current queue file and for later ones, but never below [QueueBytesMin] or the size of
+// eight journal segments. bbolt's files never shrink: a file that is larger than the limit accepts only batches that fit into its free
+// pages, until it is removed with its epoch.
 func (s *Set) LimitQueue(ctx context.Context, bytesMax int64) error {
 	err := s.step(ctx, func(*committer) error {
 		s.o.QueueBytesMax = max(bytesMax, QueueBytesMin, queueSegments*int64(s.o.segmentBytes))

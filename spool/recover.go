@@ -46,7 +46,7 @@ func (t *takeover) retry() {
 	}
 }
 
-// recoverAll takes over folders. It adds those that cannot be taken over now to skipped.
+// recoverAll takes over folders. It adds to skipped those that cannot be taken over now.
 func (t *takeover) recoverAll(dirs []string) {
 	newer := int64(0)
 	defer func() { t.newerFolders.Store(newer) }()
@@ -136,8 +136,8 @@ func recoverEpoch(c *committer, dir string) (_ *epoch, err error) {
 	return e, nil
 }
 
-// mayRead checks whether this process has permission to read all files in a folder. Files that it may not read are not treated as damaged: they
-// wait until somebody corrects their owner.
+// mayRead checks whether this process has permission to read all files in a folder. Files for which it has no permission are not treated
+// as damaged: they wait until somebody corrects their owner.
 func mayRead(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

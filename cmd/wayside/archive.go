@@ -153,7 +153,7 @@ func (f *archiveFlags) open(ctx context.Context, cmd *cobra.Command) (*archiveBo
 	return b, nil
 }
 
-// loadConfig finds the configuration that knows the archive, and the running wayside if there is one.
+// loadConfig finds the configuration that names the archive, and the running wayside if there is one.
 func (f *archiveFlags) loadConfig(ctx context.Context, cmd *cobra.Command, b *archiveBooks) error {
 	now, err := f.config.load(cmd)
 	if err != nil {

@@ -40,8 +40,9 @@ func OpenCopy(dir string, log *slog.Logger) (s *store.Store, done func() error, 
 	return s, func() error { return errors.Join(s.Close(), remove()) }, nil
 }
 
-// copyStore makes a copy of the store within the data directory while nobody is using the store. There, tables can be hard-linked, and wayside
-// writes nowhere else. If held is not nil, even together with an error, at is the copy, which belongs to this process until held is closed.
+// copyStore makes a copy of the store while nobody is using the store. The copy is within the data directory, because tables can be
+// hard-linked there, and because wayside writes nowhere else. If held is not nil, even together with an error, at is the path of the
+// copy, which belongs to this process until held is closed.
 func copyStore(dir string) (at string, held *os.File, err error) {
 	if err := datadir.Exists(dir); err != nil {
 		return "", nil, err

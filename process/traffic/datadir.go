@@ -31,8 +31,8 @@ type dataDir struct {
 	locked chan struct{} // closed when lock has been acquired
 }
 
-// openDataDir locks the data directory. It fails only for reasons that do not go away by waiting: another process has locked the directory, it
-// is not safe to use, or the path names a file.
+// openDataDir locks the data directory. It fails only for reasons that waiting does not remove: another process has locked the directory,
+// it is not safe to use, or the path names a file.
 func openDataDir(path string, log *slog.Logger) (*dataDir, error) {
 	d := &dataDir{path: path, log: log, hadStore: hasStore(path), locked: make(chan struct{})}
 	foreign := datadir.Foreign(path)

@@ -57,8 +57,8 @@ func (p *peers) disconnected(dialer *link.Dialer) {
 // pingInterval is the time between two pings of the books process.
 const pingInterval = 2 * time.Second
 
-// ping checks at intervals whether the books process responds, so that nobody who needs to know has to wait for a response. If it responds, ping
-// also fetches its store's figures if they have changed.
+// ping checks at intervals whether the books process responds, so that nobody who needs to know has to wait for a response. If the books
+// process responds, ping also fetches the store's figures if they have changed.
 func (p *peers) ping(ctx context.Context) {
 	tick := time.NewTicker(pingInterval)
 	defer tick.Stop()

@@ -35,8 +35,8 @@ const LetsEncrypt = "https://acme-v02.api.letsencrypt.org/directory"
 const (
 	// attemptTimeout limits one attempt to obtain a certificate.
 	attemptTimeout = 2 * time.Minute
-	// firstPause and maxPause are the shortest and the longest time between two attempts, which doubles after each failure. Let's Encrypt
-	// allows five failures per hour and host.
+	// firstPause and maxPause are the shortest and the longest pause between two attempts. The pause doubles after each failure. Let's
+	// Encrypt allows five failures per hour and host.
 	firstPause, maxPause = 5 * time.Minute, 24 * time.Hour
 	// lookInterval is the time between two checks by Run.
 	lookInterval = time.Minute

@@ -1,7 +1,7 @@
 // Package certs chooses the certificate for each TLS connection, and reads certificates again when their files change.
 //
 // A [Store] lives as long as the listener. [Load] reads and checks files without changing anything, and [Store.Use] puts the result into
-// effect for the handshakes that begin afterwards. [Store.Reread] is one look at the files. It compares contents, not modification times,
+// effect for the handshakes that begin afterwards. [Store.Reread] looks at the files once. It compares contents, not modification times,
 // because tools replace certificates in many ways: Kubernetes, for example, replaces a symbolic link to their folder. If a file cannot be
 // used, the current certificate stays in use, and the error is logged once.
 //

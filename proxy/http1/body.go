@@ -69,8 +69,8 @@ func (d *Body) Ended() bool { return d.part == partNone }
 // Trailers returns the lines of the trailer fields that may be passed on. Call it after the body has ended.
 func (d *Body) Trailers() []byte { return d.trailers }
 
-// Left returns how many bytes of data come next: in the current chunk, or in the whole body if that has a length or lasts until the connection
-// closes. It returns 0 if something else comes next, or nothing.
+// Left returns how many bytes of data come next: in the current chunk, or in the whole body if that has a length or lasts until the
+// connection closes. It returns 0 if something else comes next, or if nothing follows.
 func (d *Body) Left() int64 {
 	if d.part != partData {
 		return 0

@@ -40,8 +40,8 @@ func (o *connectionOptions) parse(value []byte) error {
 	return nil
 }
 
-// endToEnd reports whether a field is meant for every recipient, so that Connection must not name it. These are the fields that must not be
-// trailers, except two families of prefixes, and all fields that describe the body.
+// endToEnd reports whether a field is meant for every recipient, so that Connection must not name it. These are the fields that must not
+// be trailers, except those that begin with "proxy-" or "http2-", and all fields that begin with "content-".
 func endToEnd(name []byte) bool {
 	if hasPrefixFold(name, "content-") {
 		return true

@@ -133,7 +133,7 @@ func trimOWS(b []byte) []byte {
 	return b
 }
 
-// foldEqual compares a token, ignoring case, with a name that consists of lower-case letters and '-'.
+// foldEqual reports whether a token equals a name, ignoring case. The name consists of lower-case letters and '-'.
 func foldEqual(b []byte, lower string) bool {
 	if len(b) != len(lower) {
 		return false
@@ -157,8 +157,8 @@ func IsToken(c byte) bool { return isToken[c] }
 // ValidValue reports whether b can be a field value: it has no control characters other than HTAB (RFC 9110, section 5.5).
 func ValidValue(b []byte) bool { return validValue(b) }
 
-// FieldValue returns the value of the first field with this name, which must be in lower case, in the lines of a header or of trailers. It returns
-// nil if there is none.
+// FieldValue returns the value of the first field with this name in the lines of a header or of trailers, or nil if there is none. The
+// name must be in lower case.
 func FieldValue(lines []byte, lower string) []byte {
 	for raw := lines; ; {
 		name, value, n, err := nextField(raw)

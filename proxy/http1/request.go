@@ -371,8 +371,8 @@ func (h *Request) xForwardedOnly() bool {
 	return !h.hasElements && (h.hasProto || len(h.forwarded) > 0)
 }
 
-// Value returns the value of the first field with this name, which must be in lower case. It is slow, and works even if the header has not been
-// checked.
+// Value returns the value of the first field with this name, which must be in lower case. It is slow, but works even if the header has
+// not been checked.
 func (h *Request) Value(lower string) []byte { return FieldValue(h.fields, lower) }
 
 // RequestIDBytesMax limits the length of an X-Request-ID that a client may set.

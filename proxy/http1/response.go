@@ -155,8 +155,8 @@ func (h *Response) handleField(id fieldID, value []byte, second bool) (keep bool
 	return true, nil
 }
 
-// check is called after the last field. A response that cannot have a body must not announce one (RFC 9112, section 6.1; RFC 9110, section 8.6):
-// a client that waits for the body would take the next response for it.
+// check is called after the last field. A response that cannot have a body must not announce one (RFC 9112, section 6.1; RFC 9110,
+// section 8.6): a client that waits for the body would mistake the next response for the body.
 func (h *Response) check() error {
 	if h.Chunked && (h.Length >= 0 || h.HTTP10) {
 		return ErrFraming

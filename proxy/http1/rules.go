@@ -83,7 +83,7 @@ func (r FieldRules) Compile() (*Rules, error) {
 	return c, nil
 }
 
-// mayChange reports whether a name is a token and not that of a field that delimits messages.
+// mayChange reports whether a name is a token, and is not the name of a field that delimits messages.
 func mayChange(name string) bool {
 	if name == "" || tokenLength([]byte(name)) != len(name) {
 		return false

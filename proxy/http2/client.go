@@ -35,8 +35,8 @@ func (c *Conn) Settled() bool { return c.settled }
 // StreamsMax returns how many streams the server allows at the same time (RFC 9113, section 5.1.2).
 func (c *Conn) StreamsMax() int { return int(min(c.peerStreams, streamIDMax)) }
 
-// PeerLast returns the highest stream that the server may have processed. After a GOAWAY, the server has not processed later streams, so they can
-// be repeated on another connection (RFC 9113, section 6.8).
+// PeerLast returns the highest stream that the server may have processed. After a GOAWAY, the server has processed none of the later
+// streams, so their requests can be repeated on another connection (RFC 9113, section 6.8).
 func (c *Conn) PeerLast() uint32 { return c.peerLast }
 
 // CanOpen reports whether another stream may begin, apart from StreamsMax.

@@ -294,7 +294,7 @@ func (c *Conn) endFrame() *ConnError {
 	return nil
 }
 
-// queue sets the output to out, to which a frame that the peer has caused has been appended.
+// queue makes out the new output. out is the old output, followed by a frame that the peer has caused.
 func (c *Conn) queue(out []byte) {
 	c.queued += len(out) - len(c.out)
 	c.out = out
@@ -329,8 +329,8 @@ func (c *Conn) Idle() bool {
 // MidBlock reports whether the header of a request, or the preface, is incomplete.
 func (c *Conn) MidBlock() bool { return c.block.open || !c.ready }
 
-// GoAway announces that the connection will end (RFC 9113, section 6.8). Streams that the peer opens before it has received the announcement are
-// still served. GoAway also sends a PING: once the peer has acknowledged it, the last of these streams is known.
+// GoAway announces that the connection will end (RFC 9113, section 6.8). Streams that the peer opens before it has received the
+// announcement are still served. GoAway also sends a PING: when the peer has acknowledged the PING, the last of these streams is known.
 func (c *Conn) GoAway() {
 	if c.leaving {
 		return

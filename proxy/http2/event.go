@@ -24,7 +24,8 @@ const (
 	EventWindow
 	// EventRefused: a stream was refused because of Limits.Streams.
 	EventRefused
-	// EventGoAway: the peer will open no further streams. A server has not processed those above Conn.PeerLast, and does not take new ones.
+	// EventGoAway: the peer will open no further streams. A server has not processed the streams above Conn.PeerLast, and accepts no new
+	// ones.
 	EventGoAway
 	// EventSettings: the server's SETTINGS have arrived.
 	EventSettings

@@ -277,7 +277,8 @@ func (c *Conn) isRecent(id uint32) bool {
 	return false
 }
 
-// wasResetByUs reports whether this side recently reset and released a stream, so that the peer may not have known that when it sent a frame.
+// wasResetByUs reports whether this side recently reset and released a stream. If so, the peer may have sent a frame before it learned of
+// the reset.
 func (c *Conn) wasResetByUs(id uint32) bool {
 	for _, r := range c.recent {
 		if r == id|byUs {

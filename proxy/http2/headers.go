@@ -170,7 +170,8 @@ func compressionError(err error) *ConnError {
 	return &ConnError{Code: CodeCompression, Reason: err.Error()}
 }
 
-// emit receives the fields of the block from the decoder. Once the limit is exceeded it receives no more, and the decoder only updates its table.
+// emit receives the fields of the block from the decoder. After the limit has been exceeded, it receives no more fields, and the decoder
+// only updates its table.
 func (c *Conn) emit(f hpack.HeaderField) {
 	b := &c.block
 	limit := c.limits.HeaderBytes

@@ -2,7 +2,7 @@
 //
 // A [Loop] waits for all its sockets with one epoll_wait(2) and runs a [Task] for each connection that has something to do. A task is
 // code that reads and writes as if these operations blocked. When it would have to wait, it yields control to the loop, which continues
-// the task once its socket is ready. A task is a coroutine ([iter.Pull]): a switch takes about 100 ns and wakes no thread. The same code
+// the task when its socket is ready. A task is a coroutine ([iter.Pull]): a switch takes about 100 ns and wakes no thread. The same code
 // can also run on its own goroutine, with any other [net.Conn].
 //
 // A loop also calls functions outside of tasks: those passed to Post, OnReady, Start and Listen. They must not wait. [Loop.Go] starts a

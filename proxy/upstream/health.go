@@ -15,7 +15,7 @@ const (
 // String returns the name of the state that the API shows.
 func (s State) String() string { return [...]string{"up", "down", "ejected"}[s] }
 
-// growthMax is the factor by which an ejection may at most be longer than the first one.
+// growthMax limits the length of an ejection, as a multiple of the first one.
 const growthMax = 10
 
 // Health determines whether a server may be used, from active checks and from the outcome of its requests. The caller must hold a lock while calling

@@ -3,8 +3,9 @@ package upstream
 const (
 	// WeightMax is the largest weight of a server.
 	WeightMax = 1000
-	// turnsMax is the maximum length of a sequence. Weights whose sum is larger are scaled down. A server whose weight is small compared with
-	// the sum may then get a few more turns than its share.
+	// turnsMax limits the length of a sequence: weights whose sum is larger are scaled down to that sum. Each server still gets at least
+	// one turn, so a server whose weight is small compared with the sum may get more turns than its share, and the sequence may be longer
+	// than turnsMax by one turn for each such server.
 	turnsMax = 1 << 13
 )
 
@@ -32,7 +33,7 @@ func Sequence(weights []int) []uint16 {
 	return order
 }
 
-// reduced returns the weights in their lowest terms, and their sum, which is at most turnsMax if there are fewer weights.
+// reduced returns the weights in their lowest terms or, if their sum is still too large then, scaled down. It also returns the new sum.
 func reduced(weights []int) (low []int, sum int) {
 	divisor, total := 0, 0
 	for _, w := range weights {

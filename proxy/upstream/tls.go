@@ -20,7 +20,8 @@ import (
 type TLS struct {
 	// CAFile is a PEM file with the certificates of the trusted authorities. If it is empty, the system's authorities are trusted.
 	CAFile string
-	// CertFile and KeyFile are the PEM files with the client certificate, for servers that ask for one, and its key. They may be empty.
+	// CertFile and KeyFile are the PEM files with the client certificate and its key, for servers that request a certificate. They may be
+	// empty.
 	CertFile, KeyFile string
 	// ServerName is the name that the certificate of each server must have, and that is sent to the server. If it is empty, the name is the
 	// host in the server's URL.
@@ -41,7 +42,7 @@ type Credentials struct {
 	read [3][]byte  // the contents of the files from which current was made
 }
 
-// NewCredentials reads the files. The errors name the file and say what is wrong with it.
+// NewCredentials reads the files. An error names the file and says what is wrong with it.
 func NewCredentials(o TLS) (*Credentials, error) {
 	c := &Credentials{o: o}
 	_, err := c.Refresh()

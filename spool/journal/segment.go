@@ -118,7 +118,7 @@ func checksum(seed uint32, offset uint64, body []byte) uint32 {
 	return crc32c.Update(seed^uint32(offset)*0x9E3779B1, body)
 }
 
-// reserve reserves need bytes and the next record index. It reports false if the segment is sealed or has no room.
+// reserve reserves the given number of bytes and the next record index. It reports false if the segment is sealed or has no room.
 func (s *Segment) reserve(need uint64) (offset, index uint64, ok bool) {
 	for {
 		v := s.state.Load()

@@ -223,8 +223,8 @@ func (f *File) Bytes() int64 {
 	return info.Size()
 }
 
-// Limit sets the size up to which the file may grow. bbolt's files never shrink: one that is larger accepts only batches that fit into its free
-// pages.
+// Limit sets the size up to which the file may grow. bbolt's files never shrink: a file that is larger accepts only batches that fit into
+// its free pages.
 func (f *File) Limit(bytesMax int64) {
 	f.db.MaxSize, f.db.AllocSize = int(bytesMax), allocBytes(bytesMax)
 }

@@ -140,8 +140,9 @@ func Inspect(dir string, number int, epoch uuid.UUID, fn func(f *File, s *State,
 	return f.Close()
 }
 
-// Open opens a file left by a dead process. It returns the state, which is nil if it is damaged, and the index. If this process may not write
-// the file, Open returns it as a retired file. An error that wraps neither [ErrDamaged] nor [ErrNewer] means that the file may be readable later.
+// Open opens a file left by a dead process. It returns the state, which is nil if it is damaged, and the index. If this process has no
+// permission to write the file, Open returns it as a retired file. An error that wraps neither [ErrDamaged] nor [ErrNewer] means that the
+// file may be readable later.
 //
 // Open reads the file once before it opens it for writing. When bbolt opens a file for writing, it starts a goroutine, and if a damaged page
 // makes that goroutine panic, the panic cannot be recovered. The first pass reads the same pages in the caller's goroutine.

@@ -237,7 +237,8 @@ type fileImport struct {
 	next store.ImportedLog // the same, including what is counted in rows
 }
 
-// writeLines is the largest number of lines between two transactions. After an interruption, at most so many lines must be counted again.
+// writeLines is the largest number of lines between two transactions. After an interruption, at most this many lines must be counted
+// again.
 const writeLines = 50_000
 
 // run finds out how much of the file has already been counted, and counts the rest.

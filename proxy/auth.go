@@ -19,7 +19,7 @@ import (
 
 // Limits for checks of passwords.
 const (
-	credentialsBytesMax = 1024    // length of a name and a password in base64
+	credentialsBytesMax = 1024    // length of a name and a password, encoded in base64
 	bcryptCostMax       = 16      // a check with this cost takes about four seconds
 	verifiedMax         = 4096    // number of passwords that are remembered
 	checksWaitingMax    = 64      // checks that are running or waiting, for all clients together

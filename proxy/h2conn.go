@@ -23,7 +23,7 @@ const (
 	h2ReadBytes = 16 << 10
 	// h2QueueBytes is how much output may be waiting before streams that want to add more must wait.
 	h2QueueBytes = 16 << 10
-	// h2RestBytes is room for the bytes that http2.Conn.Next does not consume.
+	// h2RestBytes is the size of the buffer for bytes that http2.Conn.Next has not consumed.
 	h2RestBytes = 16
 )
 

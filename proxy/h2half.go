@@ -74,7 +74,7 @@ func (w *h2Waits) setDeadline(late *bool, t time.Time, waiting *signal) {
 // h2Inbox contains the part of a body that has arrived but has not been read. It is guarded by the mu of the connection.
 type h2Inbox struct {
 	data      []byte
-	at        int    // index in in of the first byte that has not been read
+	at        int    // index in data of the first byte that has not been read
 	held      int64  // counted bytes of data, see share.reserve
 	lead      []byte // framing, or a header, that copy returns next
 	chunkLeft int    // remaining data of the chunk that is being read

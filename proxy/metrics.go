@@ -64,7 +64,7 @@ type Metrics struct {
 	ClientConns   int64            // open client connections
 	UpstreamConns int64            // open upstream connections
 	UpstreamIdle  int64            // how many of these are idle
-	Retries       int64            // requests sent a second time
+	Retries       int64            // requests that were sent again
 	Undelivered   int64            // responses that the client did not receive completely, although they were recorded as sent
 	HTTP2Conns    int64            // connections that have spoken HTTP/2
 	HTTP2Streams  int64            // open streams

@@ -199,7 +199,7 @@ func (p *pool) waitFor(w *waiter) (*upstreamConn, error) {
 	if i >= 0 {
 		return nil, err
 	}
-	w.ready.Wait(-1) // the connection has been handed over just now
+	w.ready.Wait(-1) // a connection has just been handed over
 	switch {
 	case err != errClientLeft:
 		return p.accept(w.u, w.d, w.from, w.client)

@@ -144,7 +144,7 @@ func (r *request) stripPrefix(dst []byte) []byte {
 	}
 	at := len(r.Method) + 1
 	dst = slices.Delete(dst, at, at+n)
-	if dst[at] != '/' { // nothing is left of the path
+	if dst[at] != '/' { // the rest of the path is empty
 		dst = slices.Insert(dst, at, '/')
 	}
 	return dst

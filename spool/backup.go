@@ -121,7 +121,7 @@ func copyFile(to, from string) error {
 	return errors.Join(err, out.Close())
 }
 
-// copySparse makes a file of the same size.
+// copySparse creates a sparse file of the same size.
 func copySparse(to, from string) error {
 	info, err := os.Stat(from)
 	if err != nil {

@@ -61,7 +61,7 @@ func (s *Set) Run(ctx context.Context) error {
 	}
 }
 
-// alarm is a timer that ignores calls of set until it has fired.
+// alarm is a timer that ignores calls to set until it has fired.
 type alarm struct {
 	*time.Timer
 	armed bool // cleared when C is received

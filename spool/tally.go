@@ -52,7 +52,7 @@ func (t *tally) update(o *Options, e *epoch) error {
 	return nil
 }
 
-// remove deletes the file. It is called once a ledger has the count.
+// remove deletes the file. It is called when a ledger contains the count.
 func (t *tally) remove() {
 	if t.file != nil {
 		_ = os.Remove(t.file.Name())

@@ -16,7 +16,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/terminal"
 )
 
-// pathBackup is the path of the admin listener for backup.
+// pathBackup is the path on the admin listener that makes a backup.
 const pathBackup = "/-/backup"
 
 func newBackup() *cobra.Command {

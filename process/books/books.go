@@ -211,7 +211,7 @@ func (b *books) run(ctx context.Context, listener net.Listener) error {
 		b.log.Info("stopped", done.Attrs()...)
 	}
 	stopLoops()
-	b.backup.cancel() // it holds the drain loop
+	b.backup.cancel() // a backup may have stopped the drain loop
 	b.loops.Wait()
 	_ = server.Close()
 	stopBackground()

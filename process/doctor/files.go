@@ -140,7 +140,7 @@ func (d *doctor) damage() {
 	}
 }
 
-// size returns the total size of the files in dir that can be read.
+// size returns the total size of those files in dir that can be read.
 func size(dir string) (n configs.Bytes) {
 	_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {

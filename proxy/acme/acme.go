@@ -54,7 +54,7 @@ type Options struct {
 	Now       func() time.Time // nil means clock.Now
 }
 
-// Manager holds the certificates of the configured hosts.
+// Manager obtains and keeps the certificates of the configured hosts.
 type Manager struct {
 	mu       sync.Mutex
 	o        Options                     // guarded by mu

@@ -47,7 +47,7 @@ type Options struct {
 	Now func() time.Time
 }
 
-// Loaded is a set of certificates that Load has read and checked, for Use.
+// Loaded is a set of certificates that Load has read and checked. Pass it to Use.
 type Loaded struct {
 	o       Options
 	pairs   []pairFile
@@ -93,7 +93,7 @@ func Load(o Options) (*Loaded, error) {
 	return l, nil
 }
 
-// Store holds the certificates in use.
+// Store contains the certificates that are in use.
 type Store struct {
 	log    *slog.Logger
 	issuer Issuer // nil if there is none

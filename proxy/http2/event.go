@@ -80,5 +80,5 @@ func (s *Stream) Reset() bool { return s.reset }
 // Complete reports whether all of the peer's message has arrived.
 func (s *Stream) Complete() bool { return s.remoteDone }
 
-// Ended reports whether all of this side's message has been put out.
+// Ended reports whether all of this side's message has been written to the output.
 func (s *Stream) Ended() bool { return s.localDone }

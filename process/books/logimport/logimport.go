@@ -61,7 +61,7 @@ type File struct {
 	To         *time.Time    `json:"to,omitempty"`
 }
 
-// ErrUnreadable means that files have lines that cannot be read.
+// ErrUnreadable means that files contain lines that cannot be read.
 var ErrUnreadable = errors.New("some lines cannot be read")
 
 // ErrOtherLog means that a file begins like an imported one and continues differently.

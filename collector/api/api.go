@@ -1,13 +1,13 @@
-// Package api answers questions about the books over HTTP: the snapshot of hot paths, statistics over any range of hours,
-// raw events, the archive catalogue, storage, the collector's metrics, and the dashboard that shows them.
+// Package api serves the books over HTTP: the snapshot of hot paths, statistics over any range of hours, raw events, the archive
+// catalogue, storage, the collector's metrics, and the dashboard that shows all of these.
 //
-// It runs in the books process behind the admin listener, and only reads. Snapshots come from memory (package snapshot).
-// Everything else reads the store, at most two queries at a time, so that no client can starve the drain loop. The memory of
-// a query is bounded by the number of rows, not by the length of the range. Wrong parameters are answered with 400 and a JSON
-// object whose "error" says what was expected.
+// It runs in the books process behind the admin listener. Except for adding marks, it only reads. Snapshots come from memory (package
+// snapshot). Everything else reads the store, at most two queries at a time, so that no client can starve the drain loop. The memory of a
+// query is bounded by the number of rows, not by the length of the range. The response to wrong parameters is 400 with a JSON object
+// whose "error" says what was expected.
 //
-// Attackers choose host names and paths. This package writes them only as JSON or CSV, with a Content-Security-Policy that
-// allows no inline script, and the dashboard inserts them as text.
+// Attackers choose host names and paths. This package writes these names only as JSON or CSV, with a Content-Security-Policy that allows
+// no inline scripts, and the dashboard inserts them as text.
 package api
 
 import (
@@ -36,15 +36,16 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// sumSource is a row source that can add up or select rows faster than its callers could. The store is one.
+// sumSource is a row source that can add up or select rows faster than its callers could. The store implements it.
 type sumSource interface {
-	// Sums calls fn with the name of every row of these hours and its sum. fn may keep both.
+	// Sums calls fn with every row name in these hours and the sum of its rows. fn may retain both.
 	Sums(ctx context.Context, fromHour, toHour int64, fn func(stats.Key, *stats.Row) error) error
-	// RowsOf is Rows for the names that keep accepts. keep gets keys without an Hour. RowsOf may run twice in parallel.
+	// RowsOf is like Rows, but only for the names that keep accepts. keep gets keys without an Hour. Two calls of RowsOf may run in
+	// parallel.
 	RowsOf(ctx context.Context, fromHour, toHour int64, keep func(stats.Key) bool, fn func(stats.Key, *stats.Row) error) error
 }
 
-// PlanSource yields the archive catalogue. The store is one.
+// PlanSource provides the archive catalogue. The store implements it.
 type PlanSource interface {
 	Plans(ctx context.Context, fn func(*catalogue.Plan) error) error
 }
@@ -73,8 +74,8 @@ type Options struct {
 // Bounds of queries.
 const (
 	queriesMax = 2                // queries that read the store at the same time
-	waitingMax = 64               // queries that wait for a slot
-	queryTime  = 40 * time.Second // the admin listener waits longer for a response
+	waitingMax = 64               // queries that are waiting for a slot
+	queryTime  = 40 * time.Second // less than the admin listener waits for a response
 )
 
 // slots limit how many queries run at a time, and how many wait.
@@ -110,7 +111,7 @@ type handler struct {
 	Options
 	outbox
 	queries slots // for queries that read the store
-	quick   slots // for queries answered from memory
+	quick   slots // for queries that need only memory
 	streams streams
 }
 
@@ -189,24 +190,24 @@ type errorBody struct {
 	Error string `json:"error"`
 }
 
-// badRequest is a mistake in the request. Its text is sent to the client.
+// badRequest is an error that the client made in its request. The text is sent to the client.
 type badRequest struct{ text string }
 
 func (b badRequest) Error() string { return b.text }
 
-// ErrUnavailable means that a source is missing or not reachable. An error that wraps it is answered with 503 and its text.
+// ErrUnavailable means that a source is missing or not reachable. The response to an error that wraps it is 503 with the text of the
+// error.
 var ErrUnavailable = errors.New("the books are not available at the moment")
 
-// answer turns a function that returns a value or an error into a handler. The function holds a slot and has at most
-// queryTime; it is cancelled if the client disconnects. The slot is released before the encoded response is sent, so
-// that a slow client holds no slot.
+// answer turns a function that returns a value or an error into a handler. The function runs with a slot and has at most queryTime; it is
+// cancelled if the client disconnects. The slot is released before the encoded response is sent, so slow clients do not take up slots.
 func (h *handler) answer(s slots, fn func(*http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		h.send(w, h.compute(w, r, s, fn))
 	}
 }
 
-// compute calls the function with a slot held, and encodes its result.
+// compute takes a slot, calls fn, encodes its result, and releases the slot.
 func (h *handler) compute(w http.ResponseWriter, r *http.Request, s slots, fn func(*http.Request) (any, error)) encoded {
 	ctx, cancel := context.WithTimeout(r.Context(), queryTime)
 	defer cancel()

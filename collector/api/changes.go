@@ -19,11 +19,11 @@ const (
 	changeVanished = "vanished" // no responses now
 )
 
-// What is worth a line, besides that chance does not explain it.
+// Thresholds for a change to be listed, in addition to being too large to be chance.
 const (
 	changedErrorsMin = 5
-	changedShareMin  = 0.01 // by which the share of errors has grown
-	changedFactor    = 2    // by which it has grown
+	changedShareMin  = 0.01 // least growth of the share of errors
+	changedFactor    = 2    // least factor by which that share has grown
 	slowerFactor     = 1.5
 	slowerMicrosMin  = 10_000
 	timedMin         = 100 // responses on each side to compare latencies
@@ -35,7 +35,7 @@ type change struct {
 	Kind string `json:"kind"`
 	snapshot.Row
 	Before   snapshot.Figures `json:"before"`
-	Affected uint64           `json:"affected"` // requests: failed, slow, on a new path, or formerly on one that has vanished
+	Affected uint64           `json:"affected"` // number of requests: failed, slow, to a new path, or earlier requests to a path that has vanished
 }
 
 // changesAnswer is the body of GET /api/v1/changes.
@@ -45,12 +45,12 @@ type changesAnswer struct {
 	Resolution string        `json:"resolution"`
 	Before     comparedRange `json:"before"`
 	Total      int           `json:"total"`   // changes found; Changes has at most limit of them
-	Changes    []change      `json:"changes"` // the ones with the most affected requests first
+	Changes    []change      `json:"changes"` // those with the most affected requests first
 }
 
 var changesParams = []string{"from", "to", "limit", "method", "host", "prefix", "route", "compare", "compare_from", "compare_to"}
 
-// changes answers GET /api/v1/changes. Without a range to compare with, it is the one before.
+// changes handles GET /api/v1/changes. The default range to compare with is the previous one of the same length.
 func (h *handler) changes(r *http.Request) (any, error) {
 	p := parseParams(r.URL.RawQuery, h.Now(), changesParams...)
 	if p.err == nil && p.text("compare") == "" && p.text("compare_from") == "" && p.text("compare_to") == "" {
@@ -88,7 +88,7 @@ func (h *handler) changes(r *http.Request) (any, error) {
 	return answer, nil
 }
 
-// comparer compares the rows of two ranges, of which it knows the covered seconds.
+// comparer compares the rows of two ranges. It has the number of seconds that were recorded in each range.
 type comparer struct{ now, before float64 }
 
 // changed is a change without figures.
@@ -120,7 +120,7 @@ func (c *comparer) compare(now, then map[stats.Key]*stats.Row) (out []changed) {
 	return out
 }
 
-// changes lists what is different in a row that has responses now.
+// changes lists the changes of one row that has responses in the range now.
 func (c *comparer) changes(k stats.Key, now, then *stats.Row) (out []changed) {
 	share := func(r *stats.Row) float64 { return float64(r.Errors) / max(float64(r.Count), 1) }
 	if now.Errors >= changedErrorsMin && share(now) >= max(changedFactor*share(then), share(then)+changedShareMin) &&

@@ -34,7 +34,7 @@ func wantsCSV(r *http.Request) bool {
 	return false
 }
 
-// writeCSV writes a table. It has no errors to report, because it writes to memory.
+// writeCSV writes a table. It cannot fail, because it writes to memory.
 func writeCSV(to *bytes.Buffer, t tabular) {
 	out := csv.NewWriter(to)
 	out.UseCRLF = true
@@ -47,8 +47,7 @@ func writeCSV(to *bytes.Buffer, t tabular) {
 	out.Flush()
 }
 
-// escapeFormula puts an apostrophe before a field that begins like a formula, so that no spreadsheet executes a text
-// that an attacker chose.
+// escapeFormula puts an apostrophe before a field that begins like a formula, so that no spreadsheet executes text chosen by an attacker.
 func escapeFormula(field string) string {
 	if field != "" && strings.ContainsRune("=+-@\t\r", rune(field[0])) {
 		return "'" + field

@@ -8,7 +8,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/dashboard"
 )
 
-// serveDashboard answers with a file of the dashboard. The traffic process gives the same answers.
+// serveDashboard serves the files of the dashboard. The traffic process serves the same responses.
 func serveDashboard(w http.ResponseWriter, r *http.Request) {
 	status, fields, body := dashboard.Serve(r.URL.Path, strings.Join(r.Header.Values("If-None-Match"), ","), strings.Join(r.Header.Values("Accept-Encoding"), ","))
 	for _, field := range fields {
@@ -19,6 +19,6 @@ func serveDashboard(w http.ResponseWriter, r *http.Request) {
 	}
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
-		_, _ = w.Write(body) //nolint:gosec // a file of the program; if writing fails, the client has left
+		_, _ = w.Write(body) //nolint:gosec // a file of the program; if writing fails, the client has disconnected
 	}
 }

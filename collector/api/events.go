@@ -17,19 +17,19 @@ import (
 	"github.com/wayside-proxy/wayside/internal/timeparse"
 )
 
-// EventSource yields raw events. The store is one.
+// EventSource provides raw events. The store implements it.
 type EventSource interface {
 	ScanEvents(ctx context.Context, q store.EventScan, fn func(*store.StoredEvent) bool) (store.EventPosition, bool, error)
 	FindEvent(ctx context.Context, id uuid.UUID) (*store.StoredEvent, error)
 }
 
-// Event is one raw event with the names it has in the archive. Fields without a value are left out.
+// Event is one raw event, with the same field names as in the archive. Fields without a value are omitted.
 type Event struct {
 	ID        uuid.UUID `json:"event_id"`
 	Time      string    `json:"ts"` // RFC 3339, µs
 	Method    string    `json:"http_request_method,omitempty"`
 	Path      string    `json:"url_path,omitempty"`
-	Template  string    `json:"url_template,omitempty"` // the template under which the event is shown today
+	Template  string    `json:"url_template,omitempty"` // the template under which the event is currently shown
 	Status    uint16    `json:"http_response_status_code"`
 	Duration  uint64    `json:"duration_us"`
 	TTFB      uint64    `json:"ttfb_us"`
@@ -55,15 +55,14 @@ type Event struct {
 	Seq       uint64    `json:"seq"`
 }
 
-// eventsAnswer is the body of GET /api/v1/events. A page may have fewer events than the limit, even none, although more pages
-// follow: a search reads a bounded number of events at a time, and a response has a bounded size.
+// eventsAnswer is the body of GET /api/v1/events. A page can have fewer events than the limit, or none, and still be followed by more
+// pages: a search reads a bounded number of events at a time, and a response has a bounded size.
 type eventsAnswer struct {
 	From   time.Time `json:"from"`
 	To     time.Time `json:"to"`
 	Events []Event   `json:"events"`
-	// NextCursor continues after the last event that was read. With order=desc, it is absent once the end of the range
-	// is reached. With order=asc it is always present: a later request with it returns the events applied since this
-	// one.
+	// NextCursor continues after the last event that was read. With order=desc, it is absent on the last page. With order=asc, it is
+	// always present: a later request with this cursor returns the events that have been applied in the meantime.
 	NextCursor string `json:"next_cursor,omitempty"`
 	Complete   bool   `json:"complete"` // whether the whole range was read
 }
@@ -141,10 +140,10 @@ func (h *handler) keepsEvent(f *eventFilter, e *store.StoredEvent) bool {
 	}
 	k := h.shownKey(stats.Key{Host: e.Host, Method: e.Method, Label: e.Label, Route: e.Route})
 	if route := string(e.Event.Route); f.route != "" && f.route == route {
-		k.Route = route // the filter names a route; the row's may be "(other)"
+		k.Route = route // the filter names a route, while the route in the row's name may be "(other)"
 	}
 	if path := string(e.Event.Path); f.path != "" && f.isPath(path) {
-		k.Label = path // the filter names the path itself and not its template
+		k.Label = path // the filter names the path itself rather than its template
 	}
 	return f.keeps(k)
 }
@@ -166,15 +165,14 @@ func (h *handler) eventOf(e *store.StoredEvent) Event {
 	}
 }
 
-// A page ends after the event that brings it to pageBytesMax. Ten thousand events in one response would cost the books
-// process half a second of CPU time, most of it for garbage collection. A client that needs them all follows the
-// cursor.
+// A page ends after the event that brings it to pageBytesMax. Ten thousand events in one response would cost the books process half a
+// second of CPU time, most of it for garbage collection. A client that needs more events follows the cursor.
 const (
 	eventBytes   = 750 // size of an event including the names of its fields, but without fields that may be long
 	pageBytesMax = 2 << 20
 )
 
-// size estimates the bytes of an event in a response. It errs on the high side.
+// size estimates the number of bytes that an event takes up in a response. The estimate tends to be too high.
 func (e *Event) size() int {
 	return eventBytes + jsonLen(e.Path) + jsonLen(e.Template) + jsonLen(e.Host) + jsonLen(e.Upstream) + jsonLen(e.Route)
 }
@@ -248,7 +246,7 @@ func (p *params) descending() bool {
 	}
 }
 
-// A cursor is the position of an event and the direction of the search.
+// A cursor consists of the position of an event and the direction of the search.
 const (
 	cursorDescending = 1
 	cursorAscending  = 2

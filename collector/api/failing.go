@@ -14,7 +14,7 @@ type failingAnswer struct {
 
 var failingParams = []string{"limit"}
 
-// failing answers GET /api/v1/failing from memory.
+// failing handles GET /api/v1/failing from memory.
 func (h *handler) failing(r *http.Request) (any, error) {
 	p := parseParams(r.URL.RawQuery, h.Now(), failingParams...)
 	limit := p.limit()

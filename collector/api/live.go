@@ -9,7 +9,7 @@ import (
 	"github.com/wayside-proxy/wayside/collector/store"
 )
 
-// recent answers GET /api/v1/recent from memory, with the number of responses in each ten seconds of the last half
+// recent handles GET /api/v1/recent from memory, with the number of responses in each ten seconds of the last half
 // hour.
 func (h *handler) recent(r *http.Request) (any, error) {
 	if err := noParameters(r); err != nil {
@@ -23,8 +23,8 @@ func (h *handler) recent(r *http.Request) (any, error) {
 
 var tailParams = []string{"path", "method", "host", "prefix", "route", "status", "grpc", "kind", "min_duration", "request_id"}
 
-// tail answers GET /api/v1/tail: server-sent events, one "event" for each response that the filters select from now on,
-// and "missed" with a number if the client reads too slowly.
+// tail handles GET /api/v1/tail: server-sent events, one "event" for each response that the filters select from now on, and "missed" with
+// the number of omitted events if the client reads too slowly.
 func (h *handler) tail(w http.ResponseWriter, r *http.Request) {
 	watcher, err := h.watch(r)
 	if err != nil {
@@ -65,7 +65,7 @@ func (h *handler) watch(r *http.Request) (*live.Watcher, error) {
 	return h.Live.Watch(func(seen *live.Seen) []byte { return h.tailLine(&keep, seen) }), nil
 }
 
-// tailLine returns an event as GET /api/v1/events shows it, or nil if the filter rejects it.
+// tailLine returns an event in the form that GET /api/v1/events uses, or nil if the filter rejects the event.
 func (h *handler) tailLine(keep *eventFilter, seen *live.Seen) []byte {
 	e := store.StoredEvent{
 		Epoch: seen.Epoch, Seq: seen.Seq, Host: seen.Row.Host, Method: seen.Row.Method, Label: seen.Row.Label, Route: seen.Row.Route,

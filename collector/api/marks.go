@@ -11,7 +11,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/query"
 )
 
-// MarkStore keeps marks. The store is one.
+// MarkStore stores marks. The store implements it.
 type MarkStore interface {
 	AddMark(mark catalogue.Mark) (catalogue.Mark, error)
 	MarksBetween(ctx context.Context, from, to time.Time, fn func(catalogue.Mark) error) error
@@ -26,7 +26,7 @@ type marksAnswer struct {
 
 var marksParams = []string{"from", "to", "limit"}
 
-// marks answers GET /api/v1/marks. If there are more marks than the limit, it lists the latest.
+// marks handles GET /api/v1/marks. If there are more marks than the limit, it lists the latest.
 func (h *handler) marks(r *http.Request) (any, error) {
 	p := parseParams(r.URL.RawQuery, h.Now(), marksParams...)
 	limit := p.limit()
@@ -54,7 +54,7 @@ type markOrder struct {
 	Text string `json:"text"`
 }
 
-// addMark answers POST /api/v1/marks with the mark.
+// addMark handles POST /api/v1/marks and returns the new mark.
 func (h *handler) addMark(r *http.Request) (any, error) {
 	if err := noParameters(r); err != nil {
 		return nil, err

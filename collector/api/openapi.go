@@ -143,7 +143,7 @@ func addProperties(to map[string]any, t reflect.Type) {
 			addProperties(to, f.Type.Elem())
 		case f.Anonymous && name == "":
 			addProperties(to, f.Type)
-		case f.Type == reflect.TypeFor[*struct{}](): // hides a field of an embedded type
+		case f.Type == reflect.TypeFor[*struct{}](): // such a field hides one of an embedded type
 			delete(to, name)
 		case name != "" && name != "-":
 			to[name] = schemaOf(f.Type)

@@ -10,9 +10,9 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// halved calls fn in parallel with the first half of a range (number 0) and with the second (number 1), because reading
-// is bound by the CPU and a client is waiting. The second half begins a whole number of steps after the first. If fn
-// panics, as it may on damaged store files, the panic becomes an error.
+// halved calls fn in parallel with the first half of a range (number 0) and with the second (number 1), because reading is limited by the
+// CPU and a client is waiting. The second half begins a whole number of steps after the first. If fn panics, which can happen if store
+// files are damaged, the panic becomes an error.
 func halved(span snapshot.Hours, step int64, fn func(n int, half snapshot.Hours) error) error {
 	middle := span.From + (span.To-span.From)/2/step*step
 	if middle == span.From {
@@ -27,9 +27,8 @@ func halved(span snapshot.Hours, step int64, fn func(n int, half snapshot.Hours)
 	return halves.Wait()
 }
 
-// points sums the rows that the filter keeps, step by step; step is in minutes. Steps of whole hours are counted from
-// the first hour of the range. Shorter steps are aligned to the clock. The first and the last point may therefore be
-// shorter.
+// points sums the rows that the filter keeps, step by step; step is in minutes. Steps of whole hours are counted from the first hour of
+// the range. Shorter steps are aligned to the clock. The first and the last step may therefore be shorter.
 func (h *handler) points(ctx context.Context, s *span, step int64, keep filter) ([]point, snapshot.Figures, error) {
 	g := grid{span: s, anchor: s.Range.Hours().From * stats.HourMinutes, step: step, cover: snapshot.CoverageOf(h.Rows, h.Now())}
 	if step < stats.HourMinutes {
@@ -64,7 +63,7 @@ func (h *handler) points(ctx context.Context, s *span, step int64, keep filter) 
 	return points, totals, err
 }
 
-// fillMinutes adds those minutes to their steps that whole hours do not cover.
+// fillMinutes adds the minutes that whole hours do not cover to their steps.
 func (h *handler) fillMinutes(ctx context.Context, g *grid, keep filter) error {
 	g.minutes = map[int64]*stats.Row{}
 	rowsOf := func(k stats.Key) func(int64) *stats.Row {
@@ -106,7 +105,7 @@ func (g *grid) rangeOf(i int64) snapshot.Range {
 	return snapshot.Range{From: max(from, g.span.From), To: min(from+g.step, g.span.To)}
 }
 
-// pointSums adds up rows, step by step. It is given the rows in the order of their hours.
+// pointSums adds up rows, step by step. The rows must be added in the order of their hours.
 type pointSums struct {
 	*grid
 	at          int64 // the step being summed

@@ -104,12 +104,12 @@ func (p *params) step() int64 {
 	return int64(d / time.Minute)
 }
 
-// filter selects rows. It selects events by the rows in which they were counted.
+// filter selects rows, and events by the rows in which they were counted.
 type filter struct {
 	host, method, prefix, path string
 	route                      string // empty: any
 	anyHost, anyMethod         bool
-	below                      bool             // path is a prefix: the request had a "*" at its end
+	below                      bool             // path is a prefix, because it ended with "*" in the request
 	status                     *query.Statuses  // nil: any
 	grpc                       *query.GRPCCodes // nil: any
 }
@@ -138,13 +138,14 @@ func (p *params) filter() filter {
 	return f
 }
 
-// keeps reports whether the filter keeps the rows that a key names. It does not look at their status counts.
+// keeps reports whether the filter selects the rows that a key names. It does not examine their status counts.
 func (f *filter) keeps(k stats.Key) bool {
 	return (f.anyHost || k.Host == f.host) && (f.anyMethod || k.Method == f.method) &&
 		(f.route == "" || k.Route == f.route) && strings.HasPrefix(k.Label, f.prefix) && f.isPath(k.Label)
 }
 
-// everything reports whether the filter keeps all rows. Only then do totals include dropped responses, which belong to no row.
+// everything reports whether the filter selects all rows. Only in that case do totals include dropped responses, because these belong to
+// no row.
 func (f *filter) everything() bool { return *f == filter{anyHost: true, anyMethod: true} }
 
 // isPath reports whether a template or path is the requested one, or begins with the requested prefix.
@@ -155,9 +156,8 @@ func (f *filter) isPath(path string) bool {
 // byStatus reports whether the filter selects by status.
 func (f *filter) byStatus() bool { return f.status != nil || f.grpc != nil }
 
-// countIn returns how many of a row's responses have a status that the filter selects. A row does not count pairs of
-// HTTP status and gRPC status. So with a filter for both, countIn returns the smaller of the two counts, which is an
-// upper bound.
+// countIn returns how many of a row's responses have a status that the filter selects. A row has no counts for combinations of an HTTP
+// status and a gRPC status. So for a filter on both, countIn returns the smaller of the two counts, which is an upper bound.
 func (f *filter) countIn(r *stats.Row) uint64 {
 	var http, grpc uint64
 	for _, c := range r.Status {
@@ -179,9 +179,9 @@ func (f *filter) countIn(r *stats.Row) uint64 {
 // comparison has the two ranges to compare, both cut off at the current time.
 type comparison struct{ main, before snapshot.Range }
 
-// compared returns the range to compare with: the previous one of the same length ("compare=previous"), or the one
-// given by compare_from and compare_to. If one of the ranges extends into the future, both are shortened alike. ok is
-// false if no comparison was requested, or if its parameters are invalid.
+// compared returns the range to compare with: the previous one of the same length ("compare=previous"), or the one given by compare_from
+// and compare_to. If one of the ranges extends into the future, both are shortened by the same amount. ok is false if no comparison was
+// requested, or if its parameters are invalid.
 func (p *params) compared(main snapshot.Range, now int64) (c comparison, ok bool) {
 	c.main = main
 	from, to := p.text("compare_from"), p.text("compare_to")
@@ -207,7 +207,7 @@ func (p *params) compared(main snapshot.Range, now int64) (c comparison, ok bool
 		p.fail("compare_from and compare_to must be used together")
 	}
 	c.before = widened(p.span("compare_from", "compare_to"))
-	left := max(main.To, c.before.To) - now // how far the later end is in the future
+	left := max(main.To, c.before.To) - now // by how much the later end is in the future
 	if shortest := min(main.To-main.From, c.before.To-c.before.From); left > 0 && left < shortest {
 		c.main.To -= left
 		c.before.To -= left

@@ -17,13 +17,12 @@ const (
 	answerBytesMax = 8 << 20  // one response
 	unreadBytesMax = 16 << 20 // all responses together
 
-	writeTime        = 10 * time.Second // time for any write, plus
-	writeBytesSecMin = 64 << 10         // the time that its bytes take at this rate
+	writeTime        = 10 * time.Second // time allowed for a write, plus …
+	writeBytesSecMin = 64 << 10         // … the time that the written bytes take at this rate
 )
 
-// outbox sends responses that were encoded completely beforehand. A client that does not read its response occupies
-// only the memory of the response. The total of that memory is bounded too: if a new response does not fit, the oldest
-// ones are aborted.
+// outbox sends responses that were encoded completely beforehand. A client that does not read its response occupies only the memory of
+// the response. The total of that memory is also bounded: if there is no room for a new response, the oldest ones are aborted.
 type outbox struct {
 	mu     sync.Mutex
 	unread []*delivery // oldest first; guarded by mu
@@ -44,8 +43,8 @@ type encoded struct {
 	body   []byte
 }
 
-// send writes a response. It returns when the client has received it, was too slow, or was displaced by newer
-// responses.
+// send writes a response. It returns when the client has received the response, when the client has been too slow, or when newer
+// responses have displaced this one.
 func (o *outbox) send(w http.ResponseWriter, e encoded) {
 	if e.status == 0 {
 		return
@@ -69,7 +68,7 @@ func (o *outbox) enter(d *delivery) {
 	defer o.mu.Unlock()
 	for len(o.unread) > 0 && o.bytes+d.bytes > unreadBytesMax {
 		oldest := o.unread[0]
-		_ = oldest.to.SetWriteDeadline(time.Unix(1, 0)) // ends its write and its connection
+		_ = oldest.to.SetWriteDeadline(time.Unix(1, 0)) // ends the write and the connection of the oldest response
 		o.remove(oldest)
 	}
 	o.unread = append(o.unread, d)
@@ -82,7 +81,7 @@ func (o *outbox) leave(d *delivery) {
 	o.remove(d)
 }
 
-// remove removes a response, unless enter has removed it. The caller holds mu.
+// remove removes a response, unless enter has already removed it. The caller holds mu.
 func (o *outbox) remove(d *delivery) {
 	if i := slices.Index(o.unread, d); i >= 0 {
 		o.unread = slices.Delete(o.unread, i, i+1)
@@ -93,7 +92,7 @@ func (o *outbox) remove(d *delivery) {
 func encodeJSON(status int, v any) encoded {
 	body, err := json.Marshal(v)
 	switch {
-	case err != nil: // cannot happen: parameters that cannot be encoded were refused
+	case err != nil: // cannot happen: parameters that cannot be encoded have been rejected
 		return encodeJSON(http.StatusInternalServerError, errorBody{"cannot encode the response: " + err.Error()})
 	case len(body) > answerBytesMax:
 		return encodeJSON(http.StatusBadRequest, errorBody{tooLarge})
@@ -113,9 +112,9 @@ func encodeCSV(t tabular) encoded {
 // tooLarge is the error for a response of more than answerBytesMax.
 var tooLarge = fmt.Sprintf("the response would be larger than %d MiB: use a lower limit, a shorter range or a longer step", answerBytesMax>>20)
 
-// BoundWrites returns a listener that closes a connection if a write takes longer than ten seconds plus one second for
-// each 64 KiB. The handler of this package must be served through it, so that a client that does not read cannot hold
-// memory for long. A deadline that a handler sets itself applies only until the next write.
+// BoundWrites returns a listener that closes a connection if a write takes longer than ten seconds plus one second for each 64 KiB. The
+// handler of this package must be served through it, so that a client that does not read cannot hold memory for long. A deadline set by a
+// handler applies only until the next write.
 func BoundWrites(l net.Listener) net.Listener { return boundListener{l} }
 
 type boundListener struct{ net.Listener }

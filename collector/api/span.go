@@ -8,7 +8,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// minuteSource is a row source that also has rows by the minute for recent hours. The store is one.
+// minuteSource is a row source that also has rows by the minute for recent hours. The store implements it.
 type minuteSource interface {
 	MinutesKnown(from, to int64) bool
 	AddMinutes(ctx context.Context, from, to int64, rowsOf func(stats.Key) func(minute int64) *stats.Row) error
@@ -46,8 +46,7 @@ func (h *handler) known(r snapshot.Range) bool {
 	return ok && (r.From >= r.To || s.MinutesKnown(r.From, r.To))
 }
 
-// spanOf splits a range of minutes into its parts. It widens the range to whole hours if the store lacks some of its
-// minutes.
+// spanOf splits a range of minutes into its parts. If the store lacks some of the minutes, spanOf widens the range to whole hours.
 func (h *handler) spanOf(r snapshot.Range) span {
 	s := span{Range: r, hours: r.Hours(), minutes: true}
 	until := max(r.To, stats.MinuteOf(h.Now())+1) // nothing is recorded after that
@@ -99,8 +98,7 @@ func (h *handler) spans(p *params) (main, before span, comparing bool) {
 	return hourly(overHours(cut, h.Now())), hourly(overHours(other.before, h.Now())), true
 }
 
-// overHours returns those whole hours of a range that have ended. If none has, it returns the hours that the range
-// touches.
+// overHours returns the whole hours of a range that have ended. If none of them has ended, it returns all hours that overlap the range.
 func overHours(r snapshot.Range, now time.Time) snapshot.Hours {
 	hours := r.Hours()
 	if end := min(stats.HourOfMinute(r.To), stats.HourOf(now)); end > hours.From {
@@ -109,7 +107,7 @@ func overHours(r snapshot.Range, now time.Time) snapshot.Hours {
 	return hours
 }
 
-// addMinutes adds those minutes of a span that its whole hours do not cover.
+// addMinutes adds the minutes of a span that its whole hours do not cover.
 func (h *handler) addMinutes(ctx context.Context, s *span, rowsOf func(stats.Key) func(minute int64) *stats.Row) error {
 	for _, r := range []snapshot.Range{s.head, s.tail} {
 		if err := h.addRange(ctx, r, rowsOf); err != nil {

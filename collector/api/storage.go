@@ -43,7 +43,7 @@ func archiveOf(p *catalogue.Plan) archive {
 
 var archivesParams = []string{"limit", "state"}
 
-// archives lists the newest plans. It holds at most twice the limit in memory.
+// archives lists the newest plans. It keeps at most twice the limit of them in memory.
 func (h *handler) archives(r *http.Request) (any, error) {
 	p := parseParams(r.URL.RawQuery, h.Now(), archivesParams...)
 	limit, state := p.limit(), catalogue.State(p.text("state"))
@@ -69,7 +69,7 @@ func (h *handler) archives(r *http.Request) (any, error) {
 			return nil
 		}
 		kept := *plan
-		kept.Blocks = nil // they make up most of a plan and are not shown
+		kept.Blocks = nil // blocks make up most of a plan and are not shown
 		ring = append(ring, &kept)
 		if len(ring) >= 2*limit {
 			ring = ring[:copy(ring, ring[len(ring)-limit:])]

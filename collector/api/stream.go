@@ -12,12 +12,12 @@ import (
 
 // Bounds of event streams.
 const (
-	streamsMax    = 64               // streams of snapshots at the same time; one more displaces the oldest
-	heartbeat     = 15 * time.Second // interval of comments that keep either end from considering a quiet stream dead
+	streamsMax    = 64               // maximum number of open streams of snapshots; one more displaces the oldest
+	heartbeat     = 15 * time.Second // interval of the comments that show both ends that a quiet stream is still open
 	writeDeadline = 10 * time.Second // time for a client to accept a write
 )
 
-// serveSnapshots answers "/snapshot", "/snapshot/{version}" and "/snapshots" in the same way as the traffic process.
+// serveSnapshots serves "/snapshot", "/snapshot/{version}" and "/snapshots", with the same responses as the traffic process.
 func (h *handler) serveSnapshots(w http.ResponseWriter, r *http.Request) {
 	if err := noParameters(r); err != nil {
 		h.send(w, h.refusal(w, r, err))
@@ -38,8 +38,8 @@ func (h *handler) serveSnapshots(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// serveLive answers GET /api/v1/live with server-sent events: a "snapshot" event with version and time, once for the
-// latest snapshot and then for each new one. A client that reads too slowly only receives the latest.
+// serveLive handles GET /api/v1/live with server-sent events: a "snapshot" event with a version and a time, first for the latest snapshot
+// and then for each new one. A client that reads too slowly does not receive all of them, but always the latest.
 func (h *handler) serveLive(w http.ResponseWriter, r *http.Request) {
 	if err := noParameters(r); err != nil {
 		h.send(w, h.refusal(w, r, err))
@@ -98,7 +98,7 @@ func (s *stream) write(text string) {
 	if s.err != nil {
 		return
 	}
-	// The writers of tests may have no deadline. They never block either.
+	// The writers in tests may not support deadlines, but they never block.
 	_ = s.rc.SetWriteDeadline(time.Now().Add(writeDeadline))
 	if _, s.err = s.w.Write([]byte(text)); s.err == nil {
 		s.err = s.rc.Flush()
@@ -107,8 +107,8 @@ func (s *stream) write(text string) {
 
 func (s *stream) close() { s.heartbeat.Stop() }
 
-// streams holds the open streams of snapshots, oldest first. Each is represented by a channel that is closed when a
-// newer stream displaces it.
+// streams holds the open streams of snapshots, oldest first. Each stream is represented by a channel that is closed when a newer stream
+// displaces the stream.
 type streams struct {
 	mu   sync.Mutex
 	open []chan struct{} // guarded by mu

@@ -30,12 +30,11 @@ var sorts = map[string]func(*stats.Row) uint64{
 // sortNames lists the keys of sorts for error messages.
 const sortNames = "count, errors, rate, p50, p90, p95, p99, max, bytes_in, bytes_out"
 
-// pathsAnswer is the body of GET /api/v1/paths. Totals cover every row that matches the filters, whether it is listed or
-// not.
+// pathsAnswer is the body of GET /api/v1/paths. Totals cover every row that matches the filters, whether or not it is listed.
 type pathsAnswer struct {
 	From time.Time `json:"from"` // rounded to whole minutes or hours, see Resolution
 	To   time.Time `json:"to"`
-	// Resolution is 1m, or 1h if the range was widened to whole hours because the store lacks some of its minutes.
+	// Resolution is 1m, or 1h if the range was widened to whole hours because the store lacks some minutes of the range.
 	Resolution string           `json:"resolution"`
 	Rows       int              `json:"rows"` // number found; Paths lists at most limit of them
 	Totals     snapshot.Figures `json:"totals"`
@@ -118,7 +117,7 @@ type ranked struct {
 	by  uint64
 }
 
-// sorted lists rows in the requested order. It does not compute their figures, which only the listed rows need.
+// sorted lists rows in the requested order. It does not compute their figures, which are needed only for the listed rows.
 func sorted(rows map[stats.Key]*stats.Row, by func(*stats.Row) uint64) []ranked {
 	out := make([]ranked, 0, len(rows))
 	for k, row := range rows {
@@ -130,7 +129,7 @@ func sorted(rows map[stats.Key]*stats.Row, by func(*stats.Row) uint64) []ranked 
 	return out
 }
 
-// totalsOf adds up the rows that the filter kept.
+// totalsOf adds up the rows that the filter has selected.
 func (h *handler) totalsOf(ctx context.Context, rows map[stats.Key]*stats.Row, span *span, keep filter) (figures snapshot.Figures, err error) {
 	var totals stats.Row
 	for _, row := range rows {
@@ -205,7 +204,7 @@ func (h *handler) sparks(ctx context.Context, answer *pathsAnswer, span *span, p
 type sparkCounts struct {
 	part  func(minute int64) int64
 	lines func(stats.Key) []uint64
-	row   stats.Row // the row of the latest minute; its counts belong to
+	row   stats.Row // the row of the latest minute, whose counts belong to
 	to    *uint64
 }
 
@@ -233,14 +232,14 @@ func (r *pathRow) key() stats.Key {
 	return stats.Key{Host: r.Host, Method: r.Method, Label: r.Path, Route: r.Route}
 }
 
-// shownKey returns the name under which a row is shown today. Statistics from before and after a template was learnt
-// share it.
+// shownKey returns the name under which a row is currently shown. Rows from before and after a template was learnt have the same shown
+// name.
 func (h *handler) shownKey(k stats.Key) stats.Key {
 	k.Hour, k.Label = 0, h.Rules().Label(k.Host, k.Label)
 	return k
 }
 
-// mergeRows adds up each row over a range. Its memory is bounded by the number of rows, not by the length of the range.
+// mergeRows adds up each row over a range. The memory that it uses is bounded by the number of rows, not by the length of the range.
 func (h *handler) mergeRows(ctx context.Context, span *span, keep filter) (map[stats.Key]*stats.Row, error) {
 	merged := map[stats.Key]*stats.Row{}
 	walk, owned := h.Rows.Rows, false
@@ -282,7 +281,7 @@ func (h *handler) mergeRows(ctx context.Context, span *span, keep filter) (map[s
 	return merged, err
 }
 
-// rowsOf calls fn, hour by hour, with the rows that keep accepts. keep gets the name under which a row is shown.
+// rowsOf calls fn, hour by hour, with the rows that keep accepts. keep is called with the name under which a row is shown.
 func (h *handler) rowsOf(ctx context.Context, span snapshot.Hours, keep func(stats.Key) bool, fn func(stats.Key, *stats.Row) error) error {
 	wanted := func(k stats.Key) bool { return keep(h.shownKey(k)) }
 	if s, ok := h.Rows.(sumSource); ok {

@@ -15,8 +15,8 @@ type Kind string
 
 // Kinds.
 const (
-	Errors Kind = "errors" // it fails
-	Slow   Kind = "slow"   // it is slower than usual
+	Errors Kind = "errors" // the path is failing
+	Slow   Kind = "slow"   // the path is slower than usual
 )
 
 type name struct {
@@ -24,21 +24,21 @@ type name struct {
 	kind Kind
 }
 
-// incident is a row that fails or is slow now.
+// incident is a row that is currently failing or slow.
 type incident struct {
 	name
 	usual usual // before the incident
 
-	known   bool    // since when
+	known   bool    // whether since has been determined
 	since   int64   // the first minute
-	during  float64 // share when it was noticed
-	before  cell64  // of the minutes [since, counted)
+	during  float64 // share of bad responses when the incident was noticed
+	before  cell64  // responses of the minutes [since, counted)
 	counted int64
 
-	latency stats.Row // of the last minutes; only if Slow
+	latency stats.Row // latency in the last minutes; only for kind Slow
 }
 
-// cell64 is a cell of a long time.
+// cell64 is like cell, for a long time.
 type cell64 struct{ count, bad uint64 }
 
 func (i *incident) bad(c cell) uint32 {
@@ -48,7 +48,7 @@ func (i *incident) bad(c cell) uint32 {
 	return c.errors
 }
 
-// common is the usual share of bad responses.
+// common returns the usual share of bad responses.
 func (i *incident) common() float64 {
 	if i.kind == Slow {
 		return share(i.usual.slow, i.usual.timed)
@@ -56,7 +56,7 @@ func (i *incident) common() float64 {
 	return share(i.usual.errors, i.usual.count)
 }
 
-// worst is the largest share in one of the windows.
+// worst returns the largest share of bad responses in any of the windows.
 func (i *incident) worst(w *window) (most float64) {
 	for _, rule := range errorWindows {
 		if sum := w.last(rule.minutes); sum.count >= errorsMin {
@@ -105,10 +105,10 @@ func (w *Watch) windowOf(k stats.Key) *window {
 	return new(window)
 }
 
-// beginningMinutes is how many minutes are read at a time to find a beginning.
+// beginningMinutes is the number of minutes that are read at a time in the search for the beginning of an incident.
 const beginningMinutes = 60
 
-// findBeginnings finds the first minute of incidents: the earliest bad one that no good stretch separates from now.
+// findBeginnings finds the first minute of each incident: the earliest bad minute that is not followed by a good period.
 func (w *Watch) findBeginnings(ctx context.Context, named func(stats.Key) stats.Key, cases []*incident, minute int64) error {
 	searches := make(map[*incident]*search, len(cases))
 	for _, of := range cases {
@@ -134,13 +134,14 @@ func (w *Watch) findBeginnings(ctx context.Context, named func(stats.Key) stats.
 	return nil
 }
 
-// search looks for the beginning of an incident, from now backwards.
+// search looks for the beginning of an incident, going backwards from the present.
 type search struct {
 	of   *incident
-	good cell64 // the minutes since the last bad one
+	good cell64 // responses of the minutes before of.since that have been examined
 }
 
-// back continues with the minutes before; cells begins with the minute from. It reports whether the beginning was found.
+// back continues the search with earlier minutes, of which the first element of cells is the minute from. It reports whether the
+// beginning has been found.
 func (s *search) back(cells []cell, from int64) bool {
 	of := s.of
 	least := max(2*of.common(), of.during/6)
@@ -162,7 +163,7 @@ func (s *search) back(cells []cell, from int64) bool {
 	return false
 }
 
-// cells reads the minutes [from, to) of incidents.
+// cells reads the minutes [from, to) of the rows that have incidents.
 func (w *Watch) cells(ctx context.Context, named func(stats.Key) stats.Key, cases []*incident, from, to int64) (map[*incident][]cell, error) {
 	out := make(map[*incident][]cell, len(cases))
 	of := map[stats.Key][]cell{}
@@ -190,7 +191,7 @@ func (w *Watch) cells(ctx context.Context, named func(stats.Key) stats.Key, case
 	return out, err
 }
 
-// count adds the minutes that are over, and left the window, to their incidents.
+// count adds the minutes that have ended and are no longer in the window to their incidents.
 func (w *Watch) count(ctx context.Context, named func(stats.Key) stats.Key, cases []*incident, first int64) error {
 	if len(cases) == 0 {
 		return nil
@@ -239,7 +240,7 @@ func (w *Watch) time(ctx context.Context, named func(stats.Key) stats.Key, cases
 	})
 }
 
-// Incident is a path that fails now, or is slower than usual.
+// Incident is a path that is currently failing or slower than usual.
 type Incident struct {
 	Kind   Kind      `json:"kind"` // "errors" or "slow"
 	Host   string    `json:"host"`
@@ -247,19 +248,19 @@ type Incident struct {
 	Path   string    `json:"path"` // template, or "(other)"
 	Route  string    `json:"route,omitempty"`
 	Since  time.Time `json:"since"` // the beginning of the first bad minute
-	From   time.Time `json:"from"`  // of Count, Bad and Share: five minutes ago, or when the incident began
+	From   time.Time `json:"from"`  // the time from which Count, Bad and Share are counted: five minutes ago or when the incident began, whichever is later
 	Count  uint64    `json:"count"` // responses
-	Bad    uint64    `json:"bad"`   // errors among them, or responses that took at least twice the usual p95
+	Bad    uint64    `json:"bad"`   // number of these that are errors, or, for "slow", that took at least twice the usual p95
 	Share  float64   `json:"share"` // Bad ÷ Count
-	// UsualShare is the share in UsualCount responses before the incident. Without any, the path is new.
+	// UsualShare is the share among the UsualCount responses before the incident. If UsualCount is 0, the path is new.
 	UsualShare float64 `json:"usual_share"`
 	UsualCount uint64  `json:"usual_count"`
-	P95        uint64  `json:"p95_us,omitempty"`       // of the responses since From; only of "slow"
-	UsualP95   uint64  `json:"usual_p95_us,omitempty"` // only of "slow"
-	Affected   uint64  `json:"affected"`               // errors, or slow responses, since the incident began
+	P95        uint64  `json:"p95_us,omitempty"`       // p95 of the responses since From; only for "slow"
+	UsualP95   uint64  `json:"usual_p95_us,omitempty"` // only for "slow"
+	Affected   uint64  `json:"affected"`               // number of errors or slow responses since the incident began
 }
 
-// Report is what the last check found.
+// Report is the result of the last check.
 type Report struct {
 	CheckedAt time.Time  `json:"checked_at"` // zero before the first check
 	Rows      int        `json:"rows"`       // rows with responses in the last five minutes
@@ -304,7 +305,8 @@ func (w *Watch) publish(now time.Time) {
 	w.report = r
 }
 
-// clearMin is the number of responses from which the minutes after the first one are shown: the incident began within the first.
+// clearMin is the minimum number of responses after the first minute of an incident for the report to leave that minute out. The incident
+// began at some time within it.
 const clearMin = 10
 
 // describe returns what the report says about an incident. first is the first minute of the window.
@@ -313,7 +315,7 @@ func (i *incident) describe(w *window, first int64) Incident {
 		Kind: i.kind, Host: i.key.Host, Method: i.key.Method, Path: i.key.Label, Route: i.key.Route,
 		Since: stats.MinuteStart(i.since), UsualShare: i.common(), UsualCount: i.usual.count, Affected: i.before.bad,
 	}
-	from := min(max(first, i.since), first+windowMinutes-1) // a clock can go back
+	from := min(max(first, i.since), first+windowMinutes-1) // the clock may have been set back
 	for m := from; m < first+windowMinutes; m++ {
 		out.Affected += uint64(i.bad(w[m-first]))
 	}

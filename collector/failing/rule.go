@@ -2,14 +2,14 @@ package failing
 
 import "math"
 
-// The rule, see the package comment.
+// Parameters of the rule in the package comment.
 const (
-	windowMinutes = 5 // the longest window, the minute that runs included
+	windowMinutes = 5 // length of the longest window, including the current minute
 	usualHours    = 24
-	usualGap      = 10 // minutes before now that do not belong to the usual
+	usualGap      = 10 // number of latest minutes that are not included in the usual figures
 
 	chance    = 1e-8
-	caution   = 2 // by which the usual probability is multiplied before the comparison with chance
+	caution   = 2 // factor by which the usual probability is multiplied for the comparison with chance
 	errorsMin = 5
 
 	slowResponsesMin = 20
@@ -18,7 +18,7 @@ const (
 	slowFactor       = 2
 	slowMicrosMin    = 10_000
 	slowDays         = 7
-	slowUsualMin     = 100 // responses below which there is no usual latency
+	slowUsualMin     = 100 // minimum number of responses for a usual latency
 
 	recoveredShare  = 0.01
 	recoveredChance = 0.01
@@ -27,8 +27,8 @@ const (
 // errorWindows are the windows in which errors are counted.
 var errorWindows = []struct {
 	minutes       int
-	factor, least float64 // the share must be this many times the usual, and at least this
-	more          float64 // … or this much above the usual
+	factor, least float64 // the share must be this many times the usual share, and at least this much
+	more          float64 // … or this much above the usual share
 }{
 	{1, 10, 0.10, 0.50},
 	{2, 10, 0.10, 0.50},
@@ -41,7 +41,7 @@ type cell struct {
 	slow          uint32 // responses that took at least as long as usual.slowMicros
 }
 
-// window has the last minutes of a row, the oldest first. The last one is not over.
+// window has the last minutes of a row, oldest first. The last minute has not ended yet.
 type window [windowMinutes]cell
 
 // last adds up the last n minutes.
@@ -54,15 +54,15 @@ func (w *window) last(n int) (sum cell) {
 	return sum
 }
 
-// usual is what a row usually does.
+// usual has the usual figures of a row.
 type usual struct {
 	count, errors uint64
 
-	// The usual latency; p95 is 0 if it is not known.
+	// The usual latency; p95 is 0 if it is unknown.
 	p95        uint64 // µs
-	slowMicros uint64 // from here on a response is slow
-	timed      uint64 // responses from which the latency was taken
-	slow       uint64 // slow ones among them
+	slowMicros uint64 // a response that takes at least this long is slow
+	timed      uint64 // number of responses from which the latency was taken
+	slow       uint64 // number of slow ones among these
 }
 
 func share(part, all uint64) float64 {
@@ -72,13 +72,13 @@ func share(part, all uint64) float64 {
 	return float64(part) / float64(all)
 }
 
-// atMost is the upper end of the probability that a count of responses allows.
+// atMost returns an upper bound for a probability, given that part of all responses had the property.
 func atMost(part, all uint64) float64 {
 	k := float64(part)
 	return min((k+3*math.Sqrt(k+1)+3)/(float64(all)+100), 1)
 }
 
-// failing reports whether a row has more errors than its usual explains.
+// failing reports whether a row has more errors than its usual figures explain.
 func failing(w *window, u *usual) bool {
 	common := share(u.errors, u.count)
 	for _, rule := range errorWindows {
@@ -94,7 +94,7 @@ func failing(w *window, u *usual) bool {
 	return false
 }
 
-// slower reports whether a row is slower than its usual explains.
+// slower reports whether a row is slower than its usual figures explain.
 func slower(w *window, u *usual) bool {
 	sum := w.last(windowMinutes)
 	if u.p95 == 0 || sum.count < slowResponsesMin || float64(sum.slow) < slowShare*float64(sum.count) {
@@ -109,19 +109,20 @@ func slower(w *window, u *usual) bool {
 	return minutes >= slowMinutesMin && improbable(sum.slow, sum.count, atMost(u.slow, u.timed))
 }
 
-// More reports whether part of all responses is more than chance explains, given how many usually are: by the bound of the rule. A caller
-// also asks whether the difference is worth a look.
+// More reports whether the share part of all is higher than chance explains, given the usual share usualPart of usualAll. It uses the
+// bound of the rule. A caller must also check whether the difference is large enough to matter.
 func More(part, all, usualPart, usualAll uint64) bool {
 	return tail(part, all, caution*atMost(usualPart, usualAll)) < chance
 }
 
-// improbable reports whether chance does not explain part of all responses, each of which counts with at most the given probability.
+// improbable reports whether chance does not explain that part of all responses have a property, if each of them has it with at most the
+// given probability.
 func improbable(part, all uint32, probability float64) bool {
 	return tail(uint64(part), uint64(all), caution*probability) < chance
 }
 
-// recovered reports whether an incident is over. pick chooses errors or slow responses, during is their share in the incident, and common
-// their usual share.
+// recovered reports whether an incident is over. pick chooses errors or slow responses, during is their share during the incident, and
+// common is their usual share.
 func recovered(w *window, pick func(cell) uint32, during, common float64) bool {
 	below := max(2*common, recoveredShare)
 	short, long := w.last(2), w.last(windowMinutes)
@@ -132,21 +133,21 @@ func recovered(w *window, pick func(cell) uint32, during, common float64) bool {
 		1-tail(uint64(pick(short))+1, uint64(short.count), during) < recoveredChance
 }
 
-// tail is the probability that at least k of n responses count, if each does with probability p. It is exact to about nine digits below the
-// mean and above it.
+// tail returns the probability that at least k of n responses have a property that each has with probability p. The result is exact to
+// about nine digits on both sides of the mean.
 func tail(k, n uint64, p float64) float64 {
 	switch {
 	case k == 0 || p >= 1:
 		return 1
 	case k > n || p <= 0:
 		return 0
-	case float64(k) <= float64(n)*p: // the other side is the shorter one
+	case float64(k) <= float64(n)*p: // fewer terms are on the other side
 		return 1 - sumOf(k-1, n, p, -1)
 	}
 	return sumOf(k, n, p, 1)
 }
 
-// sumOf adds up the probabilities of exactly i of n, from i = k on in a direction in which they fall.
+// sumOf adds up the probabilities of exactly i of n. It starts with i = k and continues in the direction in which they decrease.
 func sumOf(k, n uint64, p float64, direction int) float64 {
 	i, all := float64(k), float64(n)
 	term := math.Exp(logGamma(all+1) - logGamma(i+1) - logGamma(all-i+1) + i*math.Log(p) + (all-i)*math.Log1p(-p))

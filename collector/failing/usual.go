@@ -6,19 +6,20 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// usuals knows what the rows usually do. It is read again when the hour changes; the minutes since then every usualMinutes.
+// usuals has the usual figures of all rows. They are read again when the hour changes; the minutes of the current hour, every
+// usualMinutes.
 type usuals struct {
-	hour   int64 // the first hour that is not whole in byHour
-	until  int64 // the first minute after the usual
+	hour   int64 // the first hour that byHour does not include as a whole
+	until  int64 // the first minute that is no longer included
 	readAt int64 // the minute in which the hours were read
 	rows   map[stats.Key]*usual
-	base   map[stats.Key][2]uint64 // responses and errors of the whole hours
+	base   map[stats.Key][2]uint64 // number of responses and errors in the whole hours
 }
 
-// usualMinutes is how often the minutes of the usual are read again.
+// usualMinutes is the number of minutes after which the minutes since the last whole hour are read again.
 const usualMinutes = 5
 
-// of returns the usual of a row.
+// of returns the usual figures of a row.
 func (u *usuals) of(k stats.Key) *usual {
 	if found := u.rows[k]; found != nil {
 		return found
@@ -26,7 +27,7 @@ func (u *usuals) of(k stats.Key) *usual {
 	return &usual{}
 }
 
-// refresh reads the usual of a minute if it is due.
+// refresh reads the usual figures again if that is due.
 func (u *usuals) refresh(ctx context.Context, s Source, named func(stats.Key) stats.Key, minute int64) error {
 	until := minute - usualGap
 	hour := stats.HourOfMinute(until)
@@ -43,7 +44,7 @@ func (u *usuals) refresh(ctx context.Context, s Source, named func(stats.Key) st
 	return u.readMinutes(ctx, s, named, until)
 }
 
-// readHours reads the whole hours before one.
+// readHours reads the whole hours before the given one.
 func (u *usuals) readHours(ctx context.Context, s Source, named func(stats.Key) stats.Key, hour int64) error {
 	u.rows, u.base = map[stats.Key]*usual{}, map[stats.Key][2]uint64{}
 	day := map[stats.Key]*stats.Row{}
@@ -52,7 +53,7 @@ func (u *usuals) readHours(ctx context.Context, s Source, named func(stats.Key) 
 	}
 	same := map[stats.Key]*stats.Row{}
 	for days := int64(1); days <= slowDays; days++ {
-		// hour began at least usualGap minutes ago, so it is the current one, or the one before.
+		// hour began at least usualGap minutes ago, so it is either the current hour or the previous one.
 		from := hour - days*24 - 1
 		if err := addHours(ctx, s, named, same, from, min(from+3, hour)); err != nil {
 			return err
@@ -96,7 +97,7 @@ func (u *usuals) readMinutes(ctx context.Context, s Source, named func(stats.Key
 		}
 		base := u.base[k]
 		of.count, of.errors = base[0]+row.Count, base[1]+row.Errors
-		if base[0] == 0 && of.timed <= row.Count { // the first hour of a row: there is no better latency yet
+		if base[0] == 0 && of.timed <= row.Count { // the row is in its first hour, so no better latency is available
 			of.time(row)
 		}
 	}
@@ -104,7 +105,7 @@ func (u *usuals) readMinutes(ctx context.Context, s Source, named func(stats.Key
 	return nil
 }
 
-// time takes the usual latency from a row, if it has enough responses.
+// time takes the usual latency from a row if the row has enough responses.
 func (u *usual) time(row *stats.Row) {
 	if row.Count < slowUsualMin {
 		return

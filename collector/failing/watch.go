@@ -12,7 +12,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// Source yields statistics; the store is one.
+// Source provides statistics. The store implements it.
 type Source interface {
 	// AddMinutes adds the rows of the minutes [from, to) to the rows that rowsOf returns for a name and a minute.
 	AddMinutes(ctx context.Context, from, to int64, rowsOf func(stats.Key) func(minute int64) *stats.Row) error
@@ -22,10 +22,10 @@ type Source interface {
 	MinutesFrom() int64
 }
 
-// CheckInterval is how often Run checks.
+// CheckInterval is the time between checks in Run.
 const CheckInterval = 10 * time.Second
 
-// IncidentsMax bounds the incidents that are kept.
+// IncidentsMax is the maximum number of incidents that are kept.
 const IncidentsMax = 1000
 
 // Options configure a Watch.
@@ -33,16 +33,16 @@ type Options struct {
 	Source Source // required
 	// Rules returns the rules that merge rows counted before their template was learnt; nil: none.
 	Rules func() *paths.Rules
-	// Applied returns a number that changes when responses were applied; nil: assume so at each check.
+	// Applied returns a number that changes whenever responses are applied; nil: at each check, assume that responses have been applied.
 	Applied func() uint64
 	Now     func() time.Time // nil means clock.Now
 	Logger  *slog.Logger     // nil means slog.Default
 }
 
-// Watch finds incidents. Report may be called at any time; Check and Run by one goroutine.
+// Watch finds incidents. Report may be called at any time; Check and Run, only by one goroutine.
 type Watch struct {
 	o       Options
-	applied uint64 // at the last check
+	applied uint64 // the result of Options.Applied at the last check
 	rules   *paths.Rules
 	usual   usuals
 	windows map[stats.Key]*window
@@ -52,7 +52,7 @@ type Watch struct {
 	report Report // guarded by mu
 }
 
-// New returns a Watch that has checked nothing.
+// New returns a Watch that has not checked anything yet.
 func New(o Options) *Watch {
 	if o.Now == nil {
 		o.Now = clock.Now
@@ -66,7 +66,8 @@ func New(o Options) *Watch {
 	return &Watch{o: o, windows: map[stats.Key]*window{}, cases: map[name]*incident{}}
 }
 
-// Run checks every [CheckInterval] until ctx is done. An error is logged once, and the next check tries again.
+// Run checks every [CheckInterval] until ctx is done. An error that continues is logged only the first time, and the next check tries
+// again.
 func (w *Watch) Run(ctx context.Context) {
 	ticker := time.NewTicker(CheckInterval)
 	defer ticker.Stop()
@@ -88,7 +89,7 @@ func (w *Watch) Run(ctx context.Context) {
 	}
 }
 
-// checkIfNeeded checks, unless nothing has changed since the last check and nothing is failing.
+// checkIfNeeded makes a check, unless nothing has changed since the last one and nothing is failing.
 func (w *Watch) checkIfNeeded(ctx context.Context) error {
 	if w.o.Applied != nil {
 		applied := w.o.Applied()
@@ -101,7 +102,7 @@ func (w *Watch) checkIfNeeded(ctx context.Context) error {
 	return w.Check(ctx)
 }
 
-// Check compares the last minutes with the usual.
+// Check compares the last minutes with the usual figures.
 func (w *Watch) Check(ctx context.Context) error {
 	now := w.o.Now()
 	minute := stats.MinuteOf(now)
@@ -110,7 +111,7 @@ func (w *Watch) Check(ctx context.Context) error {
 		k.Hour, k.Label = 0, rules.Label(k.Host, k.Label)
 		return k
 	}
-	if rules != w.rules && minute != w.usual.readAt { // rows have other names
+	if rules != w.rules && minute != w.usual.readAt { // rows have new names
 		w.rules, w.usual.rows = rules, nil
 	}
 	if err := w.usual.refresh(ctx, w.o.Source, named, minute); err != nil {
@@ -133,7 +134,7 @@ func (w *Watch) Check(ctx context.Context) error {
 	return err
 }
 
-// begin notes an incident, unless it is known.
+// begin adds an incident, unless it is already known.
 func (w *Watch) begin(n name, common *usual) {
 	if w.cases[n] == nil && len(w.cases) < IncidentsMax {
 		w.cases[n] = &incident{name: n, usual: *common}
@@ -159,7 +160,7 @@ func (w *Watch) readWindows(ctx context.Context, named func(stats.Key) stats.Key
 	return err
 }
 
-// usualOf returns the usual of a row: during an incident, the one before it.
+// usualOf returns the usual figures of a row. During an incident, these are the figures from before the incident.
 func (w *Watch) usualOf(k stats.Key) *usual {
 	for _, kind := range []Kind{Slow, Errors} {
 		if of := w.cases[name{k, kind}]; of != nil {
@@ -169,9 +170,9 @@ func (w *Watch) usualOf(k stats.Key) *usual {
 	return w.usual.of(k)
 }
 
-// counter adds rows to cells, one after the other.
+// counter adds rows to cells, one cell after another.
 type counter struct {
-	row        stats.Row // the part that is not in its cell yet
+	row        stats.Row // the part that has not been added to its cell yet
 	to         *cell
 	slowMicros uint64
 }

@@ -8,15 +8,14 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// namedMax is the maximum number of configured routes that have their own counters. Routes come from the configuration,
-// but each reload can add new names, so the number must be bounded over the life of the process. All further routes are
-// counted under Other.
+// namedMax is the maximum number of configured routes that have their own counters. Routes come from the configuration, but each reload
+// can add new names, so their number over the life of the process must be bounded. All further routes are counted under Other.
 const namedMax = 256
 
 // calls counts gRPC calls by status code.
 type calls [event.GRPCCodeOther + 1]uint64
 
-// named counts the responses of one configured route.
+// named has the counts of one configured route.
 type named struct {
 	classes [6]uint64 // by the first digit of the status; 0 is for all other codes
 	errors  uint64
@@ -30,8 +29,8 @@ var (
 	descNamedErrors = prometheus.NewDesc("wayside_route_errors_total", "Responses that are errors, by configured route.", []string{"route"}, nil)
 )
 
-// countEdge counts the fields that only events of an edge proxy have: gRPC status and configured route. The caller
-// holds the feed's lock.
+// countEdge counts by the fields that only events of an edge proxy have: gRPC status and configured route. The caller holds the feed's
+// lock.
 func (f *Feed) countEdge(r *row, name string, e *event.Event) {
 	if code, ok := e.GRPCStatus.Code(); ok {
 		if r.route.calls == nil {

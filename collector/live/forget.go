@@ -19,7 +19,7 @@ func (f *Feed) Forget(selected func(host, method, label string) bool) {
 		}
 		delete(f.rows, k)
 	}
-	for _, r := range f.rows { // rows of other hosts may have shared a removed route
+	for _, r := range f.rows { // rows of other hosts may use a route that has been removed
 		if gone[r.route] {
 			r.route, r.series = f.routes[Other], nil
 		}

@@ -1,15 +1,15 @@
 // Package live keeps recent activity in memory: latency histograms by route for Prometheus, the rates of the last half hour in
 // steps of ten seconds, and a feed of events for watchers.
 //
-// The drain loop adds every applied event once. Nothing is stored: after a restart of the books process everything begins at
+// The drain loop adds every applied event exactly once. Nothing is stored: after a restart of the books process, all counts start at
 // zero, which Prometheus treats as a counter reset. The books themselves are in the store.
 //
 // # Bounds
 //
-// At most Options.RoutesMax routes have their own histograms, each with at most seriesMax pairs of method and status. At most
-// ringsMax rows have their own rates, and at most namedMax configured routes their own counters. There are at most WatchersMax
-// watchers, and at most feedMax events wait for each of them. Everything beyond these bounds is counted under "(other)" or
-// reported to the watcher as missed, so that totals always add up.
+// At most Options.RoutesMax routes have their own histograms, each with at most seriesMax pairs of method and status. At most ringsMax
+// rows have their own rates, and at most namedMax configured routes their own counters. There are at most WatchersMax watchers, and at
+// most feedMax events wait for each of them. Everything beyond these bounds is counted under "(other)" or reported to the watcher as
+// missed, so totals always add up.
 package live
 
 import (
@@ -40,7 +40,7 @@ type Options struct {
 	Now       func() time.Time // nil means clock.Now
 }
 
-// Feed takes events from the drain loop and answers queries. It is safe for concurrent use.
+// Feed receives events from the drain loop and provides the recent activity. It is safe for concurrent use.
 type Feed struct {
 	o Options
 
@@ -65,7 +65,7 @@ type rowKey = catalogue.RowName
 type row struct {
 	route  *route
 	method string
-	series []*histogram // the histograms of route that this row has used
+	series []*histogram // those histograms of route that this row has used
 	ring   *ring        // nil beyond ringsMax
 }
 
@@ -82,7 +82,7 @@ func New(o Options) *Feed {
 	return f
 }
 
-// Batch is a run of events of one epoch that is being added. The feed is locked until Close.
+// Batch is a run of events of one epoch while it is being added. The feed is locked until Close.
 type Batch struct {
 	f     *Feed
 	epoch uuid.UUID
@@ -100,7 +100,7 @@ func (f *Feed) Begin(epoch uuid.UUID) Batch {
 // Close ends the batch.
 func (b *Batch) Close() { b.f.mu.Unlock() }
 
-// Add adds one applied event to the row in which it was counted. It does not keep the event's slices.
+// Add adds one applied event to the row in which it was counted. It does not retain the event's slices.
 func (b *Batch) Add(row catalogue.RowName, seq uint64, e *event.Event) {
 	f, second := b.f, e.TimeMicros/microsInSec
 	if seq == firstSeq {
@@ -145,7 +145,7 @@ func (f *Feed) row(k rowKey) *row {
 	return r
 }
 
-// methodName returns the method as OpenTelemetry's semantic conventions require: unknown methods become "_OTHER".
+// methodName returns the method in the form that OpenTelemetry's semantic conventions require: unknown methods become "_OTHER".
 func methodName(method string) string {
 	if method == Other {
 		return "_OTHER"

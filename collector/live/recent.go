@@ -13,7 +13,7 @@ const (
 	ringsMax    = 512 // rows with their own rates
 
 	nowSeconds  = 10 // period over which Activity.Rate is measured
-	secondsKept = 16 // a power of two, larger than nowSeconds plus the seconds by which events may be late or early
+	secondsKept = 16 // a power of two, larger than nowSeconds plus the number of seconds by which events can be late or early
 )
 
 // ring counts responses by step and by second. Step n since 1970 is at index n modulo Steps.
@@ -26,8 +26,8 @@ type ring struct {
 	seconds [secondsKept]uint32
 }
 
-// add counts one response in the given second. It ignores a response that is older than the ring or more than one step
-// ahead of the clock. The statistics still count such a response.
+// add counts one response in the given second. It ignores a response that is too old for the ring or more than one step ahead of the
+// clock. Such a response is still counted in the statistics.
 func (r *ring) add(second, now int64, failed bool) {
 	step := second / StepSeconds
 	if step > now/StepSeconds+1 {
@@ -47,7 +47,7 @@ func (r *ring) add(second, now int64, failed bool) {
 	}
 }
 
-// advance clears the steps between the newest one and step.
+// advance clears the steps after the newest one, up to and including step.
 func (r *ring) advance(step int64) {
 	if step <= r.newest {
 		return
@@ -70,7 +70,7 @@ func (r *ring) addSecond(second int64) {
 	r.seconds[second%secondsKept]++
 }
 
-// rate returns responses per second over the complete seconds [from, to), at most nowSeconds of them.
+// rate returns the responses per second over the complete seconds [from, to), which must be at most nowSeconds.
 func (r *ring) rate(from, to int64) float64 {
 	if to <= from {
 		return 0
@@ -98,7 +98,7 @@ func (r *ring) read(first, last int64) Activity {
 
 // Activity has the responses and errors of each step, oldest first, and the current rate.
 type Activity struct {
-	// Rate is in responses a second, over the last ten complete seconds, or fewer if the process is younger.
+	// Rate is in responses per second, over the last ten complete seconds, or fewer if the process started later.
 	Rate   float64  `json:"rate"`
 	Count  []uint32 `json:"count"`
 	Errors []uint32 `json:"errors"`
@@ -122,9 +122,9 @@ type Recent struct {
 	Paths       []RowActivity `json:"paths"`  // rows with at least one response, busiest first
 }
 
-// Recent returns the half hour that ended with the last complete step, or less if the feed has not counted for that long:
-// it knows nothing about the time before, so it must not claim that there were no responses. Events arrive about a second
-// after their response, so a step counts as complete two seconds after its end.
+// Recent returns the half hour that ended with the last complete step, or less if the feed has not counted for that long: it knows
+// nothing about the time before, so it must not claim that there were no responses. An event arrives about a second after its response,
+// so a step counts as complete two seconds after its end.
 func (f *Feed) Recent() Recent {
 	now := f.o.Now().Unix()
 	f.mu.Lock()

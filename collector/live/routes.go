@@ -8,13 +8,13 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// seriesMax is the maximum number of histograms of one route. Without it, an upstream that returns many statuses could
-// create any number.
+// seriesMax is the maximum number of histograms of one route. Without this limit, an upstream that returns many different statuses could
+// create any number of them.
 const seriesMax = 64
 
 // buckets are upper bounds in microseconds. The bounds that OpenTelemetry's semantic conventions recommend for
-// http.server.request.duration begin at 5 ms, which is too coarse for a fast service, so there are five bounds below. 75 ms,
-// 750 ms and 7.5 s are left out, because each bound is a series for every route, method and status.
+// http.server.request.duration begin at 5 ms, which is too coarse for a fast service, so five bounds below 5 ms are added. 75 ms, 750 ms
+// and 7.5 s are omitted, because each bound adds a series for every route, method and status.
 var buckets = [...]uint64{100, 250, 500, 1e3, 2.5e3, 5e3, 10e3, 25e3, 50e3, 100e3, 250e3, 500e3, 1e6, 2.5e6, 5e6, 10e6}
 
 // route is one label with its histograms.
@@ -42,9 +42,9 @@ func (h *histogram) observe(micros uint64) {
 	h.sumMicros += micros
 }
 
-// assignRoute gives a row with the route Other its own route, if another route may be added. A response for a path that
-// does not exist adds no route, so that scanners cannot displace existing routes. If there are already RoutesMax
-// routes, one that has been idle for an hour is removed.
+// assignRoute gives a row that has the route Other a route of its own if a route can be added. A response for a path that does not exist
+// adds no route, so scanners cannot displace existing routes. If there are already RoutesMax routes, one that has been idle for an hour
+// is removed.
 func (f *Feed) assignRoute(r *row, label string, notFound bool, now int64) {
 	if r == f.other || label == Other {
 		return
@@ -65,9 +65,8 @@ func notFound(e *event.Event) bool {
 	return e.Status == 404 || e.GRPCStatus == event.GRPCOf(unimplemented)
 }
 
-// makeRoom reports whether one more route may be added. If necessary, it removes the route that has been idle longest.
-// It is called for every event of a row without its own route, so it searches the routes only when one of them may have
-// been idle long enough.
+// makeRoom reports whether one more route can be added. If necessary, it first removes the route that has been idle longest. It is called
+// for every event of a row without its own route, so it searches the routes only when one of them may have been idle long enough.
 func (f *Feed) makeRoom(now int64) bool {
 	if len(f.routes)-1 < f.o.RoutesMax {
 		return true
@@ -105,7 +104,7 @@ func (r *row) histogram(status uint16) *histogram {
 		}
 	}
 	h := r.route.histogram(r.method, status)
-	if h.status == status { // otherwise it is the one for all statuses beyond seriesMax
+	if h.status == status { // otherwise, h is the histogram for all statuses beyond seriesMax
 		r.series = append(r.series, h)
 	}
 	return h

@@ -13,12 +13,12 @@ import (
 
 // Bounds for watchers.
 const (
-	WatchersMax  = 32        // watchers at a time; another one displaces the oldest
+	WatchersMax  = 32        // watchers at the same time; one more displaces the oldest
 	feedMax      = 1024      // events waiting for one watcher
-	feedBytesMax = 256 << 10 // bytes of the waiting events
+	feedBytesMax = 256 << 10 // total size of the waiting events
 )
 
-// Seen is an event that was just applied, and the row in which it was counted.
+// Seen is an event that has just been applied, and the row in which it was counted.
 type Seen struct {
 	Epoch uuid.UUID
 	Seq   uint64
@@ -45,8 +45,7 @@ func (w *Watcher) Took(line []byte) { w.bytes.Add(-int64(len(line))) }
 // Gone is closed when a newer watcher has displaced this one.
 func (w *Watcher) Gone() <-chan struct{} { return w.gone }
 
-// TakeMissed returns the number of events since its last call for which there was no room because the reader is too
-// slow.
+// TakeMissed returns the number of events that were dropped since its last call because the reader was too slow.
 func (w *Watcher) TakeMissed() uint64 { return w.missed.Swap(0) }
 
 // Close removes the watcher.
@@ -65,10 +64,9 @@ func (w *watchers) list() []*Watcher {
 	return nil
 }
 
-// Watch adds a watcher for the events that are applied from now on. The drain loop calls show for each of them; show
-// returns the line to deliver, or nil. show must be fast and must not retain the event. If there are already
-// WatchersMax watchers, the new one displaces the oldest, so that clients that have stopped reading, or whose
-// disconnection went unnoticed, cannot lock others out.
+// Watch adds a watcher for the events that are applied from now on. The drain loop calls show for each of them; show returns the line to
+// deliver, or nil. show must be fast and must not retain the event. If there are already WatchersMax watchers, the new one displaces the
+// oldest, so clients that have stopped reading, or whose disconnection was not noticed, cannot lock others out.
 func (f *Feed) Watch(show func(*Seen) []byte) *Watcher {
 	w := &Watcher{show: show, lines: make(chan []byte, feedMax), gone: make(chan struct{})}
 	w.leave = sync.OnceFunc(func() {
@@ -86,7 +84,7 @@ func (f *Feed) Watch(show func(*Seen) []byte) *Watcher {
 	return w
 }
 
-// displace ends a watcher. Its reader may be blocked in a write, so the waiting lines are dropped immediately.
+// displace ends a watcher. The goroutine that reads its lines may be blocked in a write, so the waiting lines are dropped immediately.
 func (w *Watcher) displace() {
 	close(w.gone)
 	for {

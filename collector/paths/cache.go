@@ -40,7 +40,8 @@ func (c *cache) hash(k *cacheKey) uint64 {
 	if k.size() > cacheKeyBytes {
 		return 0
 	}
-	// Different odd factors distinguish ("a", "bc") and ("ab", "c") well enough, because get compares the whole key.
+	// With different odd factors, ("a", "bc") and ("ab", "c") usually have different hashes. That is enough, because get compares the
+	// whole key.
 	const odd1, odd2, odd3 = 0x9e3779b97f4a7c15, 0xbf58476d1ce4e5b9, 0x94d049bb133111eb
 	sum := maphash.Bytes(c.seed, k.path) ^ maphash.Bytes(c.seed, k.host)*odd1 ^ uint64(len(k.method))*odd2
 	if len(k.route) > 0 {

@@ -14,7 +14,7 @@ type configuredTemplate struct {
 type segmentPattern struct {
 	deep bool   // "**": any number of segments
 	any  bool   // "{name}" or "*": one segment; not empty
-	text []byte // otherwise: a literal or, with wild, a glob
+	text []byte // otherwise: a glob if wild is set, else a literal
 	wild bool
 }
 

@@ -10,7 +10,7 @@ func (l *Labeler) evaluateFirst() uint64 {
 	return uint64(min(evaluateFirst, max(16, l.max/2)))
 }
 
-// evaluateSoon schedules an evaluation after one more interval, unless an earlier one is scheduled.
+// evaluateSoon schedules an evaluation after one more interval, unless one is already scheduled for an earlier time.
 func (l *Labeler) evaluateSoon() {
 	if l.learnOff {
 		return
@@ -18,8 +18,7 @@ func (l *Labeler) evaluateSoon() {
 	l.tally.next = min(l.tally.next, l.tally.events+l.tally.interval)
 }
 
-// evaluate learns from the rows of every host and schedules the next evaluation, which comes later if this one has
-// learnt nothing.
+// evaluate learns from the rows of every host and schedules the next evaluation, which is later if this one has learnt nothing.
 func (l *Labeler) evaluate() {
 	l.journal.save(l)
 	l.tally.next = 1 << 63
@@ -64,7 +63,7 @@ func (l *Labeler) evaluate() {
 	l.evaluateSoon() // merged rows may form further levels
 }
 
-// findLevels examines every level of every host. full says that only a few templates are left.
+// findLevels examines every level of every host. full means that there is room for only a few more templates.
 func (l *Labeler) findLevels(byHost map[string][]sample, full bool) (likely map[string]*level, fresh []*level) {
 	likely = map[string]*level{}
 	for _, host := range slices.Sorted(maps.Keys(byHost)) {
@@ -75,7 +74,7 @@ func (l *Labeler) findLevels(byHost map[string][]sample, full bool) (likely map[
 	return likely, fresh
 }
 
-// templatesWith returns how many templates the rows would have with these levels.
+// templatesWith returns the number of templates that the rows would have with these levels.
 func (l *Labeler) templatesWith(likely map[string]*level, fresh []*level) int {
 	r := l.rulesOf(maps.Clone(l.levels))
 	maps.Copy(r.levels, likely)
@@ -151,7 +150,7 @@ func (l *Labeler) setLevel(v *level) {
 	l.levels[levelKey(v.host, v.prefix)] = v
 }
 
-// publish makes the current levels the rules by which rows are shown.
+// publish turns the current levels into the rules that determine how rows are shown.
 func (l *Labeler) publish() {
 	r := l.rulesOf(make(map[string]*level, len(l.levels)+len(l.likely)))
 	maps.Copy(r.levels, l.likely)
@@ -163,8 +162,8 @@ func (l *Labeler) rulesOf(levels map[string]*level) *Rules {
 	return &Rules{levels: levels, configured: l.configured, exact: &l.exact}
 }
 
-// fold applies the rules to the rows: rows whose label a learnt level changes are merged into one row with the new label, and
-// each row counts towards the template under which it is shown.
+// fold applies the rules to the rows: rows whose label a learnt level changes are merged into one row with the new label, and each row is
+// counted for the template under which it is shown.
 func (l *Labeler) fold(learnt bool) {
 	hard := l.rulesOf(l.levels)
 	rules := l.Rules()

@@ -13,7 +13,7 @@ const Forgotten = "(forgotten)"
 type Selection struct {
 	// Path is a path or a template. It is compared byte for byte, and a "*" matches any characters, including slashes.
 	Path string
-	// Host and Method are those of the row, as tables show them. Empty means all.
+	// Host and Method are the row's host and method as shown in tables. An empty one selects all.
 	Host, Method string
 }
 
@@ -34,8 +34,8 @@ func (s *Selection) Check() error {
 // PathMatches reports whether a requested path is selected.
 func (s *Selection) PathMatches(path []byte) bool { return glob([]byte(s.Path), path) }
 
-// Rows returns a function that reports whether a row is selected, either by its label or by the template under which
-// rules show it. The rows (other) and (malformed) are never selected, because they name no path.
+// Rows returns a function that reports whether a row is selected, either by its label or by the template under which rules show it. The
+// rows (other) and (malformed) are never selected, because they do not name a path.
 func (s *Selection) Rows(rules *Rules) func(host, method, label string) bool {
 	pattern := []byte(s.Path)
 	return func(host, method, label string) bool {
@@ -83,7 +83,7 @@ func (l *Labeler) Forget(s *Selection) (rows int) {
 		}
 		return below(gone, host, prefix) && !below(kept, host, prefix)
 	})
-	clear(l.watches) // they contain values; new ones need a while to find names again
+	clear(l.watches) // watches contain values; new watches need some time to find names again
 	l.publish()
 	l.fold(false)
 	l.cache.clear()

@@ -27,8 +27,8 @@ func isGRPCName(text []byte) bool {
 	return len(text) > 0
 }
 
-// exactRows counts the rows of each gRPC method. The rules do not change the labels of these rows. Rules may read it while
-// the Labeler adds.
+// exactRows counts the rows of each gRPC method. The rules do not change the labels of these rows. Rules may read the counts while the
+// Labeler adds to them.
 type exactRows struct{ sync.Map } // of int, by mergedKey
 
 // add adds n to the number of rows.
@@ -44,7 +44,7 @@ func (e *exactRows) add(r *row, n int) {
 	e.Store(key, n)
 }
 
-// keepExact turns a row that had been counted as an ordinary path into one of a gRPC method.
+// keepExact turns the row of an ordinary path into the row of a gRPC method.
 func (l *Labeler) keepExact(r *row, grpc bool) {
 	if !grpc || r.grpc {
 		return
@@ -75,9 +75,8 @@ func Proves(status uint16) bool {
 	return status < 400 || status == 500 || status > 504
 }
 
-// ProvesGRPC reports whether a gRPC status proves that the method exists. A server answers UNIMPLEMENTED for a method
-// that it does not have. UNAVAILABLE, UNAUTHENTICATED and PERMISSION_DENIED may come from a proxy or an interceptor
-// that does not know the methods.
+// ProvesGRPC reports whether a gRPC status proves that the method exists. A server returns UNIMPLEMENTED for a method that it does not
+// have. UNAVAILABLE, UNAUTHENTICATED and PERMISSION_DENIED may come from a proxy or an interceptor that does not know the methods.
 func ProvesGRPC(code int) bool {
 	switch code {
 	case 7, 12, 14, 16, event.GRPCCodeOther:
@@ -86,9 +85,9 @@ func ProvesGRPC(code int) bool {
 	return true
 }
 
-// Proofs returns how many of a row's responses prove the route.
+// Proofs returns how many of a row's responses prove that the route exists.
 func Proofs(row *stats.Row) (n uint64) {
-	if len(row.GRPC) > 0 { // gRPC calls have the HTTP status 200, whatever their gRPC status is
+	if len(row.GRPC) > 0 { // gRPC calls have the HTTP status 200 regardless of their gRPC status
 		for _, g := range row.GRPC {
 			if ProvesGRPC(int(g.Code)) {
 				n += g.Count

@@ -82,7 +82,7 @@ func isScrambled(s []byte, letters, digits int) bool {
 	}
 	switch {
 	case longest >= unbrokenMax:
-		return letters+digits > 0 && vowels < letters // text of vowels only, such as one repeated letter, does not count
+		return letters+digits > 0 && vowels < letters // text that consists only of vowels, such as one repeated letter, is not scrambled
 	case longest >= scrambledMin && turns >= caseTurnsMin && turns*caseTurnsPer >= longest:
 		return true
 	case longest >= lettersMin && digits == 0 && turns == 0:
@@ -185,7 +185,7 @@ func isUUID(s []byte) bool {
 	return true
 }
 
-// isULID recognises 26 characters of Crockford's base 32, the first at most 7.
+// isULID recognises 26 characters of Crockford's base 32, of which the first is at most 7.
 func isULID(s []byte) bool {
 	if len(s) != 26 || s[0] < '0' || s[0] > '7' {
 		return false
@@ -226,7 +226,7 @@ func isToken(s []byte) bool {
 			}
 		case c == '-', c == '_', c == '.', c == '~', c == '=', c == '+', c == ':':
 		default:
-			return false // percent-encoded text, file names with spaces and the like are names
+			return false // percent-encoded text, file names with spaces and similar texts are names
 		}
 	}
 	return changes >= tokenChangesMin || (len(s) >= tokenLongBytesMin && changes >= tokenLongChanges)

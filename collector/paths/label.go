@@ -11,13 +11,12 @@ const upperHex = "0123456789ABCDEF"
 // idPlaceholder replaces a segment that varies, or a part of one.
 const idPlaceholder = "{id}"
 
-// buildLabel appends the label of a path to dst. It stops soon after LabelBytesMax, so that even an extremely long path
-// costs little. host is the host under which the statistics count the path. proof says that the response proves that
-// the route exists, so that the labeler may learn from it. grpc says that the path names a gRPC method, which only a
-// configured template can replace.
+// buildLabel appends the label of a path to dst. It stops soon after LabelBytesMax, so even an extremely long path costs little. host is
+// the host under which the path is counted. proof means that the response proves that the route exists; only then may the labeler learn
+// from it. grpc means that the path names a gRPC method, which can be replaced only by a configured template.
 func (l *Labeler) buildLabel(dst, path []byte, host string, proof, grpc bool) []byte {
 	l.plain = true
-	// Queries and fragments are never recorded. If the path contains one, it must not become part of a row.
+	// Queries and fragments are never recorded. If the path contains a query or a fragment, that part must not get into a label.
 	if i := bytes.IndexAny(path, "?#"); i >= 0 {
 		path = path[:i]
 	}
@@ -51,8 +50,8 @@ func (l *Labeler) buildLabel(dst, path []byte, host string, proof, grpc bool) []
 
 // appendLearnt appends a slash and a segment, or a placeholder if the labeler has learnt that this level varies.
 //
-// A date at the beginning of a longer path is more often an API version ("/2015-03-31/functions") than a value. If dates at
-// that level are values after all, there are many of them, and the level is learnt like any other.
+// A date at the beginning of a longer path is more often an API version ("/2015-03-31/functions") than a value. If the dates at a level
+// are values, there are many of them, and the level is learnt like any other.
 func (l *Labeler) appendLearnt(dst, segment, rest []byte, host string, proof bool) []byte {
 	var v *level
 	if len(l.levels) > 0 {
@@ -62,7 +61,7 @@ func (l *Labeler) appendLearnt(dst, segment, rest []byte, host string, proof boo
 	version := len(dst) == 0 && len(rest) > 0 && isDate(segment)
 	dst = append(dst, '/')
 	start := len(dst)
-	if version { // becomes a placeholder only once the level is learnt
+	if version { // becomes a placeholder only after the level has been learnt
 		dst = append(dst, segment...)
 	} else {
 		dst = appendSegment(dst, segment)

@@ -45,7 +45,7 @@ type tree struct {
 	short  bool     // few labels are left: learn sooner
 }
 
-// visit decides about the children of a prefix, and then visits each of them.
+// visit decides whether the children of a prefix are names or values, and then visits each child.
 func (t *tree) visit(prefix string, samples []sample, depth int) {
 	if depth > 32 {
 		return
@@ -206,8 +206,8 @@ const (
 	verdictLearnt         // they are values: merged permanently
 )
 
-// judge recognises values by three properties. There are many of them, and many were seen only once. They are alike:
-// the same names appear below several of them. Their number grows with the traffic.
+// judge recognises values by three properties. There are many of them, and many were seen only one time. They are alike: the same names
+// appear below several of them. Their number grows with the traffic.
 func (t *tree) judge(children []*child) verdict {
 	n := len(children)
 	if n < childrenMin {
@@ -240,7 +240,7 @@ func (t *tree) judge(children []*child) verdict {
 		}
 		return verdictLikely
 	case t.full && (same || inner*5 < n && n >= leavesMin && total <= 8*n):
-		return verdictLikely // otherwise there would be no room for some of them
+		return verdictLikely // otherwise, there would be no room for some of the children
 	}
 	return verdictNames
 }
@@ -248,7 +248,7 @@ func (t *tree) judge(children []*child) verdict {
 const (
 	childrenMin = 6  // minimum number of children that can be values …
 	leavesMin   = 8  // … if they have no names below them and few templates are left
-	shortMin    = 16 // … and be merged permanently, if few labels are left
+	shortMin    = 16 // … and can be merged permanently, if few labels are left
 	unlikeMin   = 20 // … if they have no names below them in common
 	sameCount   = 8  // responses that a child needs before it is compared with all others
 )

@@ -5,25 +5,25 @@ import (
 	"strings"
 )
 
-// level is a prefix in the tree of paths whose next segment varies.
+// level is a prefix in the tree of paths. The segment that follows it varies.
 type level struct {
 	host   string
 	prefix string // label of the parent, in its merged form; "" is the root
-	// learnt says that new labels have the placeholder, permanently. Otherwise the level is likely: its rows are shown
+	// learnt means that new labels permanently have the placeholder at this level. Otherwise, the level is likely: its rows are shown
 	// merged until later responses show that the children are names.
 	learnt bool
-	// except holds the children that are names. If only is not nil, it holds the children that are values, and all
-	// others are names. Neither changes once the level is part of Rules.
+	// except has the children that are names. If only is not nil, it has the children that are values, and all others are names. Neither
+	// map changes after the level has become part of Rules.
 	except, only map[string]bool
 	order        uint32
 }
 
-// Rules say under which template a row is shown. They merge rows whose label is older than the level that was learnt
-// from them. Rules are immutable and safe for concurrent use. Nil Rules change no label.
+// Rules say under which template a row is shown. They merge rows whose labels are older than the level that was learnt from these rows.
+// Rules are immutable and safe for concurrent use. Nil Rules change no label.
 type Rules struct {
 	levels     map[string]*level // levels by their key
 	configured map[string]bool   // configured templates stay as they are
-	exact      *exactRows        // gRPC methods stay as they are, too (see Labeler.exact)
+	exact      *exactRows        // like configured, but for gRPC methods (see Labeler.exact)
 }
 
 func levelKey(host, prefix string) string { return host + "\x00" + prefix }
@@ -79,7 +79,8 @@ func (l *level) same(o *level) bool {
 	return maps.Equal(l.except, o.except) && maps.Equal(l.only, o.only) && (l.only == nil) == (o.only == nil)
 }
 
-// varies reports whether a placeholder can replace a segment of a label: it is neither empty nor a placeholder already.
+// varies reports whether a placeholder can replace a segment of a label. An empty segment cannot be replaced, and neither can a
+// placeholder.
 func varies(segment string) bool {
 	return segment != "" && strings.IndexByte(segment, '{') < 0
 }

@@ -81,7 +81,7 @@ func pageCountOf(below, total int) int {
 	if below*pageShare < total || below == 0 {
 		return never
 	}
-	p := min(1, float64(below)/float64(total)) // below may exceed total after a watch has started over
+	p := min(1, float64(below)/float64(total)) // below can exceed total after a watch has been reset
 	return max(exceptionCount, int(math.Ceil(pageSure/-math.Log1p(-p))))
 }
 
@@ -105,9 +105,9 @@ const (
 	shapesShare = 50 // a shape is usual if one rare child in this many has it
 )
 
-// usualShapes returns the shapes of the rare children, which are values: beside "/how-to-bake-bread" and hundreds of
-// paths like it, "/robots.txt" and "/page/2" are not values. As long as there are too few children, all shapes are
-// usual.
+// usualShapes returns the shapes of the rare children, because rare children are values. Beside "/how-to-bake-bread" and hundreds of
+// similar paths, "/robots.txt" and "/page/2" have unusual shapes, so they are not values. As long as there are too few children to tell,
+// all shapes are usual.
 func usualShapes(children []*child) map[shape]bool {
 	counts, rareChildren := map[shape]int{}, 0
 	for _, c := range children {
@@ -130,8 +130,8 @@ const never = 1 << 30
 // Thresholds of outlier.
 const (
 	outliersMax  = 8  // maximum number of outliers
-	outlierCount = 24 // minimum number of responses of each of them
-	outlierGap   = 3  // minimum ratio of their counts to that of any other child
+	outlierCount = 24 // minimum number of responses of each outlier
+	outlierGap   = 3  // minimum ratio between the count of an outlier and the count of any child that is not one
 )
 
 // outlier returns the count above which a few children have several times as many responses as all others. The counts

@@ -15,8 +15,7 @@ import (
 // Other is the label, host or method of everything that has no row of its own.
 const Other = "(other)"
 
-// Malformed is the label of requests whose path is unknown: the proxy did not understand them, or rejected them without
-// reading them.
+// Malformed is the label of requests whose path is unknown, because the proxy could not parse them or rejected them without reading them.
 const Malformed = "(malformed)"
 
 // LabelBytesMax is the maximum length of a label in bytes. A longer label becomes [Other].
@@ -25,7 +24,7 @@ const LabelBytesMax = 256
 // HostLabelBytesMax is the maximum length of a host name in bytes. A longer host name becomes [Other].
 const HostLabelBytesMax = 255
 
-// routeBytesMax is the maximum length of a route in a row: that of the longest route in an event with every byte
+// routeBytesMax is the maximum length of a route in a row. The longest route of an event has this length when every byte of it is
 // escaped.
 const routeBytesMax = 3 * event.RouteBytesMax
 
@@ -46,13 +45,13 @@ type Options struct {
 	Max int
 	// HostsMax is the maximum number of hosts with rows of their own; 0 means DefaultHostsMax.
 	HostsMax int
-	// Templates are tried first, in order. See [CheckTemplate].
+	// Templates are tried in this order, before everything else. See [CheckTemplate].
 	Templates []string
 	// LearnOff turns off learning (step 4).
 	LearnOff bool
 }
 
-// Usage says how full the table is.
+// Usage says how much of the table is in use.
 type Usage struct {
 	Rows, RowsMax   int // number of templates, and its limit
 	Hosts, HostsMax int
@@ -74,7 +73,7 @@ type Labeler struct {
 	ordinary int               // admitted rows whose label is not Other
 	overflow int               // admitted rows whose label is Other
 	catchAll *row              // (other), (other), (other): always exists
-	routed   *row              // the same for requests that took a route
+	routed   *row              // like catchAll, but for requests that took a route
 	noPath   *row              // (other), (other), (malformed): always exists
 	levels   map[string]*level // learnt levels
 	tally    tally
@@ -97,8 +96,7 @@ type Labeler struct {
 	plain   bool   // the label being built has no learnt placeholder
 }
 
-// tally decides when the rows are evaluated. It counts events rather than batches, so that the result does not depend
-// on the size of batches.
+// tally decides when the rows are evaluated. It counts events rather than batches, so the result does not depend on the size of batches.
 type tally struct {
 	events, next, interval uint64
 }
@@ -106,9 +104,9 @@ type tally struct {
 // row is an admitted name of a row.
 type row struct {
 	name
-	shown string // the template under which it counts towards the bounds
+	shown string // the template for which the row is counted, and limited
 	order uint32
-	count int // responses that prove the route, up to countMax
+	count int // number of responses that prove that the route exists, up to countMax
 }
 
 // name identifies a row.
@@ -152,9 +150,8 @@ func New(o Options) (*Labeler, error) {
 // Rules returns the rules learnt so far, or nil if there are none.
 func (l *Labeler) Rules() *Rules { return l.rules.Load() }
 
-// Label returns the row in which a response is counted, by the event's host, method, path, route, status and gRPC
-// status. The strings are interned: the same row gives the same strings, and a known path costs no allocation. Label
-// does not retain the event.
+// Label returns the row in which a response is counted, by the event's host, method, path, route, status and gRPC status. The strings are
+// interned: all calls for a row return the same strings, and a known path costs no allocation. Label does not retain the event.
 func (l *Labeler) Label(e *event.Event) catalogue.RowName {
 	l.tally.events++
 	if l.tally.events >= l.tally.next {
@@ -177,7 +174,7 @@ func (l *Labeler) Label(e *event.Event) catalogue.RowName {
 	return catalogue.RowName{Host: r.host, Method: r.method, Label: r.label, Route: r.route}
 }
 
-// find returns the row, and admits it if there is room. final reports that the result holds for every status until
+// find returns the row of an event, and admits the row if there is room. If final is true, the result is valid for every status until
 // something new is learnt.
 func (l *Labeler) find(e *event.Event, proof bool) (r *row, final bool) {
 	if len(e.Path) == 0 {
@@ -205,15 +202,15 @@ func (l *Labeler) find(e *event.Event, proof bool) (r *row, final bool) {
 		return r, hostFinal
 	}
 	l.evaluateSoon()
-	// It is not final as long as a later response may prove the route and admit the row.
+	// The result is not final as long as a later response may prove that the route exists, and the row may then be admitted.
 	return l.otherRow(n), hostFinal && len(l.merged) >= l.max
 }
 
-// view returns the bytes as a string without copying them. A row that is admitted copies the string.
+// view returns the bytes as a string without copying them. When a row is admitted, it gets a copy of the string.
 func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
-// newRow admits a row if there is room for it: under its label or, if few labels are left, under its template. l.key is
-// the key of the row.
+// newRow admits a row if there is room for it. The row gets its label or, if there is room for only a few more labels, its template.
+// l.key is the key of the row.
 func (l *Labeler) newRow(n name, proof bool) *row {
 	h, label, shown := n.host, n.label, n.label
 	if !n.grpc {
@@ -286,7 +283,7 @@ func (l *Labeler) admit(n name, shown string) *row {
 	return r
 }
 
-// internHost returns the host's name in the statistics. final reports that this name will not change.
+// internHost returns the host's name in the statistics. final is true if this name will not change.
 func (l *Labeler) internHost(host []byte, proof bool) (name string, final bool) {
 	l.host = appendHost(l.host[:0], host)
 	if len(l.host) > HostLabelBytesMax {
@@ -306,7 +303,7 @@ func (l *Labeler) internHost(host []byte, proof bool) (name string, final bool) 
 	return name, true
 }
 
-// Usage reports how full the table is.
+// Usage reports how much of the table is in use.
 func (l *Labeler) Usage() Usage {
 	return Usage{
 		Rows: len(l.merged), RowsMax: l.max, Hosts: len(l.hosts), HostsMax: l.hostsMax, Labels: l.ordinary, Levels: len(l.levels),

@@ -7,13 +7,12 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
-// relearnMax limits the number of evaluations in Relearn. Each evaluation except the last learns something, and there
-// are usually few.
+// relearnMax limits the number of evaluations in Relearn. Each evaluation except the last learns something, and a few are usually enough.
 const relearnMax = 64
 
-// Known adds a row that an archive has to a labeler whose state was lost. proofs is the number of its responses that
-// prove the route (see [Proofs]); grpc says that it counts gRPC calls. Known checks no bounds, because the labels were
-// originally given within them. Call it once for each row, and then call [Labeler.Relearn].
+// Known adds a row from an archive to a labeler whose state was lost. proofs is the number of the row's responses that prove that the
+// route exists (see [Proofs]); grpc means that the row counts gRPC calls. Known checks no bounds, because the labels were originally
+// given within them. Call it once for each row, and then call [Labeler.Relearn].
 func (l *Labeler) Known(row catalogue.RowName, proofs uint64, grpc bool) {
 	host, label := row.Host, row.Label
 	if host == Other && row.Method == Other && label == Other && (row.Route == "" || row.Route == Other) ||
@@ -43,9 +42,9 @@ func (l *Labeler) Known(row catalogue.RowName, proofs uint64, grpc bool) {
 	}
 }
 
-// Relearn learns from the known rows what the lost labeler had learnt. This works because every level was learnt from
-// labels that were given before, and these labels are all among the rows. Relearn evaluates the rows until it learns
-// nothing new. The result depends only on the rows and their order.
+// Relearn learns from the known rows what the lost labeler had learnt. This works because every level was learnt from earlier labels, all
+// of which are among the rows. Relearn evaluates the rows until it learns nothing new. The result depends only on the rows and their
+// order.
 func (l *Labeler) Relearn() {
 	if l.learnOff {
 		return
@@ -62,9 +61,9 @@ func (l *Labeler) Relearn() {
 	l.tally.interval = l.evaluateFirst()
 }
 
-// rare returns the children with few responses. After a level was learnt, its values got no more responses under their
-// older labels, while its names did. In the rows, the names therefore make it look like a level of names. Relearn uses
-// rare only if there is a placeholder among the siblings, as there is at a learnt level.
+// rare returns the children with few responses. After a level was learnt, no more responses were counted under the older labels of its
+// values, while the counts of its names continued to grow. So judged by its rows, the level looks as if all its children were names.
+// Relearn uses rare only if there is a placeholder among the siblings, as there is at a learnt level.
 func rare(children []*child) []*child {
 	return slices.DeleteFunc(slices.Clone(children), func(c *child) bool { return c.count >= exceptionCount })
 }

@@ -24,11 +24,11 @@ type Change struct {
 	Key, Value []byte
 }
 
-// Begin starts a batch. Changes returns everything learnt from now on, and Rollback undoes it.
+// Begin starts a batch. Changes returns everything that has been learnt since Begin, and Rollback undoes it.
 func (l *Labeler) Begin() { l.journal.begin(l) }
 
-// Changes returns the entries that have changed since Begin, sorted by key; a nil Value removes the key. The caller
-// owns the result. Once every route is well known, this is one small entry per batch.
+// Changes returns the entries that have changed since Begin, sorted by key; a nil Value removes the key. The caller owns the result. When
+// the counts of all rows have reached their maximum, the result is one small entry per batch.
 func (l *Labeler) Changes() []Change {
 	j := &l.journal
 	var changes []Change
@@ -101,8 +101,7 @@ func (v *level) encode() []byte {
 // Commit ends a batch whose changes have become durable.
 func (l *Labeler) Commit() { l.Begin() }
 
-// Rollback ends a batch that was not applied and undoes everything since Begin, as if the labeler had never seen its
-// events.
+// Rollback ends a batch that was not applied and undoes everything since Begin, as if the labeler had never seen the events of the batch.
 func (l *Labeler) Rollback() {
 	l.journal.undo(l)
 	l.Begin()

@@ -9,8 +9,8 @@ import (
 // A watch finds names among the values of a learnt level: children that are common and have names below them that no other
 // child has. It finds, for example, a new route at a level of many random values.
 //
-// It counts in a table of fixed size (space saving: Metwally, Agrawal, El Abbadi, 2005). A new value replaces the rarest one and
-// inherits its count, so a count is too high by at most the inherited part.
+// It counts in a table of fixed size (space saving: Metwally, Agrawal, El Abbadi, 2005). A new value replaces the rarest one and inherits
+// its count, so a count can be too high by at most the inherited part.
 type watch struct {
 	index  map[string]int // value → index in values
 	values []watched
@@ -39,12 +39,12 @@ const (
 	ownerCredit     = 8
 	watchesMax      = 256 // maximum number of levels with a watch
 	nameCount       = 16  // responses after which a value with its own names below it becomes a name
-	flatCount       = 8   // responses after which a value becomes a name, if hardly any other value is seen twice
+	flatCount       = 8   // responses after which a value becomes a name, if hardly any other value is seen more than one time
 	flatKnownShare  = 20  // "hardly any other": less than one response in this many
 	flatHitsMin     = 256
 	watchAllMax     = 4096 // responses of a level after which only one in watchOneIn is counted
 	watchOneIn      = 8
-	watchForgetHits = 1 << 20 // responses after which a watch starts over
+	watchForgetHits = 1 << 20 // responses after which a watch is reset
 )
 
 func newWatch() *watch { return &watch{index: map[string]int{}} }
@@ -63,7 +63,7 @@ func (l *Labeler) watch(v *level, value, rest []byte) bool {
 		l.watches[v] = w
 	}
 	if w.hits > watchAllMax && w.known*flatKnownShare >= w.hits && l.tally.events%watchOneIn != 0 {
-		return false // enough is known by now, so counting each response would only cost time
+		return false // enough is already known, so counting each response would only cost time
 	}
 	c := w.count(value)
 	w.noteBelow(c, value, rest)
@@ -136,7 +136,7 @@ func (w *watch) setOwner(c *watched, value, name uint32) {
 	}
 }
 
-// isName decides whether a common value is really a name.
+// isName reports whether a common value is in fact a name.
 func (w *watch) isName(c *watched) bool {
 	others := w.known - (c.count - c.over)
 	flat := w.hits >= flatHitsMin && others*flatKnownShare < w.hits
@@ -159,7 +159,7 @@ func (w *watch) isName(c *watched) bool {
 	return 2*own >= len(c.below)
 }
 
-// keepName makes a value of a learnt level a name from now on. Responses that were counted before stay in their row.
+// keepName makes a value of a learnt level a name for all later responses. Responses that were counted before stay in their row.
 func (l *Labeler) keepName(v *level, name string) {
 	next := *v
 	next.except = map[string]bool{name: true}

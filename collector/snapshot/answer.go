@@ -8,16 +8,16 @@ import (
 	"time"
 )
 
-// reply is a response about snapshots. Its body must not be changed.
+// reply is the response to a request for snapshots. Its body must not be changed.
 type reply struct {
 	status int
 	fields [][2]string // names and values, without Content-Length
 	body   []byte
 }
 
-// Serve answers a GET request for "/snapshot", "/snapshot/{version}" or "/snapshots". It takes the values of two header
-// fields; if a field has several lines, they are joined by commas. As long as there is no snapshot, the response is 503
-// with a reason and Retry-After. The body must not be changed.
+// Serve answers a GET request for "/snapshot", "/snapshot/{version}" or "/snapshots". The other arguments are the values of two header
+// fields; if a field has several lines, they must be joined by commas. As long as there is no snapshot, the response is 503 with a reason
+// and Retry-After. The body must not be changed.
 func (h *History) Serve(path, ifNoneMatch, acceptEncoding string) (status int, fields [][2]string, body []byte) {
 	r := h.answer(path, ifNoneMatch, acceptEncoding)
 	return r.status, r.fields, r.body
@@ -31,7 +31,7 @@ func (h *History) answer(path, ifNoneMatch, acceptEncoding string) reply {
 			r.fields = append(r.fields, [2]string{"Retry-After", "1"})
 			return r
 		}
-		return s.answer(ifNoneMatch, acceptEncoding, "no-cache") // a cache may keep it, but must revalidate it with the ETag each time
+		return s.answer(ifNoneMatch, acceptEncoding, "no-cache") // a cache may store the response but must revalidate it with the ETag each time
 	}
 	if path == "/snapshots" {
 		return list(h)
@@ -78,7 +78,7 @@ func fail(status int, text string) reply { return encode(status, map[string]stri
 
 func encode(status int, v any) reply {
 	body, err := json.Marshal(v)
-	if err != nil { // encoding a time after the year 9999
+	if err != nil { // JSON cannot have a time after the year 9999
 		status, body = http.StatusInternalServerError, []byte(`{"error":"cannot encode the response"}`)
 	}
 	return reply{status, [][2]string{{"Content-Type", "application/json"}, {"Cache-Control", "no-store"}}, append(body, '\n')}
@@ -95,7 +95,7 @@ func matches(field, etag string) bool {
 	return false
 }
 
-// acceptsGzip reads Accept-Encoding (RFC 9110 section 12.5.3): gzip is accepted if it, or "*", is named without q=0.
+// acceptsGzip reads Accept-Encoding (RFC 9110 section 12.5.3): gzip is accepted if "gzip" or "*" is in the list without q=0.
 func acceptsGzip(field string) bool {
 	star := false
 	for part := range strings.SplitSeq(field, ",") {

@@ -27,9 +27,9 @@ const (
 type Document struct {
 	Version     uint64    `json:"version"`
 	GeneratedAt time.Time `json:"generated_at"`
-	// Window is the configured period. The figures begin with the minute in which the window begins, or with its hour
-	// if the store lacks that hour's minutes, or later if the books are younger than the window. From, To and the
-	// seconds of each row give the time that is actually covered.
+	// Window is the configured period. The figures begin with the first minute of the window. If the store lacks the minutes of that
+	// hour, they begin with the hour; if the books were started within the window, they begin later. From, To and the seconds of each row
+	// give the time that is actually covered.
 	Window  string            `json:"window"`
 	From    time.Time         `json:"from"`
 	To      time.Time         `json:"to"`
@@ -41,10 +41,9 @@ type Document struct {
 
 // Builder makes snapshots. It must be used by one goroutine at a time.
 //
-// Past hours rarely change, so they are merged once ("base"), and only hours that have changed since are read again ("hot").
-// So a snapshot every second costs the rows of one hour, not those of a day. The base is merged again if one of its hours
-// changes, or when the window moves on by an hour. The minutes at the beginning of the window ("edge") are read again every
-// minute.
+// Past hours rarely change, so they are merged one time ("base"), and only hours that have changed since then are read again ("hot"). So
+// for a snapshot every second, only the rows of one hour are read, not those of a day. The base is merged again if one of its hours
+// changes, or when the window moves forward by an hour. The minutes at the beginning of the window ("edge") are read again every minute.
 type Builder struct {
 	source RowSource
 	window time.Duration
@@ -54,7 +53,7 @@ type Builder struct {
 	entries  map[stats.Key]*entry // by key, without the hour
 	order    []*entry             // scratch
 	valid    bool                 // whether the base is usable
-	edgeRead bool                 // whether the edge was read
+	edgeRead bool                 // whether the edge has been read
 	span     Hours                // hours of the window for which the base was made, without the edge
 	edge     Range                // the minutes before span; empty if the store lacks them
 	hot      map[int64]bool
@@ -67,7 +66,7 @@ type Builder struct {
 	row, other, totals stats.Row
 }
 
-// entry is one row of the window, as the parts that add up to it.
+// entry is one row of the window, stored as parts that must be added up.
 type entry struct {
 	key       stats.Key // without the hour
 	base, hot stats.Row
@@ -100,14 +99,13 @@ func (b *Builder) Reset() {
 	clear(b.entries)
 }
 
-// Stale reports whether a new snapshot would differ from the last one, because rows have changed or the window has
-// moved on.
+// Stale reports whether a new snapshot would differ from the last one, because rows have changed or the window has moved forward.
 func (b *Builder) Stale(now time.Time) bool {
 	span, edge := b.spanAt(now)
 	return len(b.touched) > 0 || !b.valid || span != b.span || edge != b.edge && len(b.entries) > 0
 }
 
-// minuteSource is a RowSource that also has rows by the minute for recent hours. The store is one.
+// minuteSource is a RowSource that also has rows by the minute for recent hours. The store implements it.
 type minuteSource interface {
 	MinutesKnown(from, to int64) bool
 	// AddMinutes adds the rows of single minutes to the rows that rowsOf returns for their names. It skips names for
@@ -115,8 +113,8 @@ type minuteSource interface {
 	AddMinutes(ctx context.Context, from, to int64, rowsOf func(stats.Key) func(minute int64) *stats.Row) error
 }
 
-// spanAt returns the two parts of a window that ends now: the minutes from its beginning to the next full hour, and the
-// hours from there to the current one. If the store lacks these minutes, span begins with their whole hour.
+// spanAt returns the two parts of a window that ends now: the minutes from its beginning to the next full hour, and the hours from there
+// to the current one. If the store lacks these minutes, edge is empty and span also includes their hour.
 func (b *Builder) spanAt(now time.Time) (span Hours, edge Range) {
 	begin := stats.MinuteOf(now.Add(-b.window))
 	span = Hours{stats.HourOfMinute(begin), stats.HourOf(now) + 1}
@@ -147,7 +145,7 @@ func (b *Builder) Build(ctx context.Context, now time.Time, through map[uuid.UUI
 	}
 	now = now.UTC().Truncate(time.Microsecond)
 	doc := Document{
-		// The clock makes the version increase across restarts. Within a process it increases even if the clock is set
+		// The version is based on the clock, so it increases across restarts. Within a process, it increases even if the clock is set
 		// back.
 		Version:     max(b.version+1, uint64(max(now.UnixMilli(), 0))),
 		GeneratedAt: now,
@@ -172,7 +170,7 @@ func (b *Builder) Build(ctx context.Context, now time.Time, through map[uuid.UUI
 	return s, nil
 }
 
-// refresh brings the entries up to date. It clears touched only after everything was read, so a failure loses nothing.
+// refresh brings the entries up to date. It clears touched only after everything has been read, so no change is lost after a failure.
 func (b *Builder) refresh(ctx context.Context, now time.Time) error {
 	span, edge := b.spanAt(now)
 	if rules := b.rules(); rules != b.merged {
@@ -236,7 +234,7 @@ func (b *Builder) baseTouched(span Hours) bool {
 	return false
 }
 
-// rebase merges all hours of the window into the base, except those that have just changed and the current one.
+// rebase merges all hours of the window into the base, except the current hour and those that have just changed.
 func (b *Builder) rebase(ctx context.Context, span Hours) error {
 	b.valid, b.edgeRead = false, false
 	clear(b.hot)
@@ -248,7 +246,7 @@ func (b *Builder) rebase(ctx context.Context, span Hours) error {
 	}
 	for k, e := range b.entries {
 		if e.count == 0 {
-			delete(b.entries, k) // the row had no responses in the last window
+			delete(b.entries, k) // the row had no responses in the previous window
 			continue
 		}
 		e.base.Reset()
@@ -285,8 +283,8 @@ func (b *Builder) entry(k stats.Key) *entry {
 	return e
 }
 
-// fillTable fills in totals and paths, sorted by count. It merges all rows that are not shown into one, so that
-// percentiles are computed for about a hundred rows only.
+// fillTable fills in totals and paths, sorted by count. It merges all rows that are not shown into one, so percentiles are computed for
+// only about a hundred rows.
 func (b *Builder) fillTable(doc *Document, seconds float64) {
 	b.order = b.order[:0]
 	for _, e := range b.entries {

@@ -8,17 +8,17 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// RowSource yields statistics. The store is one.
+// RowSource provides statistics. The store implements it.
 type RowSource interface {
 	// Rows calls fn for every row of the hours [fromHour, toHour), once per key and ordered by hour. The key and the
 	// row are only valid during the call.
 	Rows(ctx context.Context, fromHour, toHour int64, fn func(stats.Key, *stats.Row) error) error
 }
 
-// beganSource is a RowSource that knows when its first row began. The store is one.
+// beganSource is a RowSource with a method that returns the beginning of its first row. The store implements it.
 type beganSource interface{ Began() time.Time }
 
-// dropSource is a RowSource that knows which responses are missing from its rows. The store is one.
+// dropSource is a RowSource that has the number of responses that are missing from its rows. The store implements it.
 type dropSource interface {
 	// Drops calls fn with the number of responses that could not be recorded, by hour and reason. It may call fn
 	// several times for the same hour and reason.
@@ -40,20 +40,21 @@ type Range struct {
 	From, To int64
 }
 
-// Hours returns the hours that a range touches.
+// Hours returns the hours that overlap the range.
 func (r Range) Hours() Hours {
 	return Hours{stats.HourOfMinute(r.From), stats.HourOfMinute(r.To-1) + 1}
 }
 
-// gapSource is a RowSource that knows when nothing was recorded because wayside was not running. The store is one.
+// gapSource is a RowSource with a method that returns the times in which nothing was recorded because wayside was not running. The store
+// implements it.
 type gapSource interface {
 	// Gaps returns the gaps between from and to in ascending order, without overlaps.
 	Gaps(from, to time.Time) []stats.Gap
 }
 
-// Coverage is the time for which a source has figures: from its first row until now. A range that extends beyond it,
-// such as the current hour, is only partly covered. Time in which wayside was not running is not covered either, as far
-// as that is known. Rates are per second of the covered part.
+// Coverage is the time for which a source has figures: from its first row until now. A range that extends beyond it, such as the current
+// hour, is only partly covered. Known times in which wayside was not running are not covered either. Rates are per second of the covered
+// part.
 type Coverage struct {
 	began, now time.Time
 	gaps       gapSource

@@ -19,8 +19,8 @@ type Figures struct {
 	// GRPC counts gRPC calls by status code; "17" stands for codes that gRPC does not define. It is absent if there are
 	// no such calls.
 	GRPC map[string]uint64 `json:"grpc,omitempty"`
-	// Dropped counts, by reason, the responses of this time that could not be recorded. They are not included in the
-	// other counts and belong to no path, so only totals and series over all paths have them.
+	// Dropped has, by reason, the number of responses of this time that could not be recorded. These responses are not included in the
+	// other counts and belong to no path, so only totals and series over all paths have this field.
 	Dropped  map[string]uint64 `json:"dropped,omitempty"`
 	BytesIn  uint64            `json:"bytes_in"`
 	BytesOut uint64            `json:"bytes_out"`
@@ -48,7 +48,7 @@ type Row struct {
 	Figures
 }
 
-// RowOf returns the line for the row named k.
+// RowOf returns the line for the row with the name k.
 func RowOf(k stats.Key, r *stats.Row, seconds float64) Row {
 	return Row{Host: k.Host, Method: k.Method, Path: k.Label, Route: k.Route, Figures: FiguresOf(r, seconds)}
 }

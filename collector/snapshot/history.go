@@ -9,7 +9,7 @@ const Keep = 5
 type History struct {
 	mu      sync.RWMutex
 	list    []*Snapshot   // oldest first; guarded by mu
-	changed chan struct{} // closed by the next Add; nil while nobody is waiting; guarded by mu
+	changed chan struct{} // closed by the next Add; nil while no one is waiting; guarded by mu
 }
 
 // Add appends a version and removes the oldest one beyond the limit. It ignores a version that the history already has,

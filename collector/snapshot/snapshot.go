@@ -1,9 +1,9 @@
-// Package snapshot makes snapshots of the hot paths, and carries them to the process that serves them.
+// Package snapshot makes snapshots of the hot paths, and encodes them for the process that serves them.
 //
-// A snapshot is immutable: a version, its JSON, and the same JSON compressed with gzip. Serving one is a copy from memory,
-// whatever the store is doing. [Builder] makes snapshots from rows of statistics. The collector publishes each of them under
-// [Topic] to the traffic process, which decodes it into a [History] of its own and continues to serve it while the books
-// process is unavailable. This package must not import the store, because the traffic process imports this package.
+// A snapshot is immutable: it consists of a version, JSON, and the same JSON compressed with gzip. Serving a snapshot only copies memory,
+// no matter what the store is doing. [Builder] makes snapshots from rows of statistics. The collector publishes each of them under
+// [Topic] to the traffic process, which decodes it into a [History] of its own and continues to serve it while the books process is
+// unavailable. This package must not import the store, because the traffic process imports this package.
 //
 // The HTTP API (collector/api) shows the same [Figures] over the same [Coverage].
 //
@@ -61,7 +61,7 @@ func (s *Snapshot) Encode() []byte {
 	return binary.LittleEndian.AppendUint32(b, crc32c.Sum(b))
 }
 
-// Decode reads the wire format. The snapshot keeps a copy, so the caller may reuse body. The error wraps ErrMalformed.
+// Decode reads the wire format. The snapshot has a copy of the data, so the caller may reuse body. The error wraps ErrMalformed.
 func Decode(body []byte) (*Snapshot, error) {
 	if len(body) >= len(magic) && string(body[:3]) == magic[:3] && body[3] > magic[3] {
 		return nil, fmt.Errorf("%w: it was made by a newer version of wayside (format %s, this one reads %s)", ErrMalformed, body[:4], magic)

@@ -39,10 +39,10 @@ type Options struct {
 	Accounting func(ctx context.Context) (any, error)
 	// Upstreams returns the groups of servers for GET /api/v1/upstreams, which are sent as JSON.
 	Upstreams func() any
-	// Verify answers POST /api/v1/verify: it checks the promises for the data directory in use, one request at a time.
+	// Verify handles POST /api/v1/verify: it checks the promises for the data directory in use, one request at a time.
 	// local leaves out the archive. If it is nil, the path is relayed.
 	Verify func(ctx context.Context, local bool) (any, error)
-	// Snapshots answers GET /snapshot, /snapshot/{version} and /snapshots from memory. It is given the values of two
+	// Snapshots handles GET /snapshot, /snapshot/{version} and /snapshots from memory. It is given the values of two
 	// header fields of the request. It must not block, and its slices must never change.
 	Snapshots func(path, ifNoneMatch, acceptEncoding string) (status int, fields [][2]string, body []byte)
 	// Gatherer holds the traffic process's own metrics.
@@ -52,12 +52,12 @@ type Options struct {
 	// Meanwhile says what happens to responses while no books process is connected. Its text becomes part of the reason
 	// of a 503; it may be nil.
 	Meanwhile func() string
-	// Reload answers POST /-/reload. Its result is sent as JSON, its error with status 422.
+	// Reload handles POST /-/reload. Its result is sent as JSON, its error with status 422.
 	Reload func() (any, error)
-	// Forget answers POST /-/forget: the body says which paths to forget, and the result is sent as JSON. If it is nil,
+	// Forget handles POST /-/forget: the body says which paths to forget, and the result is sent as JSON. If it is nil,
 	// the path is relayed.
 	Forget func(ctx context.Context, body []byte) (any, error)
-	// Backup answers POST /-/backup, like Forget.
+	// Backup handles POST /-/backup, like Forget.
 	Backup func(ctx context.Context, body []byte) (any, error)
 	// Profiles serves /debug/pprof/.
 	Profiles bool

@@ -36,7 +36,7 @@ type backup struct {
 	current func() *configs.Config
 }
 
-// run answers POST /-/backup.
+// run handles POST /-/backup.
 func (k *backup) run(ctx context.Context, body []byte) (any, error) {
 	var o admin.BackupOrder
 	err := query.DecodeBody(body, &o)

@@ -10,7 +10,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/crash"
 )
 
-// ErrNotVerified means that an object did not read back as it was written. Its plan stays open, and the next run writes
+// ErrNotVerified means that an object that was read back is not as it was written. The object's plan stays open, and the next run writes
 // the object again.
 var ErrNotVerified = errors.New("archive object does not read back as written")
 
@@ -18,17 +18,17 @@ var ErrNotVerified = errors.New("archive object does not read back as written")
 type archiver struct {
 	*common
 	estimate estimate
-	// dense says that runs follow each other within a minute. In that case, the memory of a run that archived something
-	// is kept for the next one, because getting it from the kernel again costs more than filling it.
+	// dense means that runs follow each other within a minute. In that case, the memory of a run that archived something is kept for the
+	// next run, because getting memory from the kernel costs more than filling it.
 	dense   bool
 	builder *builder // nil between runs, unless they are dense
 
 	// Set only during a run.
 	importer *importer       // nil until an epoch needs one
-	silent   map[string]bool // former targets that did not answer
+	silent   map[string]bool // former targets that did not respond
 }
 
-// run finishes the open plans and then archives what is pending.
+// run finishes the open plans and then archives the pending blocks.
 func (a *archiver) run(ctx context.Context, r *Result, all bool) error {
 	a.silent = map[string]bool{}
 	if a.builder == nil {
@@ -79,14 +79,14 @@ func (a *archiver) run(ctx context.Context, r *Result, all bool) error {
 				}
 			}
 			if a.estimate.current() > ratio {
-				break // the objects of the other plans would be too large, so they are cut again with the new estimate
+				break // the objects of the other plans would be too large, so they are planned again with the new estimate
 			}
 		}
 	}
 }
 
-// archivePlan stores a new plan and executes it. Once the plan is stored, its blocks are no longer pending, even if the
-// execution fails. That is why the loop in run ends.
+// archivePlan stores a new plan and executes it. After the plan has been stored, its blocks are no longer pending, even if the execution
+// fails. Therefore, the loop in run always ends.
 func (a *archiver) archivePlan(ctx context.Context, p *catalogue.Plan, r *Result) error {
 	crash.Point("uploader.plan.before")
 	if err := a.o.Catalogue.AddPlan(ctx, p); err != nil {
@@ -100,8 +100,8 @@ func (a *archiver) archivePlan(ctx context.Context, p *catalogue.Plan, r *Result
 	return a.execute(ctx, p, r)
 }
 
-// nextPlans cuts plans from pending blocks. It first asks for blocks that are old enough, because the list is limited,
-// and then for all blocks, to find those that were applied while the clock was ahead.
+// nextPlans makes plans from pending blocks. It first requests only blocks that are old enough, because the length of the list is
+// limited, and then all blocks, to find those that were applied while the clock was ahead.
 func (a *archiver) nextPlans(ctx context.Context, all bool) ([]*catalogue.Plan, error) {
 	now := a.o.Now()
 	pl := planner{a.o.Service, a.o.Instance, a.o.Fields, a.o.ObjectBytes, a.o.After, &a.estimate, a.o.Target.Name()}
@@ -136,7 +136,8 @@ func (a *archiver) pendingAfterImport(ctx context.Context, appliedBefore time.Ti
 	}
 }
 
-// farFuture asks for all pending blocks. The planner judges their age, because it can handle times in the future.
+// farFuture is the time with which all pending blocks are requested. The planner then checks their age, because it can handle times in
+// the future.
 var farFuture = time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func (a *archiver) pending(ctx context.Context, appliedBefore time.Time) ([]catalogue.Pending, error) {
@@ -198,8 +199,8 @@ func (a *archiver) execute(ctx context.Context, p *catalogue.Plan, r *Result) er
 	return nil
 }
 
-// targetOf returns the target for a plan's object. This is the current target, unless the plan was made for a former
-// target that already has the object; otherwise two archives would have the same events.
+// targetOf returns the target for a plan's object. This is the current target, unless the plan was made for a former target that already
+// has the object: in that case, two archives would have the same events.
 func (a *archiver) targetOf(ctx context.Context, p *catalogue.Plan) Target {
 	if a.o.Targets.IsCurrent(p.Target) || a.silent[p.Target] {
 		return a.o.Target
@@ -260,9 +261,9 @@ func (a *archiver) put(ctx context.Context, t Target, key string, b *built, meta
 	return q.end(t.Put(ctx, key, &watchedBody{ReadSeeker: body, request: q, size: size}, size, meta))
 }
 
-// verify reads the object back and compares it with what was written. It does not hash the content again: the object's
-// hash proves that these are the bytes that were written, and gzip's checksum proves that they unpack to what was
-// packed. Another hash would cost as much as the rest of the reading.
+// verify reads the object back and compares it with what was written. It does not hash the content again: the object's hash proves that
+// these are the bytes that were written, and gzip's checksum proves that the unpacked content is right. Another hash would cost as much
+// as the rest of the verification.
 func (a *archiver) verify(ctx context.Context, t Target, key string, want *built, meta map[string]string) error {
 	ctx, q := a.requests.begin(ctx)
 	body, got, err := t.Get(ctx, key)
@@ -292,7 +293,7 @@ type stopError struct{ err error }
 func (e *stopError) Error() string { return e.err.Error() }
 func (e *stopError) Unwrap() error { return e.err }
 
-// stops reports whether the next plan would fail too.
+// stops reports whether the next plan would also fail.
 func stops(err error) bool {
 	var s *stopError
 	return errors.As(err, &s) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)

@@ -7,26 +7,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bufferBytes is how much of an object is kept in memory: the default object size, and an eighth more in case the
-// estimate was too low. It is a variable because tests use a smaller buffer.
+// bufferBytes is the maximum number of bytes of an object that are kept in memory: the default object size, and an eighth more in case
+// the estimate was too low. It is a variable because tests use a smaller buffer.
 var bufferBytes = 9 << 20
 
-// objectBuffer holds one compressed object until it has been sent. It must hold all of it: the request signs the hash of its body, and
-// must be able to start over if the connection breaks.
+// objectBuffer holds one compressed object until it has been sent. The whole object must be available: the signature of a request covers
+// the hash of the body, and the request must be able to send the body again if the connection breaks.
 //
 // It uses no disk, because archiving is needed most when the disk is full. If an object does not fit, because the estimate was far too
-// low or archive.object_bytes is larger, the buffer does not keep it. Instead, each reader builds it again, which gives the same bytes
+// low or archive.object_bytes is larger, the buffer does not keep it. Instead, each reader builds the object again, with the same bytes
 // (see [rewriter]). That costs CPU time but no memory.
 //
-// The memory is mapped, not allocated by Go. On Go's heap, the garbage collector would tolerate as much garbage as the object is large,
-// and keep the memory for minutes after a job. A mapping costs only the pages that were written, until trim or release.
+// The memory is mapped, not allocated by Go. If it were on Go's heap, the garbage collector would tolerate garbage of the same size as
+// the object, and keep the memory for minutes after a job. A mapping takes up only the pages that were written, and only until trim or
+// release.
 //
 // It is not safe for concurrent use. Several readers may take turns.
 type objectBuffer struct {
 	// again writes the same bytes again. It must be set before reader is called on an object larger than bufferBytes.
 	again func(io.Writer) error
 
-	memory []byte // mapped; nil before the first write, and if the kernel refused it
+	memory []byte // mapped; nil before the first write, and if the kernel refused the mapping
 	size   int64
 
 	written int64 // maximum number of bytes in memory since the last trim
@@ -64,7 +65,7 @@ func (b *objectBuffer) reset() {
 func (b *objectBuffer) release() {
 	b.reset()
 	if b.memory != nil {
-		_ = unix.Munmap(b.memory) // fails only if it is not mapped
+		_ = unix.Munmap(b.memory) // fails only if the memory is not mapped
 		b.memory = nil
 	}
 	b.written, b.present = 0, 0
@@ -90,7 +91,7 @@ func (b *objectBuffer) reader() *objectReader {
 	return &objectReader{size: b.size, again: &rewriter{write: b.again}}
 }
 
-// objectReader reads an object from memory, or while the object is being built again.
+// objectReader reads an object from memory, or from again, which builds the object again.
 type objectReader struct {
 	size, at int64
 	memory   []byte
@@ -109,7 +110,7 @@ func (r *objectReader) Read(p []byte) (int, error) {
 	n, err := r.again.readAt(p[:min(int64(len(p)), r.size-r.at)], r.at)
 	r.at += int64(n)
 	if errors.Is(err, io.EOF) {
-		err = io.ErrUnexpectedEOF // there are fewer bytes than the first time
+		err = io.ErrUnexpectedEOF // there are fewer bytes than in the first pass
 	}
 	return n, err
 }
@@ -135,8 +136,8 @@ func (r *objectReader) close() {
 	}
 }
 
-// rewriter reads what write writes. After seeking backwards, it calls write again. write runs in its own goroutine, at
-// most once at a time, until it has written everything or close is called.
+// rewriter is a reader of the bytes that the function write writes. After a backward seek, it calls write again. write runs in a
+// goroutine of its own, of which there is at most one, until it has written everything or close is called.
 type rewriter struct {
 	write func(io.Writer) error
 	pipe  *io.PipeReader // nil while write is not running
@@ -154,7 +155,7 @@ func (r *rewriter) readAt(p []byte, at int64) (int, error) {
 			_ = in.CloseWithError(r.write(in)) // its error is always nil
 		}(r.done)
 	}
-	if at > r.at { // after seeking forwards
+	if at > r.at { // after a forward seek
 		skipped, err := io.CopyN(io.Discard, r.pipe, at-r.at)
 		r.at += skipped
 		if err != nil {

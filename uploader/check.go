@@ -12,8 +12,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/verify"
 )
 
-// CheckCatalogue reads every object of the catalogue back from its archive, and compares its size, hashes and metadata
-// with the catalogue. It counts objects of former targets that do not answer as skipped.
+// CheckCatalogue reads every object of the catalogue back from its archive, and compares its size, hashes and metadata with the
+// catalogue. Objects of former targets that do not respond are counted as skipped.
 func CheckCatalogue(ctx context.Context, plans []*catalogue.Plan, ts *Targets) (*verify.Check, error) {
 	c := &verify.Check{Name: "catalogue against archive", Of: "objects"}
 	elsewhere := 0
@@ -42,8 +42,8 @@ func CheckCatalogue(ctx context.Context, plans []*catalogue.Plan, ts *Targets) (
 	return c, nil
 }
 
-// checkObject compares one object with the catalogue and records the result. Zero fields of want are unknown. Only a
-// response of the archive can be a problem: a broken connection, or a caller that has gone, proves nothing about the object.
+// checkObject compares one object with the catalogue and records the result. Zero fields of want are unknown. Only a response from the
+// archive is evidence of a problem: a broken connection or a cancelled context proves nothing about the object.
 func checkObject(ctx context.Context, c *verify.Check, t Target, p *catalogue.Plan, key string, want built) {
 	err := compareObject(ctx, t, p, key, want)
 	switch {
@@ -64,7 +64,8 @@ func checkObject(ctx context.Context, c *verify.Check, t Target, p *catalogue.Pl
 	}
 }
 
-// compareObject returns an error that wraps ErrNotFound, ErrDamaged if the object is not what the catalogue says, or an error of the target.
+// compareObject returns an error that wraps ErrNotFound, ErrDamaged if the object does not match the catalogue, or an error of the
+// target.
 func compareObject(ctx context.Context, t Target, p *catalogue.Plan, key string, want built) error {
 	body, meta, err := t.Get(ctx, key)
 	if err != nil {
@@ -81,7 +82,7 @@ func compareObject(ctx context.Context, t Target, p *catalogue.Plan, key string,
 	return want.differs(found, p, meta, t.MetaBytesMax())
 }
 
-// differs returns an error that wraps ErrDamaged if an object or its metadata is not what the catalogue says.
+// differs returns an error that wraps ErrDamaged if an object or its metadata does not match the catalogue.
 func (want built) differs(found *built, p *catalogue.Plan, meta map[string]string, metaMax int) error {
 	want.rawBytes = cmp.Or(want.rawBytes, found.rawBytes)
 	want.rawSHA256 = cmp.Or(want.rawSHA256, found.rawSHA256)

@@ -2,12 +2,12 @@
 //
 // # Promises
 //
-//   - An event is deleted locally only after its object was written, read back, compared by hash and entered in the catalogue,
-//     after it became older than the retention, and after its object was found in place once more.
-//   - The next run archives everything that is applied, old enough and not yet archived, however many runs were missed.
-//   - A plan decides once what an object contains. The plan is durable before the first byte is sent, and every retry
-//     writes the same bytes under the same key. So an upload that seemed lost and arrives late does no harm.
-//   - An unreachable target loses nothing: the job is retried forever, with increasing backoff.
+//   - An event is deleted locally only after its object has been written, read back, compared by hash and entered in the catalogue, after
+//     the event has become older than the retention, and after another check that the object is still in place.
+//   - The next run archives everything that is applied, old enough and not yet archived, no matter how many runs were missed.
+//   - The content of an object is decided only once, in a plan. The plan is durable before the first byte is sent, and every retry writes
+//     the same bytes under the same key. So an upload that seemed to be lost can arrive late without doing harm.
+//   - If a target is unreachable, nothing is lost: the job is retried forever, with increasing backoff.
 //   - Memory is bounded for objects of any size (see [Options.ObjectBytes]).
 //
 // # Layout of a target
@@ -28,24 +28,24 @@
 //
 // # When data may be lost
 //
-// This package loses no data as long as the local disk works. If the disk fails, everything that was not archived is lost.
-// This is why [Uploader.Shutdown] also archives the current hour.
+// This package loses no data as long as the local disk works. If the disk fails, everything that has not been archived is lost. This is
+// why [Uploader.Shutdown] also archives the current hour.
 //
 // # When the target responds with an error
 //
-// s3_foreign.go recognises servers that do not speak S3. s3_put.go decides what to do after an error of a PUT: send it
-// again with another checksum, check whether the object is there, or fail. s3_hints.go words the error for the log. If
-// a PUT or the read-back fails, the job ends (stopError in archive.go), the plan stays, and run.go tries again after a
-// pause of 1 s that doubles up to 5 min. 500, 503 and SlowDown are not treated specially: nothing is lost, and the next
-// attempt sends the same bytes under the same key.
+// s3_foreign.go recognises servers that do not speak S3. s3_put.go handles an error of a PUT: it sends the request again with another
+// kind of checksum, checks whether the object exists, or fails. s3_hints.go writes the error message for the log. If a PUT or the
+// read-back fails, the job ends (stopError in archive.go), the plan stays, and run.go tries again after a pause of 1 s that doubles up to
+// 5 min. 500, 503 and SlowDown are handled like any other error: nothing is lost, and the next attempt sends the same bytes under the
+// same key.
 //
 // # Where to start
 //
-//   - uploader.go, run.go: options, schedules, one job at a time; status.go: what readiness and metrics show
-//   - archive.go: the archive job, from pending blocks to verified objects; plan.go cuts the plans
+//   - uploader.go, run.go: options, schedules, one job at a time; status.go: the status for readiness and metrics
+//   - archive.go: the archive job, from pending blocks to verified objects; plan.go makes the plans
 //   - import.go: objects that another store archived; retention.go: deletion, local and in the archive
 //   - object.go, ndjson.go, statistics.go, statistics_object.go, buffer.go: how an object is built
 //   - key.go, line.go, scan.go, meta.go: how an object is read
 //   - target*.go, s3_*.go, targets.go, union.go: directories and buckets, the current archive and former ones
-//   - stall.go, uptime.go, probe.go: requests without progress, how long wayside has run, tests of the archive
+//   - stall.go, uptime.go, probe.go: requests without progress, the total time for which wayside has been running, tests of the archive
 package uploader

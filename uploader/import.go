@@ -14,18 +14,18 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// A store that replaced a damaged one receives events again that the other store applied and perhaps archived. Only the
-// archive knows which. So before events of such an epoch are planned, the uploader asks the target which objects of the
-// epoch it has. An event can only be in an object of its own hour, so one listing per hour is enough, below the prefix
-// of service, instance and epoch. Each object is read and entered in the catalogue, and its events are then no longer
-// pending. If the target cannot be reached, archiving waits.
+// A store that replaced a damaged one receives some events again that the damaged store had applied and perhaps archived. Only the
+// archive shows which of these were archived. So before events of such an epoch are planned, the uploader lists the epoch's objects in
+// the target. An event can only be in an object of its own hour, so one listing per hour is enough, below the prefix of service, instance
+// and epoch. Each object is read and entered in the catalogue, and its events are then no longer pending. If the target cannot be
+// reached, archiving waits.
 
-// importHoursMax limits how many earlier hours of an epoch are searched, once. Nothing in them could be archived twice;
-// they are imported only so that the catalogue knows all objects of the epoch.
+// importHoursMax limits how many earlier hours of an epoch are searched, which is done only once. No event in them could be archived
+// twice; they are imported only to make the catalogue complete for the epoch.
 const importHoursMax = 31 * 24
 
-// ErrRemoteDamaged means that an object which another store archived cannot be read, so it is unknown which events it
-// has. No event of its epoch is archived until the object has been removed or repaired.
+// ErrRemoteDamaged means that an object which another store archived cannot be read, so it is unknown which events it contains. No event
+// of its epoch is archived until the object has been removed or repaired.
 var ErrRemoteDamaged = errors.New("archive object of an earlier store is damaged: see wayside archive verify, then move it away")
 
 // epochHour identifies one listing.
@@ -36,19 +36,19 @@ type epochHour struct {
 
 // remoteObject is an object that another store archived.
 type remoteObject struct {
-	plan *catalogue.Plan // its catalogue entry; its ID is 0 until it is entered
+	plan *catalogue.Plan // its catalogue entry; its ID is 0 until the entry has been added
 	read bool            // whether the plan's Runs, Rows and Lines were read from the object's content
 	size int64
 }
 
-// importer imports the objects of other stores. It exists for one run of the archive job.
+// importer imports the objects of other stores. Each run of the archive job has its own.
 type importer struct {
 	*archiver
 	listed map[epochHour][]*remoteObject
 	own    map[string]*catalogue.Plan // catalogue entries of the epochs concerned, by key
 }
 
-// importRemote imports the objects that may have pending events, and reports whether fewer events are pending now.
+// importRemote imports the objects that may contain pending events, and reports whether fewer events are pending as a result.
 func (a *archiver) importRemote(ctx context.Context, pending []catalogue.Pending) (changed bool, err error) {
 	waiting := map[epochHour][]catalogue.Run{}
 	incomplete := map[uuid.UUID]bool{} // epochs whose objects are not all in the catalogue
@@ -194,8 +194,8 @@ func (im *importer) list(ctx context.Context, at epochHour) ([]*remoteObject, er
 	return objects, nil
 }
 
-// describe completes the catalogue entry of an object from its metadata or, if exact is set, from its content. If an
-// object has no statistics because its store stopped between the two uploads, describe adds them.
+// describe completes the catalogue entry of an object from the object's metadata or, if exact is set, from its content. If an object has
+// no statistics because its store stopped between the two uploads, describe adds them.
 func (im *importer) describe(ctx context.Context, object *remoteObject, exact bool) error {
 	p := object.plan
 	info, err := im.requests.stat(ctx, im.o.Target, p.Key)
@@ -205,7 +205,7 @@ func (im *importer) describe(ctx context.Context, object *remoteObject, exact bo
 	if err != nil {
 		return err
 	}
-	p.StatsKey = StatsKey(p.Key) // an entry that was refilled from events has no statistics key
+	p.StatsKey = StatsKey(p.Key) // an entry that was made by a refill from events has no statistics key
 	stats, err := im.requests.stat(ctx, im.o.Target, p.StatsKey)
 	missing := errors.Is(err, ErrNotFound)
 	if err != nil && !missing {
@@ -227,7 +227,7 @@ func (im *importer) describe(ctx context.Context, object *remoteObject, exact bo
 	return object.takeMeta(info.Meta)
 }
 
-// takeMeta copies the object's metadata into a new catalogue entry, and compares it with the content if that was read.
+// takeMeta copies the object's metadata into a new catalogue entry, and compares the entry with the content if that has been read.
 func (object *remoteObject) takeMeta(meta map[string]string) error {
 	p := object.plan
 	if p.ID != 0 {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Result is what one run of a job did. It counts everything that succeeded, even if the job failed later.
+// Result describes what one run of a job did. It includes everything that succeeded before a failure.
 type Result struct {
 	Job      string // "archive", "clean", or one of Options.Jobs
 	Started  time.Time
@@ -74,14 +74,14 @@ func (u *Uploader) RunJob(ctx context.Context, name string) (Result, error) {
 	return Result{Job: name}, fmt.Errorf("no job %q", name)
 }
 
-// ArchiveOnce finishes the open plans and then archives all applied events that are in no plan yet and old enough, or,
-// if all is set, of any age. It waits for a running job. It stops at the first error of the target, and skips a plan
-// that fails for a reason of its own. The rest is left for the next run.
+// ArchiveOnce finishes the open plans and then archives all applied events that are in no plan yet and are old enough (or of any age, if
+// all is set). If a job is running, it waits for that job to end. It stops at the first error of the target, and skips plans that fail
+// for other reasons. The next run does the rest.
 func (u *Uploader) ArchiveOnce(ctx context.Context, all bool) (Result, error) {
 	return u.runJob(ctx, JobArchive, func(ctx context.Context, r *Result) error { return u.archiver.run(ctx, r, all) })
 }
 
-// ArchiveNow is like ArchiveOnce, but fails if the archive cannot be used even if there is nothing to archive.
+// ArchiveNow is like ArchiveOnce, but if the archive cannot be used, it fails even if there is nothing to archive.
 func (u *Uploader) ArchiveNow(ctx context.Context, all bool) (Result, error) {
 	return u.runJob(ctx, JobArchive, func(ctx context.Context, r *Result) error {
 		if err := u.prober.try(ctx); err != nil {
@@ -111,10 +111,9 @@ func (u *Uploader) archiveDue(ctx context.Context) (Result, error) {
 	})
 }
 
-// CleanOnce deletes local events that are verified in the archive and older than the retention, and removes expired
-// objects from the archive. Each object is looked up immediately before its events are deleted, and its events are kept
-// if anything is unexpected. A plan that is kept does not affect the others; an unreachable target ends the run.
-// CleanOnce waits for a running job.
+// CleanOnce deletes local events that are verified in the archive and older than the retention, and removes expired objects from the
+// archive. Each object is looked up immediately before its events are deleted. If the object is not as expected, its events are kept, and
+// the run continues with the next plan; an unreachable target ends the run. CleanOnce waits for a running job.
 func (u *Uploader) CleanOnce(ctx context.Context) (Result, error) {
 	return u.runJob(ctx, JobClean, u.retention.run)
 }
@@ -122,9 +121,9 @@ func (u *Uploader) CleanOnce(ctx context.Context) (Result, error) {
 // shutdownPatience is how long Shutdown waits for a failing archive to work again.
 const shutdownPatience = 5 * time.Second
 
-// Shutdown archives everything that is applied, including the current hour, until that is done or ctx ends. If the
-// archive was already failing, or fails now, it has a few seconds to recover. If it does not, the rest stays in the
-// data directory. Run must have returned, and nothing more may be applied.
+// Shutdown archives everything that is applied, including the current hour, until it has finished or ctx is done. If the archive fails,
+// or was already failing, Shutdown waits a few seconds for it to recover. If the archive does not recover, the remaining events stay in
+// the data directory. Run must have returned, and nothing more may be applied.
 func (u *Uploader) Shutdown(ctx context.Context) (Result, error) {
 	var total Result
 	var err error

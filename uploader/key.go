@@ -22,11 +22,11 @@ const (
 
 // HourPrefix returns the common prefix of the keys of an hour's objects. Hours are counted from 1970-01-01T00:00Z.
 func HourPrefix(hour int64) string {
-	// "v1" must not be part of the layout, in which 1 means the month.
+	// "v1" must not be part of the layout, because the 1 in it would stand for the month.
 	return "v1/" + stats.HourStart(hour).Format("dt=2006-01-02/hour=15/")
 }
 
-// eventsKey returns the key of a plan's event object. The first sequence number alone makes it unique within hour and
+// eventsKey returns the key of a plan's event object. The first sequence number is enough to make the key unique within an hour and
 // epoch, because no number is in two plans.
 func eventsKey(p *catalogue.Plan) string {
 	k := []byte(HourPrefix(p.Hour))
@@ -43,7 +43,7 @@ func eventsKey(p *catalogue.Plan) string {
 // StatsKey returns the key of the statistics object that belongs to an event object.
 func StatsKey(key string) string { return StatsPrefix + strings.TrimPrefix(key, EventsPrefix) }
 
-// Object is one event object, as its key describes it.
+// Object describes one event object, based on its key.
 type Object struct {
 	Key      string    `json:"key"`
 	Size     int64     `json:"bytes"` // compressed size

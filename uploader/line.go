@@ -11,12 +11,12 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// Limits for the values in a line. No event has larger values, and with them a sum over an hour could overflow.
+// Limits for the values in a line. No event has larger values, and with larger values, a sum over an hour could overflow.
 const (
 	statusMax = 999
 	// figureMax limits a duration in µs (35 years) and a size in bytes (a pebibyte).
 	figureMax = 1 << 50
-	// escapedMax is the number of bytes in a line for one byte of an event: %XX.
+	// escapedMax is the maximum number of bytes in a line that represent one byte of an event: %XX.
 	escapedMax = 3
 	// rowTextMax limits a row's host, method, label or route. wayside truncates them to about 256 bytes.
 	rowTextMax = 1024
@@ -78,8 +78,8 @@ func (l *Line) Row() catalogue.RowName {
 // IsDrop reports whether the line is a drop record.
 func (l *Line) IsDrop() bool { return l.Kind == event.KindDrop.String() }
 
-// Event returns the event from which the line was written, as far as the archive preserves it. Its slices are not
-// shared.
+// Event returns the event from which the line was written, with the fields that are preserved in the archive. The event does not share
+// its slices with the line.
 func (l *Line) Event() event.Event {
 	e := event.Event{
 		TimeMicros: l.Time.UnixMicro(), Kind: event.KindRequest, Status: uint16(l.Status),
@@ -101,7 +101,7 @@ func (l *Line) Event() event.Event {
 	return e
 }
 
-// GRPCStatus returns the gRPC status of the event. It is [event.GRPCNone] if the line has none, as for a call that
+// GRPCStatus returns the gRPC status of the event. It is [event.GRPCNone] if the line has no such status, for example because the call
 // ended without one.
 func (l *Line) GRPCStatus() event.GRPCStatus {
 	if l.GRPC == nil {

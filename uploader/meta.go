@@ -26,12 +26,11 @@ const (
 	metaHeadBytes = len("x-amz-meta-: \n") // maximum size of an entry in addition to its name and value
 )
 
-// ErrNewerFormat means that a newer wayside wrote an object in a format that this version does not know. The object was
-// not read.
+// ErrNewerFormat means that a newer wayside wrote an object in a format that this version does not know. The object has not been read.
 var ErrNewerFormat = errors.New("written by a newer wayside")
 
-// CheckFormat returns an error that wraps [ErrNewerFormat] if an object's metadata names a newer format. It accepts
-// missing and damaged metadata, because callers compare the metadata with the content.
+// CheckFormat returns an error that wraps [ErrNewerFormat] if an object's metadata names a newer format. It accepts missing and damaged
+// metadata, because callers themselves compare the metadata with the content.
 func CheckFormat(key string, meta map[string]string) error {
 	if v, err := strconv.ParseUint(meta[MetaFormat], 10, 64); err == nil && v > FormatVersion {
 		return newer(key, "object format", v, FormatVersion)
@@ -39,7 +38,7 @@ func CheckFormat(key string, meta map[string]string) error {
 	return nil
 }
 
-// checkSchema is like CheckFormat, for the schema_version of a line.
+// checkSchema is like CheckFormat but checks the schema_version of a line.
 func checkSchema(key string, version int) error {
 	if version > SchemaVersion {
 		return newer(key, "schema_version", uint64(version), SchemaVersion)
@@ -52,7 +51,7 @@ func newer(key, what string, is, known uint64) error {
 		key, ErrNewerFormat, what, is, known)
 }
 
-// planMeta returns the metadata of a built object. limit is the room in bytes for names and values; 0 means no limit.
+// planMeta returns the metadata of a built object. limit is the maximum total size, in bytes, of names and values; 0 means no limit.
 func planMeta(p *catalogue.Plan, b *built, limit int) map[string]string {
 	m := map[string]string{
 		MetaFormat:    strconv.Itoa(p.FormatVersion),
@@ -117,7 +116,8 @@ func ParseRuns(text string) ([]catalogue.Run, error) {
 	return runs, nil
 }
 
-// metaDiffers describes an entry of want that is missing or different in got, or returns "" if there is none.
+// metaDiffers describes an entry of want that is missing from got or has a different value there. It returns "" if there is no such
+// entry.
 func metaDiffers(want, got map[string]string) string {
 	for k, v := range want {
 		if got[k] != v {

@@ -16,8 +16,8 @@ import (
 // changes its meaning, but not when one is added.
 const SchemaVersion = 1
 
-// Optional fields. FieldTraceID is written if it is in [Options.Fields]; the others are left out if they are in
-// [Options.Omit]. Statistics do not need any of them.
+// Optional fields. FieldTraceID is written if it is in [Options.Fields]; the others are omitted if they are in [Options.Omit]. Statistics
+// do not need any of these fields.
 const (
 	FieldTraceID  = "trace_id"
 	FieldPath     = "url_path"
@@ -32,18 +32,17 @@ var OmitFields = []string{FieldPath, FieldUpstream, FieldProtocol, FieldClient}
 // omitted is the prefix that marks an omitted field in a plan's list of fields.
 const omitted = "-"
 
-// lineWriter writes the events of one plan as lines of NDJSON. It renders the parts that are the same in every line
-// only once.
+// lineWriter writes the events of one plan as lines of NDJSON. It formats the parts that are the same in every line only once.
 type lineWriter struct {
 	epoch   uuid.UUID
 	traceID bool
-	// Fields to leave out.
+	// Fields to omit.
 	noPath, noUpstream, noProtocol, noClient bool
 
 	tail []byte // text of each line from service up to the sequence number
 	end  []byte // text of each line after the sequence number
 
-	second     int64 // the second that stamp shows
+	second     int64 // the second that is formatted in stamp
 	stamp      []byte
 	haveSecond bool
 }
@@ -77,9 +76,9 @@ func newLineWriter(p *catalogue.Plan) *lineWriter {
 	return w
 }
 
-// appendLine appends one event with a line feed. The order of the fields is part of the format. Empty text fields are left out. Drop
-// records have only the fields that apply to them, and "dropped": the number of responses that were dropped for the reason in
-// error_type since the epoch began.
+// appendLine appends one event with a line feed. The order of the fields is part of the format. Empty text fields are omitted. Drop
+// records have only the fields that apply to them, and "dropped": the number of responses that were dropped for the reason in error_type
+// since the epoch began.
 func (w *lineWriter) appendLine(dst []byte, seq uint64, row *catalogue.RowName, e *event.Event) []byte {
 	dst = append(dst, `{"event_id":"`...)
 	dst = appendUUID(dst, event.ID(e.TimeMicros, w.epoch, seq))
@@ -140,8 +139,8 @@ func (w *lineWriter) appendResponse(dst []byte, row *catalogue.RowName, e *event
 	if attempts := e.Edge().Attempts(); attempts > 0 {
 		dst = appendNumber(dst, `,"attempts":`, uint64(attempts))
 	}
-	// The row's host, method and route can differ from those of the event in their spelling, or because of the limits
-	// on rows. In that case the line has both, so that the archive alone tells in which row the event is counted.
+	// The row's host, method and route can differ from those of the event in their spelling, or because of the limits on rows. In that
+	// case, the line has both, so the archive alone is enough to find the row in which the event is counted.
 	if row.Host != string(e.Host) {
 		dst = appendString(append(dst, `,"row_host":`...), row.Host)
 	}
@@ -154,8 +153,8 @@ func (w *lineWriter) appendResponse(dst []byte, row *catalogue.RowName, e *event
 	return dst
 }
 
-// appendTime appends a time in RFC 3339 with six digits, in UTC. Within the same second, it reuses the text up to the
-// second.
+// appendTime appends a time in RFC 3339 with six digits, in UTC. For a time in the same second as the previous one, it reuses the text up
+// to the second.
 func (w *lineWriter) appendTime(dst []byte, micros int64) []byte {
 	second := micros / 1e6
 	below := micros % 1e6

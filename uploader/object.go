@@ -22,7 +22,7 @@ const gzipLevel = 2
 // flushBytes is how much NDJSON is collected before it is hashed and compressed.
 const flushBytes = 64 << 10
 
-// ErrSource means that the store's events are not those of the plan. Nothing was sent.
+// ErrSource means that the store's events are not the events of the plan. Nothing was sent.
 var ErrSource = errors.New("events do not match the archive plan")
 
 // built describes a finished object.
@@ -45,8 +45,8 @@ type builder struct {
 
 func newBuilder() *builder { return &builder{body: &objectBuffer{}, objectWriter: newObjectWriter()} }
 
-// build writes the plan's object into b.body. It fails with ErrSource if the events are not exactly those of the plan.
-// Even with an error, it returns a description of what was written so far.
+// build writes the plan's object into b.body. It fails with ErrSource if the events are not exactly those of the plan. Even after an
+// error, it returns a description of what has been written so far.
 func (b *builder) build(ctx context.Context, src Source, p *catalogue.Plan) (*built, error) {
 	b.body.reset()
 	b.body.again = func(w io.Writer) error {
@@ -122,7 +122,7 @@ func (b *objectWriter) start(w io.Writer) (err error) {
 	return err
 }
 
-// flushFull compresses the collected lines once they fill the buffer.
+// flushFull compresses the collected lines if they fill the buffer.
 func (b *objectWriter) flushFull(ctx context.Context) error {
 	if len(b.line) < flushBytes {
 		return nil

@@ -11,12 +11,12 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
-// futureTolerance is how far a stored time may be ahead of the clock. If it is further ahead, the clock was wrong then
-// or is wrong now, and waiting for that time could take years.
+// futureTolerance is how far a stored time can be ahead of the clock and still be trusted. If it is further ahead, the clock was wrong
+// when the time was stored or is wrong at present, and waiting for that time could take years.
 const futureTolerance = time.Hour
 
-// planBlocksMax limits the blocks of one plan, because the store marks them in one transaction. Only tiny blocks, at a
-// few events a second, reach this limit before the object is full.
+// planBlocksMax limits the blocks of one plan, because the store marks them in one transaction. This limit is reached before the object
+// is full only if the blocks are tiny, as they are at a few events per second.
 const planBlocksMax = 2048
 
 // planner groups pending blocks into plans.
@@ -29,8 +29,8 @@ type planner struct {
 	target            string // the target's name in the catalogue
 }
 
-// cut returns plans for all blocks that are old enough or, if all is set, for all blocks. Blocks of one hour and epoch
-// stay in order. A plan ends before the block that would, by the estimate, make its object exceed objectBytes.
+// cut returns plans for all blocks that are old enough or, if all is set, for all blocks. Blocks of one hour and epoch stay in order. A
+// plan ends before the block with which its object would, according to the estimate, exceed objectBytes.
 func (pl *planner) cut(pending []catalogue.Pending, now time.Time, all bool) []*catalogue.Plan {
 	type group struct {
 		hour  int64
@@ -95,8 +95,8 @@ func (d *draft) add(b *catalogue.Pending) {
 	}
 }
 
-// estimate estimates the size of an object from the encoded size of its records. It learns from each object that was
-// built, even if building or sending it failed.
+// estimate estimates the size of an object from the encoded size of its records. It learns from each object, even if building or sending
+// the object failed.
 type estimate struct {
 	ratio float64 // compressed bytes per encoded byte; 0 means initialRatio
 }
@@ -117,9 +117,9 @@ func (e *estimate) current() float64 {
 	return e.ratio
 }
 
-// learn adjusts the estimate after an object was built. If the object was much larger than estimated, the estimate is
-// raised immediately, so that the next object is not too large as well; otherwise it follows slowly. The result stays
-// within limits, so that one unusual object cannot spoil the next plans.
+// learn adjusts the estimate after an object was built. If the object was much larger than estimated, the estimate is raised immediately,
+// so that the next object is not also too large; otherwise, the estimate is adjusted slowly. The result stays within limits, so one
+// unusual object cannot make the next plans useless.
 func (e *estimate) learn(b *built) {
 	if b == nil || b.encodedBytes < 64<<10 {
 		return // small objects compress worse than those large enough to be cut

@@ -21,15 +21,15 @@ const probeText = "wayside wrote this to test whether it can write here. It may 
 // probeInterval is how often an archive is tested while there is nothing to archive.
 const probeInterval = time.Hour
 
-// prober tests whether the archive can be used. The archive is first needed an hour after the start, so without a test
-// a mistake in its settings would not be noticed before then. Nothing waits for the test at the start.
+// prober tests whether the archive can be used. The archive is first needed an hour after the start, so without a test a mistake in its
+// settings would not be noticed before then. The start does not wait for the test.
 type prober struct {
 	*common
 	mu sync.Mutex // held during a test, because two tests would delete each other's object
 }
 
-// try tests whether the archive can be used, by writing a small object, reading it back and deleting it, and records
-// the result in the status. If wayside may not delete the object, which it does not need to, the object stays.
+// try tests whether the archive can be used, by writing a small object, reading it back and deleting it, and records the result in the
+// status. If wayside has no permission to delete the object, the object stays; wayside does not otherwise need that permission.
 func (p *prober) try(ctx context.Context) error {
 	p.mu.Lock()
 	err := p.test(ctx)
@@ -62,7 +62,7 @@ func Probe(ctx context.Context, t Target, service, instance string, now time.Tim
 	key := probeKey(service, instance)
 	err = putProbe(ctx, t, key)
 	if err != nil && getProbe(ctx, t, key) == nil {
-		// An earlier test left the object, and a lock protects it from being replaced.
+		// The object of an earlier test still exists, and a lock protects it from being replaced.
 		key += "_" + strconv.FormatInt(now.Unix(), 10)
 		err = putProbe(ctx, t, key)
 	}
@@ -80,7 +80,7 @@ func Probe(ctx context.Context, t Target, service, instance string, now time.Tim
 	return stays, nil
 }
 
-// probeKey returns a key without the suffix of an object, so that no reader of the archive mistakes the probe for one.
+// probeKey returns a key without the suffix of an object, so no reader of the archive mistakes the probe for an archive object.
 func probeKey(service, instance string) string {
 	return "v1/probe/" + string(catalogue.AppendName(nil, service)) + "_" + string(catalogue.AppendName(nil, instance))
 }
@@ -135,7 +135,7 @@ func (p *prober) untilUsable(ctx context.Context) {
 	}
 }
 
-// await tests the archive until it works, for at most the given time.
+// await tests the archive until it works, but at most for the given time.
 func (p *prober) await(ctx context.Context, most time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
@@ -146,7 +146,7 @@ func (p *prober) await(ctx context.Context, most time.Duration) error {
 		if err == nil {
 			return nil
 		}
-		if reason == nil || ctx.Err() == nil { // the error of a test that was cut off by the timeout says nothing about the reason
+		if reason == nil || ctx.Err() == nil { // the error of a test that was ended by the timeout says nothing about the reason
 			reason = err
 		}
 		if err := sleep(ctx, pause.NextBackOff()); err != nil {

@@ -13,8 +13,8 @@ import (
 // ErrArchiveMissing means that an archived object is missing or has changed. Its events are kept locally.
 var ErrArchiveMissing = errors.New("archived object is not as it was when it was verified")
 
-// deleter is a target that can remove objects. S3 targets deliberately cannot: a bucket's lifecycle rules can remove
-// objects without every pod having permission to delete.
+// deleter is a target that can remove objects. S3 targets deliberately cannot: with lifecycle rules of the bucket, objects can be removed
+// without giving every pod permission to delete.
 type deleter interface {
 	// Delete removes an object. It is not an error if there is none.
 	Delete(ctx context.Context, key string) error
@@ -23,11 +23,11 @@ type deleter interface {
 // retention runs the clean job. Only the holder of the job token uses it.
 type retention struct {
 	*common
-	// What has already been logged: why plans are kept, by ID, and why former targets do not help, by name.
+	// Reasons that have already been logged: why plans are kept, by ID, and why former targets cannot be used, by name.
 	warned map[uint64]string
 	away   map[string]string
 
-	silent map[string]bool // former targets that did not answer in this run
+	silent map[string]bool // former targets that did not respond in this run
 }
 
 func (r *retention) run(ctx context.Context, result *Result) error {
@@ -89,8 +89,8 @@ func (r *retention) duePlans(ctx context.Context) ([]*catalogue.Plan, error) {
 	return r.plansWhere(ctx, catalogue.Verified, func(p *catalogue.Plan) bool {
 		newest := p.MaxTime
 		if newest.After(now.Add(futureTolerance)) {
-			// The events were recorded while the clock was ahead. Their age is therefore the time for which wayside has
-			// run since they were verified.
+			// The events were recorded while the clock was ahead. Therefore, the time for which wayside has been running since they were
+			// verified is used as their age.
 			newest = now.Add(p.Observed - uptime)
 		}
 		return newest.Before(limit)
@@ -127,8 +127,8 @@ func (r *retention) inPlace(ctx context.Context, t Target, p *catalogue.Plan) er
 	return nil
 }
 
-// formerError means that an object of a former target was found neither there nor in the current target. Its events are
-// kept locally. The job does not fail because of it, since the current target may be all right.
+// formerError means that an object of a former target was found neither there nor in the current target. Its events are kept locally. The
+// job does not fail because of this error, since the current target may still work.
 type formerError struct {
 	target string
 	cause  error
@@ -139,8 +139,8 @@ func (e *formerError) Unwrap() error { return e.cause }
 
 var errNoAnswer = errors.New("it does not answer")
 
-// locate checks that an object is in place: in the target to which it was sent, or in the current one if it was copied
-// there. A former target that does not answer is not tried again in this run.
+// locate checks that an object is in place: in the target to which it was sent, or in the current one if it was copied there. A former
+// target that does not respond is not tried again in this run.
 func (r *retention) locate(ctx context.Context, p *catalogue.Plan) error {
 	if r.o.Targets.IsCurrent(p.Target) {
 		return r.inPlace(ctx, r.o.Target, p)
@@ -186,8 +186,7 @@ func (r *retention) expire(ctx context.Context, result *Result) error {
 		return err
 	}
 	due, err := r.plansWhere(ctx, catalogue.Deleted, func(p *catalogue.Plan) bool {
-		// This covers only objects in the current archive: those that were written to it, and those that were moved or
-		// copied to it.
+		// Only objects in the current archive expire: those that were written to it, and those that were moved or copied to it.
 		return p.ExpiredAt.IsZero() && uptime-p.Observed >= r.o.Expire &&
 			(r.o.Targets.IsCurrent(p.Target) || r.inPlace(ctx, r.o.Target, p) == nil)
 	})

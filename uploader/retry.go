@@ -8,9 +8,9 @@ import (
 	"github.com/cenkalti/backoff/v5"
 )
 
-// This file decides what happens after a failure, such as a 503 of the S3 server. No single request is repeated: the whole job runs
-// again after a pause, and continues with the first plan that is not archived (plan.go). A run ends early if every plan would fail in
-// the same way (stopError in archive.go).
+// This file implements what happens after a failure, such as a 503 from the S3 server. Single requests are not repeated: instead, the
+// whole job runs again after a pause, and continues with the first plan that has not been archived (plan.go). A run ends early if every
+// plan would fail in the same way (stopError in archive.go).
 
 // newPause returns the increasing pauses after failures.
 func (c *common) newPause() *backoff.ExponentialBackOff {
@@ -20,12 +20,12 @@ func (c *common) newPause() *backoff.ExponentialBackOff {
 	return p
 }
 
-// done sets the next due time: after a success by the schedule, after a failure after a pause. Served is the time at
-// which the run began, so that a job that became due during the run is due immediately. After a failure only the pauses
-// count, because a dense schedule would not help a target that is unavailable.
+// done sets the time at which the job is next due: after a success, the schedule determines this time; after a failure, a pause does.
+// Served is the time at which the run began, so a job that became due during the run is due immediately. After a failure, the schedule is
+// ignored, because frequent attempts would not help a target that is unavailable.
 func (t *timer) done(started time.Time, r Result, err error) {
 	if errors.Is(err, context.Canceled) {
-		return // it stays due, even after a restart
+		return // the job stays due, even after a restart
 	}
 	if err == nil {
 		t.pause.Reset()

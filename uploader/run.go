@@ -11,15 +11,15 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
-// wakeInterval is how often Run compares the next due time with the clock. A timer alone would not notice that the
-// clock was changed.
+// wakeInterval is how often Run compares the next due time with the clock. A timer alone would not react when the clock is changed.
 const wakeInterval = time.Minute
 
 // Run executes all jobs by their schedules until ctx is done, one at a time, and returns ctx's error.
 //
-// A single run makes up for all runs that were missed while no process was running, because a job looks at what there is to do and
-// not at its schedule. The archive job and the clean job run immediately if they have never run before, the archive job also if a
-// plan is open. A failed job is retried with increasing pauses, forever. In parallel, Run tests the archive until it works.
+// A single run makes up for all runs that were missed while no process was running, because a job does everything that is pending, no
+// matter for how many scheduled runs. The archive job and the clean job run immediately if they have never run before; the archive job
+// also does so if a plan is open. A failed job is retried with increasing pauses, forever. In parallel, Run tests the archive until a
+// test succeeds.
 func (u *Uploader) Run(ctx context.Context) error {
 	timers, err := u.newTimers(ctx)
 	if err != nil {
@@ -32,7 +32,7 @@ func (u *Uploader) Run(ctx context.Context) error {
 	for {
 		now := u.o.Now()
 		if now.Before(last.Add(-wakeInterval)) {
-			// The clock was set back. Due times that were computed before may be years ahead.
+			// The clock was set back. Due times that were computed before that may be years ahead.
 			for _, t := range timers {
 				t.reschedule(now)
 			}
@@ -54,7 +54,7 @@ func (u *Uploader) Run(ctx context.Context) error {
 	}
 }
 
-// timer decides when a job is due. Only Run uses it.
+// timer determines when a job is due. Only Run uses it.
 type timer struct {
 	*common
 	job   string
@@ -84,7 +84,7 @@ func (u *Uploader) newTimers(ctx context.Context) ([]*timer, error) {
 		switch {
 		case t.state.Served.IsZero() && i < 2:
 			t.set(now)
-		case t.state.Served.IsZero(), t.state.Served.After(now.Add(futureTolerance)): // the job never ran, or the clock was ahead
+		case t.state.Served.IsZero(), t.state.Served.After(now.Add(futureTolerance)): // the job has never run, or the clock was ahead
 			t.set(t.at.next(now))
 		default:
 			t.set(t.at.next(t.state.Served))
@@ -107,7 +107,7 @@ func (t *timer) store(r Result, err error) {
 		return
 	}
 	if err := t.o.Memory.SetJob(t.job, t.state); err != nil {
-		// At worst, the job runs once more after a restart, and has nothing to do.
+		// At worst, the job runs one additional time after a restart and has nothing to do.
 		t.o.Logger.Warn("cannot store the result of a job", "job", t.job, "error", err)
 	}
 }

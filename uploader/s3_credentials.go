@@ -11,7 +11,8 @@ import (
 	"github.com/minio/minio-go/v7/pkg/credentials"
 )
 
-// awsCredentials returns the usual chain, which ends with an error instead of anonymous requests.
+// awsCredentials returns the usual chain of credential providers. If none of them has credentials, the result is an error rather than
+// anonymous requests.
 func awsCredentials(o TargetOptions) *credentials.Credentials {
 	if o.AccessKey != "" {
 		return credentials.NewStaticV4(o.AccessKey, o.SecretKey, "")
@@ -23,9 +24,9 @@ func awsCredentials(o TargetOptions) *credentials.Credentials {
 	}}})
 }
 
-// roleCredentials asks the service that issues a role's credentials: STS for a pod's token file, the endpoint of a
-// container, or the metadata service of an instance. minio's provider knows the usual variables of all three, except
-// those that change an endpoint or turn off the metadata service.
+// roleCredentials gets credentials from the service that issues those of a role: STS for a pod's token file, the endpoint of a container,
+// or the metadata service of an instance. minio's provider supports the usual environment variables of all three, except those that
+// change an endpoint or turn off the metadata service.
 func roleCredentials() credentials.Provider {
 	p := &credentials.IAM{Client: &http.Client{Timeout: iamTimeout, Transport: roleTransport()}}
 	inContainer := os.Getenv("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI") != "" || os.Getenv("AWS_CONTAINER_CREDENTIALS_FULL_URI") != ""

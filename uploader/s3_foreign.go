@@ -12,9 +12,8 @@ import (
 	"unicode"
 )
 
-// s3Only passes on responses that an S3 server may have sent, and turns all others into an error before they are
-// parsed. If there is a web server, a login page or a proxy at the endpoint, the error must say so, and its text must
-// not reach the log.
+// s3Only passes on responses that an S3 server can have sent, and turns all others into an error before they are parsed. If a web server,
+// a login page or a proxy is at the endpoint, the error must say so, and the text of its page must not get into the log.
 type s3Only struct{ next http.RoundTripper }
 
 // foreignError describes, in one line, a response that no S3 server sends.
@@ -52,7 +51,7 @@ func peek(resp *http.Response) []byte {
 		return nil
 	}
 	buffered := bufio.NewReaderSize(resp.Body, peekBytes)
-	begin, _ := buffered.Peek(peekBytes) // if there is an error, the next reader gets it too
+	begin, _ := buffered.Peek(peekBytes) // the next reader also gets any error
 	resp.Body = struct {
 		io.Reader
 		io.Closer
@@ -69,7 +68,7 @@ func foreign(r *http.Request, resp *http.Response, begin []byte) *foreignError {
 	list := r.Method == http.MethodGet && r.URL.Query().Has("list-type")
 	switch {
 	case html, isHTML(begin):
-	case ok && list && !bytes.Contains(begin, []byte("<ListBucketResult")): // other XML would be mistaken for an empty list
+	case ok && list && !bytes.Contains(begin, []byte("<ListBucketResult")): // any other XML would be mistaken for an empty list
 	case ok && !list && r.Method == http.MethodPut && resp.Header.Get("Etag") == "":
 	case ok && !list && (head || r.Method == http.MethodGet) && resp.Header.Get("Last-Modified") == "":
 	case !ok && !head && len(begin) > 0 && !xml:
@@ -98,9 +97,9 @@ func isHTML(begin []byte) bool {
 	return bytes.HasPrefix(begin, []byte("<!doctype")) || bytes.HasPrefix(begin, []byte("<html"))
 }
 
-// notHTTP reports whether an error of net/http means that the other side does not speak HTTP. A server that speaks
-// first, such as SSH, may be noticed before the request is written (readLoopPeekFailLocked, for which net/http exports
-// no error), while it is being written (the transport closes the connection during the write) or afterwards.
+// notHTTP reports whether an error of net/http means that the other side does not speak HTTP. If the server sends the first message, as
+// SSH does, the error can occur before the request is written (readLoopPeekFailLocked, for which net/http exports no error), while it is
+// being written (the transport closes the connection during the write) or afterwards.
 func notHTTP(err error) bool {
 	text := err.Error()
 	return strings.Contains(text, "malformed") || strings.Contains(text, "readLoopPeekFailLocked") || errors.Is(err, net.ErrClosed)

@@ -15,15 +15,15 @@ import (
 	"github.com/minio/minio-go/v7"
 )
 
-// iamTimeout limits one request to a metadata service. Outside a cloud, nothing answers.
+// iamTimeout limits one request to a metadata service. Outside a cloud, there is no response.
 const iamTimeout = 5 * time.Second
 
-// s3Hints adds to the errors of S3 servers what the operator can do.
+// s3Hints adds to the errors of S3 servers a hint about what the operator can do.
 type s3Hints struct {
 	bucket, region, endpoint string
 }
 
-// remoteTextMax limits, in bytes, how much text of a server is quoted.
+// remoteTextMax is the maximum number of bytes of a server's text that are quoted.
 const remoteTextMax = 300
 
 // remoteError is an error with text from a server, made safe to log. errors.Is finds its cause.
@@ -35,8 +35,8 @@ type remoteError struct {
 func (e *remoteError) Error() string { return e.text }
 func (e *remoteError) Unwrap() error { return e.cause }
 
-// missing reports whether a server said that the object does not exist. A 404 for any other reason does not count: the
-// bucket may be missing, or the access key may be wrong.
+// missing reports whether a server said that the object does not exist. It returns false for a 404 with any other reason, such as a
+// missing bucket or a wrong access key.
 func missing(err error) bool {
 	r := minio.ToErrorResponse(err)
 	return r.Code == "NoSuchKey" && r.StatusCode == http.StatusNotFound
@@ -110,19 +110,18 @@ func (h s3Hints) networkHint(err error) string {
 	return ""
 }
 
-// isPrecondition recognises responses to If-None-Match that say that the object exists. Older MinIO servers send 304,
-// and AWS sends 409 during another upload of the same object.
+// isPrecondition recognises responses to If-None-Match that say that the object exists. Older MinIO servers send 304, and AWS sends 409
+// while another upload of the same object is in progress.
 func isPrecondition(err error) bool {
 	r := minio.ToErrorResponse(err)
 	return r.StatusCode == http.StatusPreconditionFailed || r.StatusCode == http.StatusNotModified || r.Code == "ConditionalRequestConflict"
 }
 
-// isDenied recognises the response to a key that has no permission to write. Some servers also send it if the object is
-// locked.
+// isDenied recognises the response to an access key that has no permission to write. Some servers also send it if the object is locked.
 func isDenied(err error) bool { return minio.ToErrorResponse(err).Code == "AccessDenied" }
 
-// refusesChecksum recognises the responses of servers that want another checksum, or none. It does not include
-// BadDigest, which says that the body was damaged on the way.
+// refusesChecksum recognises the responses of servers that want another checksum, or none. It does not include BadDigest, which means
+// that the body was damaged in transit.
 func refusesChecksum(err error) bool {
 	switch minio.ToErrorResponse(err).Code {
 	case "InvalidRequest", "InvalidArgument", "InvalidDigest", "MissingContentMD5", "NotImplemented":

@@ -16,8 +16,8 @@ import (
 	"github.com/minio/minio-go/v7"
 )
 
-// checksum is the kind of checksum that is sent with an object. A bucket with a default retention (Object Lock) rejects
-// objects without one. Some servers reject one kind or the other.
+// checksum is the kind of checksum that is sent with an object. A bucket with a default retention (Object Lock) rejects objects without
+// one. Some servers reject one of the two kinds.
 type checksum int32
 
 const (
@@ -32,7 +32,7 @@ type digests struct{ md5, sha256 []byte }
 
 // Put sends the object with a kind of checksum that the server accepts. It remembers the kind for the next object.
 func (t *s3Target) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, meta map[string]string) error {
-	//nolint:gosec // the protocol's checksum against damage on the way; SHA-256 is what verifies an object
+	// nolint:gosec // the protocol's checksum against damage in transit; objects are verified with SHA-256
 	weak, strong := md5.New(), sha256.New()
 	n, err := copyFromStart(io.MultiWriter(weak, strong), body)
 	if err != nil {
@@ -61,8 +61,8 @@ func (t *s3Target) Put(ctx context.Context, key string, body io.ReadSeeker, size
 	return t.hint.explain("write "+key+" to "+t.name, first)
 }
 
-// putOnce sends the object with If-None-Match, so that a server that already has it can say so. It falls back to a
-// plain PUT if the server does not know the header, or has something else under the key: a truncated upload, or what
+// putOnce sends the object with If-None-Match, so that a server that already has the object can reject the request. It falls back to a
+// plain PUT if the server does not support the header, or has something else under the key: a truncated upload, or the object that
 // another version wrote for the same plan. Keys contain the epoch, so no other process writes under them.
 func (t *s3Target) putOnce(ctx context.Context, key string, body io.ReadSeeker, size int64, sums digests, meta map[string]string, c checksum) error {
 	refused := false
@@ -79,7 +79,7 @@ func (t *s3Target) putOnce(ctx context.Context, key string, body io.ReadSeeker, 
 		case isUnsupported(err):
 			refused = true
 		case isDenied(err) && strings.HasSuffix(key, objectSuffix) && t.holds(ctx, key, hex.EncodeToString(sums.sha256), size, meta):
-			return nil // it was sent before and has been locked since
+			return nil // the object was sent before and is locked
 		default:
 			return err
 		}
@@ -117,9 +117,9 @@ func (t *s3Target) put(ctx context.Context, key string, body io.ReadSeeker, size
 	return err
 }
 
-// attemptBody lends a body to one request. A server may respond before it has read the whole body (with 412, for
-// example), and net/http may continue to read for a moment after the request has returned. Without attemptBody, the old
-// and the new request would then share the position in the body.
+// attemptBody lends a body to one request. A server may respond before it has read the whole body (with 412, for example), and net/http
+// may continue to read for a moment after the request has returned. Without attemptBody, the old and the new request would then read from
+// the same position in the body.
 type attemptBody struct {
 	mu    sync.Mutex
 	r     io.ReadSeeker

@@ -25,13 +25,13 @@ import (
 const (
 	// lineBytesMax limits one line. The longest event has about 20 KiB, the longest row of statistics about 100 KiB.
 	lineBytesMax = 1 << 20
-	// rawBytesMax limits the unpacked size of an object, whatever its metadata says, to a hundred times that of an
+	// rawBytesMax limits the unpacked size of an object, no matter what its metadata says. It is a hundred times the unpacked size of an
 	// object with the default archive.object_bytes.
 	rawBytesMax = 8 << 30
 	// runsReadMax limits the sequence runs of one object, and RowNamesMax the statistics rows of its events.
 	runsReadMax = 1 << 18
 	RowNamesMax = 1 << 17
-	// overheadBytes is how much larger an object may be than its unpacked content.
+	// overheadBytes is the maximum number of bytes by which an object may be larger than its unpacked content.
 	overheadBytes = 1 << 20
 )
 
@@ -52,12 +52,12 @@ type Contents struct {
 	Lines     uint64
 	Rows      uint64          // number of responses
 	Runs      []catalogue.Run // sequence numbers; nil if unknown, which is possible in a statistics object
-	// Drops holds the latest drop record of each reason, according to a statistics object. It is nil if they are
-	// unknown, as in objects of older versions.
+	// Drops holds the latest drop record of each reason, according to a statistics object. It is nil if the drop records are unknown, as
+	// in objects of older versions.
 	Drops stats.Drops
 	Meta  map[string]string
 
-	names map[uint64]struct{} // hashes of the names of its statistics rows
+	names map[uint64]struct{} // hashes of the names of the statistics rows in the object
 }
 
 // MatchesMeta returns an error that wraps [ErrDamaged] if the content does not match the object's metadata.
@@ -71,9 +71,8 @@ func (c *Contents) MatchesMeta() error {
 	return nil
 }
 
-// ReadLines reads an object to its end and calls fn for each line, without its line feed. The slice is only valid
-// during the call. The contents are nil if the object could not be opened. The error wraps [ErrDamaged] if the object
-// is to blame.
+// ReadLines reads an object to its end and calls fn for each line, without its line feed. The slice is only valid during the call. The
+// returned contents are nil if the object could not be opened. The error wraps [ErrDamaged] if the object is the cause.
 func ReadLines(ctx context.Context, t Target, key string, fn func(line []byte) error) (*Contents, error) {
 	return readLines(ctx, t, key, func(_ *Contents, line []byte) error { return fn(line) })
 }
@@ -123,9 +122,9 @@ func (c *Contents) read(ctx context.Context, body io.Reader, fn func(c *Contents
 	return nil
 }
 
-// ScanEvents reads an event object to its end, checks each line and calls fn for it. text has no line feed; text and l
-// are reused. Sequence numbers must ascend, and every line must be one that wayside would write into an object with
-// this key. The error wraps [ErrDamaged] if the object is to blame.
+// ScanEvents reads an event object to its end, checks each line and calls fn for it. text has no line feed; text and l are reused.
+// Sequence numbers must ascend, and every line must be one that wayside would write into an object with this key. The error wraps
+// [ErrDamaged] if the object is the cause.
 func ScanEvents(ctx context.Context, t Target, key string, fn func(text []byte, l *Line) error) (*Contents, error) {
 	o, err := ParseKey(key)
 	if err != nil {
@@ -149,8 +148,8 @@ func ScanEvents(ctx context.Context, t Target, key string, fn func(text []byte, 
 	})
 }
 
-// ScanStatistics is like ScanEvents, for the statistics object that belongs to an event object. It calls fn for each
-// row with responses.
+// ScanStatistics is like ScanEvents, but for the statistics object that belongs to an event object. It calls fn for each row with
+// responses.
 func ScanStatistics(ctx context.Context, t Target, o *Object, fn func(stats.Key, *stats.Row) error) (*Contents, error) {
 	var line statsLine
 	return readLines(ctx, t, StatsKey(o.Key), func(c *Contents, text []byte) error {
@@ -198,8 +197,8 @@ func (c *Contents) addName(name catalogue.RowName) error {
 	return nil
 }
 
-// digest reads a gzip object to its end and describes it. The content may have at most rawMax bytes. It is only hashed
-// if raw is not nil. The number of responses stays 0.
+// digest reads a gzip object to its end and describes it. The content may have at most rawMax bytes. The content is hashed only if raw is
+// not nil. The number of responses in the result is 0.
 func digest(body io.Reader, rawMax uint64, raw hash.Hash) (*built, error) {
 	r, err := newLineReader(body, min(rawMax, rawBytesMax), raw)
 	for err == nil {
@@ -215,14 +214,13 @@ func digest(body io.Reader, rawMax uint64, raw hash.Hash) (*built, error) {
 	return d, nil
 }
 
-// unpacker reads objects back after they were written, and reuses its memory. It is not safe for concurrent use.
+// unpacker reads objects back after they have been written, and reuses its memory. It is not safe for concurrent use.
 type unpacker struct {
 	in  *bufio.Reader
 	zip gzip.Reader
 }
 
-// digest reads a gzip object to its end, whose content may have at most rawMax bytes. It returns the object's hash and
-// both sizes.
+// digest reads a gzip object to its end. The content may have at most rawMax bytes. The result has the object's hash and both sizes.
 func (u *unpacker) digest(body io.Reader, rawMax uint64) (*built, error) {
 	if u.in == nil {
 		u.in = bufio.NewReaderSize(nil, flushBytes)
@@ -347,7 +345,7 @@ func (s *limitedSource) Read(p []byte) (int, error) {
 	return n, err // io.EOF must not be wrapped
 }
 
-// Count says what the event objects of a target contain.
+// Count has the numbers of lines, rows and bytes in the event objects of a target.
 type Count struct {
 	Objects  int
 	Lines    int   // all lines

@@ -10,7 +10,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/timeparse"
 )
 
-// ValidateSchedule returns an error if text is neither a cron expression nor "@every DURATION", as the options accept it.
+// ValidateSchedule returns an error if text is neither a cron expression nor "@every DURATION", in the form that the options accept.
 func ValidateSchedule(text string) error {
 	_, err := parseSchedule(text)
 	return err
@@ -21,16 +21,15 @@ type schedule struct {
 	every time.Duration // 0 means cron
 	cron  string
 	zone  *time.Location // time zone of the cron expression
-	// fixed says that the expression names hours ("0 3 * * *"). Such a job runs once a day, even on the two days on
-	// which the clock changes. Other jobs ("0 * * * *") run in every hour that passes, even if the clock shows an hour
-	// twice.
+	// fixed means that the expression names hours ("0 3 * * *"). Such a job runs once at each named hour, even on the two days a year on
+	// which the clock changes. Other jobs ("0 * * * *") run in every hour of real time, even if the clock shows an hour twice.
 	fixed bool
 }
 
 // zonePrefix may precede a cron expression: "TZ=Europe/Berlin 0 3 * * *".
 const zonePrefix = "TZ="
 
-// everyMin is the shortest interval after @every. A job that always starts again immediately would occupy a core.
+// everyMin is the shortest interval after @every. A job that is always restarted immediately would use a whole core.
 const everyMin = time.Second
 
 // dense reports whether the job is due several times a minute.
@@ -67,8 +66,9 @@ func parseSchedule(text string) (schedule, error) {
 
 // next returns the first time after now at which the job is due, in UTC.
 //
-// Cron expressions refer to the wall clock. So next evaluates them on the wall clock, one period of constant offset after another. A
-// job that is due at a time that the clock skips becomes due at the end of the gap. If a time occurs twice, the job is due the first time.
+// Cron expressions refer to the wall clock. So next evaluates them in wall-clock time, separately for each period with a constant offset
+// from UTC. A job that is due at a time that the clock skips becomes due at the end of the gap. If a time occurs twice, the job is due
+// the first time.
 func (s schedule) next(now time.Time) time.Time {
 	now = now.UTC()
 	if s.every > 0 {
@@ -78,7 +78,7 @@ func (s schedule) next(now time.Time) time.Time {
 	_, end := now.In(s.zone).ZoneBounds()
 	offset := s.offset(now)
 	if before := s.repeated(now); s.fixed && wall.Before(before) {
-		wall = before.Add(-time.Nanosecond) // the first pass has covered the times before
+		wall = before.Add(-time.Nanosecond) // the first pass has covered the earlier times
 	}
 	for range 8 { // number of periods; most zones have two a year
 		tick, err := gronx.NextTickAfter(s.cron, wall, false)
@@ -100,7 +100,7 @@ func (s schedule) next(now time.Time) time.Time {
 		wall, offset = landing.Add(-time.Nanosecond), later
 		_, end = end.In(s.zone).ZoneBounds()
 	}
-	// parseSchedule has checked that the expression matches at least once. Its last match is in the past.
+	// parseSchedule has checked that the expression matches at least one time, so the last match is in the past.
 	return now.Add(24 * time.Hour)
 }
 
@@ -112,8 +112,8 @@ func (s schedule) offset(t time.Time) time.Duration {
 // onWall returns the time that the wall clock shows, as a time in UTC.
 func onWall(t time.Time, offset time.Duration) time.Time { return t.UTC().Add(offset) }
 
-// repeated returns the wall-clock time until which the period of t repeats times of the previous period, or the zero
-// time if it repeats none.
+// repeated returns the wall-clock time up to which the period of t repeats times of the previous period, or the zero time if there is no
+// such repetition.
 func (s schedule) repeated(t time.Time) time.Time {
 	start, _ := t.In(s.zone).ZoneBounds()
 	if start.IsZero() {

@@ -9,20 +9,20 @@ import (
 	"time"
 )
 
-// A request to the archive has no limit for its total duration: on a slow link, such a limit would make wayside send
-// the same object again and again. Instead, a request ends if it makes no progress for Options.RequestTimeout. Less
-// than progressBytes in that time does not count as progress, so that a server cannot hold up a job by sending single
-// bytes.
+// A request to the archive has no limit for its total duration: on a slow link, such a limit would make wayside send the same object
+// again and again. Instead, a request ends if it makes no progress for Options.RequestTimeout. Fewer than progressBytes in that time do
+// not count as progress, so a server cannot delay a job by sending single bytes.
 const progressBytes = 4 << 10
 
-// slowestLink is the rate, in bytes per second, at which the kernel is assumed to send the rest of a body after it has
-// accepted the last byte. The response can only come after that.
+// slowestLink is the rate, in bytes per second, at which the kernel is assumed to send the rest of a body after it has accepted the last
+// byte. The response cannot arrive before that.
 const slowestLink = 32 << 10
 
-// patienceMax limits how far the timeout grows after requests that stalled, because a link may be slower than expected.
+// patienceMax limits the growth of the timeout. The timeout grows after requests that stalled, because the link may be slower than
+// expected.
 const patienceMax = 4
 
-// errStalled is the cause of a context that ended because its request stalled.
+// errStalled is the cause of a context that was cancelled because its request stalled.
 var errStalled = errors.New("no progress")
 
 // requests ends requests to targets that make no progress.
@@ -38,7 +38,7 @@ type request struct {
 	timer    *time.Timer
 	limit    time.Duration
 	moved    atomic.Int64  // bytes transferred since the timer was last set
-	patience *atomic.Int32 // patience of the requests
+	patience *atomic.Int32 // points to requests.patience
 }
 
 // begin starts to watch a request. The request must use the returned context, and the caller must call end.
@@ -49,14 +49,14 @@ func (r *requests) begin(ctx context.Context) (context.Context, *request) {
 	return q.ctx, q
 }
 
-// stat is [Target.Stat] with a watched request.
+// stat calls [Target.Stat] with a watched request.
 func (r *requests) stat(ctx context.Context, t Target, key string) (ObjectInfo, error) {
 	ctx, q := r.begin(ctx)
 	info, err := t.Stat(ctx, key)
 	return info, q.end(err)
 }
 
-// progress records that n bytes were transferred.
+// progress records that n bytes have been transferred.
 func (q *request) progress(n int) {
 	if q.moved.Add(int64(n)) >= progressBytes {
 		q.moved.Store(0)
@@ -64,7 +64,7 @@ func (q *request) progress(n int) {
 	}
 }
 
-// sent records that the whole body was handed to the kernel.
+// sent records that the whole body has been handed to the kernel.
 func (q *request) sent(size int64) {
 	q.timer.Reset(q.limit + time.Duration(size)*time.Second/slowestLink)
 }

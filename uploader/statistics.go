@@ -18,12 +18,12 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// fold adds up the statistics of the events of one plan. It counts as the store does, so the sum over all plans is what
-// the store has counted. It keeps its rows for the next plan, which has mostly the same ones. It is not safe for
-// concurrent use.
+// fold adds up the statistics of the events of one plan. It counts in the same way as the store, so the sum over all plans equals the
+// counts of the store. It keeps its rows for the next plan, because most rows of that plan are the same. It is not safe for concurrent
+// use.
 type fold struct {
 	rows   map[catalogue.RowName]*foldRow
-	sorted []*foldRow // rows in the order in which they are written, which excludes rows without responses
+	sorted []*foldRow // rows that have responses, in the order in which they are written
 	stale  bool       // whether sorted lacks rows
 	drops  stats.Drops
 }
@@ -47,7 +47,7 @@ func (f *fold) reset() {
 	}
 }
 
-// add counts one event. It copies the name's strings if it keeps them.
+// add counts one event. It copies those strings of the name that it keeps.
 func (f *fold) add(seq uint64, name *catalogue.RowName, e *event.Event) {
 	if !e.IsResponse() {
 		f.drops.Note(string(e.ErrorType), stats.Drop{Seq: seq, Responses: e.RequestBytes})

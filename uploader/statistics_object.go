@@ -9,17 +9,17 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// The first line of a statistics object also describes the whole object, in the field "object": how many rows it has,
-// which sequence numbers its events have, and the latest drop record of each reason among them. So a reader of many
-// instances can find missing numbers and add up drops from the statistics alone, which are kept when the events are
-// deleted. An object without responses has a single line, whose row has no name and a count of 0.
+// The first line of a statistics object also describes the whole object, in the field "object": how many rows it has, which sequence
+// numbers its events have, and the latest drop record of each reason among them. So a program that reads the archives of many instances
+// can find missing numbers and add up drops from the statistics alone, which are kept when the events are deleted. An object without
+// responses has a single line; its row has no name and a count of 0.
 
-// fieldObject is one of the fields of a plan whose statistics object describes itself. Plans of older versions lack it,
-// and their retries must write the same bytes as before.
+// fieldObject is in the list of fields of a plan if the plan's statistics object describes itself. Plans of older versions do not have it
+// in their lists, and their retries must write the same bytes as before.
 const fieldObject = "statistics.object"
 
-// appendObject appends the description of a plan's statistics object. It leaves out the list of runs if it is longer
-// than those of wayside's own plans, because the line could become too long for readers.
+// appendObject appends the description of a plan's statistics object. It omits the list of runs if the list is longer than any in
+// wayside's own plans, because the line could become too long for readers.
 func appendObject(dst []byte, p *catalogue.Plan, f *fold) []byte {
 	dst = appendNumber(dst, `,"object":{"rows":`, uint64(f.responding()))
 	if len(p.Runs) <= catalogue.RunsMax {

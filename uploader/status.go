@@ -17,13 +17,13 @@ const (
 // Status describes all jobs, for readiness, metrics and the dashboard, as of the last step of a job.
 type Status struct {
 	Target   string
-	Unusable string               // why the last test of the archive failed; empty if it succeeded or there was no test
+	Unusable string               // why the last test of the archive failed; empty if the test succeeded or there has been no test
 	Jobs     map[string]JobStatus // by name
 
-	// PendingEvents is the number of responses that were applied but not planned when the last archive job listed them,
-	// minus those planned since. The list may have been incomplete.
+	// PendingEvents is the number of responses that had been applied but not planned when the last archive job listed them, minus those
+	// planned since then. The list may have been incomplete.
 	PendingEvents uint64
-	OpenPlans     int // number of plans that are stored but not verified
+	OpenPlans     int // number of plans that are stored but whose objects have not been verified
 	// Counters since the process started:
 	ArchivedObjects uint64
 	ArchivedRows    uint64
@@ -44,7 +44,7 @@ type JobStatus struct {
 	Last                Result
 }
 
-// statusBoard holds the status, which is read while jobs run.
+// statusBoard has the status, which is read while jobs are running.
 type statusBoard struct {
 	mu  sync.Mutex
 	now Status // guarded by mu

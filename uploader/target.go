@@ -14,7 +14,7 @@ import (
 // ErrNotFound means that the object does not exist, or is incomplete.
 var ErrNotFound = errors.New("no such archive object")
 
-// ErrTargetURL is wrapped by every error of [OpenTarget] that concerns the URL, which the operator can fix.
+// ErrTargetURL is wrapped by every error of [OpenTarget] that is caused by the URL and that the operator can therefore fix.
 var ErrTargetURL = errors.New("archive URL")
 
 // ObjectInfo describes an object of a target.
@@ -27,9 +27,9 @@ type ObjectInfo struct {
 // Target stores objects in a directory or a bucket. Keys are relative to the target's prefix and use "/".
 // Implementations are safe for concurrent use with different keys.
 type Target interface {
-	// Put writes the object. It replaces an object that already has this key, unless both are identical. After Put
-	// returns nil, the object has exactly these bytes and this metadata, durably; after an error, it may or may not.
-	// Put reads body from its beginning, several times if necessary, but never after it has returned.
+	// Put writes the object. It replaces an object that already has this key, unless both are identical. After Put has returned nil, the
+	// object durably has exactly these bytes and this metadata; after an error, it is unknown whether it does. Put reads body from its
+	// beginning, several times if necessary, but never after it has returned.
 	Put(ctx context.Context, key string, body io.ReadSeeker, size int64, meta map[string]string) error
 	// Get opens the object. The caller must close the body. The error wraps ErrNotFound if there is no such object.
 	Get(ctx context.Context, key string) (io.ReadCloser, map[string]string, error)
@@ -48,7 +48,7 @@ type Target interface {
 // TargetOptions are settings of a target in addition to its URL. Settings in the URL take precedence.
 type TargetOptions struct {
 	Endpoint  string // S3: URL of the server; default that of AWS for the region
-	Region    string // S3: default "us-east-1"; it is never looked up, because that requires another permission
+	Region    string // S3: default "us-east-1"; the region is never looked up, because that would require another permission
 	PathStyle *bool  // S3: put the bucket into the path, not the host name; by default only for endpoints other than AWS
 
 	// S3: fixed credentials. If they are empty, credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the

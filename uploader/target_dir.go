@@ -111,8 +111,8 @@ func (t *dirTarget) Stat(_ context.Context, key string) (ObjectInfo, error) {
 	return ObjectInfo{Key: key, Size: info.Size(), Meta: meta}, nil
 }
 
-// Delete removes the marker first. If wayside stops in between, readers ignore the rest, and the next call removes it.
-// Delete also removes folders that have become empty.
+// Delete removes the marker first. If wayside stops after that, readers ignore the remaining file, and the next call removes it. Delete
+// also removes folders that have become empty.
 func (t *dirTarget) Delete(_ context.Context, key string) error {
 	name, err := t.path(key)
 	if err != nil {
@@ -125,7 +125,7 @@ func (t *dirTarget) Delete(_ context.Context, key string) error {
 	}
 	hour := filepath.Dir(name)
 	for _, dir := range []string{hour, filepath.Dir(hour)} {
-		_ = os.Remove(dir) // fails if it is not empty
+		_ = os.Remove(dir) // fails if the folder is not empty
 	}
 	return nil
 }
@@ -134,7 +134,7 @@ func (t *dirTarget) Delete(_ context.Context, key string) error {
 func (t *dirTarget) removeProbe(ctx context.Context, key string) error { return t.Delete(ctx, key) }
 
 func (t *dirTarget) List(ctx context.Context, prefix string, fn func(ObjectInfo) error) error {
-	// Only the folder in which the prefix ends has to be walked.
+	// Only the folder that contains the last element of the prefix has to be read.
 	start, err := t.path(prefix[:strings.LastIndexByte(prefix, '/')+1] + ".")
 	if err != nil {
 		return err
@@ -142,7 +142,7 @@ func (t *dirTarget) List(ctx context.Context, prefix string, fn func(ObjectInfo)
 	err = filepath.WalkDir(start, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			if errors.Is(err, fs.ErrNotExist) {
-				return nil // nothing has been archived yet, or the file was removed in the meantime
+				return nil // nothing has been archived yet, or the file has been removed in the meantime
 			}
 			return err
 		}
@@ -208,7 +208,7 @@ func readMeta(name string) (map[string]string, error) {
 	}
 	var meta map[string]string
 	if err = json.Unmarshal(text, &meta); err == nil && !bytes.HasSuffix(text, []byte("\n")) {
-		err = io.ErrUnexpectedEOF // the JSON is complete, but the file was cut
+		err = io.ErrUnexpectedEOF // the JSON is complete, but the file was truncated
 	}
 	if err != nil {
 		return nil, Damagedf("metadata file %s is damaged: %w", filepath.Base(name)+metaSuffix, err)
@@ -249,7 +249,7 @@ func mkdirSynced(dir string) error {
 	return disk.SyncDir(parent)
 }
 
-// dirHint adds to an error what the operator can do if the directory cannot be used.
+// dirHint adds to the error of an unusable directory a hint about what the operator can do.
 func dirHint(err error) error {
 	if errors.Is(err, fs.ErrPermission) {
 		return fmt.Errorf("%w (the directory must be writable for uid %d: change its owner or set archive to another one)", err, os.Getuid())

@@ -26,9 +26,9 @@ const s3MetaBytes = 1536
 // DefaultRegion is used if no region is set. Servers other than AWS usually ignore it.
 const DefaultRegion = "us-east-1"
 
-// s3Target keeps objects in a bucket. For endpoints other than AWS, it uses only simple requests: a single PUT with a
-// signed hash of the body, no multipart upload, and no chunked signature. As a checksum it prefers Content-MD5, which
-// every server knows and which buckets with Object Lock require.
+// s3Target keeps objects in a bucket. For endpoints other than AWS, it uses only simple requests: a single PUT with a signed hash of the
+// body, no multipart upload, and no chunked signature. As a checksum, it prefers Content-MD5, which every server supports and which
+// buckets with Object Lock require.
 type s3Target struct {
 	core   minio.Core
 	bucket string
@@ -41,7 +41,7 @@ type s3Target struct {
 	logger    *slog.Logger
 	// unconditional is set after the server has rejected If-None-Match.
 	unconditional atomic.Bool
-	// checksum is the kind of [checksum] that the server accepted last.
+	// checksum is the kind of [checksum] in the last request that the server accepted.
 	checksum atomic.Int32
 }
 
@@ -142,8 +142,8 @@ func newTransport(secure bool, ca string) (http.RoundTripper, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The uploader limits the wait itself (see requests): on a slow link, a body may still be on its way long after the
-	// kernel has accepted its last byte.
+	// The uploader limits the wait itself (see requests): on a slow link, a body may still be in transit long after the kernel has
+	// accepted its last byte.
 	t.ResponseHeaderTimeout = 0
 	t.MaxResponseHeaderBytes = 64 << 10
 	t.DialContext = (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext
@@ -179,8 +179,8 @@ func (t *s3Target) Get(ctx context.Context, key string) (io.ReadCloser, map[stri
 	return nil, nil, t.hint.explain("read "+key+" from "+t.name, err)
 }
 
-// Stat uses HEAD. A response to HEAD only says 404, whatever is missing. In that case Stat requests the object itself,
-// to learn what is missing.
+// Stat uses HEAD. A response to HEAD says only 404, no matter what is missing. In that case, Stat requests the object itself with GET, to
+// find out what is missing.
 func (t *s3Target) Stat(ctx context.Context, key string) (ObjectInfo, error) {
 	action := "look up " + key + " in " + t.name
 	info, err := t.core.StatObject(ctx, t.bucket, t.prefix+key, minio.StatObjectOptions{})
@@ -199,8 +199,8 @@ func (t *s3Target) Stat(ctx context.Context, key string) (ObjectInfo, error) {
 	return ObjectInfo{}, t.hint.explain(action, err)
 }
 
-// removeProbe deletes the object with which the archive was tested, if that is permitted. wayside needs no permission
-// to delete otherwise.
+// removeProbe deletes the object with which the archive was tested, if that is permitted. Apart from that, wayside needs no permission to
+// delete.
 func (t *s3Target) removeProbe(ctx context.Context, key string) error {
 	if err := t.core.RemoveObject(ctx, t.bucket, t.prefix+key, minio.RemoveObjectOptions{}); err != nil {
 		return t.hint.explain("delete "+key+" in "+t.name, err)

@@ -12,8 +12,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
-// dataScheme begins the name of a directory archive inside the data directory: "data:archive". The name does not
-// contain the path of the data directory, which may be moved.
+// dataScheme is the prefix in the name of a directory archive inside the data directory: "data:archive". The name does not contain the
+// path of the data directory, which may be moved.
 const dataScheme = "data:"
 
 // dirName returns the name of a directory in the catalogue.
@@ -32,8 +32,8 @@ func dirName(root, dataDir string) string {
 	return dataScheme + filepath.ToSlash(rel)
 }
 
-// Rebase translates the name of an archive from the catalogue of the data directory from for use in that of the data
-// directory into. A name relative to from must become absolute, because the archive is not inside into.
+// Rebase takes the name of an archive in the catalogue of one data directory, from, and returns the name for the catalogue of another,
+// into. A name that is relative to from becomes absolute, because the archive is not inside into.
 func Rebase(name, from, into string) string {
 	rel, found := strings.CutPrefix(name, dataScheme)
 	if !found {
@@ -62,8 +62,8 @@ func s3Name(bucket, prefix string, o *TargetOptions) string {
 	return u.String()
 }
 
-// location returns the part of a target's name that identifies where its objects are. Region and path style only say
-// how to reach them.
+// location returns the part of a target's name that identifies where its objects are. The region and the path style only say how to reach
+// that place.
 func location(name string) string {
 	at := strings.LastIndex(name, "?")
 	if !strings.HasPrefix(name, "s3://") || at < 0 {
@@ -77,8 +77,8 @@ func location(name string) string {
 	return bucket + "?endpoint=" + strings.TrimSuffix(q.Get("endpoint"), "/")
 }
 
-// Targets finds the archive of a catalogue entry: the current one, or a former one that was used before archive.url was
-// changed. It is safe for concurrent use.
+// Targets finds the archive of a catalogue entry: the current archive, or a former one from before archive.url was changed. It is safe
+// for concurrent use.
 type Targets struct {
 	current Target
 	options TargetOptions
@@ -101,11 +101,11 @@ func NewTargets(current Target, o TargetOptions) *Targets {
 // Current returns the current target.
 func (ts *Targets) Current() Target { return ts.current }
 
-// IsCurrent reports whether a name in the catalogue is that of the current target. An entry without a name belongs to
-// the current target. Old versions named a directory inside the data directory by its full path.
+// IsCurrent reports whether a name in the catalogue is the name of the current target. An entry without a name belongs to the current
+// target. In old versions, the name of a directory inside the data directory was its full path.
 func (ts *Targets) IsCurrent(name string) bool {
 	if _, directory := ts.current.(*dirTarget); directory && strings.HasPrefix(name, dataScheme) && ts.options.DataDir == "" {
-		return true // the name is relative to a data directory, but only its archive is given
+		return true // the name is relative to a data directory, but only an archive was given
 	}
 	return name == "" || location(name) == location(ts.current.Name()) || location(name) == location(ts.current.String())
 }
@@ -126,9 +126,8 @@ func (ts *Targets) Of(ctx context.Context, p *catalogue.Plan) (Target, error) {
 	return f.Target, f.err
 }
 
-// Holder looks for an entry's object, and returns the target that has it: the entry's own, or the current one if the
-// object was copied there. If neither has it, Holder returns the former target, or an error if the former target does
-// not answer.
+// Holder looks for an entry's object, and returns the target that has it: the entry's own, or the current one if the object was copied
+// there. If neither has the object, Holder returns the former target, or an error if the former target does not respond.
 func (ts *Targets) Holder(ctx context.Context, p *catalogue.Plan) (Target, error) {
 	own, err := ts.Of(ctx, p)
 	if own == ts.current {

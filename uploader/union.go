@@ -18,8 +18,8 @@ type union struct{ targets []Target }
 // errReadOnly is the error of every write to a union.
 var errReadOnly = errors.New("several archives are combined for reading; nothing can be written to them")
 
-// Union returns a target that combines the current archive with those former ones that have objects according to the
-// plans. It leaves out former archives that do not answer; the errors name them.
+// Union returns a target that combines the current archive with the former archives in which, according to the plans, there are objects.
+// Former archives that do not respond are excluded and named in the errors.
 func (ts *Targets) Union(ctx context.Context, plans []catalogue.Plan) (Target, []error) {
 	u, asked := &union{targets: []Target{ts.current}}, map[string]bool{}
 	var silent []error
@@ -46,7 +46,7 @@ func (ts *Targets) Union(ctx context.Context, plans []catalogue.Plan) (Target, [
 	return u, silent
 }
 
-// answers lists the first object of a target, to find out whether the target answers.
+// answers lists the first object of a target, to find out whether the target responds.
 func answers(ctx context.Context, t Target) error {
 	next, stop := iter.Pull2(listed(ctx, t, EventsPrefix))
 	defer stop()
@@ -54,8 +54,7 @@ func answers(ctx context.Context, t Target) error {
 	return err
 }
 
-// NameAt returns the catalogue's name for the archive that has an object. It is the name of t, unless t was made by
-// [Targets.Union].
+// NameAt returns the catalogue's name of the archive that has an object. This is the name of t, unless t was returned by [Targets.Union].
 func NameAt(ctx context.Context, t Target, key string) string {
 	u, several := t.(*union)
 	if !several {

@@ -17,28 +17,28 @@ import (
 
 // Source provides the events. The store implements it.
 type Source interface {
-	// Pending returns blocks that were applied before the given time and belong to no plan. Blocks of one hour and
-	// epoch are in the order of their sequence numbers. The list may be incomplete, starting with the oldest hours; in
-	// that case, plan these blocks and call Pending again.
+	// Pending returns blocks that were applied before the given time and belong to no plan. Blocks of one hour and epoch are in the order
+	// of their sequence numbers. The list begins with the oldest hours and may be incomplete; in that case, plan these blocks and call
+	// Pending again.
 	Pending(ctx context.Context, appliedBefore time.Time) ([]catalogue.Pending, error)
 	// Events calls fn for each record of the plan's blocks, in the order of sequence numbers, and stops if fn returns
 	// an error. The event and the row's name are only valid during the call.
 	Events(ctx context.Context, p *catalogue.Plan, fn func(seq uint64, row *catalogue.RowName, e *event.Event) error) error
 }
 
-// Catalogue keeps plans durably. The store implements it.
+// Catalogue stores plans durably. The store implements it.
 type Catalogue interface {
 	// AddPlan assigns an ID and stores the plan. Its blocks are no longer pending afterwards.
 	AddPlan(ctx context.Context, p *catalogue.Plan) error
 	// PlansIn calls fn for each plan in a state, oldest first.
 	PlansIn(ctx context.Context, state catalogue.State, fn func(*catalogue.Plan) error) error
-	// MarkVerified records that the object was read back and found correct, with its sizes and hashes.
+	// MarkVerified records that the object has been read back and found correct, together with its sizes and hashes.
 	MarkVerified(ctx context.Context, p *catalogue.Plan) error
-	// DeleteBlocks removes the plan's blocks. It fails if the plan is not verified.
+	// DeleteBlocks removes the plan's blocks. It fails if the plan has not been verified.
 	DeleteBlocks(ctx context.Context, p *catalogue.Plan) error
 	// Checkpoint writes the statistics of all applied events. Events may be deleted only after that.
 	Checkpoint() error
-	// MarkExpired records that the object was removed from the archive. It fails if the plan still has blocks.
+	// MarkExpired records that the object has been removed from the archive. It fails if the plan still has blocks.
 	MarkExpired(ctx context.Context, p *catalogue.Plan) error
 
 	// Unreconciled reports whether another store may have archived events of an epoch, and whether the objects of that
@@ -50,7 +50,7 @@ type Catalogue interface {
 	MarkImported(epoch uuid.UUID) error
 }
 
-// Memory keeps the results of scheduled jobs durably. The store implements it.
+// Memory stores the results of scheduled jobs durably. The store implements it.
 type Memory interface {
 	// Job returns the zero state for an unknown job.
 	Job(name string) (catalogue.JobState, error)
@@ -68,15 +68,15 @@ type Options struct {
 	Source    Source
 	Catalogue Catalogue
 	Target    Target
-	// Targets opens the former targets of catalogue entries. The default has no credentials of its own.
+	// Targets opens the former targets of catalogue entries. The default Targets has no credentials of its own.
 	Targets *Targets
 
 	Service  string // default "wayside"; part of keys and lines
 	Instance string // default "0"
 	// Fields lists the optional fields to write. The only possible one is FieldTraceID.
 	Fields []string
-	// Omit lists fields of OmitFields to leave out. Fields and Omit are part of each plan, so a retry uses those of its
-	// plan.
+	// Omit lists the fields, from OmitFields, that are not written. Fields and Omit are stored in each plan, and a retry uses the stored
+	// values.
 	Omit []string
 
 	// After is the time between applying a block and archiving it. The default is one hour; negative means immediately.
@@ -88,13 +88,13 @@ type Options struct {
 	// immediately.
 	RetentionEvents time.Duration
 
-	// Expire is how long event objects stay in the archive after they were verified; their statistics stay forever.
-	// Only time during which wayside was running counts, not the wall clock. 0 means forever. It requires a target that
-	// can delete objects, that is, a directory.
+	// Expire is how long event objects stay in the archive after they were verified; their statistics stay forever. Only time during
+	// which wayside was running counts, not the wall clock. 0 means forever. A value other than 0 requires a target that can delete
+	// objects, that is, a directory.
 	Expire time.Duration
 
-	// ArchiveSchedule and RetentionSchedule are cron expressions, in UTC or after "TZ=ZONE ", or "@every DURATION". Defaults
-	// "0 * * * *" and "0 3 * * *".
+	// ArchiveSchedule and RetentionSchedule are cron expressions, in UTC or in the zone of a preceding "TZ=ZONE ", or "@every DURATION".
+	// Defaults "0 * * * *" and "0 3 * * *".
 	ArchiveSchedule   string
 	RetentionSchedule string
 	Jobs              []Job  // additional jobs for Run
@@ -103,9 +103,9 @@ type Options struct {
 	// BackoffMin and BackoffMax limit the pause after a failed job, which doubles each time. The defaults are one
 	// second and five minutes.
 	BackoffMin, BackoffMax time.Duration
-	// RequestTimeout is how long a request to the target may make no progress, that is, transfer less than 4 KiB. It
-	// does not limit the total duration of a request, which may be long on a slow link. The default is five minutes. It
-	// grows, at most fourfold, after requests that stalled.
+	// RequestTimeout is the time for which a request to the target may continue without progress, that is, with less than 4 KiB
+	// transferred. It does not limit the total duration of a request, which can be long on a slow link. The default is five minutes.
+	// After requests that stalled, it grows to at most four times its value.
 	RequestTimeout time.Duration
 
 	Now func() time.Time // default clock.Now
@@ -128,10 +128,10 @@ type Uploader struct {
 	// token contains one element while no job is running. It is a channel because waiting for a channel can be
 	// cancelled.
 	token    chan struct{}
-	answered time.Duration // Options.Elapsed when the archive last worked; 0 if it failed or is untested; owned by the token's holder
+	answered time.Duration // Options.Elapsed when the archive last worked; 0 if it has failed since or is untested; guarded by token
 }
 
-// common is what the parts of an uploader share.
+// common has the fields that the parts of an uploader share.
 type common struct {
 	o        Options
 	status   *statusBoard
@@ -220,7 +220,7 @@ func (u *Uploader) parseSchedules() (err error) {
 	return nil
 }
 
-// planFields returns the sorted list of fields as a plan stores it, where omitted ones have a prefix.
+// planFields returns the sorted list of fields in the form that plans store, in which omitted fields have a prefix.
 func planFields(fields, omit []string) ([]string, error) {
 	out := slices.Clone(fields)
 	for _, f := range fields {
@@ -238,8 +238,7 @@ func planFields(fields, omit []string) ([]string, error) {
 	return slices.Compact(out), nil
 }
 
-// plansWhere returns copies of those plans in a state that satisfy a condition, oldest first. A nil condition is always
-// satisfied.
+// plansWhere returns copies of the plans that are in a state and satisfy a condition, oldest first. A nil condition is always satisfied.
 func (c *common) plansWhere(ctx context.Context, state catalogue.State, condition func(*catalogue.Plan) bool) ([]*catalogue.Plan, error) {
 	var plans []*catalogue.Plan
 	err := c.o.Catalogue.PlansIn(ctx, state, func(p *catalogue.Plan) error {

@@ -8,13 +8,12 @@ import (
 // jobObserved is the name under which the sum is stored, next to the jobs.
 const jobObserved = "observed"
 
-// uptimeStep is how much time must have passed before the sum is stored again.
+// uptimeStep is the time that must pass before the sum is stored again.
 const uptimeStep = time.Minute
 
-// uptime adds up the time during which wayside was running, over all processes that have used this store. Objects
-// expire by this time, because if the wall clock jumped a year ahead, everything would look a year old. Time in which
-// no process was running does not count. Nothing was archived during that time either, so the size of the archive stays
-// bounded.
+// uptime adds up the time during which wayside was running, over all processes that have used this store. The age of objects is measured
+// in this time: if it were measured by the wall clock and the clock jumped a year ahead, every object would seem a year old. Time in
+// which no process was running is not counted. Nothing was archived during that time either, so the size of the archive stays bounded.
 type uptime struct {
 	memory  Memory
 	elapsed func() time.Duration // Options.Elapsed
@@ -32,7 +31,7 @@ func monotonic() func() time.Duration {
 	return func() time.Duration { return time.Since(began) }
 }
 
-// now returns for how long wayside has been running since the store was created.
+// now returns the total time for which wayside has been running since the store was created.
 func (t *uptime) now() (time.Duration, error) {
 	now := t.elapsed()
 	if !t.loaded {

@@ -35,7 +35,7 @@ type change struct {
 	Kind string `json:"kind"`
 	snapshot.Row
 	Before   snapshot.Figures `json:"before"`
-	Affected uint64           `json:"affected"` // number of requests: failed, slow, to a new path, or earlier requests to a path that has vanished
+	Affected uint64           `json:"affected"` // requests that failed, were slow, or went to a new or a vanished path
 }
 
 // changesAnswer is the body of GET /api/v1/changes.

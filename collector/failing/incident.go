@@ -248,7 +248,7 @@ type Incident struct {
 	Path   string    `json:"path"` // template, or "(other)"
 	Route  string    `json:"route,omitempty"`
 	Since  time.Time `json:"since"` // the beginning of the first bad minute
-	From   time.Time `json:"from"`  // the time from which Count, Bad and Share are counted: five minutes ago or when the incident began, whichever is later
+	From   time.Time `json:"from"`  // start of Count, Bad and Share: five minutes ago, or Since if that is later
 	Count  uint64    `json:"count"` // responses
 	Bad    uint64    `json:"bad"`   // number of these that are errors, or, for "slow", that took at least twice the usual p95
 	Share  float64   `json:"share"` // Bad ÷ Count

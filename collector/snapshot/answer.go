@@ -31,7 +31,7 @@ func (h *History) answer(path, ifNoneMatch, acceptEncoding string) reply {
 			r.fields = append(r.fields, [2]string{"Retry-After", "1"})
 			return r
 		}
-		return s.answer(ifNoneMatch, acceptEncoding, "no-cache") // a cache may store the response but must revalidate it with the ETag each time
+		return s.answer(ifNoneMatch, acceptEncoding, "no-cache") // a cache may store the response, but must revalidate it each time
 	}
 	if path == "/snapshots" {
 		return list(h)

@@ -19,13 +19,13 @@ type Filter struct {
 	Range
 	Service, Instance string // whole names
 	Method            string
-	Path              string          // the template under which the event is counted, or its path; a trailing * makes it a prefix
+	Path              string          // the template under which the event is counted, or its path; or, with a trailing *, a prefix
 	Status            *query.Statuses // nil: any
 	Route             string
 	GRPC              *query.GRPCCodes // nil: any
 	RequestID         string
-	Expect            Expected // entries that are found are removed from it; not checked with a limit
-	Drops             bool     // whether to include drop records, if only time, service and instance are selected
+	Expect            Expected // Cat removes the entries whose objects it finds; not checked with a limit
+	Drops             bool     // whether to include drop records; only if nothing but time, service and instance is selected
 }
 
 // wantsObject reports whether an object may contain selected events.
@@ -66,13 +66,13 @@ var errEnough = errors.New("enough")
 // CatResult describes the output of [Cat].
 type CatResult struct {
 	Lines    uint64    // lines that were written
-	Repeated uint64    // lines left out because an earlier object had the same event
+	Repeated uint64    // lines omitted because an earlier object had the same event
 	Problems []Problem // objects that are missing or could not be read to their end
 }
 
-// Cat writes the selected lines to w, as they are in the archive: hour by hour, within an hour object by object, each
-// event once. limit is the maximum number of lines; 0 means no limit. If an object is damaged, Cat reports that and
-// continues with the others.
+// Cat writes the selected lines to w in the form that they have in the archive: hour by hour, within an hour object by object, and each
+// event only once. limit is the maximum number of lines; 0 means no limit. If an object is damaged, Cat reports that and continues with
+// the others.
 func Cat(ctx context.Context, t uploader.Target, f Filter, w io.Writer, limit uint64) (*CatResult, error) {
 	c := &catter{f: f, w: bufio.NewWriterSize(w, 64<<10), limit: limit, out: &CatResult{}}
 	err := List(ctx, t, f.Range, func(o uploader.Object) error {

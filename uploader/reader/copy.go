@@ -17,10 +17,10 @@ import (
 
 // CopyOptions select what is copied.
 type CopyOptions struct {
-	Range             // rounded to whole hours, because objects are only copied as a whole
+	Range             // extended to whole hours, because objects are copied only as a whole
 	Service, Instance string
-	Expect            Expected // entries that are found are removed from it
-	TempDir           string   // holds one object at a time; empty means the system's
+	Expect            Expected // Copy removes the entries whose objects it finds
+	TempDir           string   // for one object at a time; empty means the system's directory
 	Progress          func(done, total int, key string)
 }
 
@@ -31,14 +31,13 @@ type Copied struct {
 	Rows    uint64            `json:"rows"`
 	Lines   uint64            `json:"lines"`
 	Events  []uploader.Object `json:"-"` // the event objects, in the order of hours
-	// Repeated are objects that share events with others. An object all of whose events are in others was not copied.
+	// Repeated lists the objects that share events with others. An object whose events are all in other objects was not copied.
 	Repeated []Repeated `json:"repeated,omitempty"`
 	Problems []Problem  `json:"problems,omitempty"` // objects that are missing or damaged; they were not copied
 }
 
-// Copy copies event objects and their statistics from one target to another. It first reads each object completely, so
-// that no damaged object is copied. Afterwards it reads the copy back, which must have the same bytes. Copying again is
-// harmless.
+// Copy copies event objects and their statistics from one target to another. It reads each object completely before copying it, so no
+// damaged object is copied. Then it reads the copy back and checks that the bytes are the same. Copying an object again is harmless.
 func Copy(ctx context.Context, from, to uploader.Target, o CopyOptions) (*Copied, error) {
 	c := copying{from: from, to: to, o: o, out: &Copied{}, done: covered{}}
 	var objects []uploader.Object
@@ -84,7 +83,7 @@ type copying struct {
 	o        CopyOptions
 	out      *Copied
 	shared   map[string]bool // keys of objects that may share events with others
-	done     covered         // events of these objects that were copied
+	done     covered         // events of these objects that have been copied
 }
 
 // skip records an error that concerns a single object, and returns any other error.
@@ -140,7 +139,7 @@ func (c *copying) statistics(ctx context.Context, o *uploader.Object, size int64
 	return err
 }
 
-// object copies an object that has been read once, and reads the copy back.
+// object copies an object that has already been read and checked, and reads the copy back.
 func (c *copying) object(ctx context.Context, key string, size int64, found *uploader.Contents) error {
 	if err := found.MatchesMeta(); err != nil {
 		return err
@@ -183,12 +182,11 @@ func fetch(body io.Reader, dir string, size int64) (*os.File, error) {
 	return file, nil
 }
 
-// mergeOpenMax limits how many objects of one epoch may overlap at any sequence number.
+// mergeOpenMax is the maximum number of objects of one epoch that may contain the same sequence number.
 const mergeOpenMax = 256
 
-// Merge calls fn for every line of the objects of one epoch, in the order of sequence numbers, and only once for a line
-// that several objects have. Only objects whose numbers overlap are open at the same time, at most 256. The line is
-// only valid during the call.
+// Merge calls fn for every line of the objects of one epoch, in the order of sequence numbers, and only once for a line that several
+// objects have. At most 256 objects are open at the same time, and only if their numbers overlap. The line is only valid during the call.
 func Merge(ctx context.Context, t uploader.Target, objects []uploader.Object, fn func(o *uploader.Object, l *uploader.Line) error) error {
 	waiting := slices.SortedFunc(slices.Values(objects), func(a, b uploader.Object) int { return cmp.Compare(a.First, b.First) })
 	var open []*stream
@@ -247,7 +245,8 @@ func (s *stream) step() (err error) {
 	return err
 }
 
-// lowest returns the index of the stream with the lowest sequence number. If several have it, the first key wins.
+// lowest returns the index of the stream with the lowest sequence number. If several streams have this number, it returns the one with
+// the first key.
 func lowest(open []*stream) int {
 	at := 0
 	for i, s := range open {

@@ -10,10 +10,10 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// A data directory that was restored from a backup archives events a second time, in objects with other bounds. Since
-// epoch and sequence number identify an event, code that adds up or prints events can take each one only once.
+// After a data directory has been restored from a backup, some events are archived a second time, in objects with other bounds. An event
+// is identified by its epoch and sequence number, so code that adds up or prints events can avoid processing it twice.
 
-// covered holds the events that have been read, by epoch, as ascending and disjoint runs.
+// covered has the events that have been read, by epoch, as ascending and disjoint runs.
 type covered map[uuid.UUID][]catalogue.Run
 
 // add adds runs of an epoch, which must be ascending and disjoint among themselves.

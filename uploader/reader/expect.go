@@ -7,8 +7,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// Expected holds the catalogue entries, by key, whose objects must be in the archive. A command that reads the archive
-// removes those that it finds, and reports the rest as missing. nil means that there is no catalogue.
+// Expected has, by key, the catalogue entries whose objects must be in the archive. A command that reads the archive removes the entries
+// whose objects it finds, and reports the rest as missing. nil means that there is no catalogue.
 type Expected map[string]*catalogue.Plan
 
 // Expect returns the plans of a range that were verified and have not expired.
@@ -24,7 +24,7 @@ func Expect(plans []catalogue.Plan, r Range) Expected {
 
 func (e Expected) found(key string) { delete(e, key) }
 
-// missing returns a problem for each object of a service and instance that was not found. Empty names match everything.
+// missing returns a problem for each object of a service and instance that has not been found. An empty name matches everything.
 func (e Expected) missing(service, instance string) (out []Problem) {
 	for _, p := range sortedPlans(e) {
 		if isOf(service, instance, p.Service, p.Instance) {

@@ -32,17 +32,17 @@ func (r Range) covers(h time.Time) bool {
 // requests.
 const daysMax = 62
 
-// objectsMax limits the objects of one command, which keeps them in memory. Thirty instances that archive hourly take
-// four years to write that many.
+// objectsMax limits the objects of one command, which keeps them in memory. Thirty instances that archive hourly need four years to write
+// that many objects.
 const objectsMax = 1 << 20
 
-// List calls fn for each event object whose hour the range touches, in the order of keys, which is the order of hours. It skips files
-// that are not event objects.
+// List calls fn for each event object whose hour overlaps the range, in the order of keys, which is also the order of hours. It skips
+// files that are not event objects.
 func List(ctx context.Context, t uploader.Target, r Range, fn func(uploader.Object) error) error {
 	return list(ctx, t, uploader.EventsPrefix, r, fn)
 }
 
-// listStatistics is like List, for statistics objects. fn gets the size of the statistics object, but the key of its
+// listStatistics is like List, but for statistics objects. fn gets the size of the statistics object and the key of the corresponding
 // event object.
 func listStatistics(ctx context.Context, t uploader.Target, r Range, fn func(uploader.Object) error) error {
 	return list(ctx, t, uploader.StatsPrefix, r, fn)
@@ -69,7 +69,7 @@ func list(ctx context.Context, t uploader.Target, prefix string, r Range, fn fun
 	return nil
 }
 
-// prefixes returns the prefixes below which the objects of a range are.
+// prefixes returns the prefixes that the keys of a range's objects have.
 func prefixes(prefix string, r Range) []string {
 	if r.From.IsZero() || r.To.IsZero() || r.To.Sub(r.From) > daysMax*24*time.Hour {
 		return []string{prefix}
@@ -86,7 +86,7 @@ func isOf(wantService, wantInstance, service, instance string) bool {
 	return (wantService == "" || wantService == service) && (wantInstance == "" || wantInstance == instance)
 }
 
-// Problem is something in an archive that is not as it should be.
+// Problem describes something that is wrong in an archive.
 type Problem struct {
 	Key  string `json:"key,omitempty"`
 	What string `json:"what"`
@@ -100,13 +100,13 @@ func (p Problem) String() string {
 	return p.Key + ": " + p.What
 }
 
-// skippable reports whether an error concerns a single object, so that the others can still be read.
+// skippable reports whether an error concerns a single object, so the other objects can still be read.
 func skippable(err error) bool {
 	return (errors.Is(err, uploader.ErrDamaged) || errors.Is(err, uploader.ErrNotFound)) &&
 		!errors.Is(err, uploader.ErrNewerFormat) && !errors.Is(err, errChanged)
 }
 
-// trim removes the object's key from an error that is printed after the key.
+// trim removes the object's key from the text of an error that will be printed after the key.
 func trim(key string, err error) string {
 	text := err.Error()
 	for _, prefix := range []string{"read ", "look up "} {

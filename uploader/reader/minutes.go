@@ -7,11 +7,11 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// minutesBytesMax limits the memory for the minutes of an object. If they need more, they are not refilled.
+// minutesBytesMax limits the memory for the minutes of an object. If the minutes need more, they are not refilled.
 const minutesBytesMax = 32 << 20
 
-// minuteFold folds the events of an object into minutes. Events are almost sorted by time, so a minute is encoded as
-// soon as the next one begins; a late event produces a second row of the same minute.
+// minuteFold folds the events of an object into minutes. Events are almost sorted by time, so a minute is encoded as soon as the next one
+// begins; a late event produces a second row for its minute.
 type minuteFold struct {
 	at     int64 // the minute to which open belongs
 	open   map[stats.Key]*stats.Row
@@ -20,9 +20,9 @@ type minuteFold struct {
 	bytes  int
 }
 
-// readMinutes returns the minutes of an object's rows, in the order of its keys. It reads them from the event object,
-// because statistics objects have no minutes. It returns nil if the event object cannot be read or does not have
-// exactly the responses of the rows, which is also the case if some of its events have been counted already.
+// readMinutes returns the minutes of an object's rows, in the order of its keys. It reads them from the event object, because statistics
+// objects have no minutes. It returns nil if the event object cannot be read, or if its responses are not exactly those of the rows, for
+// example because some of its events have already been counted.
 func (b *rebuilder) readMinutes(ctx context.Context, p *pair, keys []stats.Key, rows []*stats.Row) ([][]stats.EncodedMinute, error) {
 	hour := stats.HourOf(p.Hour)
 	f := minuteFold{open: map[stats.Key]*stats.Row{}, done: map[stats.Key][]stats.EncodedMinute{}, totals: map[stats.Key]*stats.Row{}}

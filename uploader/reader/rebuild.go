@@ -21,7 +21,7 @@ type Origin string
 
 // The origins of [Rebuild].
 const (
-	// FromBest uses the statistics object if there is one, otherwise the event object.
+	// FromBest uses the statistics object if there is one, and otherwise the event object.
 	FromBest Origin = "best"
 	// FromStatistics uses only statistics objects.
 	FromStatistics Origin = "statistics"
@@ -31,14 +31,14 @@ const (
 
 // RebuildOptions select the statistics to rebuild.
 type RebuildOptions struct {
-	Range             // every hour that it touches is rebuilt completely
+	Range             // every hour that overlaps the range is rebuilt completely
 	Service, Instance string
 	From              Origin   // empty means FromBest
-	Expect            Expected // entries that are found are removed from it
+	Expect            Expected // Rebuild removes the entries whose objects it finds
 	Progress          func(done, total int, key string)
-	// Hour, which may be nil, gets the rows of each hour: hours ascending, rows ordered by host, method and label. If
-	// the rows of an hour take more than about 32 MiB, Hour is called several times for it, and the rows must be added
-	// up. With Whole, that is an error.
+	// Hour, if not nil, is called with the rows of each hour: hours in ascending order, rows ordered by host, method and label. If the
+	// rows of an hour take up more than about 32 MiB, Hour is called several times for that hour, and the rows must be added up. If Whole
+	// is set, that is an error instead.
 	Hour  func(keys []stats.Key, rows []*stats.Row) error
 	Whole bool
 }
@@ -53,28 +53,28 @@ type Rebuilt struct {
 	Dropped        uint64 `json:"dropped"`         // responses that could not be recorded, according to the drop records in the range
 	// Repeated are objects that share events with other objects. Each event is counted once.
 	Repeated []Repeated `json:"repeated,omitempty"`
-	// Problems are objects that are missing, damaged, or not what their metadata says. They are not counted.
+	// Problems lists the objects that are missing, damaged, or different from their metadata. These objects are not counted.
 	Problems []Problem `json:"problems,omitempty"`
-	// Epochs holds what the archive has of each epoch.
+	// Epochs describes the part of each epoch that is in the archive.
 	Epochs map[uuid.UUID]*EpochSum `json:"-"`
 }
 
-// Repeated is an object from which some responses were left out.
+// Repeated describes an object of which some responses were not counted, because they are also in another object.
 type Repeated struct {
 	Key       string `json:"key"`
-	Responses uint64 `json:"responses"` // number left out
+	Responses uint64 `json:"responses"` // number that was not counted
 	Of        uint64 `json:"of"`
 }
 
-// EpochSum is what the archive has of an epoch.
+// EpochSum describes the part of an epoch that is in the archive.
 type EpochSum struct {
 	LastSeq   uint64
 	Responses uint64
-	Drops     map[int64]stats.Drops // drop records by hour; they expire with their objects
-	Plans     []catalogue.Plan      // catalogue entries of its objects
+	Drops     map[int64]stats.Drops // drop records by hour; they are lost when their objects expire
+	Plans     []catalogue.Plan      // catalogue entries of the epoch's objects
 }
 
-// Dropped returns, for each reason, the number in its last drop record.
+// Dropped returns, for each reason, the number in the last drop record with that reason.
 func (e *EpochSum) Dropped() map[string]uint64 {
 	last, out := stats.Drops{}, map[string]uint64{}
 	for _, drops := range e.Drops {
@@ -86,10 +86,9 @@ func (e *EpochSum) Dropped() map[string]uint64 {
 	return out
 }
 
-// Rebuild recomputes the hourly statistics from the archive alone. It reads every object to its end and compares it
-// with its metadata before it counts any of it. It counts every event once, however many objects contain it. A damaged
-// object is left out and reported. An error means that the target could not be read, or that a newer wayside wrote an
-// object.
+// Rebuild recomputes the hourly statistics from the archive alone. It reads every object to its end and compares the object with its
+// metadata before it counts any of its events. It counts every event once, no matter how many objects contain the event. A damaged object
+// is not counted but reported. An error means that the target could not be read, or that a newer wayside wrote an object.
 func Rebuild(ctx context.Context, t uploader.Target, o RebuildOptions) (*Rebuilt, error) {
 	b := &rebuilder{RebuildOptions: o, t: t, out: &Rebuilt{Epochs: map[uuid.UUID]*EpochSum{}}, counted: covered{}}
 	pairs, err := b.pairs(ctx)
@@ -125,7 +124,7 @@ func Rebuild(ctx context.Context, t uploader.Target, o RebuildOptions) (*Rebuilt
 	return b.out, b.endHour()
 }
 
-// pair is the event object of an archived plan, its statistics object, or both. Key is that of the event object.
+// pair is the event object of an archived plan, its statistics object, or both. Key is the key of the event object.
 type pair struct {
 	uploader.Object
 	events, statistics bool
@@ -137,18 +136,18 @@ type rebuilder struct {
 	out     *Rebuilt
 	shared  map[string]bool // keys of objects that may share events with others
 	counted covered         // events of these objects that have been counted
-	strict  bool            // do not count an object that may repeat events if it is unknown which ones
+	strict  bool            // do not count an object that may repeat events if it is unknown which events it repeats
 
 	rows    map[stats.Key]*stats.Row // rows of the current hour
 	bytes   int                      // estimated memory of the rows
-	flushed bool                     // some rows of the hour were already passed to Hour
+	flushed bool                     // some rows of the hour have already been passed to Hour
 }
 
 // hourBytesMax limits the memory for the rows of an hour.
 const hourBytesMax = 32 << 20
 
-// pairs lists the selected objects hour by hour. Within an hour, those without events come first, because they can only
-// be counted as a whole.
+// pairs lists the selected objects hour by hour. Within an hour, pairs without an event object come first, because these can only be
+// counted as a whole.
 func (b *rebuilder) pairs(ctx context.Context) ([]pair, error) {
 	byKey := map[string]*pair{}
 	add := func(o uploader.Object) *pair {
@@ -166,7 +165,7 @@ func (b *rebuilder) pairs(ctx context.Context) ([]pair, error) {
 	})
 	if err == nil && b.From != FromEvents {
 		err = listStatistics(ctx, b.t, b.Range, func(o uploader.Object) error {
-			o.Size = 0 // this was the size of the statistics object
+			o.Size = 0 // Size is the size of the statistics object
 			add(o).statistics = true
 			return nil
 		})
@@ -249,7 +248,7 @@ func (b *rebuilder) problem(p *pair, where string, err error) {
 	b.out.Problems = append(b.out.Problems, Problem{p.Key, where + trim(p.Key, err)})
 }
 
-// runsOf returns the runs in an object's metadata, or nil if they did not fit.
+// runsOf returns the runs in an object's metadata, or nil if there was no room for them.
 func runsOf(meta map[string]string, rows uint64) ([]catalogue.Run, error) {
 	runs, err := uploader.ParseRuns(meta[uploader.MetaRuns])
 	if err != nil || runs == nil {
@@ -284,8 +283,8 @@ func (b *rebuilder) examine(ctx context.Context, p *pair, fromEvents bool) (c *u
 	return c, c.MatchesMeta()
 }
 
-// eventsMeta returns the metadata of the event object or, if that has expired, of the statistics object, which has the
-// same entries.
+// eventsMeta returns the metadata of the event object. If the event object has expired, it returns the metadata of the statistics object,
+// which has the same entries.
 func (b *rebuilder) eventsMeta(ctx context.Context, p *pair, c *uploader.Contents, fromEvents bool) (map[string]string, error) {
 	if fromEvents || !p.events {
 		return c.Meta, nil
@@ -350,9 +349,9 @@ func unchanged(key string, before, now *uploader.Contents, err error) error {
 	return nil
 }
 
-// enter adds the object to its epoch's sum, with a catalogue entry. Statistics objects of older versions have no drop
-// records. In that case, if according to its metadata the event object has more lines than responses, enter reads the
-// drop records from it.
+// enter adds the object to its epoch's sum, with a catalogue entry. Statistics objects of older versions have no drop records. In that
+// case, if the metadata of the event object says that there are more lines than responses, enter reads the drop records from the event
+// object.
 func (b *rebuilder) enter(ctx context.Context, p *pair, c *uploader.Contents, meta map[string]string, fromEvents bool, skip uint64) error {
 	sum := b.sum(p)
 	sum.Responses += c.Rows - skip
@@ -374,14 +373,14 @@ func (b *rebuilder) enter(ctx context.Context, p *pair, c *uploader.Contents, me
 		}
 		return nil
 	})
-	if skippable(err) { // the object's responses are known nevertheless
+	if skippable(err) { // the number of the object's responses is known nevertheless
 		b.problem(p, "its drop records are not counted: ", err)
 		return nil
 	}
 	return err
 }
 
-// plan returns the catalogue entry of an object, as far as it is known.
+// plan returns the catalogue entry of an object, with the fields that are known.
 func (b *rebuilder) plan(p *pair, c *uploader.Contents, meta map[string]string, fromEvents bool) catalogue.Plan {
 	plan := catalogue.Plan{
 		State: catalogue.Deleted, Hour: stats.HourOf(p.Hour), Epoch: p.Epoch, Key: p.Key, FormatVersion: uploader.FormatVersion,

@@ -24,10 +24,10 @@ func (b *rebuilder) row(k stats.Key) *stats.Row {
 	return row
 }
 
-// errTooManyRows means that the rows of an hour are all needed at once but do not fit into memory.
+// errTooManyRows means that all rows of an hour are needed at the same time but do not fit into memory.
 var errTooManyRows = errors.New("one hour has too many rows to be compared or refilled")
 
-// relieve passes rows on before they take too much memory. grown is the memory that was just added.
+// relieve passes the rows to Hour before they take up too much memory. grown is the number of bytes that have just been added.
 func (b *rebuilder) relieve(grown int) error {
 	b.bytes += grown
 	switch {
@@ -48,7 +48,7 @@ func (b *rebuilder) endHour() error {
 	return b.flush()
 }
 
-// flush passes the rows on.
+// flush passes the rows to Hour.
 func (b *rebuilder) flush() error {
 	if len(b.rows) == 0 {
 		return nil
@@ -69,8 +69,8 @@ func (b *rebuilder) flush() error {
 	return b.Hour(keys, rows)
 }
 
-// drop records a drop record. Its number counts from the beginning of the epoch, and objects are not read in the order
-// of their events.
+// drop processes a drop record. The number in a drop record counts from the beginning of the epoch, so only the latest record matters;
+// objects are not read in the order of their events.
 func (b *rebuilder) drop(p *pair, l *uploader.Line) {
 	b.dropsAt(p).Note(l.ErrorType, stats.Drop{Seq: l.Seq, Responses: l.Dropped})
 }

@@ -13,23 +13,23 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// RefillOptions describe what a store is missing.
+// RefillOptions say which responses are missing from a store.
 type RefillOptions struct {
-	Service, Instance string // whose objects are read
-	// Wanted reports whether responses of an epoch are missing, and which of its events have been counted already.
+	Service, Instance string // the service and instance whose objects are read
+	// Wanted reports whether responses of an epoch are missing, and which of the epoch's events have already been counted.
 	Wanted func(epoch uuid.UUID) (counted []catalogue.Run, wanted bool)
-	// Entries reads the catalogue, by object key. It is called after the archive was listed. So if the store archives
-	// an object in the meantime, the object is in the catalogue before it is in the archive.
+	// Entries reads the catalogue, by object key. It is called after the archive has been listed. An object is entered in the catalogue
+	// before it is written to the archive, so every listed object that this store has archived is in the result.
 	Entries func() (map[string]Entry, error)
-	// MinutesFrom is the first minute, since 1970, that the store keeps. For objects of later hours, minutes are read
-	// from their events.
+	// MinutesFrom is the first minute, since 1970, that the store keeps. For objects of later hours, the minutes are computed from the
+	// events.
 	MinutesFrom int64
 }
 
 // Entry describes an object in a store's catalogue.
 type Entry struct {
 	ID      uint64
-	Counted bool            // whether everything possible has been counted: the object is the store's own, or was refilled
+	Counted bool            // whether nothing more can be counted: the object was written by this store, or has been refilled
 	Runs    []catalogue.Run // sequence numbers of its events; nil if unknown
 }
 
@@ -38,13 +38,13 @@ func EntryOf(p *catalogue.Plan) Entry {
 	return Entry{ID: p.ID, Counted: !p.Imported || p.Refilled, Runs: p.Runs}
 }
 
-// Missing lists the objects of an archive whose responses a store does not count, newest hour first. They must be read
-// in this order, because each one leaves out events that an earlier one had.
+// Missing lists the objects of an archive that have responses not counted by a store, newest hour first. They must be read in this order,
+// because events of earlier objects are skipped in later ones.
 type Missing struct {
 	b     *rebuilder
 	pairs []pair
 	from  int64 // RefillOptions.MinutesFrom
-	// Empty says that the archive has no objects. It may be the wrong one, such as a folder on which nothing is
+	// Empty means that the archive has no objects. In that case, it may be the wrong archive, such as a folder on which nothing is
 	// mounted.
 	Empty bool
 }
@@ -87,7 +87,7 @@ func FindMissing(ctx context.Context, t uploader.Target, o RefillOptions) (*Miss
 	return m, nil
 }
 
-// asInKeys returns the name of a service or an instance as it is in keys, where long names are truncated.
+// asInKeys returns the name of a service or an instance in the form used in keys, where long names are truncated.
 func asInKeys(name string) string {
 	cut, err := url.PathUnescape(string(catalogue.AppendName(nil, name)))
 	if err != nil {
@@ -102,22 +102,21 @@ func (m *Missing) Len() int { return len(m.pairs) }
 // Object returns the object with index i.
 func (m *Missing) Object(i int) *uploader.Object { return &m.pairs[i].Object }
 
-// Contribution is what an object adds to a store.
+// Contribution has the statistics that an object adds to a store.
 type Contribution struct {
-	Plan catalogue.Plan // its catalogue entry
+	Plan catalogue.Plan // the object's catalogue entry
 	Keys []stats.Key    // keys of Rows, ordered by host, method and label
-	Rows []*stats.Row   // statistics of its responses that have not been counted yet
-	// Minutes holds the minutes of Rows, or nil if they are too old or unknown.
+	Rows []*stats.Row   // statistics of the object's responses that have not been counted yet
+	// Minutes has the minutes of Rows. It is nil if the minutes are too old or unknown.
 	Minutes [][]stats.EncodedMinute
-	// Drops holds its drop records by hour.
+	// Drops has the object's drop records by hour.
 	Drops map[int64]stats.Drops
 	// Problems are faults of the object that did not prevent it from being counted.
 	Problems []Problem
 }
 
-// Read reads an object to its end, compares it with its metadata, and returns what it adds. The error wraps
-// [uploader.ErrDamaged] or [uploader.ErrNotFound] if it concerns only this object, so that the others can still be
-// read.
+// Read reads an object to its end, compares it with its metadata, and returns its contribution. The error wraps [uploader.ErrDamaged] or
+// [uploader.ErrNotFound] if it concerns only this object; in that case, the other objects can still be read.
 func (m *Missing) Read(ctx context.Context, i int) (*Contribution, error) {
 	p, b := &m.pairs[i], m.b
 	c := &Contribution{}
@@ -139,8 +138,8 @@ func (m *Missing) Read(ctx context.Context, i int) (*Contribution, error) {
 	return c, err
 }
 
-// runsOf returns the runs in an object's metadata, or nil if they did not fit. If strict is set, it returns the whole
-// range in the object's name instead of nil, so that nothing is counted twice.
+// runsOf returns the runs in an object's metadata, or nil if there was no room for them. If strict is set, it returns the whole range in
+// the object's name instead of nil, so that nothing is counted twice.
 func (b *rebuilder) runsOf(p *pair, meta map[string]string, rows uint64) ([]catalogue.Run, error) {
 	runs, err := runsOf(meta, rows)
 	if err == nil && runs == nil && b.strict {
@@ -149,8 +148,8 @@ func (b *rebuilder) runsOf(p *pair, meta map[string]string, rows uint64) ([]cata
 	return runs, err
 }
 
-// Skippable reports whether an error concerns a single object, so that the others can still be read. An object that a
-// newer wayside wrote is left for that version.
+// Skippable reports whether an error concerns a single object, so that the others can still be read. This includes an object that a newer
+// wayside wrote: only that version can read it.
 func Skippable(err error) bool {
 	return skippable(err) || errors.Is(err, uploader.ErrNewerFormat) || errors.Is(err, errTooManyRows)
 }

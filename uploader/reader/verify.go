@@ -15,10 +15,10 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// VerifyOptions say what to compare.
+// VerifyOptions say what is compared.
 type VerifyOptions struct {
 	Range
-	// Plans are those of the catalogue. Without them, objects are only compared with their own names and metadata.
+	// Plans are the plans of the catalogue. Without them, objects are only compared with their own names and metadata.
 	Plans []catalogue.Plan
 	// Targets finds the former archives of catalogue entries. nil means that all objects are in the archive being
 	// verified.
@@ -31,15 +31,15 @@ type VerifyOptions struct {
 
 // Report is the result of [Verify].
 type Report struct {
-	Objects  int       `json:"objects"` // number in the bucket, within the range
-	Known    int       `json:"known"`   // those of them that are in the catalogue
-	Foreign  int       `json:"foreign"` // objects of other data directories
+	Objects  int       `json:"objects"` // number of objects in the archive, within the range
+	Known    int       `json:"known"`   // number of these that are in the catalogue
+	Foreign  int       `json:"foreign"` // number of these that other data directories wrote
 	Former   int       `json:"former"`  // objects of the catalogue in former archives; not among Objects
 	Bytes    uint64    `json:"bytes"`   // compressed size
 	Rows     uint64    `json:"rows"`
 	Lines    uint64    `json:"lines"` // number of lines in the objects that were read
 	Epochs   int       `json:"epochs"`
-	Open     int       `json:"open"`            // plans that have not been verified yet, which is not a fault
+	Open     int       `json:"open"`            // number of plans that have not been verified yet, which is not a fault
 	Quick    bool      `json:"quick,omitempty"` // no object was read, so Lines is 0
 	Problems []Problem `json:"problems"`
 }
@@ -78,7 +78,7 @@ type verifier struct {
 	t      uploader.Target
 	report *Report
 	plans  map[string]*catalogue.Plan // plans within the range, by key; those found in the archive are removed
-	own    map[uuid.UUID]bool         // epochs that the catalogue knows
+	own    map[uuid.UUID]bool         // epochs that are in the catalogue
 	runs   map[uuid.UUID][]keyedRun
 }
 
@@ -141,7 +141,7 @@ func (v *verifier) object(ctx context.Context, o *uploader.Object) error {
 	return nil
 }
 
-// glance describes an object from its metadata.
+// glance describes an object based only on its metadata.
 func (v *verifier) glance(ctx context.Context, o *uploader.Object) (*uploader.Contents, error) {
 	info, err := v.t.Stat(ctx, o.Key)
 	if err != nil {
@@ -157,7 +157,7 @@ func (v *verifier) glance(ctx context.Context, o *uploader.Object) (*uploader.Co
 	if c.Runs, err = uploader.ParseRuns(info.Meta[uploader.MetaRuns]); err != nil {
 		return c, err
 	}
-	if c.Runs == nil { // the list did not fit, but the bounds in the name are enough to find overlaps
+	if c.Runs == nil { // there was no room for the list, but the bounds in the name are enough to find overlaps
 		c.Runs = []catalogue.Run{{First: o.First, Last: o.Last}}
 	}
 	return c, nil
@@ -199,7 +199,7 @@ func (v *verifier) againstPlan(o *uploader.Object, c *uploader.Contents, p *cata
 	}
 }
 
-// differs reports whether a hash differs from the known one. A rebuilt catalogue does not know all hashes.
+// differs reports whether a hash differs from the known one. In a rebuilt catalogue, some hashes are unknown.
 func differs(hash, known string) bool { return known != "" && hash != known }
 
 // missing reports the plans whose object was not found.
@@ -211,7 +211,7 @@ func (v *verifier) missing(ctx context.Context) error {
 		switch {
 		case p.State == catalogue.Planned:
 			v.report.Open++
-		case !p.ExpiredAt.IsZero(): // it was removed on purpose
+		case !p.ExpiredAt.IsZero(): // the object was removed deliberately
 		case v.Targets != nil && !v.Targets.IsCurrent(p.Target):
 			v.former(ctx, p)
 		default:
@@ -264,7 +264,7 @@ func (v *verifier) union() {
 				v.problem(runs[i].key, "sequence numbers from %d of epoch %s are also in %s", runs[i].First, epoch, before.key)
 			}
 			if runs[i].Last < runs[i-1].Last {
-				runs[i] = runs[i-1] // continue with the one that extends further
+				runs[i] = runs[i-1] // continue with the run that extends further
 			}
 		}
 	}

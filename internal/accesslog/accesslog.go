@@ -1,8 +1,8 @@
 // Package accesslog writes one JSON line per response for log collectors, independently of the books.
 //
 // A Log is a Recorder that passes each event on to the next Recorder and then queues a line. The line is made from the event, so it
-// contains no query, no header value, and no full client address unless configured. A separate goroutine writes the lines from a
-// bounded queue. If the reader of the log is slow, lines are lost and counted; requests never wait.
+// contains no query and no header values, and a full client address only if that is configured. A separate goroutine writes the lines
+// from a bounded queue. If the reader of the log is slow, lines are dropped and counted; requests never wait.
 package accesslog
 
 import (
@@ -23,7 +23,7 @@ type Recorder interface {
 	Exclude()
 }
 
-// queueLines limits the lines that wait to be written.
+// queueLines is the maximum number of lines that are waiting to be written.
 const queueLines = 8192
 
 // Log is a Recorder that also writes lines. Run must be running for lines to be written.
@@ -65,11 +65,11 @@ func (l *Log) Record(e *event.Event) {
 	}
 }
 
-// Dropped returns how many lines were lost because the reader of the log was too slow or closed it.
+// Dropped returns the number of lines that were lost because the reader of the log was too slow or closed its end.
 func (l *Log) Dropped() uint64 { return l.dropped.Load() }
 
-// Run writes lines until ctx is done, then writes the queued ones and returns. After a failed write it continues with the next lines: a
-// closed pipe only costs lines.
+// Run writes lines until ctx is done, then writes the queued ones and returns. After a failed write it continues with the next lines: if
+// the pipe is closed, only lines are lost.
 func (l *Log) Run(ctx context.Context) error {
 	c := &chunk{}
 	c.lines = slog.NewJSONHandler(&c.text, &slog.HandlerOptions{ReplaceAttr: bare})
@@ -110,7 +110,7 @@ func (l *Log) add(c *chunk, buf *[]byte) {
 	l.spare.Put(buf)
 }
 
-// flush writes the chunk. If that fails, it counts its lines as dropped.
+// flush writes the chunk. If that fails, it counts the lines of the chunk as dropped.
 func (l *Log) flush(c *chunk) error {
 	if c.count == 0 {
 		return nil
@@ -124,7 +124,7 @@ func (l *Log) flush(c *chunk) error {
 	return err
 }
 
-// bare renames the time and omits level and message, so that a line has the field names of the archive.
+// bare renames the time field and omits level and message, because a line uses the field names of the archive.
 func bare(_ []string, a slog.Attr) slog.Attr {
 	switch a.Key {
 	case slog.LevelKey, slog.MessageKey:
@@ -135,7 +135,8 @@ func bare(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// attrs adds the fields under the names of the archive (docs/FORMATS.md). Empty fields, and times that are usually 0, are omitted.
+// attrs adds the fields, with the same names as in the archive (docs/FORMATS.md). Empty fields, and times that are usually 0, are
+// omitted.
 func attrs(e *event.Event, r *slog.Record) {
 	text := func(name string, value []byte) {
 		if len(value) > 0 {

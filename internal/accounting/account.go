@@ -1,6 +1,6 @@
-// Package accounting combines the figures of the spools with those of the store, which are in two processes, for GET
-// /api/v1/accounting. account.go adds them up and checks the identities. join.go reads both sides so that they match,
-// and uses the store's last figures while the books process is not running.
+// Package accounting combines the figures of the spools (in the traffic process) with those of the store (in the books process) for GET
+// /api/v1/accounting. account.go adds them up and checks the identities. join.go reads both sides until they match, and uses the store's
+// last figures while the books process is not running.
 package accounting
 
 import (
@@ -9,8 +9,8 @@ import (
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// Accounting holds the figures that must add up, as whole numbers since the data directory was created. Settled,
-// Balanced and DroppedTotal are derived from the others.
+// Accounting has the figures that must add up, as whole numbers since the data directory was created. Settled, Balanced and DroppedTotal
+// are derived from the other fields.
 type Accounting struct {
 	Responses   uint64            `json:"responses"`
 	Recorded    uint64            `json:"recorded"`
@@ -22,9 +22,10 @@ type Accounting struct {
 	Quarantined uint64            `json:"quarantined"`
 	Archived    uint64            `json:"archived"`
 	Deleted     uint64            `json:"deleted"`
-	// Imported responses are those of access logs. They are in none of the other figures: wayside did not record them.
+	// Imported is the number of responses from imported access logs. The other figures do not include them, because wayside did not
+	// record them.
 	Imported uint64 `json:"imported"`
-	// Settled says that every identity holds and nothing is in flight.
+	// Settled is true if every identity holds and nothing is in flight.
 	Settled bool `json:"settled"`
 
 	DroppedTotal uint64     `json:"dropped_total"`
@@ -32,16 +33,15 @@ type Accounting struct {
 	Identities   []Identity `json:"identities"`
 }
 
-// Identity is an equation that must always hold. While requests are being answered, figures that are read one after the
-// other can differ by a few responses. An identity that fails without traffic is a bug.
+// Identity is an equation that must always hold. While there is traffic, figures that are read one after another can differ by a few
+// responses. If an identity does not hold without traffic, there is a bug.
 type Identity struct {
 	Name  string `json:"name"`
 	Holds bool   `json:"holds"`
 }
 
-// Account adds up the figures. active are the ledgers of the existing spools; everything else comes from the store.
-// After a crash between the two steps of retiring an epoch, the epoch is in both; in that case the spool's figures
-// count.
+// Account adds up the figures. active has the ledgers of the existing spools; everything else comes from the store. After a crash between
+// the two steps of retiring an epoch, both have the epoch; in that case, the spool's figures are used.
 func Account(active []spool.Ledger, stored *View) Accounting {
 	a := Accounting{
 		Dropped: map[string]uint64{},
@@ -73,9 +73,9 @@ func (a *Accounting) add(responses, recorded, excluded uint64, dropped map[strin
 	}
 }
 
-// Acknowledge counts responses as applied that were recorded but are neither in a spool nor in the store's figures, and
-// returns their number. It is used when the figures of the store are older than those of the spools: a spool deletes a
-// response only once it is in the store, so these responses must be there.
+// Acknowledge finds the responses that were recorded but are neither in a spool nor in the store's figures, counts them as applied, and
+// returns their number. It is used when the figures of the store are older than those of the spools: a spool deletes a response only
+// after it has been stored, so these responses are in the store.
 func (a *Accounting) Acknowledge() uint64 {
 	known := a.Spooled + a.Applied + a.Quarantined
 	if a.Recorded <= known {
@@ -102,19 +102,19 @@ func (a *Accounting) check() {
 	a.Settled = a.Balanced && a.Spooled == 0
 }
 
-// View is the state of the store between two transactions. The ledgers of the spools must be read relative to Applied.
+// View is the state of the store between two transactions. The ledgers of the spools must be computed relative to Applied.
 type View struct {
 	Applied    map[uuid.UUID]uint64 `json:"applied"` // watermarks: epoch → last sequence number in the store
 	Totals     Totals               `json:"totals"`
-	Aggregated uint64               `json:"aggregated"` // summed over the rows, without imported ones
+	Aggregated uint64               `json:"aggregated"` // summed over the rows, without imported responses
 	Imported   uint64               `json:"imported"`   // in the rows of imported access logs
-	Ledgers    []spool.Ledger       `json:"ledgers"`    // final ones, of retired epochs; that of the zero epoch is the sum of the oldest
+	Ledgers    []spool.Ledger       `json:"ledgers"`    // final ledgers of retired epochs; the zero epoch has the sum of the oldest
 }
 
 // Totals are the store's counts of responses since it was created.
 type Totals struct {
 	Applied     uint64 `json:"applied"`     // counted in the rows
-	Quarantined uint64 `json:"quarantined"` // quarantined, because they could not be applied
+	Quarantined uint64 `json:"quarantined"` // quarantined because they could not be applied
 	Archived    uint64 `json:"archived"`    // applied and verified in the archive
 	Deleted     uint64 `json:"deleted"`     // archived and deleted from the store
 }

@@ -16,16 +16,16 @@ type Answer struct {
 	Accounting
 	// Books is "connected", or why the figures of the store are not current.
 	Books string `json:"books"`
-	// AcknowledgedSince is the number of responses that the books process has acknowledged since it last sent its
-	// figures, and which its store therefore has. They count as applied and aggregated while it is not running. The
-	// number is 0 while it is connected.
+	// AcknowledgedSince is the number of responses that the books process acknowledged after it last sent its figures; its store
+	// therefore has them. While the books process is not running, these responses count as applied and aggregated. While it is connected,
+	// the number is 0.
 	AcknowledgedSince uint64 `json:"acknowledged_since,omitempty"`
 }
 
 const (
-	// retryTime is how long figures are read again if, between two readings, an epoch was retired or a response was
-	// recorded. retryPause is the time between two attempts. Time spent waiting for the books process does not count,
-	// because it can take seconds while it opens its store; askTimeMax limits it.
+	// retryTime is the time for which the figures are read again and again if, between two readings, an epoch was retired or a response
+	// was recorded. retryPause is the pause between two attempts. Time spent waiting for the books process is not included, because that
+	// process can need seconds to open its store; askTimeMax limits this time.
 	retryTime  = 2 * time.Second
 	retryPause = 5 * time.Millisecond
 	askTimeMax = 15 * time.Second
@@ -35,24 +35,23 @@ const (
 
 // Joiner combines the figures of the spools with those of the store. It is part of the traffic process.
 type Joiner struct {
-	// Spools are those of this process.
+	// Spools are the spools of this process.
 	Spools *spool.Set
 	// Ask requests the [View] of the books process, as JSON.
 	Ask func(ctx context.Context) ([]byte, error)
-	// HadStore says that the data directory had a store when this process started. In that case, the store's figures
-	// are unknown until the books process has sent them.
+	// HadStore means that the data directory had a store when this process started. In that case, the store's figures are unknown until
+	// the books process has sent them.
 	HadStore bool
 
-	last atomic.Pointer[lastView] // nil until the books process has answered once
+	last atomic.Pointer[lastView] // nil until the books process has sent a view
 }
 
-// Answer reads both sides until they match. While the books process is not running, it uses the last figures of the
-// store, and adds the responses that the books process has acknowledged since then: these are in the store and no
-// longer in the spools.
+// Answer reads both sides until they match. While the books process is not running, it uses the last figures of the store, and adds the
+// responses that the books process acknowledged after sending them: these are in the store and no longer in the spools.
 func (j *Joiner) Answer(ctx context.Context) (*Answer, error) {
 	var figures Accounting
 	var viewErr error
-	var known bool // whether the figures contain everything that was ever counted
+	var known bool // whether the figures include everything that has ever been counted
 	began, asking := time.Now(), time.Duration(0)
 	for ; ; time.Sleep(retryPause) {
 		before, err := j.spoolsNow(ctx)
@@ -70,8 +69,8 @@ func (j *Joiner) Answer(ctx context.Context) (*Answer, error) {
 		view := last.view
 		known = last.known && complete(last.before.ledgers, ledgers, view.Ledgers)
 		figures = Account(ledgers, view)
-		// An epoch that was retired between the two readings is in neither. During traffic, a response may be in one
-		// figure but not yet in the next. Both resolve themselves a moment later.
+		// An epoch that was retired between the two readings is in neither of them. During traffic, a response can be in one figure but
+		// not yet in the next. Another reading a moment later solves both problems.
 		if figures.Balanced && complete(before.ledgers, ledgers, view.Ledgers) || viewErr != nil || ctx.Err() != nil ||
 			time.Since(began)-asking > retryTime || asking > askTimeMax {
 			break
@@ -90,8 +89,8 @@ func (j *Joiner) Answer(ctx context.Context) (*Answer, error) {
 	return a, nil
 }
 
-// ledgersBeside returns the spools' ledgers relative to a view, and the ledgers of epochs that were retired after the
-// view was requested. Epochs that were retired earlier are in the view, or were lost with their store.
+// ledgersBeside returns the spools' ledgers relative to a view, and the ledgers of epochs that were retired after the view had been
+// requested. Epochs that were retired earlier are either in the view or were lost with their store.
 func (j *Joiner) ledgersBeside(ctx context.Context, last *lastView) ([]spool.Ledger, error) {
 	ledgers, err := j.Spools.Ledgers(ctx, last.view.Applied)
 	if err != nil {
@@ -107,7 +106,7 @@ func (j *Joiner) ledgersBeside(ctx context.Context, last *lastView) ([]spool.Led
 
 // spoolsBefore is the state of the spools just before a view was requested.
 type spoolsBefore struct {
-	retired int // number of epochs retired since the start; read first
+	retired int // number of epochs retired since the start; must be read first
 	ledgers []spool.Ledger
 }
 
@@ -119,15 +118,15 @@ func (j *Joiner) spoolsNow(ctx context.Context) (now spoolsBefore, err error) {
 	return now, err
 }
 
-// lastView is a view of the books process, and the spools just before it.
+// lastView is a view from the books process, and the state of the spools just before it.
 type lastView struct {
 	view   *View
 	before spoolsBefore
 	known  bool // whether view contains everything in the store
 }
 
-// askView returns the current view of the books process, or, with an error, its last one. If it has never sent one, the
-// view is empty. before is the state of the spools just before.
+// askView returns the current view of the books process or, together with an error, the last one that it sent. If it has never sent a
+// view, the view is empty. before is the state of the spools just before the call.
 func (j *Joiner) askView(ctx context.Context, before spoolsBefore) (*lastView, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
@@ -156,8 +155,8 @@ func complete(before, active, stored []spool.Ledger) bool {
 	return true
 }
 
-// Refresh requests the store's figures if there are none yet, or if an epoch was retired since, whose figures are now
-// in the store and no longer in the spools.
+// Refresh requests the store's figures if there are none yet. It also does so if an epoch has been retired since the last request,
+// because the figures of that epoch are now in the store and no longer in the spools.
 func (j *Joiner) Refresh(ctx context.Context) error {
 	before, err := j.spoolsNow(ctx)
 	if err != nil {

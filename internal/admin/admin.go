@@ -1,13 +1,13 @@
-// Package admin serves the admin listener and the probes listener of the traffic process. It answers health, metrics, snapshots and
-// the accounting itself, from memory. It relays everything else to the books process (relay.go). While no books process is
-// connected, those requests get 503 with a reason.
+// Package admin serves the admin listener and the probes listener of the traffic process. It serves health, metrics, snapshots and the
+// accounting itself, from memory. It relays all other requests to the books process (relay.go). While no books process is connected, the
+// response to these is 503 with a reason.
 //
-// Problems of the disk, the archive or the books show in /readyz?verbose, /metrics and the log. They never fail /livez or /readyz:
-// taking an application out of service because of its books would break wayside's first promise. For the same reason every resource
-// that a client can use is limited (limits.go), and /livez and /readyz never wait.
+// Problems of the disk, the archive or the books are reported in /readyz?verbose, /metrics and the log. They never make /livez or /readyz
+// fail: taking an application out of service because of its books would break wayside's first promise. For the same reason, every
+// resource that a client can use is limited (limits.go), and /livez and /readyz never wait.
 //
-// The server is fasthttp (ADR 62). If a response takes time, the package takes over the connection (ownconn.go), so that the work ends
-// when the client disconnects.
+// The server is fasthttp (ADR 62). For a response that takes time, the package takes over the connection from fasthttp (ownconn.go), so
+// that the work ends when the client disconnects.
 package admin
 
 import (
@@ -24,38 +24,38 @@ import (
 	"github.com/wayside-proxy/wayside/internal/connlimit"
 )
 
-// InternalPrefix begins the paths that only the traffic process itself requests from the books process. They are never relayed.
+// InternalPrefix is the prefix of the paths that the traffic process itself requests from the books process. Requests of clients for
+// these paths are never relayed.
 const InternalPrefix = "/internal/"
 
 // Options configures a Server.
 type Options struct {
-	// Token, if not empty, is required as "Authorization: Bearer TOKEN", or as the password of Basic authentication.
-	// Without the token, a client gets only /livez, /readyz, and the responses of the probes listener without details.
+	// Token, if not empty, is required as "Authorization: Bearer TOKEN", or as the password of Basic authentication. Without the token, a
+	// client can use only /livez, /readyz, and the probes listener, whose responses then have no details.
 	Token string
-	// Hosts lists names that the Host header of a request may have, in addition to addresses and "localhost" (see
-	// hostAllowed).
+	// Hosts lists the names that are allowed in the Host header of a request, in addition to addresses and "localhost" (see hostAllowed).
 	Hosts []string
-	// Accounting returns the figures of GET /api/v1/accounting, which are sent as JSON.
+	// Accounting returns the figures for GET /api/v1/accounting. They are sent as JSON.
 	Accounting func(ctx context.Context) (any, error)
-	// Upstreams returns the groups of servers for GET /api/v1/upstreams, which are sent as JSON.
+	// Upstreams returns the groups of servers for GET /api/v1/upstreams. They are sent as JSON.
 	Upstreams func() any
-	// Verify handles POST /api/v1/verify: it checks the promises for the data directory in use, one request at a time.
-	// local leaves out the archive. If it is nil, the path is relayed.
+	// Verify handles POST /api/v1/verify: it checks whether the data directory in use keeps the promises, one request at a time. If local
+	// is set, the archive is not checked. If Verify is nil, the path is relayed.
 	Verify func(ctx context.Context, local bool) (any, error)
-	// Snapshots handles GET /snapshot, /snapshot/{version} and /snapshots from memory. It is given the values of two
-	// header fields of the request. It must not block, and its slices must never change.
+	// Snapshots handles GET /snapshot, /snapshot/{version} and /snapshots from memory. Its arguments are the path and the values of two
+	// header fields. It must not block, and the returned slices must never change.
 	Snapshots func(path, ifNoneMatch, acceptEncoding string) (status int, fields [][2]string, body []byte)
-	// Gatherer holds the traffic process's own metrics.
+	// Gatherer gathers the traffic process's own metrics.
 	Gatherer prometheus.Gatherer
 	// Checks are listed by /readyz?verbose.
 	Checks []Check
-	// Meanwhile says what happens to responses while no books process is connected. Its text becomes part of the reason
-	// of a 503; it may be nil.
+	// Meanwhile returns a text that says what happens to responses while no books process is connected. The text becomes part of the
+	// reason in a 503. Meanwhile may be nil.
 	Meanwhile func() string
-	// Reload handles POST /-/reload. Its result is sent as JSON, its error with status 422.
+	// Reload handles POST /-/reload. Its result is sent as JSON; an error is sent with status 422.
 	Reload func() (any, error)
-	// Forget handles POST /-/forget: the body says which paths to forget, and the result is sent as JSON. If it is nil,
-	// the path is relayed.
+	// Forget handles POST /-/forget: the body says which paths to forget, and the result is sent as JSON. If Forget is nil, the path is
+	// relayed.
 	Forget func(ctx context.Context, body []byte) (any, error)
 	// Backup handles POST /-/backup, like Forget.
 	Backup func(ctx context.Context, body []byte) (any, error)
@@ -67,19 +67,19 @@ type Options struct {
 // Check is one line of /readyz?verbose.
 type Check struct {
 	Name string
-	// State reports whether all is well, with a short explanation. It must return within a second.
+	// State reports whether everything is in order, with a short explanation. It must return within a second.
 	State func() (ok bool, detail string)
 }
 
-// Server answers the admin and the probes listener.
+// Server serves the admin listener and the probes listener.
 type Server struct {
 	opt       Options
 	ready     atomic.Bool
 	books     booksPeer
 	metrics   metrics
 	checks    shared[[]checked]
-	relays    chan struct{} // one value per relayed connection
-	work      chan struct{} // one value per request that takes time
+	relays    chan struct{} // has one value per relayed connection
+	work      chan struct{} // has one value per request that takes time
 	verifying atomic.Bool
 	tokens    wrongTokens
 }
@@ -98,20 +98,19 @@ func New(o Options) *Server {
 	return s
 }
 
-// SetReady switches /readyz between 200 and 503; it starts as 503.
+// SetReady switches /readyz between 200 and 503; initially, it is 503.
 func (s *Server) SetReady(ready bool) { s.ready.Store(ready) }
 
 // WrongTokens returns how many requests had a wrong token.
 func (s *Server) WrongTokens() uint64 { return s.tokens.count.Load() }
 
-// Serve answers requests for all paths on ln until ctx is done. Then it lets running requests finish, for at most
-// grace. The limits are in limits.go.
+// Serve serves all paths on ln until ctx is done. Then it waits for the requests in progress, for at most grace. The limits are in
+// limits.go.
 func (s *Server) Serve(ctx context.Context, ln net.Listener, grace time.Duration) error {
 	return s.serve(ctx, ln, grace, adminLimits)
 }
 
-// ServeProbes answers requests from everyone for /livez, /readyz and /metrics on ln. Clients without the token get no
-// details.
+// ServeProbes serves /livez, /readyz and /metrics on ln, to everyone. Clients without the token get no details.
 func (s *Server) ServeProbes(ctx context.Context, ln net.Listener, grace time.Duration) error {
 	return s.serve(ctx, ln, grace, probesLimits)
 }
@@ -131,14 +130,14 @@ func (s *Server) serve(ctx context.Context, ln net.Listener, grace time.Duration
 	}
 	stop, cancelStop := context.WithTimeout(running, grace)
 	defer cancelStop()
-	_ = server.ShutdownWithContext(stop) // requests that run after grace are cut off
+	_ = server.ShutdownWithContext(stop) // requests that are still in progress after grace are cut off
 	bounded.Drain(stop)
 	cancel()
 	bounded.Abort()
 	return <-done
 }
 
-// httpServer returns a server for one listener. When running ends, requests whose connection was taken over end too.
+// httpServer returns a server for one listener. When running is done, requests whose connections have been taken over also end.
 func (s *Server) httpServer(running context.Context, l limits) *fasthttp.Server {
 	return &fasthttp.Server{
 		Handler: func(ctx *fasthttp.RequestCtx) {
@@ -147,8 +146,7 @@ func (s *Server) httpServer(running context.Context, l limits) *fasthttp.Server 
 		},
 		ErrorHandler: refuseMalformed,
 		Logger:       quietLogger{s.opt.Logger},
-		// This is more than the number of connections, so that fasthttp never refuses one: a worker may outlive its
-		// connection.
+		// This is more than the number of connections, so fasthttp never refuses a connection: a worker can outlive its connection.
 		Concurrency:    2 * l.connsMax,
 		ReadBufferSize: l.headerBytesMax, WriteBufferSize: 32 << 10,
 		MaxRequestBodySize: l.bodyBytesMax,
@@ -158,7 +156,7 @@ func (s *Server) httpServer(running context.Context, l limits) *fasthttp.Server 
 	}
 }
 
-// quietLogger logs the messages of fasthttp at level debug, because they report mistakes of clients.
+// quietLogger logs the messages of fasthttp at level debug, because they report errors made by clients.
 type quietLogger struct{ log *slog.Logger }
 
 func (q quietLogger) Printf(format string, args ...any) {

@@ -34,13 +34,13 @@ func sendJSON(resp *fasthttp.Response, status int, body []byte) {
 	resp.SetBodyRaw(append(body, '\n'))
 }
 
-// refuse answers with an error, in the same form as the books process: JSON on one line.
+// refuse makes resp an error response, in the same form as in the books process: JSON on one line.
 func refuse(resp *fasthttp.Response, status int, reason string) {
 	body, _ := json.Marshal(map[string]string{"error": reason}) // cannot fail for a string
 	sendJSON(resp, status, body)
 }
 
-// answerText responds with text that clients must not cache.
+// answerText makes resp a text response that clients must not cache.
 func answerText(resp *fasthttp.Response, status int, text string) {
 	resp.SetStatusCode(status)
 	resp.Header.SetContentType(textPlain)
@@ -48,7 +48,7 @@ func answerText(resp *fasthttp.Response, status int, text string) {
 	resp.SetBodyString(text)
 }
 
-// refuseMalformed answers a request that could not be parsed.
+// refuseMalformed responds to a request that could not be parsed.
 func refuseMalformed(ctx *fasthttp.RequestCtx, err error) {
 	resp := &ctx.Response
 	protect(resp)

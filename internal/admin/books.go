@@ -27,17 +27,17 @@ func (s *Server) away() error {
 	return fmt.Errorf("%w, and %s", ErrBooksAway, s.opt.Meanwhile())
 }
 
-// ErrBooksSilent is returned if a books process is connected but does not answer even a ping.
+// ErrBooksSilent is returned if a books process is connected but does not even respond to a ping.
 var ErrBooksSilent = errors.New("the books process does not answer: it is hanging, was stopped, or is still opening its store")
 
-// PathPing is requested to find out whether the books process answers at all. Any response will do.
+// PathPing is requested to find out whether the books process responds at all. Any response is good enough.
 const PathPing = InternalPrefix + "ping"
 
 const (
-	// pingWait is how long the response to a ping may take.
+	// pingWait is the maximum time until the response to a ping.
 	pingWait = 5 * time.Second
-	// answerWait is how long the first byte of a relayed response may take. The kernel accepts connections even if the
-	// books process hangs or is stopped. Even a query over a year takes less than a second.
+	// answerWait is the maximum time until the first byte of a relayed response. A limit is needed because the kernel accepts connections
+	// even if the books process hangs or has been stopped. Even a query over a year takes less than a second.
 	answerWait = time.Minute
 	// questionsMax is the number of connections for this process's own requests. Further requests wait.
 	questionsMax = link.ConnsMax - relaysMax
@@ -53,15 +53,15 @@ type booksPeer struct {
 type peer struct {
 	dialer *link.Dialer
 	client *http.Transport // connections for this process's own requests
-	wait   time.Duration   // how long the response to a ping may take
+	wait   time.Duration   // maximum time until the response to a ping
 
-	silent atomic.Pointer[time.Time] // when the first unanswered ping was sent; nil if the last one was answered, or if there was none
+	silent atomic.Pointer[time.Time] // when the first unanswered ping was sent; nil if the last one was answered
 
 	mu      sync.Mutex
 	pinging *ping // the ping in progress; guarded by mu
 }
 
-// ping is one ping. err is valid once done is closed.
+// ping is one ping. err is valid when done is closed.
 type ping struct {
 	done chan struct{}
 	err  error
@@ -125,7 +125,7 @@ func (p *peer) sendPing() error {
 	return err
 }
 
-// answers waits for the result of a ping.
+// answers sends a ping, or joins the one in progress, and waits for its result.
 func (p *peer) answers(ctx context.Context) error {
 	c := p.startPing()
 	select {
@@ -136,8 +136,8 @@ func (p *peer) answers(ctx context.Context) error {
 	}
 }
 
-// PingBooks pings the books process and waits for at most five seconds. Later calls of BooksSilent return the result.
-// The error is ErrBooksAway if no books process is connected, and ErrBooksSilent if it does not answer.
+// PingBooks pings the books process and waits for at most five seconds. Later calls of BooksSilent return the result. The error is
+// ErrBooksAway if no books process is connected, and ErrBooksSilent if it does not respond.
 func (s *Server) PingBooks(ctx context.Context) error {
 	p := s.books.peer.Load()
 	if p == nil {
@@ -146,8 +146,8 @@ func (s *Server) PingBooks(ctx context.Context) error {
 	return p.answers(ctx)
 }
 
-// BooksSilent returns since when the connected books process has not answered pings. ok is false if it answered the
-// last one, or if no books process is connected. BooksSilent itself sends no ping.
+// BooksSilent returns the time since which the connected books process has not responded to pings. ok is false if it responded to the
+// last ping, or if no books process is connected. BooksSilent does not send a ping itself.
 func (s *Server) BooksSilent() (since time.Time, ok bool) {
 	if p := s.books.peer.Load(); p != nil {
 		if at := p.silent.Load(); at != nil {
@@ -157,14 +157,13 @@ func (s *Server) BooksSilent() (since time.Time, ok bool) {
 	return time.Time{}, false
 }
 
-// AskBooks sends a request to the books process and returns the body of a 2xx response. While no books process is
-// connected, the error wraps ErrBooksAway. If ctx has no deadline, AskBooks first sends a ping; if that is not
-// answered, the error is ErrBooksSilent.
+// AskBooks sends a request to the books process and returns the body of a 2xx response. While no books process is connected, the error
+// wraps ErrBooksAway. If ctx has no deadline, AskBooks first sends a ping; if there is no response to it, the error is ErrBooksSilent.
 func (s *Server) AskBooks(ctx context.Context, method, path string) ([]byte, error) {
 	return s.askBooks(ctx, method, path, http.NoBody)
 }
 
-// PostBooks is AskBooks with a POST request that has a body.
+// PostBooks is like AskBooks, for a POST request with a body.
 func (s *Server) PostBooks(ctx context.Context, path string, body []byte) ([]byte, error) {
 	return s.askBooks(ctx, http.MethodPost, path, bytes.NewReader(body))
 }
@@ -204,7 +203,7 @@ func (s *Server) askBooks(ctx context.Context, method, path string, send io.Read
 // answerBytesMax limits the responses that AskBooks reads into memory.
 const answerBytesMax = 4 << 20
 
-// BooksError is a response other than 2xx, usually from the books process.
+// BooksError describes a response other than 2xx, usually from the books process.
 type BooksError struct {
 	Status int    // HTTP status
 	Reason string // the error in the response, without the JSON around it

@@ -25,8 +25,8 @@ func (s *Server) check() []checked {
 
 func (q *request) livez() { answerText(&q.ctx.Response, fasthttp.StatusOK, "ok\n") }
 
-// readyz responds with 200 while wayside accepts traffic. With ?verbose it also lists the checks, which never affect
-// the status. Everyone can see their states, but details are only for clients that may see them.
+// readyz responds with 200 while wayside accepts traffic. With ?verbose, it also lists the checks, which never affect the status.
+// Everyone can see the states of the checks, but only some clients can see the details (see detailed).
 func (q *request) readyz() {
 	var out strings.Builder
 	if q.verbose() {

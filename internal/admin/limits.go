@@ -7,36 +7,36 @@ import (
 	"github.com/wayside-proxy/wayside/internal/connlimit"
 )
 
-// Limits for the clients of both listeners. Together, the clients use at most connections times buffers of memory, plus
-// metricsBytesMax.
+// Limits for the clients of both listeners. The memory used for all clients together is at most the number of connections times the size
+// of their buffers, plus metricsBytesMax.
 const (
-	// readTimeout limits a request, from its first byte or the start of its connection to its end.
+	// readTimeout limits the time for receiving a request, from its first byte or the start of its connection to its end.
 	readTimeout = 5 * time.Second
 	// writeTimeout limits the time for sending a response. For a relayed response, it limits the time for each part.
 	writeTimeout = 10 * time.Second
-	// relaysMax limits the connections that are relayed to the books process, including streams. It is less than
-	// link.ConnsMax, so that this process can always send its own requests.
+	// relaysMax limits the number of connections that are relayed to the books process, including streams. It is less than link.ConnsMax,
+	// so this process can always send its own requests.
 	relaysMax = 96
-	// workMax limits how many requests for accounting, verify, reload and forget run at the same time.
+	// workMax limits how many requests that take time, such as accounting, verify, reload and forget, are in progress at the same time.
 	workMax = 16
-	// waitersMax limits how many requests wait for metrics or checks.
+	// waitersMax limits how many requests are waiting for metrics or checks.
 	waitersMax = 16
-	// metricsBytesMax limits the bytes of metrics that are being sent. A single text may exceed it.
+	// metricsBytesMax limits the total size of the metrics that are being sent. A single text may exceed it.
 	metricsBytesMax = 4 << 20
-	// wrongTokenDelay delays the response to a wrong token.
+	// wrongTokenDelay is the delay before the response to a wrong token.
 	wrongTokenDelay = 500 * time.Millisecond
 )
 
-// limits of one listener.
+// limits are the limits of one listener.
 type limits struct {
 	name           string
 	probes         bool
-	connsMax       int // less if the process is allowed only few descriptors
+	connsMax       int // lower if the process may have only a few descriptors
 	perAddress     int
 	headerBytesMax int
 	bodyBytesMax   int
 	idleTimeout    time.Duration
-	bufferBytes    int // kernel send buffer; with a smaller one, large packets stall, as on loopback
+	bufferBytes    int // kernel send buffer; with a smaller buffer, transfers with large packets, such as those on loopback, stall
 }
 
 var (
@@ -51,7 +51,7 @@ var (
 	}
 )
 
-// connsMin is the minimum limit of connections, however few descriptors there are.
+// connsMin is the lowest possible limit of connections, no matter how few descriptors the process may have.
 const connsMin = 16
 
 func (l *limits) connections(log *slog.Logger) connlimit.Options {

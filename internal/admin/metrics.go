@@ -11,7 +11,7 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// metrics gathers metrics once for all requests that arrive in the meantime, and sends them from the same memory.
+// metrics gathers metrics only once for all requests that arrive while it is gathering, and sends them from the same memory.
 type metrics struct {
 	gathering shared[*gathered]
 
@@ -22,15 +22,15 @@ type metrics struct {
 
 // gathered is the text of all metrics at one time.
 type gathered struct {
-	all, public []byte // the texts; in public, series that differ only in a path are added up
+	all, public []byte // the texts; public has one series for all that differ only in a path
 	senders     int    // guarded by the metrics' mu
 }
 
 // booksMetricsWait limits how long gathering the metrics of the books process may take.
 const booksMetricsWait = 2 * time.Second
 
-// gather returns the metrics of the traffic process, followed by those of the books process, whose names differ. While
-// the books process is unavailable or does not answer, its metrics are absent, so that an absence alert fires.
+// gather returns the metrics of the traffic process, followed by those of the books process, whose names differ. While the books process
+// is unavailable or does not respond, its metrics are absent, which makes an alert on absent metrics fire.
 func (s *Server) gather() *gathered {
 	var out bytes.Buffer
 	families, err := s.opt.Gatherer.Gather()
@@ -53,8 +53,8 @@ func (s *Server) gather() *gathered {
 	return &gathered{all: out.Bytes(), public: addUpPaths(out.Bytes())}
 }
 
-// take returns metrics to send. The caller must call release once they have been sent. As long as clients have not read
-// metricsBytesMax or more, all requests get the last text instead of a new one.
+// take returns metrics to send. The caller must call release when they have been sent. As long as metricsBytesMax or more are still being
+// sent to clients, all requests get the last text instead of a new one.
 func (m *metrics) take(gone <-chan struct{}) (g *gathered, release func()) {
 	m.mu.Lock()
 	if m.sending < metricsBytesMax || m.newest == nil {
@@ -102,7 +102,7 @@ func (q *request) metrics() {
 	resp.SetBodyStream(&lent{bytes.NewReader(text), release}, len(text))
 }
 
-// lent is a body that several responses share.
+// lent is one response's reader of a body that several responses share.
 type lent struct {
 	*bytes.Reader
 	release func()

@@ -5,8 +5,8 @@ import (
 	"strconv"
 )
 
-// pathLabels are the beginnings, in the text of metrics, of those labels whose values are paths. They cannot occur
-// inside a value, because quotes in values are escaped.
+// pathLabels are the texts with which labels whose values are paths begin in the text of metrics. These texts cannot occur inside a
+// value, because quotes in values are escaped.
 var pathLabels = [][]byte{[]byte(`http_route="`), []byte(`url_template="`), []byte(`url_path="`), []byte(`path="`), []byte(`route="`)}
 
 // anyPath is the value of these labels in the public metrics.
@@ -65,7 +65,7 @@ func withoutPath(line []byte) (series string, value float64, ok bool) {
 		}
 		last := bytes.LastIndexByte(rest, ' ')
 		if end >= len(rest) || last < end {
-			return "", 0, true // malformed: leave it out
+			return "", 0, true // malformed: omit it
 		}
 		value, _ = strconv.ParseFloat(string(bytes.TrimSpace(rest[last:])), 64)
 		return string(before) + string(label) + anyPath + string(rest[end:last]), value, true

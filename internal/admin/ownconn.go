@@ -17,9 +17,9 @@ import (
 // errBusy is the response to a request if too many are already in progress.
 var errBusy = errors.New("too many such requests are in progress; try again")
 
-// takeOver lets work answer the request on its connection, which is closed afterwards. ctx ends when the client
-// disconnects or the listener is closed. slots limits how many requests do so at a time; if all slots are taken, the
-// response is 503.
+// takeOver calls work, which must send the response on the connection of the request, and then closes the connection. ctx ends when the
+// client disconnects or the listener is closed. slots limits the number of requests whose work is in progress; if all slots are taken,
+// the response is 503.
 func (q *request) takeOver(slots chan struct{}, work func(ctx context.Context, conn net.Conn)) {
 	if c, ok := q.ctx.Conn().(*connlimit.Conn); ok {
 		c.Hold()
@@ -49,16 +49,16 @@ func (q *request) takeOver(slots chan struct{}, work func(ctx context.Context, c
 	})
 }
 
-// Causes for which the context of a request ends before its response is complete.
+// Reasons why the context of a request can end before its response is complete.
 var (
 	errClientLeft = errors.New("the client disconnected")
-	errClientDone = errors.New("the client closed its end, and may have disconnected") // closing one direction looks the same as closing both
+	errClientDone = errors.New("the client closed its end, and may have disconnected") // closing one direction looks like closing both
 )
 
-// watchBytesMax is how many bytes are read from a client during its response. More are not read.
+// watchBytesMax is the maximum number of bytes that are read from a client while its response is in progress.
 const watchBytesMax = 64 << 10
 
-// watch calls left when the client closes its connection. end stops watching.
+// watch calls left when the client closes its connection, until end is called.
 func watch(conn net.Conn, left context.CancelCauseFunc) (end func()) {
 	done := make(chan struct{})
 	go func() {
@@ -83,7 +83,7 @@ func watch(conn net.Conn, left context.CancelCauseFunc) (end func()) {
 	}
 }
 
-// send sends the response of a connection that was taken over.
+// send sends the response on a connection that has been taken over.
 func send(conn net.Conn, head bool, fill func(*fasthttp.Response)) {
 	var resp fasthttp.Response
 	protect(&resp)
@@ -93,7 +93,7 @@ func send(conn net.Conn, head bool, fill func(*fasthttp.Response)) {
 	_ = conn.SetWriteDeadline(time.Now().Add(writeTimeout))
 	out := bufio.NewWriterSize(conn, 4<<10)
 	if resp.Write(out) == nil {
-		_ = out.Flush() // only fails if the client has disconnected
+		_ = out.Flush() // fails only if the client has disconnected
 	}
 }
 

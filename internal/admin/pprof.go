@@ -40,7 +40,7 @@ func (q *request) profiles() {
 		profileIndex(q.ctx)
 	}
 	for _, field := range secure.Fields {
-		resp.Header.Del(field[0]) // net/http/pprof has set some of them itself
+		resp.Header.Del(field[0]) // net/http/pprof has also set some of these fields
 		resp.Header.Set(field[0], field[1])
 	}
 }

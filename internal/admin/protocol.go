@@ -7,17 +7,17 @@ const (
 	PathView    = InternalPrefix + "view"    // GET: accounting.View
 	PathArchive = InternalPrefix + "archive" // GET: State
 	PathRefill  = InternalPrefix + "refill"  // GET: State
-	PathVerify  = InternalPrefix + "verify"  // GET, ?local=true leaves out the archive: []*verify.Check
+	PathVerify  = InternalPrefix + "verify"  // GET; with ?local=true, without the archive: []*verify.Check
 	PathForget  = InternalPrefix + "forget"  // POST ForgetOrder: ForgetAnswer
 	PathFiles   = InternalPrefix + "files"   // GET: patterns that match the store's current files, as []string
-	PathBackup  = InternalPrefix + "backup/" // POST: followed by begin, then by write or cancel, see books.backup
+	PathBackup  = InternalPrefix + "backup/" // POST: followed by begin; then by write or cancel, see books.backup
 	PathFinish  = InternalPrefix + "finish"  // POST: Finished
-	PathMark    = InternalPrefix + "mark"    // POST catalogue.Mark: the mark, as it was stored
+	PathMark    = InternalPrefix + "mark"    // POST catalogue.Mark: the mark in its stored form
 )
 
 // Paths for requests from commands to the books process, through the admin listener.
 const (
-	PathJob       = "/-/job/"         // followed by the name of a job, POST: books.JobDone; with ?all=true, the job archive archives everything
+	PathJob       = "/-/job/"         // followed by the name of a job; POST, archive with ?all=true for all ages: books.JobDone
 	PathCatalogue = "/-/catalogue"    // GET: one catalogue.Plan per line
 	PathConfig    = "/-/books-config" // GET: datadir.Config, the configuration of the books
 )
@@ -30,17 +30,17 @@ type State struct {
 
 // BackupOrder is the body of POST /-/backup.
 type BackupOrder struct {
-	Dir string `json:"dir"` // absolute; made by wayside, and must not exist
+	Dir string `json:"dir"` // absolute; wayside creates it, so it must not exist
 }
 
 // BackupAnswer describes a complete backup.
 type BackupAnswer struct {
 	Dir         string `json:"dir"`
-	At          string `json:"at"`           // RFC 3339: the moment that it has
-	StoreBytes  int64  `json:"store_bytes"`  // keys and values
-	ArchiveIs   string `json:"archive"`      // the archive that it refers to
-	ArchiveCopy bool   `json:"archive_copy"` // the objects are in the backup
-	Objects     int    `json:"objects"`      // files of the archive in the backup
+	At          string `json:"at"`           // the moment whose state the backup contains, in RFC 3339
+	StoreBytes  int64  `json:"store_bytes"`  // size of keys and values
+	ArchiveIs   string `json:"archive"`      // the archive to which the backup refers
+	ArchiveCopy bool   `json:"archive_copy"` // whether the archive's objects are in the backup
+	Objects     int    `json:"objects"`      // number of archive files in the backup
 }
 
 // ForgetOrder is the body of POST /-/forget.
@@ -52,7 +52,7 @@ type ForgetOrder struct {
 	Count   bool   `json:"dry_run,omitempty"`
 }
 
-// ForgetAnswer says what was forgotten, or what would be.
+// ForgetAnswer says what was forgotten or, if the order only counts, what would be.
 type ForgetAnswer struct {
 	catalogue.Forgotten
 	Left []string `json:"left,omitempty"` // places where the path may still be, in readable form
@@ -65,8 +65,7 @@ type Finished struct {
 	Problems   string  `json:"problems,omitempty"`
 }
 
-// Attrs returns the figures for a log line. It leaves out an unknown figure, because 0 would mean that everything was
-// archived.
+// Attrs returns the figures for a log line. It omits an unknown figure, because 0 would mean that everything was archived.
 func (f *Finished) Attrs() []any {
 	out := []any{"archived", f.Archived}
 	if f.Unarchived != nil {

@@ -15,17 +15,17 @@ import (
 	"github.com/wayside-proxy/wayside/internal/link"
 )
 
-// relayedFields are the header fields that the books process uses. No other field is passed on: the token has already
-// been checked, and no field may affect where a request ends.
+// relayedFields are the header fields that the books process uses. No other field is passed on: the token has already been checked, and
+// no field must be able to change where a request ends.
 var relayedFields = []string{
 	"Accept", "Accept-Encoding", "Accept-Language", "Content-Type", "If-Modified-Since", "If-None-Match", "If-Range", "Last-Event-ID", "Range", "User-Agent",
 }
 
-// relay passes the request on to the books process, and the response back byte for byte, on a connection that is closed afterwards.
-// A request that changes something may take long, so the books process must first answer a ping.
+// relay passes the request on to the books process, and the response back byte for byte, on a connection that is closed afterwards. A
+// request that changes something can take long, so the books process must first respond to a ping.
 func (q *request) relay() {
 	resp := &q.ctx.Response
-	if c := q.ctx; !q.reads() && !c.IsPost() && !c.IsPut() && !c.IsPatch() && !c.IsDelete() { // the books process rejects other methods itself, and names those of the path
+	if c := q.ctx; !q.reads() && !c.IsPost() && !c.IsPut() && !c.IsPatch() && !c.IsDelete() { // the books process rejects other methods
 		resp.Header.Set("Allow", "GET, HEAD, POST")
 		refuse(resp, fasthttp.StatusMethodNotAllowed, "the admin endpoint answers GET, HEAD and POST only")
 		return
@@ -53,7 +53,7 @@ func refuseAway(resp *fasthttp.Response, err error) {
 	refuse(resp, fasthttp.StatusServiceUnavailable, reason)
 }
 
-// forward formats the request for the books process: HTTP/1.1, or HTTP/1.0 if the client does not know chunks.
+// forward formats the request for the books process: as HTTP/1.1, or as HTTP/1.0 if the client does not support chunks.
 func (q *request) forward() []byte {
 	from := &q.ctx.Request
 	body := from.Body()
@@ -82,11 +82,11 @@ func (q *request) forward() []byte {
 
 // relayed is a request that is passed on.
 type relayed struct {
-	running context.Context // ends with the listener
+	running context.Context // is done when the listener is closed
 	peer    *peer
 	request []byte
 	head    bool          // the method is HEAD
-	asks    bool          // the method is GET or HEAD, so the response must begin within wait
+	asks    bool          // the method is GET or HEAD; the response must begin within wait
 	wait    time.Duration // see answerWait
 }
 
@@ -100,7 +100,7 @@ func (r *relayed) run(ctx context.Context, client net.Conn) {
 	}
 }
 
-// exchange passes on the request and the response. began reports whether any byte was sent to the client.
+// exchange passes on the request and the response. began reports whether any byte has been sent to the client.
 func (r *relayed) exchange(ctx context.Context, client net.Conn) (began bool, err error) {
 	if !r.asks {
 		if err := r.peer.answers(r.running); err != nil {
@@ -123,8 +123,8 @@ func (r *relayed) exchange(ctx context.Context, client net.Conn) (began bool, er
 	return copyAnswer(client, books)
 }
 
-// passEnd tells the books process that the client has disconnected. If the client has only closed its sending side, a
-// response that comes soon is still sent.
+// passEnd tells the books process that the client has disconnected. If the client has only closed its sending side, a response that
+// arrives soon is still passed on.
 func passEnd(ctx context.Context, books *link.Conn) {
 	if errors.Is(context.Cause(ctx), errClientDone) {
 		_ = books.SetReadDeadline(time.Now().Add(pingWait))

@@ -22,7 +22,7 @@ import (
 type request struct {
 	s       *Server
 	ctx     *fasthttp.RequestCtx
-	running context.Context // ends with the listener
+	running context.Context // is done when the listener is closed
 	probes  bool            // whether the request came in on the probes listener
 
 	host  string
@@ -34,12 +34,12 @@ type request struct {
 // route holds the handlers of a path: for GET and HEAD, and for POST.
 type route struct {
 	get, post  func(*request)
-	parameters []string // parameters accepted in the query; nil accepts any, because probes may add some
+	parameters []string // parameters that are accepted in the query; nil accepts any, because probes may add parameters
 }
 
 var none = []string{}
 
-// routes are the paths that this process serves itself.
+// routes has the paths that this process serves itself.
 var routes = map[string]route{
 	"/livez":             {get: (*request).livez},
 	"/readyz":            {get: (*request).readyz},
@@ -54,7 +54,7 @@ var routes = map[string]route{
 	"/-/backup":          {post: (*request).backup, parameters: none},
 }
 
-// handle answers a request. If that panics, it responds with 500 and recovers, because the process would end otherwise.
+// handle handles a request. It recovers from a panic and responds with 500, because the process would end otherwise.
 func (q *request) handle() {
 	defer func() {
 		if fault := recover(); fault != nil {
@@ -70,7 +70,7 @@ func (q *request) handle() {
 	}
 }
 
-// parse parses the target of the request as net/http does. Both must agree, because the books process uses net/http.
+// parse parses the target of the request as net/http does. The results must be the same, because the books process uses net/http.
 func (q *request) parse() bool {
 	target := q.ctx.Request.Header.RequestURI()
 	q.host = string(q.ctx.Request.Header.Host())
@@ -91,11 +91,11 @@ func (q *request) parse() bool {
 	return true
 }
 
-// welcome rejects requests that a browser sent on behalf of another website.
+// welcome reports whether the request may be handled. It rejects requests that a browser sent on behalf of another website.
 func (q *request) welcome() bool {
 	resp := &q.ctx.Response
 	if q.probes {
-		return true // everyone may see its responses, under any host name
+		return true // everyone may see these responses, under any host name
 	}
 	if !hostAllowed(q.host, q.s.opt.Hosts) {
 		refuse(resp, fasthttp.StatusMisdirectedRequest, "this listener does not serve the host name "+q.host+
@@ -131,7 +131,7 @@ func (q *request) under(prefix string) bool {
 	return strings.HasPrefix(q.path, prefix) || strings.HasPrefix(path.Clean(q.path)+"/", prefix)
 }
 
-// gone returns a channel that is closed when the connection gives way to another.
+// gone returns a channel that is closed when the connection gives way to another one.
 func (q *request) gone() <-chan struct{} {
 	if c, ok := q.ctx.Conn().(*connlimit.Conn); ok {
 		return c.Aborted()
@@ -141,8 +141,8 @@ func (q *request) gone() <-chan struct{} {
 
 func (q *request) reads() bool { return q.ctx.IsGet() || q.ctx.IsHead() }
 
-// hostAllowed prevents DNS rebinding. A website can make its own name resolve to a loopback address, but then the
-// browser sends that name as Host. So only addresses, "localhost" and configured names are allowed.
+// hostAllowed prevents DNS rebinding. A website can make its own name resolve to a loopback address, but the browser then sends that name
+// in the Host field. So only addresses, "localhost" and configured names are allowed there.
 func hostAllowed(host string, names []string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
@@ -178,7 +178,7 @@ func (q *request) answer() {
 	}
 }
 
-// understood rejects parameters that the path does not accept. Ignoring them would mean answering a different question.
+// understood rejects parameters that the path does not accept. If they were ignored, the response would not be what the client requested.
 func (q *request) understood(parameters []string) bool {
 	if parameters == nil || q.query == "" {
 		return true
@@ -195,7 +195,7 @@ func (q *request) refuseMethod(allowed string) {
 	refuse(&q.ctx.Response, fasthttp.StatusMethodNotAllowed, "this path only accepts "+allowed)
 }
 
-// route returns the handlers that this process has for a path.
+// route returns this process's handlers for the path of the request.
 func (q *request) route() (route, bool) {
 	r, known := routes[q.path]
 	switch {
@@ -214,17 +214,17 @@ func (q *request) route() (route, bool) {
 	return route{}, false
 }
 
-// snapshot answers from memory.
+// snapshot serves snapshots from memory.
 func (q *request) snapshot() {
 	q.answerFile(q.s.opt.Snapshots(q.path, q.field(fasthttp.HeaderIfNoneMatch), q.field(fasthttp.HeaderAcceptEncoding)))
 }
 
-// dashboard answers with a file of the dashboard, so that the page loads while the books process is away.
+// dashboard serves the files of the dashboard, so that the page also loads while the books process is not running.
 func (q *request) dashboard() {
 	q.answerFile(dashboard.Serve(q.path, q.field(fasthttp.HeaderIfNoneMatch), q.field(fasthttp.HeaderAcceptEncoding)))
 }
 
-// answerFile sends bytes that nobody may write to.
+// answerFile sends bytes that must not be modified by anyone.
 func (q *request) answerFile(status int, fields [][2]string, body []byte) {
 	resp := &q.ctx.Response
 	resp.SetStatusCode(status)

@@ -15,8 +15,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/connlimit"
 )
 
-// authorized checks the token if the request needs one. On the probes listener, and for /readyz?verbose, a client
-// without a token gets a response without details. A wrong token is always rejected, except where no token is needed.
+// authorized checks the token if the request needs one. On the probes listener, and for /readyz?verbose, a client without a token gets a
+// response without details. A request with a wrong token is rejected, unless it needs no token.
 func (q *request) authorized() bool {
 	if q.s.opt.Token == "" || q.path == "/livez" || q.path == "/readyz" && !q.verbose() {
 		return true
@@ -89,8 +89,8 @@ type wrongTokens struct {
 // wrongTokenLogEvery is the minimum time between two log lines about wrong tokens.
 const wrongTokenLogEvery = 10 * time.Second
 
-// wrongToken rejects the request after a delay and closes its connection. During the delay, the connection is the first
-// to give way to others.
+// wrongToken rejects the request after a delay and closes its connection. During the delay, the connection is among the first to give way
+// to others.
 func (q *request) wrongToken() {
 	q.s.tokens.note(q.ctx.RemoteAddr())
 	if c, ok := q.ctx.Conn().(*connlimit.Conn); ok {

@@ -1,8 +1,8 @@
 // Package catalogue defines types that the store and the uploader share: the blocks of events, the plans of archive objects, and
 // the state of these plans.
 //
-// A plan is created once and stored durably before the first byte is sent. Every retry executes it unchanged: the same plan over the
-// same blocks gives the same bytes under the same key. This makes a retry harmless.
+// A plan is created once, and stored durably before the first byte of its object is sent. Every retry executes the plan unchanged: the
+// same plan with the same blocks gives the same bytes under the same key. So retries are harmless.
 package catalogue
 
 import (
@@ -13,8 +13,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// BlockID identifies a block of events in the store by the hour of its events, the batch with which it came, and its
-// index in that batch.
+// BlockID identifies a block of events in the store by the hour of its events, the batch with which it was applied, and its index in that
+// batch.
 type BlockID struct {
 	Hour  int64  `json:"hour"` // hours since 1970-01-01T00:00Z
 	Batch uint64 `json:"batch"`
@@ -27,11 +27,11 @@ type Run struct {
 	Last  uint64 `json:"last"`
 }
 
-// RunsMax is the maximum number of runs in one plan, which the store keeps in one value. The plan of another store's
-// object with more runs has none.
+// RunsMax is the maximum number of runs in one plan, which must fit into one value in the store. If an object of another store has more
+// runs, its plan has none.
 const RunsMax = 8192
 
-// Pending is a block that was applied but not yet planned into an archive object.
+// Pending is a block that has been applied but is not in the plan of an archive object yet.
 type Pending struct {
 	ID    BlockID
 	Epoch uuid.UUID
@@ -45,8 +45,8 @@ type Pending struct {
 	AppliedAt time.Time
 }
 
-// RowName is the name of the statistics row in which an event is counted, without its hour. Host, method and route are
-// those of the row, which can be "(other)" even if those of the event are not.
+// RowName is the name of the statistics row in which an event is counted, without its hour. Host, Method and Route are the row's and can
+// be "(other)" even if the event has specific ones.
 type RowName struct{ Host, Method, Label, Route string }
 
 // Clone copies the texts of a name that is only valid during a call.
@@ -54,14 +54,14 @@ func (n RowName) Clone() RowName {
 	return RowName{strings.Clone(n.Host), strings.Clone(n.Method), strings.Clone(n.Label), strings.Clone(n.Route)}
 }
 
-// State is the state of a plan. It only moves forward.
+// State is the state of a plan. It normally only moves forward.
 type State string
 
 // The states of a plan.
 const (
 	// Planned means that the plan is durable. Its object may or may not exist.
 	Planned State = "planned"
-	// Verified means that the object was read back and found correct.
+	// Verified means that the object has been read back and found correct.
 	Verified State = "verified"
 	// Deleted means that the plan was verified and retention has removed the local blocks.
 	Deleted State = "deleted"
@@ -82,7 +82,7 @@ type Plan struct {
 	// MaxTime is the newest recording time in the object. Retention uses it.
 	MaxTime time.Time `json:"max_time"`
 
-	// The following also determine the content of the object.
+	// The following fields also determine the content of the object.
 	FormatVersion int      `json:"format_version"`
 	Service       string   `json:"service"`
 	Instance      string   `json:"instance"`
@@ -94,43 +94,43 @@ type Plan struct {
 	// statistics objects.
 	StatsKey string `json:"stats_key,omitempty"`
 
-	// Target is the archive for which the object is planned, and which has it afterwards:
-	// "s3://BUCKET/PREFIX?endpoint=…", "file:///DIR", or "data:DIR" for a directory inside the data directory.
+	// Target is the archive for which the object is planned and in which it is stored: "s3://BUCKET/PREFIX?endpoint=…", "file:///DIR", or
+	// "data:DIR" for a directory inside the data directory.
 	Target string `json:"target,omitempty"`
 
-	// The following are known after verification.
+	// The following fields are known after verification.
 	RawBytes     uint64    `json:"raw_bytes,omitempty"`
 	ObjectBytes  uint64    `json:"object_bytes,omitempty"`
 	RawSHA256    string    `json:"raw_sha256,omitempty"`    // hash of the NDJSON, in hex
 	ObjectSHA256 string    `json:"object_sha256,omitempty"` // hash of the gzip object, in hex
 	VerifiedAt   time.Time `json:"verified_at,omitzero"`
-	// Observed is how long wayside had been running on this store when the object was verified. Expiry uses it.
+	// Observed is the total time for which wayside had been running with this store when the object was verified. Expiry uses it.
 	Observed    time.Duration `json:"observed_ns,omitempty"`
 	StatsRows   uint64        `json:"stats_rows,omitempty"`   // number of lines of the statistics object
 	StatsBytes  uint64        `json:"stats_bytes,omitempty"`  // size of the gzip object
 	StatsSHA256 string        `json:"stats_sha256,omitempty"` // hash of the gzip object, in hex
 
-	// Imported says that the object was archived by another store, which was set aside, and then imported into this
-	// one. Elsewhere is the number of its responses that only the other store counted.
+	// Imported means that the object was archived by another store, which was set aside, and then imported into this one. Elsewhere is
+	// the number of the object's responses that were counted only in the other store.
 	Imported  bool   `json:"adopted,omitempty"`
 	Elsewhere uint64 `json:"elsewhere,omitempty"`
 
-	// RefilledRows is how many of the object's statistics rows a refill has counted in this store. Refilled says that
-	// all of them have been counted.
+	// RefilledRows is how many of the object's statistics rows a refill has counted in this store. Refilled means that all of them have
+	// been counted.
 	RefilledRows int  `json:"refilled_rows,omitempty"`
 	Refilled     bool `json:"refilled,omitempty"`
 
-	// Set once retention has removed the local blocks.
+	// DeletedAt is set when retention has removed the local blocks.
 	DeletedAt time.Time `json:"deleted_at,omitzero"`
 
-	// Set once archive.expire has removed the object itself from the archive.
+	// ExpiredAt is set when archive.expire has removed the object itself from the archive.
 	ExpiredAt time.Time `json:"expired_at,omitzero"`
 }
 
 // Counted returns how many of the plan's responses this store counts.
 func (p *Plan) Counted() uint64 { return p.Rows - p.Elsewhere }
 
-// AppendRuns appends runs in ascending order, and joins those without a gap between them.
+// AppendRuns appends runs, which must be in ascending order, and joins runs without a gap between them.
 func AppendRuns(runs []Run, more ...Run) []Run {
 	for _, m := range more {
 		if n := len(runs); n > 0 && runs[n-1].Last+1 == m.First {

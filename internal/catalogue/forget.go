@@ -1,10 +1,10 @@
 package catalogue
 
-// Forgotten describes what a store has removed, or would remove.
+// Forgotten describes what a store has forgotten, or would forget.
 type Forgotten struct {
 	Names     int    `json:"rows"`             // rows by host, method and label, over all hours
-	Hours     int    `json:"row_hours"`        // the same rows, counted once for each hour
-	Responses uint64 `json:"responses"`        // responses of these rows, now counted under (other)
+	Hours     int    `json:"row_hours"`        // the same rows, but counted once for each hour
+	Responses uint64 `json:"responses"`        // responses in these rows, which are now counted under (other)
 	Events    uint64 `json:"events"`           // local events whose path was replaced
 	Blocks    int    `json:"blocks,omitempty"` // blocks of events that were rewritten
 	// Objects are the archive objects that contain, or may contain, what was forgotten.

@@ -15,14 +15,14 @@ type JobRun struct {
 	Error    string        `json:"error,omitempty"`
 }
 
-// JobState is what the store keeps about a scheduled job.
+// JobState is the stored state of a scheduled job.
 type JobState struct {
-	// Served is when the last successful run began: everything that was due until then is done.
+	// Served is when the last successful run began: everything that was due up to that time has been done.
 	Served   time.Time `json:"served"`
 	Runs     uint64    `json:"runs"` // since the store was created
 	Failures uint64    `json:"failures"`
 	Recent   []JobRun  `json:"recent,omitempty"` // newest last, at most JobRunsMax
-	// Observed is how long wayside has been running. It belongs to no job: the uploader stores it under its own name.
+	// Observed is how long wayside has been running. It does not belong to a job: the uploader stores it under a name of its own.
 	Observed time.Duration `json:"observed_ns,omitempty"`
 }
 

@@ -2,8 +2,8 @@ package catalogue
 
 import "regexp"
 
-// A directory archive may share its folder with other files (file:///srv), so wayside only touches names that it writes
-// itself.
+// A directory archive may share its folder with other files (file:///srv), so wayside handles only files and folders whose names it
+// writes itself.
 var (
 	archiveFolder = regexp.MustCompile(`^v1(/stats)?(/dt=\d{4}-\d\d-\d\d(/hour=\d\d)?)?$`)
 	archiveFile   = regexp.MustCompile(`^v1(/stats)?/dt=\d{4}-\d\d-\d\d/hour=\d\d/[\w.%-]+_[0-9a-f-]{36}_\d+-\d+\.ndjson\.gz(\.json)?(\.tmp)?$`)
@@ -20,8 +20,8 @@ func IsArchiveFile(name string) bool { return archiveFile.MatchString(name) }
 // (36), two sequence numbers (40), separators and the longest suffix.
 const NameBytesMax = 72
 
-// AppendName appends the name of a service or an instance as it is in keys: percent-encoded outside [A-Za-z0-9.-], and
-// truncated to [NameBytesMax], but never inside an escape.
+// AppendName appends the name of a service or an instance in the form used in keys: percent-encoded outside [A-Za-z0-9.-], and truncated
+// to [NameBytesMax], but never inside an escape.
 func AppendName(dst []byte, name string) []byte {
 	end := len(dst) + NameBytesMax
 	for i := range len(name) {

@@ -14,7 +14,7 @@ const (
 	MarkNote   = "mark"   // made by a person or a script
 	MarkStart  = "start"  // a traffic process started
 	MarkReload = "reload" // the configuration was reloaded
-	MarkStop   = "stop"   // a traffic process stopped, or was killed
+	MarkStop   = "stop"   // a traffic process stopped or was killed
 )
 
 // Mark is a named point in time, such as a deploy.

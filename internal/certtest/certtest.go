@@ -33,7 +33,7 @@ type Leaf struct {
 	URIs      []string
 	Common    string        // the subject's common name
 	NotBefore time.Time     // default: an hour ago
-	For       time.Duration // validity from NotBefore on; default: a day
+	For       time.Duration // how long the certificate is valid, from NotBefore; default: a day
 	RSA       bool
 	Client    bool // the certificate is for clients instead of servers
 }
@@ -84,7 +84,7 @@ func (ca *CA) Pool() *x509.CertPool {
 	return pool
 }
 
-// Issue issues a certificate.
+// Issue issues a certificate, for tests.
 func (ca *CA) Issue(t testing.TB, l Leaf) *Issued {
 	t.Helper()
 	i, err := ca.Make(l)

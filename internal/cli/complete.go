@@ -5,8 +5,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// AddCompletions makes the shell complete the values of flags, given by the name of the flag. File names are completed
-// only for flags that take a file or a directory.
+// AddCompletions makes the shell complete the values of flags: flagValues has the possible values by the name of the flag. File names are
+// completed only for flags that take a file or a directory.
 func AddCompletions(cmd *cobra.Command, flagValues map[string][]string) {
 	for _, below := range cmd.Commands() {
 		AddCompletions(below, flagValues)
@@ -30,7 +30,7 @@ func AddCompletions(cmd *cobra.Command, flagValues map[string][]string) {
 	}
 }
 
-// YAMLFiles completes an argument that names a configuration file.
+// YAMLFiles completes an argument that is the name of a configuration file.
 func YAMLFiles(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	return []string{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt
 }

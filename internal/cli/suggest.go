@@ -38,11 +38,10 @@ var (
 	oneDash     = regexp.MustCompile(`^unknown shorthand flag: .* in -(.+)$`)
 )
 
-// FlagError explains a flag that cannot be parsed. Most such flags are mistyped, or are configuration keys that have no
-// flag.
+// FlagError explains a flag that cannot be parsed. Most such flags are either mistyped or configuration keys that have no flag.
 func FlagError(cmd *cobra.Command, err error) error {
 	if args := cmd.Flags().Args(); cmd.HasSubCommands() && len(args) > 0 {
-		return UnknownCommand(cmd, args[0]) // the command is mistyped, so its flags are unknown
+		return UnknownCommand(cmd, args[0]) // the command is mistyped, so its flags are not known
 	}
 	found := unknownFlag.FindStringSubmatch(err.Error())
 	if found == nil {
@@ -69,7 +68,7 @@ func FlagError(cmd *cobra.Command, err error) error {
 	return Usagef(cmd, "%w%s", err, didYouMean(name, names, "--"))
 }
 
-// keyNamed finds the configuration key that was written as a flag: --archive.after or --archive-after.
+// keyNamed finds the configuration key that a user has written as a flag: --archive.after or --archive-after.
 func keyNamed(flag string) (configs.Key, bool) {
 	plain := strings.NewReplacer("-", ".", "_", ".")
 	for _, k := range configs.Keys() {

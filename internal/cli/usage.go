@@ -1,6 +1,5 @@
-// Package cli holds what all commands share on top of cobra: responding to wrong usage with a correct example
-// (usage.go) and to a mistyped command, flag or key with the most similar one (suggest.go), and completing values in
-// the shell (complete.go).
+// Package cli extends cobra for all commands: after wrong usage, it shows a correct example (usage.go); after a mistyped command, flag or
+// key, it suggests the most similar one (suggest.go); and it completes values in the shell (complete.go).
 package cli
 
 import (
@@ -14,7 +13,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/timeparse"
 )
 
-// UsageError is a wrong flag or argument. Example is a correct command line.
+// UsageError reports a wrong flag or argument. Example is a correct command line.
 type UsageError struct {
 	Err     error
 	Example string
@@ -23,12 +22,12 @@ type UsageError struct {
 func (e *UsageError) Error() string { return e.Err.Error() }
 func (e *UsageError) Unwrap() error { return e.Err }
 
-// Usagef returns a [UsageError] with the example of the command.
+// Usagef returns a [UsageError] that contains the example of the command.
 func Usagef(cmd *cobra.Command, format string, args ...any) error {
 	return &UsageError{fmt.Errorf(format, args...), Example(cmd)}
 }
 
-// Example returns the example of a command, or the command line that shows its help.
+// Example returns the example of a command or, if there is none, the command line that shows the command's help.
 func Example(cmd *cobra.Command) string {
 	if cmd.Example != "" {
 		return cmd.Example

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// OffsetFileEnv names the environment variable with the path of the offset file. The file contains one Go duration and
-// is read at each call, so that a test moves the clock of a running process by writing the file.
+// OffsetFileEnv names the environment variable with the path of the offset file. The file contains one Go duration and is read at each
+// call, so a test can change the clock of a running process by writing the file.
 const OffsetFileEnv = "WAYSIDE_FAULT_CLOCK"
 
 // Now returns the wall-clock time plus the offset that the fault test has set.
@@ -27,6 +27,6 @@ func Now() time.Time {
 	if err != nil {
 		return now
 	}
-	// The monotonic reading is dropped on purpose: a jump of the wall clock must affect differences too.
+	// The monotonic reading is removed deliberately: a jump of the wall clock must also affect differences.
 	return now.Round(0).Add(offset)
 }

@@ -1,12 +1,12 @@
 // Package connlimit limits the connections of a listener, in total and per address. It never refuses a new connection: if there is no
 // room, the connection that has waited longest for a request gives way.
 //
-// A connection counts as waiting while its client sends nothing, has sent only part of a request, sends a byte a second, or is idle
-// between requests. But each client first has a quarter of a second (grace) to send a request. If no connection is waiting, the one
-// whose client has read nothing for the longest time gives way, although it is being answered.
+// A connection counts as waiting while the server waits for a request from it: its client sends nothing, has sent only part of a request,
+// sends very slowly, or is idle between requests. However, each client first has a quarter of a second (grace) to send a request. If no
+// connection is waiting, the one whose client has read nothing for the longest time gives way, although its request is being handled.
 //
-// The total is strict: a connection counts until its server has closed it. The limit per address may be exceeded until the server
-// notices that a connection was closed.
+// The total is strict: a connection counts until its server has closed it. The limit per address can be exceeded until the server notices
+// that a connection has been closed.
 package connlimit
 
 import (
@@ -27,17 +27,17 @@ type Options struct {
 	Name       string // name of the listener in log lines
 	Total      int    // connections at the same time; at least 1
 	PerAddress int    // connections from one IPv4 address or IPv6 /64; 0 means Total
-	// BufferBytes limits the kernel's send buffer of a connection; the limit of the receive buffer is a quarter of it.
-	// The kernel doubles both for its own use. With small buffers, large packets stall, as on loopback. 0 means that
-	// the kernel chooses, up to megabytes for a client that does not read.
+	// BufferBytes limits the kernel's send buffer of a connection; the limit of the receive buffer is a quarter of it. The kernel doubles
+	// both for its own use. With small buffers, transfers with large packets, such as those on loopback, stall. 0 means that the kernel
+	// chooses the size, up to megabytes for a client that does not read.
 	BufferBytes int
-	// Unread is how long the kernel keeps unsent bytes after the connection was closed. 0 means that the kernel
-	// chooses, which can be minutes.
+	// Unread is how long the kernel keeps unsent bytes after the connection has been closed. 0 means that the kernel chooses the time,
+	// which can be minutes.
 	Unread time.Duration
 	Logger *slog.Logger // nil means slog.Default
 }
 
-// Share returns an eighth of the descriptors that the process may have, but within the given limits. A listener with at
+// Share returns an eighth of the number of descriptors that the process may have, but within the given limits. A listener that has at
 // most that many connections leaves enough descriptors for traffic.
 func Share(least, most int) int {
 	var limit unix.Rlimit
@@ -58,7 +58,7 @@ type Listener struct {
 
 	mu    sync.Mutex
 	conns map[*Conn]struct{}   // connections that the server has not closed yet; guarded by mu
-	live  int                  // number of conns that have not given way; guarded by mu
+	live  int                  // number of connections in conns that have not given way; guarded by mu
 	from  map[netip.Prefix]int // number of live connections by address; guarded by mu
 }
 
@@ -104,8 +104,8 @@ func (l *Listener) setBuffers() {
 // retryWait is the pause after a failed accept, and between two connections that give way.
 const retryWait = 50 * time.Millisecond
 
-// Accept returns the next connection, a *Conn, once there is room for it. After a temporary error, such as too many
-// open files, it tries again. The only error that it returns is net.ErrClosed.
+// Accept returns the next connection, a *Conn, when there is room for it. After a temporary error, such as too many open files, it tries
+// again. The only error that it returns is net.ErrClosed.
 func (l *Listener) Accept() (net.Conn, error) {
 	for {
 		raw, err := l.Listener.Accept()
@@ -140,7 +140,7 @@ func (l *Listener) admit(c *Conn) bool {
 		l.giveWay(&c.from)
 	}
 	for again := false; len(l.conns) >= l.o.Total; again = true {
-		if again || l.live >= l.o.Total { // otherwise a connection is being closed already
+		if again || l.live >= l.o.Total { // otherwise, a connection is already being closed
 			l.warn("all connections are in use; closing the longest idle connection for each new one", "at_most", l.o.Total)
 			l.giveWay(nil)
 		}
@@ -253,8 +253,8 @@ type Conn struct {
 	since   atomic.Int64 // when it was accepted or last written to, in Unix nanoseconds
 	waiting atomic.Bool  // the server is waiting for a request, or for the rest of one
 	held    atomic.Bool  // see Hold
-	cut     atomic.Bool  // it gave way, or a write failed, so unsent bytes are discarded
-	gone    bool         // it gave way, or was closed; guarded by of.mu
+	cut     atomic.Bool  // the connection gave way, or a write failed, so unsent bytes are discarded
+	gone    bool         // the connection gave way or was closed; guarded by of.mu
 	once    sync.Once
 	aborted chan struct{} // see Aborted
 	abortOf sync.Once
@@ -281,18 +281,17 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Hold makes the connection count as being answered even while it is being read. It is for servers that read in order
-// to notice when the client disconnects.
+// Hold makes the connection count as not waiting even while the server reads from it. It is for servers that read only to notice when the
+// client disconnects.
 func (c *Conn) Hold() {
 	c.held.Store(true)
 	c.waiting.Store(false)
 }
 
-// Aborted returns a channel that is closed when the connection gives way, so that its server can stop working on the
-// response.
+// Aborted returns a channel that is closed when the connection gives way. The server can then stop working on the response.
 func (c *Conn) Aborted() <-chan struct{} { return c.aborted }
 
-// Yield delays the response. During the delay the connection counts as waiting, so it is the first to give way.
+// Yield delays the response. During the delay, the connection counts as waiting, so it is among the first to give way.
 func (c *Conn) Yield(d time.Duration) {
 	c.Hold()
 	c.waiting.Store(true)

@@ -1,7 +1,6 @@
-// Package crash marks the steps at which a test can make the process die.
+// Package crash marks the steps at which a test can kill the process.
 //
-// Before and after each durable step, the code calls [Point] with the name "<package>.<step>.<before|after>". In a
-// release build, it is an empty function, which the compiler removes. In a binary built with the tag "faults", the
-// environment variable WAYSIDE_FAULT_CRASH ("name" or "name:k") makes the process kill itself with SIGKILL when it
-// reaches this point for the k-th time (counted from 0).
+// Before and after each durable step, the code calls [Point] with the name "<package>.<step>.<before|after>". In a release build, Point
+// is an empty function, which the compiler removes. In a binary built with the tag "faults", the environment variable WAYSIDE_FAULT_CRASH
+// ("name" or "name:k") makes the process kill itself with SIGKILL when it reaches this point for the k-th time (counted from 0).
 package crash

@@ -26,13 +26,13 @@ func parse(spec string) (name string, k int64) {
 	return name, k
 }
 
-// Point kills the process if name is the selected point and this is the selected occurrence.
+// Point kills the process if name is the selected point and this is the selected call.
 func Point(name string) {
 	if name != target || target == "" {
 		return
 	}
 	if passed.Add(1)-1 == occurrence {
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-		select {} // the signal is on its way, and no further step may happen
+		select {} // the signal has been sent, and no further step may happen
 	}
 }

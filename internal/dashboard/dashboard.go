@@ -1,5 +1,5 @@
-// Package dashboard has the files of the dashboard. The traffic process serves them, so that the page loads while the books process is
-// away, and can say so. The books process has them too, for a data directory that no wayside uses.
+// Package dashboard has the files of the dashboard. The traffic process serves them, so that the page also loads while the books process
+// is not running, and can report that. The books process can also serve them, for a data directory that no running wayside uses.
 //
 // The sources are in collector/api/dashboard; make dashboard builds them.
 package dashboard
@@ -18,13 +18,13 @@ import (
 //go:embed static
 var static embed.FS
 
-// file is a file as it is served.
+// file is a file in the forms in which it is served.
 type file struct {
 	contentType, etag string
 	body, zipped      []byte
 }
 
-// kinds are the paths and their types.
+// kinds maps the path of each file to its content type.
 var kinds = map[string]string{
 	"/":                 "text/html; charset=utf-8",
 	"/assets/app.js":    "text/javascript; charset=utf-8",
@@ -32,7 +32,7 @@ var kinds = map[string]string{
 	"/assets/icon.svg":  "image/svg+xml",
 }
 
-// files are the files by path. They are read and compressed at the first request.
+// files returns the files by path. They are read and compressed at the first request.
 var files = sync.OnceValue(func() map[string]file {
 	out := make(map[string]file, len(kinds))
 	for path, kind := range kinds {
@@ -42,12 +42,12 @@ var files = sync.OnceValue(func() map[string]file {
 		}
 		body, err := static.ReadFile(name)
 		if err != nil {
-			continue // does not happen: the files are part of the binary, and a test requests each
+			continue // cannot happen: the files are part of the binary, and a test requests each of them
 		}
 		sum := sha256.Sum256(body)
 		var zipped bytes.Buffer
-		w, _ := gzip.NewWriterLevel(&zipped, gzip.BestCompression) // fails only for other levels
-		_, _ = w.Write(body)                                       // to memory
+		w, _ := gzip.NewWriterLevel(&zipped, gzip.BestCompression) // fails only for an invalid level
+		_, _ = w.Write(body)                                       // cannot fail: it writes to memory
 		_ = w.Close()
 		out[path] = file{kind, `"` + hex.EncodeToString(sum[:12]) + `"`, body, zipped.Bytes()}
 	}
@@ -57,8 +57,9 @@ var files = sync.OnceValue(func() map[string]file {
 // Has reports whether the dashboard has a file at this path.
 func Has(path string) bool { return kinds[path] != "" }
 
-// Serve answers a GET request for a file: status, fields and body. It takes the values of two header fields; several lines of one field
-// are joined by commas. A browser keeps the files, and asks each time whether they have changed. Nobody may write to the body.
+// Serve returns the response to a GET request for a file: status, fields and body. Its arguments are the path and the values of two
+// header fields; several lines of one field must be joined by commas. A browser may cache the files, but must revalidate them each time.
+// The body must not be modified.
 func Serve(path, ifNoneMatch, acceptEncoding string) (status int, fields [][2]string, body []byte) {
 	f, ok := files()[path]
 	if !ok {

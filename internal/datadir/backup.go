@@ -10,10 +10,10 @@ import (
 	"github.com/wayside-proxy/wayside/internal/disk"
 )
 
-// A backup is made in a folder with another name, which has a marker until all of it is on the disk. So a folder with the name of the backup
-// is complete, and one that is not is refused as a data directory, even if somebody has renamed it.
+// A backup is written to a folder with a temporary name, which contains a marker until everything is on the disk. So a folder with the
+// final name is complete, and an incomplete folder is rejected as a data directory, even if someone has renamed it.
 
-// IncompleteSuffix follows the name of a backup that is not complete.
+// IncompleteSuffix is appended to the name of a backup that is not complete.
 const IncompleteSuffix = ".incomplete"
 
 // incompleteFile is the marker.
@@ -21,7 +21,7 @@ const incompleteFile = "backup-incomplete"
 
 const incompleteText = "wayside did not finish this backup. It cannot be used as a data directory. Remove it, and make the backup again.\n"
 
-// CreateIncomplete makes the folder of a backup, which must not exist, with the marker.
+// CreateIncomplete creates the folder of a backup, with the marker. The folder must not exist.
 func CreateIncomplete(dir string) error {
 	if err := os.Mkdir(dir, 0o750); err != nil {
 		return err
@@ -30,7 +30,8 @@ func CreateIncomplete(dir string) error {
 	return disk.WriteFile(name, name+".tmp", strings.NewReader(incompleteText), 0o640)
 }
 
-// RemoveIncomplete removes a folder that CreateIncomplete made, if there is one. One without the marker is refused, unless it is empty.
+// RemoveIncomplete removes a folder that CreateIncomplete created, if it exists. It returns an error for a folder without the marker,
+// unless the folder is empty.
 func RemoveIncomplete(dir string) error {
 	_, err := os.Lstat(filepath.Join(dir, incompleteFile))
 	switch {
@@ -45,7 +46,7 @@ func RemoveIncomplete(dir string) error {
 	return nil
 }
 
-// Complete removes the marker and gives the folder its name, durably.
+// Complete durably removes the marker and gives the folder its final name.
 func Complete(partial, dir string) error {
 	if err := os.Remove(filepath.Join(partial, incompleteFile)); err != nil {
 		return err

@@ -14,8 +14,8 @@ const (
 	serveCopies  = ".serve-*"
 )
 
-// VerifyCopy creates a folder for the files that a verification must copy. The caller holds [RunLock] and removes the
-// folder. If the caller dies, the next process that takes RunLock removes it.
+// VerifyCopy creates a folder for the files that a verification must copy. The caller holds [RunLock] and removes the folder. If the
+// process dies first, the next process that takes RunLock removes the folder.
 func VerifyCopy(dir string) (string, error) { return os.MkdirTemp(dir, verifyCopies) }
 
 func removeVerifyCopies(dir string) {
@@ -25,9 +25,9 @@ func removeVerifyCopies(dir string) {
 	}
 }
 
-// ServeCopy creates a folder for the copy of the store from which a command reads, and locks it until the returned file
-// is closed. The caller holds [CollectLock], if it is allowed to, and removes the folder. If the caller dies, the next
-// process that takes CollectLock removes it.
+// ServeCopy creates a folder for the copy of the store from which a command reads, and locks the folder until the returned file is
+// closed. The caller holds [CollectLock], if it has permission to, and removes the folder. If the process dies first, the next process
+// that takes CollectLock removes the folder.
 func ServeCopy(dir string) (at string, held *os.File, err error) {
 	if at, err = os.MkdirTemp(dir, serveCopies); err != nil {
 		return "", nil, err

@@ -1,8 +1,8 @@
-// Package datadir handles the data directory: the names in it, who uses it (lock.go, info.go), whether it is safe to use (safe.go), and the
-// configuration of its last run (lastconfig.go).
+// Package datadir handles the data directory: the names in it, which process uses it (lock.go, info.go), whether it is safe to use
+// (safe.go), and the configuration of the last run (lastconfig.go).
 //
-// At most one traffic process (lock) and one books process (collect.lock) use a data directory at a time. The locks are flock(2) locks: the
-// kernel releases them when the process ends, however it ends.
+// At most one traffic process (lock) and one books process (collect.lock) use a data directory at a time. The locks are flock(2) locks:
+// the kernel releases them when the process ends, no matter how it ends.
 package datadir
 
 import (
@@ -28,7 +28,7 @@ const (
 	ACME        = "acme"
 )
 
-// ErrNoData is returned by Known for a directory that no wayside has used.
+// ErrNoData is returned by Known for a directory that has not been used by wayside.
 var ErrNoData = errors.New("no wayside data here")
 
 // Known returns an error that wraps [ErrNoData] if dir contains none of the files of a data directory. It creates
@@ -45,7 +45,7 @@ func Known(dir string) error {
 	return fmt.Errorf("%w: %s; name a data directory with --data", ErrNoData, dir)
 }
 
-// Exists returns an error, with the remedy, if dir does not exist, cannot be read, or is a backup that was not finished. It creates nothing.
+// Exists returns an error that says what to do if dir does not exist, cannot be read, or is an incomplete backup. It creates nothing.
 func Exists(dir string) error {
 	_, err := os.Stat(dir)
 	var path *os.PathError
@@ -76,8 +76,8 @@ func Foreign(dir string) string {
 	return ""
 }
 
-// Create creates the directory if it does not exist. An error about permissions names the directory, the uid and the
-// remedy. The error wraps [ErrUnsafe] if another user can put files into the directory, or has already done so.
+// Create creates the directory if it does not exist. An error about permissions names the directory and the uid and says what to do. The
+// error wraps [ErrUnsafe] if another user can put files into the directory, or has already done so.
 func Create(dir string) error {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return explain(dir, err)

@@ -13,7 +13,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/disk"
 )
 
-// ErrNotRunning is returned by ReadInfo if no wayside run uses the directory.
+// ErrNotRunning is returned by ReadInfo if no `wayside run` is using the directory.
 var ErrNotRunning = errors.New("no wayside run is using this data directory")
 
 // InfoFormat is the version of run.json. It increases when a field changes its meaning.
@@ -32,8 +32,8 @@ type Info struct {
 	Epoch    string    `json:"epoch"`    // epoch of its spool
 }
 
-// WriteInfo replaces run.json atomically, so that a reader sees either the old file or the new one, even after a power
-// cut. The caller holds [RunLock].
+// WriteInfo replaces run.json atomically, so a reader sees either the old file or the new one, even after a power cut. The caller holds
+// [RunLock].
 func WriteInfo(dir string, info Info) error {
 	info.Format = InfoFormat
 	return writeJSON(dir, RunFile, info, 0o640) // the group may read it, as it may read the directory
@@ -54,8 +54,8 @@ func writeJSON(dir, base string, v any, mode os.FileMode) error {
 // RemoveInfo removes run.json at the end of a run.
 func RemoveInfo(dir string) { _ = os.Remove(filepath.Join(dir, RunFile)) }
 
-// ReadInfo finds the wayside that uses dir. The error wraps ErrNotRunning if there is none. A killed process or a power
-// cut may leave behind a run.json with any content, so the lock decides.
+// ReadInfo finds the wayside that uses dir. The error wraps ErrNotRunning if there is none. After a kill or a power cut, there can be a
+// run.json with any content, so ReadInfo relies on the lock.
 func ReadInfo(dir string) (Info, error) {
 	name := filepath.Join(dir, RunFile)
 	body, err := os.ReadFile(name)

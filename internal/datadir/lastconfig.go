@@ -17,14 +17,14 @@ const ConfigFile = "last-config.json"
 // ConfigFormat is the version of [ConfigFile].
 const ConfigFormat = 1
 
-// configBytesMax bounds the file, which usually has a few hundred bytes.
+// configBytesMax limits the size of the file, which is usually a few hundred bytes.
 const configBytesMax = 1 << 20
 
 // Config is the content of [ConfigFile]. It contains no secrets.
 type Config struct {
 	Format  int               `json:"format"` // [ConfigFormat]; set by WriteConfig
 	Version string            `json:"version"`
-	Keys    map[string]string `json:"keys"` // path of a key → its value as text
+	Keys    map[string]string `json:"keys"` // path of a key in the configuration → its value as text
 }
 
 // WriteConfig replaces the file atomically, readable only by its owner. The caller holds [CollectLock].
@@ -33,7 +33,7 @@ func WriteConfig(dir string, c Config) error {
 	return writeJSON(dir, ConfigFile, c, 0o600)
 }
 
-// ReadConfig reads the file. A directory of an older version has none, in which case it returns a zero Config.
+// ReadConfig reads the file. If there is no such file, as in a directory of an older version, it returns a zero Config.
 func ReadConfig(dir string) (c Config, err error) {
 	name := filepath.Join(dir, ConfigFile)
 	file, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)

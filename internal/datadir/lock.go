@@ -19,9 +19,8 @@ var ErrInUse = errors.New("data directory is in use")
 // Lock is a held lock.
 type Lock struct{ file *os.File }
 
-// Acquire takes the lock with the given name (RunLock or CollectLock) without waiting. If another process holds the
-// lock, the error wraps ErrInUse and names that process, if it is known. The error wraps [ErrUnsafe] if a file that
-// wayside would open is a link.
+// Acquire takes the lock with the given name (RunLock or CollectLock) without waiting. If another process holds the lock, the error wraps
+// ErrInUse and names that process if it is known. The error wraps [ErrUnsafe] if a file that wayside would open is a link.
 func Acquire(dir, name string) (*Lock, error) {
 	path := filepath.Join(dir, name)
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o640)
@@ -56,12 +55,12 @@ func Acquire(dir, name string) (*Lock, error) {
 func handOver(dir string, file *os.File) {
 	info, err := file.Stat()
 	if to := owner(os.Stat(dir)); err == nil && info.Size() == 0 && owner(info, nil) == 0 && to > 0 {
-		_ = file.Chown(to, -1) // a file server may not allow it
+		_ = file.Chown(to, -1) // fails if a file server does not permit this
 	}
 }
 
-// nameHolder writes into the lock file who holds the lock, as information for people. An error, for instance on a full
-// disk, does not matter. A file that has a second name may belong to someone else, so it is locked but not changed.
+// nameHolder writes the holder of the lock into the lock file, as information for people. An error, for instance on a full disk, does not
+// matter. A file with a second name may belong to someone else, so such a file is locked but not changed.
 func nameHolder(dir string, file *os.File) {
 	info, err := file.Stat()
 	if err != nil {
@@ -76,14 +75,14 @@ func nameHolder(dir string, file *os.File) {
 		time.Now().UTC().Format(time.RFC3339))), 0)
 }
 
-// [ReadInfo] holds RunLock for a moment to see whether it is free. That must not keep another process from taking the
-// lock, so taking it is tried several times.
+// [ReadInfo] holds RunLock for a moment to see whether it is free. That must not keep another process from taking the lock, so Acquire
+// tries several times.
 const (
 	lockTries = 20
 	lockPause = 5 * time.Millisecond
 )
 
-var pause = time.Sleep // a test releases the lock in the meantime
+var pause = time.Sleep // a variable, so that a test can release the lock in the meantime
 
 func take(file *os.File, name string) (err error) {
 	for range lockTries {
@@ -104,11 +103,10 @@ func holder(file *os.File) string {
 	return "another process"
 }
 
-// InPlace reports whether the lock's file still has its name. If not, another process can lock the directory too.
+// InPlace reports whether the lock's file still has its name. If not, another process could also lock the directory.
 func (l *Lock) InPlace() bool { return disk.InPlace(l.file) }
 
-// Release releases the lock. The file stays: if it were removed, two processes could each lock a different file of the
-// same name.
+// Release releases the lock. The file stays: if it were removed, two processes could lock two different files with the same name.
 func (l *Lock) Release() error {
 	if l == nil {
 		return nil
@@ -124,8 +122,8 @@ const (
 	lockHeld
 )
 
-// stateOfLock reports whether a process holds [RunLock], and its pid, or 0 if that is unknown. If the lock is free,
-// stateOfLock holds it, shared, for a moment.
+// stateOfLock reports whether a process holds [RunLock], and its pid, or 0 if that is unknown. If the lock is free, stateOfLock takes it
+// for a moment, as a shared lock.
 func stateOfLock(dir string) (state lockState, pid int) {
 	file, err := os.Open(filepath.Join(dir, RunLock))
 	if errors.Is(err, os.ErrNotExist) {

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrUnsafe is returned for a data directory into which another user could put files, or has already put files.
+// ErrUnsafe is returned for a data directory into which another user could put files or has already put files.
 var ErrUnsafe = errors.New("data directory is not safe to use")
 
 const (
@@ -21,9 +21,9 @@ const (
 	group    = 0o020
 )
 
-// checkOwner rejects a directory into which others can put files: one that everyone or a foreign group can write to, or
-// that belongs to another user. The top of a mounted filesystem is always accepted, because whoever mounts a volume
-// decides who can use it; kubelet, for example, makes it writable for everyone.
+// checkOwner rejects a directory into which others can put files: one that everyone or a foreign group can write to, or that belongs to
+// another user. The top of a mounted filesystem is always accepted, because the permissions of a volume are the decision of whoever
+// mounts it; kubelet, for example, makes volumes writable for everyone.
 func checkOwner(dir string) error {
 	info, err := os.Stat(dir)
 	if err != nil {
@@ -46,8 +46,8 @@ func checkOwner(dir string) error {
 	return nil
 }
 
-// CheckUser keeps root from writing to the files of another user's wayside, which could not open files that root
-// creates. The error wraps [ErrUnsafe]. For users other than root, the kernel prevents this itself.
+// CheckUser prevents root from writing to the data directory of another user's wayside, which could not open files created by root. The
+// error wraps [ErrUnsafe]. For users other than root, the kernel prevents this itself.
 func CheckUser(dir string) error {
 	if os.Geteuid() != 0 {
 		return nil
@@ -55,8 +55,8 @@ func CheckUser(dir string) error {
 	if err := checkOwner(dir); err != nil {
 		return err
 	}
-	// The top of a volume may belong to root and the files in it to another user. A file server may assign all files,
-	// including root's, to one user.
+	// The top of a volume can belong to root while the files in it belong to another user. A file server can assign all files, including
+	// root's, to one user.
 	theirs, name := ownerIn(dir)
 	if theirs <= 0 {
 		return nil
@@ -107,19 +107,19 @@ func mounted(dir string) bool {
 	if err := unix.Statx(unix.AT_FDCWD, dir, 0, 0, &st); err == nil && st.Attributes_mask&unix.STATX_ATTR_MOUNT_ROOT != 0 {
 		return st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
 	}
-	var own, parent unix.Stat_t // before Linux 5.8
+	var own, parent unix.Stat_t // for Linux before 5.8
 	return unix.Stat(dir, &own) == nil && unix.Stat(filepath.Join(dir, ".."), &parent) == nil && own.Dev != parent.Dev
 }
 
-// ours lists the names in a data directory that wayside opens, and how many levels below each are checked. An archive,
-// for example, has a folder for each hour.
+// ours lists the names in a data directory that wayside opens, and the number of levels that are checked below each name. An archive, for
+// example, has a folder for each hour.
 var ours = map[string]int{
 	RunLock: 0, CollectLock: 0, RunFile: 0, RunFile + ".new": 0, CrashFile: 0, StickyKey: 0, StickyKey + ".new": 0, "collect.sock": 0,
 	Quarantine: 3, ArchiveDir: 2, ACME: 1,
 }
 
-// depthOf returns how many levels below a name are checked, or -1 if the name is not wayside's. Store and spool have
-// files and folders beside them.
+// depthOf returns how many levels below a name are checked, or -1 if the name is not wayside's. The store and the spool also have files
+// and folders beside them.
 func depthOf(name string) int {
 	if strings.HasPrefix(name, StoreDir) || strings.HasPrefix(name, SpoolDir) {
 		return 2

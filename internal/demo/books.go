@@ -93,9 +93,9 @@ func (b *books) paths(ctx context.Context) (p pathRows, err error) {
 	return p, b.get(ctx, "/api/v1/paths?"+query.Encode(), &p)
 }
 
-// settled waits until the accounting has at least this many responses and nothing is in flight. The books process must
-// be connected, because a wayside that has recorded nothing yet is settled even without it. settled returns false after
-// timeout, and an error if the last request failed.
+// settled waits until the accounting has at least this many responses and nothing is in flight. The books process must be connected,
+// because a wayside that has not recorded anything is settled even without a books process. After timeout, settled returns false and, if
+// the last request failed, an error.
 func (b *books) settled(ctx context.Context, responses uint64, timeout time.Duration) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -108,7 +108,7 @@ func (b *books) settled(ctx context.Context, responses uint64, timeout time.Dura
 		select {
 		case <-time.After(settlePoll):
 		case <-ctx.Done():
-			// If the deadline cuts off a request, the responses before it are still valid.
+			// If a request fails because of the deadline, the earlier responses are still valid.
 			if err != nil && !(answered && errors.Is(err, context.DeadlineExceeded)) {
 				return false, fmt.Errorf("wait until the books have settled: %w", err)
 			}

@@ -1,6 +1,6 @@
-// Package demo drives sample traffic through a running wayside and checks that the books add up.
+// Package demo sends sample traffic through a running wayside and checks that the books add up.
 //
-// Its requests are sent by the client of internal/load, which knows the exact number of complete responses. Afterwards the demo compares
+// Its requests are sent by the client of internal/load, which knows the exact number of complete responses. Afterwards, the demo compares
 // four figures from four sources:
 //
 //	sent        responses that the client received to the last byte   (this package)
@@ -8,11 +8,11 @@
 //	aggregated  the sum over the statistics per path                  (/api/v1/paths)
 //	archived    lines in the archive, counted by reading it           (Options.CountArchive)
 //
-// If they are not equal, the error of [Run] wraps [ErrDisagree]. The demo also works on a used data directory, because it compares the
-// differences from the figures at the start.
+// If they are not equal, the error of [Run] wraps [ErrDisagree]. The demo also works with a data directory that is already in use,
+// because it compares the increases since the start.
 //
-// Requests whose client disconnects before the response ([Options.Abandon]) are not part of the four figures. They go
-// to a separate path, whose row says how many of them are in the books.
+// Requests whose client disconnects before the response ([Options.Abandon]) are not included in the four figures. They are sent to a
+// separate path, and the row of this path says how many of them are in the books.
 package demo
 
 import (
@@ -39,22 +39,22 @@ var ErrDisagree = errors.New("the figures do not agree")
 
 // Options configure [Run]. The zero value of a field means its default.
 type Options struct {
-	// Requests ends the demo after exactly this many requests, at full speed. Duration ends it after this time. With
-	// both, whichever is reached first ends it; with neither, it runs until ctx ends.
+	// Requests ends the demo after exactly this many requests, at full speed. Duration ends it after this time. If both are set,
+	// whichever is reached first ends it; if neither is set, it runs until ctx is done.
 	Requests uint64
 	Duration time.Duration
 
 	Rate        float64 // requests per second; default: full speed with Requests, otherwise 300
 	Connections int     // default 32
-	Seed        uint64  // the same seed sends the same requests
+	Seed        uint64  // with the same seed, the same requests are sent
 	Abandon     bool    // one client in a hundred disconnects before its response
 
-	ProxyURL   string // where wayside listens, http; required
-	AdminURL   string // its admin listener; required
+	ProxyURL   string // http URL at which wayside listens; required
+	AdminURL   string // URL of the admin listener; required
 	ArchiveURL string // only shown in the summary
 
-	// Archive archives all events. CountArchive reads the archive and counts its events, excluding drop records. Both
-	// are required. If the data directory already has events, Archive is also called before the traffic starts.
+	// Archive archives all events. CountArchive reads the archive and counts its events, excluding drop records. Both are required. If
+	// the data directory already has events, Archive is also called before the traffic begins.
 	Archive      func(ctx context.Context) error
 	CountArchive func(ctx context.Context) (lines int, err error)
 
@@ -140,8 +140,7 @@ type figures struct {
 	rows       []row
 }
 
-// baseline reads the figures before the traffic. It first archives older events, so that the archive afterwards only
-// grows by events of the demo.
+// baseline reads the figures before the traffic. It first archives older events, so that only events of the demo are archived afterwards.
 func (d *demo) baseline(ctx context.Context) (figures, error) {
 	if _, err := d.books.settled(ctx, 0, d.SettleTimeout); err != nil {
 		return figures{}, err

@@ -16,13 +16,13 @@ import (
 // summary is the result of the demo. --output json prints it as JSON.
 type summary struct {
 	Sent       uint64 `json:"sent"`       // responses received in full
-	Recorded   uint64 `json:"recorded"`   // from the accounting, without abandoned requests
-	Aggregated uint64 `json:"aggregated"` // from the rows, without abandoned requests
-	Archived   uint64 `json:"archived"`   // from the lines, without abandoned requests
+	Recorded   uint64 `json:"recorded"`   // from the accounting, excluding abandoned requests
+	Aggregated uint64 `json:"aggregated"` // from the rows, excluding abandoned requests
+	Archived   uint64 `json:"archived"`   // from the lines, excluding abandoned requests
 
 	Unfinished        uint64   `json:"unfinished"`         // requests without a complete response
-	Abandoned         uint64   `json:"abandoned"`          // those of them that the client abandoned on purpose
-	AbandonedInBooks  uint64   `json:"abandoned_in_books"` // those of them that are in the books, under their own path
+	Abandoned         uint64   `json:"abandoned"`          // number of these that the client abandoned deliberately
+	AbandonedInBooks  uint64   `json:"abandoned_in_books"` // number of abandoned requests that are in the books, under their own path
 	Agree             bool     `json:"agree"`
 	Problems          []string `json:"problems"` // why the figures do not agree
 	RequestsPerSecond float64  `json:"requests_per_second"`
@@ -46,7 +46,7 @@ type hotPath struct {
 	P99Micros uint64 `json:"p99_us"`
 }
 
-// compare creates the summary and lists the problems. A figure that has decreased is a problem too.
+// compare creates the summary and lists the problems. A figure that has decreased is also a problem.
 func compare(o *Options, report *load.Report, base, now figures, settled bool) *summary {
 	s := &summary{
 		Sent: report.Received, Unfinished: report.Sent - report.Received, Abandoned: report.Abandoned,
@@ -84,7 +84,7 @@ func compare(o *Options, report *load.Report, base, now figures, settled bool) *
 	return s
 }
 
-// grown returns the increase of a figure without the abandoned requests.
+// grown returns the increase of a figure, excluding the abandoned requests.
 func (s *summary) grown(name string, base, now uint64) uint64 {
 	if now < base+s.AbandonedInBooks {
 		s.problem("%s went from %d to %d, with %d abandoned requests among them", name, base, now, s.AbandonedInBooks)

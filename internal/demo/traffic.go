@@ -89,7 +89,7 @@ func newTraffic(seed uint64, abandon bool) *traffic {
 	return t
 }
 
-// pick returns the route for a nonce, and the dice for the rest of its request.
+// pick returns the route for a nonce, and the dice for the other properties of its request.
 func (t *traffic) pick(nonce uint64) (*route, dice) {
 	g := dice{state: t.seed*0x9e3779b97f4a7c15 + nonce*0xd1342543de82ef95}
 	if g.below(abandonOneIn) == 0 && t.abandon {

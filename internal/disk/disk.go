@@ -1,4 +1,4 @@
-// Package disk makes files and folders durable, and says how much disk space is free.
+// Package disk makes files and folders durable, and determines how much disk space is free.
 package disk
 
 import (
@@ -14,7 +14,7 @@ import (
 // StoreFreeMin is the free space, in bytes, that is required to open a store. With less, Badger would crash.
 const StoreFreeMin = 8 << 20
 
-// Free returns how many bytes this user may still use on the filesystem of dir.
+// Free returns the number of bytes that are available to this user on the filesystem of dir.
 func Free(dir string) (int64, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
@@ -43,9 +43,9 @@ func SyncDir(dir string) error {
 	return nil
 }
 
-// WriteFile replaces a file atomically: after a crash or a power cut, the file has either the old content or all of the
-// new. The content is first written to the path temp in the same folder. If that file exists, it is removed rather than
-// overwritten: an earlier attempt may have left it, or it may be a second name of some other file.
+// WriteFile replaces a file atomically: after a crash or a power cut, the file has either the old content or all of the new. The content
+// is first written to the path temp in the same folder. If a file with that path exists, it is removed rather than overwritten: it may
+// come from an earlier attempt, or be a second name of some other file.
 func WriteFile(name, temp string, content io.Reader, mode os.FileMode) error {
 	_ = os.Remove(temp)
 	err := create(temp, content, mode)
@@ -59,7 +59,7 @@ func WriteFile(name, temp string, content io.Reader, mode os.FileMode) error {
 	return SyncDir(filepath.Dir(name))
 }
 
-// create creates a file, which must not exist, writes its content and syncs it.
+// create creates a file that must not exist yet, writes its content and syncs it.
 func create(name string, content io.Reader, mode os.FileMode) error {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {

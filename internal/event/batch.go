@@ -11,23 +11,21 @@ import (
 	"github.com/wayside-proxy/wayside/internal/varint"
 )
 
-// BatchVersion is the batch format that [BatchBuilder] writes. A newer batch format also requires a newer
-// queue.Version: a version of wayside that does not know the format cannot count the records of a batch, so it must not
-// touch the folder.
+// BatchVersion is the batch format that [BatchBuilder] writes. A newer batch format also requires a newer queue.Version: a version of
+// wayside that does not support the format cannot count the records of a batch, so it must not change the folder.
 const BatchVersion = 1
 
-// Batch header, little endian: version (1), reserved (3), CRC32C of everything after it (4), epoch (16), first seq (8),
-// last seq (8), records (4), responses (4). It is followed by a frame for each record: uvarint difference between its
-// seq and that of the previous record (0 for the first record), uvarint length, record.
+// Batch header, little endian: version (1), reserved (3), CRC32C of everything after it (4), epoch (16), first seq (8), last seq (8),
+// records (4), responses (4). It is followed by a frame for each record: the difference between the record's seq and the previous
+// record's seq as a uvarint (0 for the first record), the length as a uvarint, and the record.
 const (
 	batchHeaderBytes = 48
 	batchCRCOffset   = 4
 	batchBodyOffset  = 8
 )
 
-// Batch is a run of encoded records of one epoch in ascending order of their sequence numbers (seq). The queue stores
-// batches, Peek returns them, and the quarantine keeps them. There are gaps in the numbers if a writer died after it
-// had reserved a record.
+// Batch is a run of encoded records of one epoch in ascending order of their sequence numbers (seq). The queue stores batches, Peek
+// returns them, and the quarantine keeps them. There are gaps in the numbers if a writer died after it had reserved space for a record.
 type Batch struct {
 	Epoch             uuid.UUID
 	FirstSeq, LastSeq uint64
@@ -35,7 +33,7 @@ type Batch struct {
 	Responses         uint32 // records that are not drop records
 
 	raw    []byte
-	newest byte // version of its newest record
+	newest byte // version of the newest record in the batch
 }
 
 // CheckVersion returns an error that wraps [ErrVersion] if a parsed batch has a record of a newer version.
@@ -46,7 +44,7 @@ func (b Batch) CheckVersion() error {
 	return nil
 }
 
-// Bytes returns the bytes that were given to ParseBatch.
+// Bytes returns the encoded batch that was passed to ParseBatch.
 func (b Batch) Bytes() []byte { return b.raw }
 
 // All yields the sequence number and the encoded form of each record. The encoded form points into the batch.
@@ -150,7 +148,7 @@ func NewBatchBuilder(epoch uuid.UUID) *BatchBuilder {
 	return b
 }
 
-// Reset empties the builder. Records added later overwrite slices that Bytes has returned.
+// Reset empties the builder. Slices returned by Bytes are overwritten when more records are added.
 func (b *BatchBuilder) Reset() {
 	b.buf = append(b.buf[:0], make([]byte, batchHeaderBytes)...)
 	b.firstSeq, b.lastSeq, b.records, b.responses = 0, 0, 0, 0
@@ -162,8 +160,9 @@ func (b *BatchBuilder) Len() int { return int(b.records) }
 // Size returns the encoded size in bytes.
 func (b *BatchBuilder) Size() int { return len(b.buf) }
 
-// Add appends a copy of an encoded record; response says that it is not a drop record. If seq is not greater than that
-// of the previous record, or the record is too short, Add returns an error that wraps [ErrMalformed] and adds nothing.
+// Add appends a copy of an encoded record; response says whether the record is a response rather than a drop record. If seq is not
+// greater than the seq of the previous record, or the record is too short, Add returns an error that wraps [ErrMalformed] and adds
+// nothing.
 func (b *BatchBuilder) Add(seq uint64, record []byte, response bool) error {
 	if b.records == 0 {
 		b.firstSeq, b.lastSeq = seq, seq

@@ -8,11 +8,10 @@ import (
 	"github.com/wayside-proxy/wayside/internal/varint"
 )
 
-// Version is the newest record format. Encode writes it for events with a route, more than one attempt, TLS or gRPC; of
-// the others, it writes version 3 for those with a request time or a wait, version 2 for those with a request ID, and
-// version 1 for the rest. Decode reads every version. In every version, the first two bytes are version and kind, and a
-// record has at least fixedBytes. So an older version of wayside can count newer records, and it leaves them in the
-// spool ([Batch.CheckVersion]).
+// Version is the newest record format. Encode writes it for events with a route, more than one attempt, TLS or gRPC. For other events, it
+// writes version 3 if they have a request time or a wait, otherwise version 2 if they have a request ID, and otherwise version 1. Decode
+// reads every version. In every version, the first two bytes are version and kind, and a record has at least fixedBytes. So an older
+// version of wayside can count newer records, although it cannot decode them and leaves them in the spool ([Batch.CheckVersion]).
 const (
 	Version          = 4
 	versionPlain     = 1
@@ -26,7 +25,7 @@ const SizeMax = fixedBytes + 6*binary.MaxVarintLen64 +
 	MethodBytesMax + HostBytesMax + PathBytesMax + UpstreamBytesMax + ProtocolBytesMax + ClientBytesMax + TraceIDBytesMax +
 	ErrorTypeBytesMax + RequestIDBytesMax + RouteBytesMax + edgeBytes + 10*2
 
-// fixedBytes is version, kind, method code, protocol code, status (2) and time (8).
+// fixedBytes is the total length of version, kind, method code and protocol code (1 each), status (2) and time (8).
 const fixedBytes = 14
 
 // ErrMalformed is returned for bytes that are not a valid record or batch.
@@ -35,7 +34,7 @@ var ErrMalformed = errors.New("malformed event record")
 // ErrVersion is returned for a record or batch in a newer format than this version of wayside can read.
 var ErrVersion = errors.New("event format is newer than this version of wayside")
 
-// Codes of common values. 0 means that the text follows. The tables are part of the format: only append to them.
+// Codes of common values. Code 0 means that the text follows. The tables are part of the format: only append to them.
 var (
 	methods   = [...]string{"", "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"}
 	protocols = [...]string{"", "1.0", "1.1", "2", "3"}
@@ -168,8 +167,8 @@ func putText(dst, text []byte, limit int) int {
 	return n + copy(dst[n:], text)
 }
 
-// Decode reads a record. The event's slices point into src. Decode accepts only records that Encode can have written,
-// so that each value has exactly one encoding. The error wraps [ErrMalformed] or [ErrVersion].
+// Decode reads a record. The event's slices point into src. Decode accepts only records that Encode can have written, so each event has
+// exactly one valid encoding. The error wraps [ErrMalformed] or [ErrVersion].
 func (e *Event) Decode(src []byte) error {
 	*e = Event{}
 	if len(src) < fixedBytes {

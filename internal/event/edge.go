@@ -7,11 +7,11 @@ import (
 	"github.com/wayside-proxy/wayside/internal/varint"
 )
 
-// GRPCStatus says whether a request was a gRPC call, and with which status the call ended. The zero value means that it
-// was not a gRPC call. The values are part of the record format.
+// GRPCStatus says whether a request was a gRPC call and, if so, with which status the call ended. The zero value means that it was not a
+// gRPC call. The values are part of the record format.
 type GRPCStatus uint8
 
-// The values of a GRPCStatus. Those from grpcFirst on are the status codes 0 to 16.
+// The values of a GRPCStatus. The values from grpcFirst on stand for the status codes 0 to 16.
 const (
 	// GRPCNone means that the request was not a gRPC call.
 	GRPCNone GRPCStatus = 0
@@ -40,9 +40,9 @@ var grpcNames = [GRPCCodeMax + 1]string{
 	"UNAUTHENTICATED",
 }
 
-// grpcErrors has a bit for each status code that is an error of the server according to OpenTelemetry's semantic
-// conventions: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE and DATA_LOSS. A client treats a code
-// that it does not know as UNKNOWN, so GRPCOther is an error too.
+// grpcErrors has a bit for each status code that is an error of the server according to OpenTelemetry's semantic conventions: UNKNOWN,
+// DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE and DATA_LOSS. A client treats a code that it does not know as UNKNOWN, so
+// GRPCOther is also an error.
 const grpcErrors = 1<<2 | 1<<4 | 1<<12 | 1<<13 | 1<<14 | 1<<15
 
 // GRPCOf returns the status of a gRPC call that ended with this code. For a code that gRPC does not define, it returns
@@ -54,7 +54,7 @@ func GRPCOf(code int) GRPCStatus {
 	return GRPCStatus(code + grpcFirst)
 }
 
-// ParseGRPCStatus returns the status of a gRPC call whose response has this grpc-status; empty means that it has none.
+// ParseGRPCStatus returns the status of a gRPC call whose response has this grpc-status; an empty value means that the response has none.
 func ParseGRPCStatus(value []byte) GRPCStatus {
 	switch {
 	case len(value) == 0:
@@ -103,8 +103,8 @@ func GRPCName(code int) string {
 	return grpcNames[code]
 }
 
-// GRPCCode returns the code for a name or a number as a person would type it: "unavailable", "UNAVAILABLE" or "14". For
-// "other", "(other)" and "17" it returns [GRPCCodeOther]. It returns false for anything else.
+// GRPCCode returns the code for a name or a number in the forms that people type: "unavailable", "UNAVAILABLE" or "14". For "other",
+// "(other)" and "17" it returns [GRPCCodeOther]. It returns false for anything else.
 func GRPCCode(text string) (code int, ok bool) {
 	switch text {
 	case "other", "(other)", strconv.Itoa(GRPCCodeOther):
@@ -118,7 +118,7 @@ func GRPCCode(text string) (code int, ok bool) {
 	return 0, false
 }
 
-// TLS versions are recorded by the second byte of their number: 1.0 is 0x0301, 1.3 is 0x0304.
+// Only the second byte of a TLS version's number is recorded: 1.0 is 0x0301, and 1.3 is 0x0304.
 const (
 	tlsMajor   = 0x0300
 	tlsCodeMax = 9
@@ -165,7 +165,7 @@ const edgeBytes = 3
 // All are zero for a cleartext request that was not a gRPC call and needed only one attempt.
 type Edge [edgeBytes]byte
 
-// Edge returns these fields.
+// Edge returns the event's [Edge].
 func (e *Event) Edge() Edge {
 	attempts := e.Attempts
 	if attempts == 1 {
@@ -174,12 +174,12 @@ func (e *Event) Edge() Edge {
 	return Edge{attempts, tlsCode(e.TLSVersion), byte(min(e.GRPCStatus, grpcMax))}
 }
 
-// SetEdge sets these fields. The edge must be valid.
+// SetEdge sets the fields of an [Edge], which must be valid.
 func (e *Event) SetEdge(v Edge) {
 	e.Attempts, e.TLSVersion, e.GRPCStatus = v[0], tlsVersion(v[1]), GRPCStatus(v[2])
 }
 
-// Attempts returns how many times the request was sent to an upstream, or 0 if that was once or never.
+// Attempts returns how many times the request was sent to an upstream, or 0 if it was sent only once or never.
 func (v Edge) Attempts() uint8 { return v[0] }
 
 // Valid reports whether [Event.Edge] can have returned v.
@@ -195,8 +195,8 @@ func (e *Event) putEdge(dst []byte) int {
 	return n + copy(dst[n:], edge[:])
 }
 
-// readEdge reads the fields of version 4. It rejects a record that uses none of them, because that record would have
-// been written as version 3 or older.
+// readEdge reads the fields of version 4. It rejects a record in which all of them are empty, because Encode would have written that
+// record as version 3 or older.
 func (e *Event) readEdge(r *varint.Reader) {
 	e.Route = r.Text(RouteBytesMax)
 	edge := Edge{r.Byte(), r.Byte(), r.Byte()}

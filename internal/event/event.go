@@ -1,9 +1,9 @@
 // Package event defines the record of one response, and its binary form.
 //
-// The proxy makes an [Event] and encodes it once, into the journal. The queue carries the same bytes to the books process. The
-// format is versioned, pinned by golden files in testdata, and described in docs/FORMATS.md. The identity of an event is (epoch,
-// seq): the epoch names one life of a traffic process, and the journal assigns the sequence number. Neither is part of the
-// record; a [Batch] has both.
+// The proxy creates an [Event] and encodes it once, into the journal. Through the queue, the same bytes get to the books process. The
+// format is versioned, pinned by golden files in testdata, and described in docs/FORMATS.md. The identity of an event is (epoch, seq):
+// the epoch stands for one run of a traffic process, and the journal assigns the sequence number. Neither is part of the record, but a
+// [Batch] has both.
 package event
 
 // Kind is the kind of an event.
@@ -15,8 +15,8 @@ const (
 	KindRequest Kind = 1
 	// KindStream is a long-lived response (SSE, an upgraded connection), recorded at its end.
 	KindStream Kind = 2
-	// KindDrop is a drop record, which says that responses could not be recorded. ErrorType is the reason, and
-	// RequestBytes is the number of responses that were dropped for this reason since the beginning of the epoch.
+	// KindDrop is a drop record, which reports that responses could not be recorded. ErrorType is the reason, and RequestBytes is the
+	// number of responses that were dropped for this reason since the beginning of the epoch.
 	KindDrop Kind = 3
 )
 
@@ -49,7 +49,7 @@ const (
 
 // Event is one recorded response.
 //
-// The event does not own its byte slices, which must not be modified. Encode reads them during the call only. After Decode, they point
+// The event does not own its byte slices, which must not be modified. Encode reads them only during the call. After Decode, they point
 // into the decoded buffer or to constants, and are valid as long as the buffer is.
 type Event struct {
 	TimeMicros int64 // when the event was recorded, in microseconds since 1970-01-01T00:00Z
@@ -62,9 +62,9 @@ type Event struct {
 	DurationMicros uint64
 	TTFBMicros     uint64
 
-	// RequestMicros is the time from the request's first byte until the upstream had the request, or until the response
-	// if the upstream never had it. It is 0 if the request arrived in one piece. WaitMicros is the time spent waiting
-	// for a connection to the upstream; it is 0 if one was free.
+	// RequestMicros is the time from the request's first byte until the upstream had the whole request or, if that never happened, until
+	// the response. It is 0 if the request arrived in one piece. WaitMicros is the time spent waiting for a connection to the upstream;
+	// it is 0 if one was free.
 	RequestMicros uint64
 	WaitMicros    uint64
 
@@ -75,26 +75,26 @@ type Event struct {
 	Host      []byte
 	Path      []byte // as received, without the query string
 	Upstream  []byte // address dialled
-	Protocol  []byte // "1.0", "1.1" or "2"; the client's
-	Client    []byte // already truncated according to record.client_address
+	Protocol  []byte // protocol version of the client: "1.0", "1.1" or "2"
+	Client    []byte // client address, already truncated according to record.client_address
 	TraceID   []byte // empty unless it is recorded
 	RequestID []byte // X-Request-ID; always set for responses that wayside generates, for others only with record.request_id
-	// ErrorType is a short kind of error, such as "connect_refused"; empty without an error. The names are in proxy/failure.go, and for
-	// drop records in spool/refusal.go.
+	// ErrorType is a short name for the kind of error, such as "connect_refused"; empty without an error. The names are in
+	// proxy/failure.go or, for drop records, in spool/refusal.go.
 	ErrorType []byte
-	Route     []byte // name of the route that the request took; empty without named routes
+	Route     []byte // name of the route that the request took; empty if routes have no names
 
 	// Attempts is how many times the request was sent to an upstream, if more than once. Encode writes 1 as 0, because
 	// 1 is the usual case.
 	Attempts uint8
-	// TLSVersion is the version of the client's connection, as crypto/tls numbers it; 0 for cleartext.
+	// TLSVersion is the TLS version of the client's connection, as a number of crypto/tls; 0 for cleartext.
 	TLSVersion uint16
 	// GRPCStatus says whether the request was a gRPC call, and how the call ended.
 	GRPCStatus GRPCStatus
 }
 
-// LatencyMicros returns the latency for the statistics. It is the full duration, except for a stream: there it is the
-// time to the first byte, because the lifetime of a stream says nothing about speed.
+// LatencyMicros returns the latency for the statistics. This is the full duration, except for a stream: there, it is the time to the
+// first byte, because the lifetime of a stream says nothing about speed.
 func (e *Event) LatencyMicros() uint64 {
 	if e.Kind == KindStream {
 		return e.TTFBMicros

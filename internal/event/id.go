@@ -6,12 +6,12 @@ import (
 	"github.com/google/uuid"
 )
 
-// ID derives the event's UUIDv7 (RFC 9562 section 5.7) from its time and identity. The result is the same after any
-// replay, so it is never stored. The 12 bits of rand_a are the microseconds within the millisecond (section 6.2, method
-// 3). The 62 bits of rand_b are seq plus a number derived from the epoch (section 6.2, method 2). So two events of one
-// epoch never have the same ID, and events of two epochs have the same ID only if both their times and their counters
-// are equal. A counter compresses better than a permutation, because neighbouring IDs differ in only a few digits: this
-// saves 8 bytes per event in the archive. Times before 1970 count as 1970.
+// ID derives the event's UUIDv7 (RFC 9562 section 5.7) from its time and identity. The result is the same after any replay, so it is
+// never stored. The 12 bits of rand_a are the microseconds within the millisecond (section 6.2, method 3). The 62 bits of rand_b are seq
+// plus a number derived from the epoch (section 6.2, method 2). So two events of one epoch never have the same ID, and events of two
+// epochs have the same ID only if both their times and their counters are equal. Counters compress better than random numbers, because
+// the IDs of neighbouring events differ in only a few digits: this saves 8 bytes per event in the archive. Times before 1970 count as
+// 1970.
 func ID(timeMicros int64, epoch uuid.UUID, seq uint64) uuid.UUID {
 	t := uint64(max(timeMicros, 0))
 	millis, micros := t/1000, t%1000
@@ -22,8 +22,8 @@ func ID(timeMicros int64, epoch uuid.UUID, seq uint64) uuid.UUID {
 	return id
 }
 
-// SeqOf is the inverse of [ID]: it returns the sequence number that an event of the epoch with this ID must have. It
-// returns a number for any ID, so the caller must check that such an event exists and has the time of the ID.
+// SeqOf is the inverse of [ID]: it returns the sequence number that an event with this ID would have in the epoch. It returns a number
+// for any ID, so the caller must check that such an event exists and has the time of the ID.
 func SeqOf(id, epoch uuid.UUID) uint64 {
 	return (binary.BigEndian.Uint64(id[8:]) - idOffset(epoch)) & idMask
 }

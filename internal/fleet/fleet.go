@@ -18,7 +18,7 @@ var Engines = []string{ClickHouse, DuckDB, Athena}
 const (
 	ClickHouse = "clickhouse"
 	DuckDB     = "duckdb"
-	Athena     = "athena" // not tested on Athena; its grammar is checked
+	Athena     = "athena" // statements are not tested on Athena itself, but against its grammar
 )
 
 // ErrUnknown is wrapped by errors about an unknown engine, part or query, and ErrBucket by errors about the bucket.
@@ -43,8 +43,8 @@ func Parts(engine string) []string { return parts[engine] }
 // Options select statements.
 type Options struct {
 	Engine string
-	// Bucket is the archive: s3://bucket/prefix with the settings of archive.url or, for DuckDB, alternatively a
-	// directory. If it is empty, an example is printed.
+	// Bucket is the archive: s3://bucket/prefix with the settings of archive.url or, only for DuckDB, a directory. If it is empty, an
+	// example is printed instead.
 	Bucket string
 	// Cluster is the name of a ClickHouse cluster on which tables are replicated and distributed. If it is empty, there
 	// is only one server.

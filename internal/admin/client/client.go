@@ -1,5 +1,5 @@
-// Package client sends the requests of commands to the admin listener of a running wayside. Its errors say which
-// wayside did not answer or refused a request, why, and what to do.
+// Package client sends the requests of commands to the admin listener of a running wayside. Its errors say which wayside did not respond
+// or refused a request, why, and what to do.
 package client
 
 import (
@@ -28,7 +28,7 @@ type Client struct {
 	http  *http.Client
 }
 
-// New returns a client for the wayside at an admin URL. "http://" may be left out.
+// New returns a client for the wayside at an admin URL. "http://" may be omitted.
 func New(address, token string) *Client {
 	if !strings.Contains(address, "://") {
 		address = "http://" + address
@@ -36,8 +36,8 @@ func New(address, token string) *Client {
 	return &Client{Base: strings.TrimSuffix(address, "/"), token: token, http: &http.Client{}}
 }
 
-// Find returns a client for the wayside at an admin URL or, if that is empty, for the one that uses a data directory.
-// If no wayside uses it, the error wraps [datadir.ErrNotRunning].
+// Find returns a client for the wayside at an admin URL or, if the URL is empty, for the wayside that uses a data directory. If no
+// wayside uses the directory, the error wraps [datadir.ErrNotRunning].
 func Find(address, dir, token string) (*Client, error) {
 	if address != "" {
 		return New(address, token), nil
@@ -135,7 +135,7 @@ func (c *Client) Refusal(resp *http.Response, body []byte) error {
 		reason += ", which wayside never does: is this its admin address?"
 	}
 	err := fmt.Errorf("the wayside at %s refused: %s", c.Base, reason)
-	if resp.StatusCode == http.StatusInternalServerError && said.Error != "" { // it accepted the request but then failed
+	if resp.StatusCode == http.StatusInternalServerError && said.Error != "" { // the server accepted the request but then failed
 		err = fmt.Errorf("the wayside at %s failed: %s", c.Base, reason)
 		if strings.HasPrefix(resp.Request.URL.Path, admin.PathJob) {
 			err = errors.New("the job failed: " + reason)
@@ -158,13 +158,13 @@ type Patient struct {
 	Notice io.Writer // receives a line that says what the client is waiting for
 }
 
-// How long a patient client waits in total, and between two requests.
+// How long a Patient waits in total, and between two requests.
 const (
 	patientWait = 15 * time.Second
 	patientStep = 200 * time.Millisecond
 )
 
-// Ask repeats the request until there is a response, but for at most patientWait.
+// Ask repeats the request, for at most patientWait, until there is a response.
 func (p Patient) Ask(ctx context.Context, path string) ([]byte, error) {
 	waited := time.NewTimer(patientWait)
 	defer waited.Stop()
@@ -206,6 +206,6 @@ func (c *Client) open(ctx context.Context, method, path string, with io.Reader) 
 		return resp.Body, nil
 	}
 	defer func() { _ = resp.Body.Close() }()
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10)) // if the reason can be read, it becomes part of the error
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10)) // the reason becomes part of the error if it can be read
 	return nil, c.Refusal(resp, body)
 }

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// This file implements deadlines without timers. Setting a deadline on a net.Conn costs a runtime timer each time, and a request needs five. Here,
-// arming a deadline is one atomic exchange. A sweeper ticks a few times a second; for each deadline that has passed, it sets the connection's own
-// deadline to a time in the past. So a deadline fires up to two ticks late, but never early.
+// This file implements deadlines without timers. Setting a deadline on a net.Conn costs a runtime timer each time, and a request needs
+// five. Here, arming a deadline is one atomic swap. A sweeper ticks a few times a second; for each deadline that has passed, it sets the
+// connection's own deadline to a time in the past. So a deadline fires up to two ticks late, but never early.
 
 // fired is the value of a deadline that has passed and that the sweeper has applied to the connection. 0 means that no deadline is armed.
 const fired = -1

@@ -45,6 +45,6 @@
 //
 // # Costs
 //
-// Arming a deadline costs one atomic exchange instead of a timer (deadline.go). The whole state of a request is in an exchange, which is
+// Arming a deadline costs one atomic swap instead of a timer (deadline.go). The whole state of a request is in an exchange, which is
 // reused, so a plain request allocates nothing and takes four system calls.
 package proxy

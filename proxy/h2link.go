@@ -18,7 +18,7 @@ type h2Link struct {
 
 	mu      sync.Mutex
 	m       *http2.Conn
-	open    map[*h2Call]struct{} // the calls that have a place; some may not have begun a stream yet
+	open    map[*h2Call]struct{} // the calls that have a place, including those that have not begun a stream yet
 	most    int                  // maximum number of calls; lowered until the next tick when the server refuses one
 	retired bool                 // no further calls begin
 	failed  bool                 // the connection is lost

@@ -120,8 +120,8 @@ type Options struct {
 	// Resolver looks up the upstream's name; nil means net.DefaultResolver.
 	Resolver *net.Resolver
 
-	// HeaderTimeout limits the time for a request's header, from its first byte, and for the first byte on a new connection. It protects
-	// against clients that send a header slowly to occupy a connection. Default 30s.
+	// HeaderTimeout limits the time from the first byte of a request's header to the last one, and the wait for the first byte on a new
+	// connection. It protects against clients that send a header slowly to occupy a connection. Default 30s.
 	HeaderTimeout time.Duration
 	// ReadTimeout limits the silence within a request's body. Default 60s. See MinBodyRate for clients that send a little at a time.
 	ReadTimeout time.Duration

@@ -17,7 +17,7 @@ import (
 const handshakeTimeout = 10 * time.Second
 
 // Client is a Source that reaches the spool through a connection. Several goroutines may use it at once; a call that is waiting does not
-// delay others. Once the connection is lost, every call fails with ErrDisconnected.
+// delay others. After the connection has been lost, every call fails with ErrDisconnected.
 type Client struct {
 	conn   net.Conn
 	reader chan struct{} // closed when the read goroutine has ended

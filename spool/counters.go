@@ -12,8 +12,8 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// counters count excluded, refused and accepted responses: in memory and, once it exists, in the memory-mapped ledger page, so that the counts
-// survive the process. Damage to the page does not change the counts in memory.
+// counters count excluded, refused and accepted responses: in memory and, if there is one, in the memory-mapped ledger page, so that the
+// counts survive the process. Damage to the page does not change the counts in memory.
 type counters struct {
 	mu     sync.RWMutex // write-locked to change page; add takes the read lock and never waits for the disk
 	page   []byte

@@ -19,7 +19,7 @@
 //	  <epoch>/           one folder per traffic process; the name is a UUIDv7, so names sort by age
 //	    lock             flock of the owner; a folder whose lock is held by another process is left alone
 //	    ledger           one page of counters, memory-mapped (ledgerpage.go)
-//	    journal-NN.seg   package journal; removed once the epoch is closed and committed
+//	    journal-NN.seg   package journal; removed when the epoch has been closed and committed
 //	    queue.db         package queue; queue-1.db, queue-2.db … follow after a failed fsync
 //	  .retired-<epoch>/  a folder that is being removed
 //	Options.Dir.tally-<epoch>  the drop count of a process for whose ledger the disk had no room (tally.go)

@@ -19,8 +19,8 @@ func (c *committer) roll(e *epoch, cause error) error {
 	return nil
 }
 
-// replace retires the queue files and creates a new one. It commits the held segments to the new file, because the last file may not have them
-// on disk.
+// replace retires the queue files and creates a new one. It commits the held segments to the new file, because they may be missing from
+// the last file on disk.
 func (c *committer) replace(e *epoch, cause error) error {
 	number := 0
 	c.mu.Lock()
@@ -66,7 +66,7 @@ func (c *committer) move(e *epoch, seg *journal.Segment, to *queue.File, state *
 	return nil
 }
 
-// held returns the segments of the last commit. A file that failed may not have them on disk.
+// held returns the segments of the last commit. They may be missing on disk from a file that has failed.
 func (c *committer) held(e *epoch) []*journal.Segment {
 	if j := c.journal.Load(); j != nil && e == c.current {
 		return j.Held()

@@ -20,7 +20,7 @@ const (
 	fieldForwardedFor
 	fieldForwardedProto // X-Forwarded-Proto, -Host, -Port: passed on only from trusted peers
 	fieldForwarded
-	fieldForwardedOther // the fields in forwarding.go: likewise, but never written by the proxy
+	fieldForwardedOther // the fields in forwarding.go: treated in the same way, but never written by the proxy
 	fieldRequestID
 	fieldTraceparent
 	fieldContentType

@@ -30,8 +30,8 @@ func (j *Journal) Pending() (p Pending) {
 	return p
 }
 
-// Repair replaces one recycled segment whose mapping has failed with a new file, and removes the old file. If there is no such segment, it does
-// nothing.
+// Repair looks for a recycled segment whose mapping has failed. If there is one, it creates a new file for the segment and removes the
+// old file.
 func (j *Journal) Repair() error {
 	j.mu.Lock()
 	number, needed := j.nextNumber, len(j.failed) > 0 && !j.closed.Load()

@@ -101,7 +101,7 @@ func (e *entry) describe(r *request) {
 	}
 }
 
-// noteGRPC records the status of a gRPC call, if the given lines of the response's header or trailers contain it.
+// noteGRPC records the status of a gRPC call if the given lines, of the response's header or trailers, contain it.
 func (e *entry) noteGRPC(lines []byte) {
 	if e.GRPCStatus != event.GRPCAbsent {
 		return

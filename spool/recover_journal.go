@@ -116,7 +116,7 @@ func (r *recovery) commitBatch(generation uint64, b *entry, value []byte, counte
 	return q.Commit(queue.Change{Batch: &b.Batch, Value: value, Remove: remove, State: state})
 }
 
-// addQueue creates a queue file in a folder in which no queue file can be written.
+// addQueue creates a queue file in a folder whose existing queue files cannot be written.
 func (r *recovery) addQueue() (*queue.File, error) {
 	e := r.e
 	number := 0

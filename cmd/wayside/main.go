@@ -53,7 +53,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	}
 	var usage *cli.UsageError
 	var config *configs.Error
-	var refused *refusedConfig
+	var refused refusedConfig
 	switch {
 	case errors.As(err, &usage):
 		fmt.Fprintln(stderr, "example:", usage.Example)

@@ -2,9 +2,11 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -14,9 +16,19 @@ import (
 	"github.com/wayside-proxy/wayside/process/traffic"
 )
 
-// refusedConfig is the error for a configuration that the running wayside has rejected. Its text says where the mistake
-// is.
-type refusedConfig struct{ error }
+// refusedConfig is the error for a configuration that the running wayside has refused. Like the error of configs.Load, it
+// is a list: the mistakes with their places, and then who has refused the configuration.
+type refusedConfig []error
+
+func (r refusedConfig) Error() string   { return errors.Join(r...).Error() }
+func (r refusedConfig) Unwrap() []error { return r }
+
+func refused(by, mistakes string) (list refusedConfig) {
+	for line := range strings.Lines(mistakes) {
+		list = append(list, errors.New(strings.TrimSuffix(line, "\n")))
+	}
+	return append(list, fmt.Errorf("the wayside at %s refused this configuration and keeps the current one", by))
+}
 
 func newReload() *cobra.Command {
 	var f finder
@@ -54,11 +66,12 @@ func reload(cmd *cobra.Command, c *client.Client) (done traffic.Reloaded, err er
 	if err != nil {
 		return done, fmt.Errorf("read the response of the wayside at %s: %w", c.Base, err)
 	}
-	switch err := c.Refusal(resp, body); {
-	case resp.StatusCode == http.StatusUnprocessableEntity:
-		return done, &refusedConfig{err}
+	var said struct{ Error string }
+	switch {
+	case resp.StatusCode == http.StatusUnprocessableEntity && json.Unmarshal(body, &said) == nil && said.Error != "":
+		return done, refused(c.Base, said.Error)
 	case resp.StatusCode != http.StatusOK:
-		return done, err
+		return done, c.Refusal(resp, body)
 	}
 	return done, json.Unmarshal(body, &done)
 }

@@ -280,8 +280,12 @@ func TestReloadIsAllOrNothing(t *testing.T) {
 			t.Errorf("%s: %d %s", bad, status, body)
 		}
 	}
-	if code, output := l.command(nil, "reload", "--data", unquote(l.settings["data.dir"])); code != 78 || !strings.Contains(output, "prune.schedule") {
-		t.Errorf("wayside reload exits with %d: %s", code, output)
+	l.settings["report.warn_days"] = "-1" // a second mistake
+	l.write()
+	code, output := l.command(nil, "reload", "--data", unquote(l.settings["data.dir"]))
+	_, checked := l.command(nil, "config", "check", l.file)
+	if code != 78 || !strings.Contains(output, "prune.schedule") || !strings.Contains(output, "report.warn_days") || !strings.HasPrefix(output, checked) {
+		t.Errorf("wayside reload exits with %d: %swayside config check says: %s", code, output, checked)
 	}
 	if now := children(l.cmd.Process.Pid); !slices.Equal(now, []int{former}) {
 		t.Errorf("the books process was %d and is %d", former, now)

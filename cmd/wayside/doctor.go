@@ -4,11 +4,16 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
+	"github.com/wayside-proxy/wayside/configs"
 	"github.com/wayside-proxy/wayside/internal/cli"
+	"github.com/wayside-proxy/wayside/internal/datadir"
 	"github.com/wayside-proxy/wayside/internal/report"
+	"github.com/wayside-proxy/wayside/process"
 	"github.com/wayside-proxy/wayside/process/doctor"
 )
 
@@ -22,8 +27,8 @@ func newDoctor() *cobra.Command {
 		Use: "doctor", Short: "Find what is wrong with the configuration, this machine, the upstream and the archive",
 		Long: "doctor tries what wayside will need: it listens, connects to the upstream, writes to the data directory, and writes, reads,\n" +
 			"lists and deletes an object in the archive. It removes what it has created. Run it with the flags, the environment and\n" +
-			"the user of wayside run, before the start or next to a running wayside. The exit code is 1 if a check has failed;\n" +
-			"warnings do not count.",
+			"the user of wayside run, before the start or next to a running wayside. Next to a running one, what is not set here is\n" +
+			"as in that run. The exit code is 1 if a check has failed; warnings do not count.",
 		Example: "wayside doctor --config /etc/wayside.yaml", Args: cli.NoArgs,
 		RunE: interruptible(func(ctx context.Context, cmd *cobra.Command, _ []string) error {
 			findings := f.examine(ctx, cmd)
@@ -45,8 +50,27 @@ func (f *configFlags) examine(ctx context.Context, cmd *cobra.Command) []doctor.
 		return doctor.Refused(err)
 	}
 	o := doctor.Options{Config: cfg, Version: version}
-	if running, err := findAdmin(cfg, ""); err == nil {
-		o.Running = running
+	if o.Running, err = findAdmin(cfg, ""); err == nil {
+		o.Config, err = f.ofRunning(cmd, cfg)
+		if err != nil {
+			return doctor.Refused(err)
+		}
 	}
 	return doctor.Examine(ctx, o)
+}
+
+// ofRunning returns the configuration to examine next to a running wayside: if no file is named, keys that are not set
+// here have their values from that run.
+func (f *configFlags) ofRunning(cmd *cobra.Command, cfg *configs.Config) (*configs.Config, error) {
+	last, err := datadir.ReadConfig(cfg.Data.Dir)
+	if err != nil || last.Format == 0 || f.file != "" || os.Getenv("WAYSIDE_CONFIG") != "" {
+		return cfg, nil //nolint:nilerr // the checks of the data directory report what cannot be read there
+	}
+	leaveOutMissingFiles(cmd, last.Keys)
+	o := f.options(cmd)
+	o.LastRun, o.LastRunFile = last.Keys, filepath.Join(cfg.Data.Dir, datadir.ConfigFile)
+	if cfg, err = configs.Load(o); err == nil {
+		cfg.DeriveLimits(process.Resources())
+	}
+	return cfg, err
 }

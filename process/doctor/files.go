@@ -29,7 +29,11 @@ func (d *doctor) dataDir() {
 		d.filesystem(parent)
 		return
 	}
-	if err := errors.Join(datadir.Create(dir), datadir.CheckUser(dir)); err != nil { // creates nothing, because dir exists
+	err := datadir.Create(dir) // creates nothing, because dir exists
+	if err == nil {
+		err = datadir.CheckUser(dir)
+	}
+	if err != nil {
 		d.fail(check, "", "%v", err)
 		return
 	}

@@ -63,7 +63,10 @@ func (d *doctor) addresses() {
 
 // upstreams connects to each server. If the server uses TLS, it also checks the certificate.
 func (d *doctor) upstreams(ctx context.Context) {
-	if len(d.cfg.Upstream) == 0 && len(d.cfg.Routes) == 0 {
+	if !d.cfg.HasUpstream() && d.upstreamsOfRunning(ctx) {
+		return
+	}
+	if !d.cfg.HasUpstream() {
 		d.fail("upstream", "set upstream, WAYSIDE_UPSTREAM or --upstream", "no upstream is configured")
 	}
 	for _, address := range d.cfg.Upstream {
@@ -82,6 +85,26 @@ func (d *doctor) upstreams(ctx context.Context) {
 			d.upstream(ctx, server.URL, &group.TLS)
 		}
 	}
+}
+
+// upstreamsOfRunning connects to the servers that run.json names. It returns false if no wayside is running. run.json only
+// has the names of groups, so their servers cannot be checked.
+func (d *doctor) upstreamsOfRunning(ctx context.Context) bool {
+	if d.Running == nil {
+		return false
+	}
+	info, err := datadir.ReadInfo(d.cfg.Data.Dir)
+	if err != nil {
+		return false
+	}
+	for name := range strings.SplitSeq(info.Upstream, ", ") {
+		if strings.Contains(name, "://") {
+			d.upstream(ctx, name, &configs.UpstreamTLS{})
+		} else {
+			d.skip("upstream", "the running wayside has %s in its file: name that file with --config", name)
+		}
+	}
+	return true
 }
 
 func (d *doctor) upstream(ctx context.Context, address string, with *configs.UpstreamTLS) {

@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -127,7 +129,7 @@ func TestDoctor(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
 			p := &patient{dir: dir, env: s3.Env(), flags: map[string]string{
-				"upstream": service, "listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "data": filepath.Join(dir, "data"), "archive": s3.URL("doctor"),
+				"upstream": service, "listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "data": filepath.Join(dir, "data"), "archive": s3.URL("doctor/" + strings.ReplaceAll(name, " ", "-")),
 				"service": "doctor", "instance": strings.ReplaceAll(name, " ", "-"),
 			}}
 			c.spoil(t, p)
@@ -137,6 +139,9 @@ func TestDoctor(t *testing.T) {
 			}
 			named := false
 			for _, f := range findings {
+				if strings.Contains(f.Found, "\n") {
+					t.Errorf("more than one line: %+v", f)
+				}
 				if f.Check == c.check && f.State == c.state && strings.Contains(f.Found, c.found) {
 					named = true
 				} else if f.State == doctor.Failed {
@@ -153,13 +158,28 @@ func TestDoctor(t *testing.T) {
 // TestDoctorBesideARun examines a setup that is in use, and checks that doctor leaves nothing behind.
 func TestDoctorBesideARun(t *testing.T) {
 	t.Parallel()
-	w, _ := newWayside(t, origin(t))
+	service, archive := origin(t), "file://"+t.TempDir()
+	w, _ := newWayside(t, service, "--archive", archive)
 	start(t, w)
 	send(t, w, 10, 200)
-	p := &patient{flags: map[string]string{"upstream": origin(t), "listen": w.Listen, "data": w.DataDir}}
-	findings, exit := p.examine(t)
-	if exit != 0 || doctor.AnyFailed(findings) {
-		t.Errorf("exit %d: %+v", exit, findings)
+	if _, err := w.Ask(t.Context(), http.MethodPost, "/-/job/archive?all=true"); err != nil { // the run's own test of its archive is over, too
+		t.Fatal(err)
+	}
+	for name, p := range map[string]*patient{
+		"with its flags":     {flags: map[string]string{"upstream": service, "archive": archive, "listen": w.Listen, "data": w.DataDir}},
+		"only the directory": {flags: map[string]string{"data": w.DataDir}},
+	} {
+		findings, exit := p.examine(t)
+		if exit != 0 || doctor.AnyFailed(findings) {
+			t.Errorf("%s: exit %d: %+v", name, exit, findings)
+		}
+		for check, found := range map[string]string{"upstream": service, "archive": archive} {
+			if !slices.ContainsFunc(findings, func(f doctor.Finding) bool {
+				return f.Check == check && f.State == doctor.OK && strings.Contains(f.Found, found)
+			}) {
+				t.Errorf("%s: no %s %s in %+v", name, check, found, findings)
+			}
+		}
 	}
 	if _, err := w.AwaitSettled(t.Context()); err != nil {
 		t.Error(err)

@@ -33,7 +33,8 @@ func dirName(root, dataDir string) string {
 }
 
 // Rebase takes the name of an archive in the catalogue of one data directory, from, and returns the name for the catalogue of another,
-// into. A name that is relative to from becomes absolute, because the archive is not inside into.
+// into. A name that is relative to from becomes absolute, because the archive is not inside into. If into is empty,
+// the result is a URL.
 func Rebase(name, from, into string) string {
 	rel, found := strings.CutPrefix(name, dataScheme)
 	if !found {

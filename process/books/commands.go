@@ -17,6 +17,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/admin"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/datadir"
+	"github.com/wayside-proxy/wayside/uploader"
 )
 
 // DecodePlans reads the response of [admin.PathCatalogue].
@@ -46,7 +47,7 @@ func (b *books) logFormerArchives(ctx context.Context) error {
 	})
 	for _, name := range slices.Sorted(maps.Keys(objects)) {
 		b.log.Warn("some objects in the catalogue are in another archive; wayside reads that archive, too, but sends new objects to the current one: if this is not intended, start with the other archive as --archive",
-			"objects", objects[name], "other", name, "archive", b.targets.Current().String())
+			"objects", objects[name], "other", uploader.Rebase(name, b.cfg.Data.Dir, ""), "archive", b.targets.Current().String())
 	}
 	return err
 }

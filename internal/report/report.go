@@ -50,6 +50,36 @@ func Checks(w io.Writer, r *verify.Report) {
 			fmt.Fprintf(w, "    and %d more\n", more)
 		}
 	}
+	fmt.Fprintln(w, verdict(r))
+}
+
+// verdict is the last line of the report. It counts the reports of losses, which are not a problem now.
+func verdict(r *verify.Report) string {
+	var problems, unmade, skipped, losses uint64
+	for _, c := range r.Checks {
+		problems, unmade, losses = problems+c.Found, unmade+c.NotMade, losses+c.Losses
+		if c.Skipped != "" && c.Checked == 0 && c.Found == 0 && c.NotMade == 0 {
+			skipped++
+		}
+	}
+	text := fmt.Sprintf("verify: %d checks", uint64(len(r.Checks))-skipped)
+	if skipped > 0 {
+		text += fmt.Sprintf(" (%d skipped)", skipped)
+	}
+	switch {
+	case problems > 0 && unmade > 0:
+		text += fmt.Sprintf(", problems: %d, not checked: %d", problems, unmade)
+	case problems > 0:
+		text += fmt.Sprintf(", problems: %d", problems)
+	case unmade > 0:
+		text += fmt.Sprintf(", not checked: %d", unmade)
+	default:
+		text += ", all as promised"
+	}
+	if losses > 0 {
+		text += fmt.Sprintf("; reports of earlier losses: %d (see quarantine above)", losses)
+	}
+	return text
 }
 
 // Findings writes the result of wayside doctor.

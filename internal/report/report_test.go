@@ -29,7 +29,15 @@ func TestReports(t *testing.T) {
 	}{
 		"checks": {func(b *bytes.Buffer) {
 			Checks(b, &verify.Report{Checks: []*verify.Check{found, unmade, {Name: "spool", Of: "events"}}})
-		}, []string{"1 PROBLEMS", "1 NOT CHECKED", "ok"}},
+		}, []string{"1 PROBLEMS", "1 NOT CHECKED", "ok", "verify: 3 checks, problems: 1, not checked: 1\n"}},
+		"only problems": {func(b *bytes.Buffer) { Checks(b, &verify.Report{Checks: []*verify.Check{found}}) }, []string{"verify: 1 checks, problems: 1\n"}},
+		"not checked":   {func(b *bytes.Buffer) { Checks(b, &verify.Report{Checks: []*verify.Check{unmade}}) }, []string{"verify: 1 checks, not checked: 1\n"}},
+		"as promised": {func(b *bytes.Buffer) {
+			Checks(b, &verify.Report{Checks: []*verify.Check{{Name: "spool", Of: "events"}, {Name: "minutes", Skipped: "there are none"}}})
+		}, []string{"verify: 1 checks (1 skipped), all as promised\n"}},
+		"losses": {func(b *bytes.Buffer) {
+			Checks(b, &verify.Report{Checks: []*verify.Check{{Name: "quarantine", Of: "entries", Checked: 2, Skipped: "x", Losses: 2}}})
+		}, []string{"verify: 1 checks, all as promised; reports of earlier losses: 2 (see quarantine above)\n"}},
 		"capacity": {func(b *bytes.Buffer) {
 			_ = Capacity(b, &collector.Capacity{Bytes: map[string]int64{"store": 5}, BytesTotal: 5, DaysLeft: &left, Limit: "data.bytes_max"})
 		}, []string{"store", "data.bytes_max is reached in 2.5 days"}},

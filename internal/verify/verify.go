@@ -23,6 +23,7 @@ type Check struct {
 	Skipped  string   `json:"skipped,omitempty"`  // why something was deliberately not checked; not a success
 	Unmade   []string `json:"unmade,omitempty"`   // why something could not be checked; at most 20
 	NotMade  uint64   `json:"not_made,omitempty"` // number of all things that could not be checked
+	Losses   uint64   `json:"losses,omitempty"`   // number of reports of losses; not a problem now
 }
 
 // Problem records that something is not as promised.
@@ -76,21 +77,20 @@ func Quarantine(at string) *Check {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		c.CannotMake("%v", err)
 	}
-	losses := 0
 	for _, e := range entries {
 		if name, report := strings.CutSuffix(e.Name(), ".txt"); report {
 			if _, err := os.Lstat(filepath.Join(at, name)); err == nil {
 				continue // the report belongs to that entry
 			}
-			losses++
+			c.Losses++
 		}
 		c.Checked++
 	}
 	if c.Checked > 0 {
 		c.Skipped = fmt.Sprintf("entries that were set aside earlier are not checked: see %s", at)
 	}
-	if losses > 0 {
-		c.Skipped += fmt.Sprintf("; %d are reports of losses", losses)
+	if c.Losses > 0 {
+		c.Skipped += fmt.Sprintf("; %d are reports of losses", c.Losses)
 	}
 	return c
 }

@@ -47,7 +47,7 @@ func TestQuarantine(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if c := Quarantine(at); c.Checked != 2 || c.Found != 0 || !strings.Contains(c.Skipped, "1 are reports of losses") {
+	if c := Quarantine(at); c.Checked != 2 || c.Found != 0 || c.Losses != 1 || !strings.Contains(c.Skipped, "1 are reports of losses") {
 		t.Errorf("%+v", c)
 	}
 }

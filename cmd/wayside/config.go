@@ -174,7 +174,7 @@ func newConfigPrint() *cobra.Command {
 
 func newConfigExample() *cobra.Command {
 	return &cobra.Command{
-		Use: "example [KIND]", Short: "Print a commented example: " + fmt.Sprint(configs.Examples()),
+		Use: "example [KIND]", Short: "Print a commented example: " + cli.Or(configs.Examples()),
 		Example: "wayside config example sidecar", ValidArgs: configs.Examples(),
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {

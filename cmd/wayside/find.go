@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -69,13 +70,22 @@ func newHealth() *cobra.Command {
 				return err
 			}
 			if _, err = c.Ask(ctx, "/readyz"); err != nil {
-				err = errors.Join(why, err)
+				return notReady(why, err, c.Base)
 			}
-			return err
+			return nil
 		},
 	}
 	f.bind(cmd)
 	return cmd
+}
+
+// notReady joins why no wayside was found and why the configured address does not answer. If that is only the default
+// address and nothing listens there, it is left out: nobody has named it.
+func notReady(why, silent error, address string) error {
+	if why != nil && errors.Is(silent, syscall.ECONNREFUSED) && address == "http://"+configs.Default().Admin.Listen {
+		return why
+	}
+	return errors.Join(why, silent)
 }
 
 // configured returns a client for the address in the configuration.

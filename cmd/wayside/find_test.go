@@ -1,11 +1,36 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+
+	"github.com/wayside-proxy/wayside/configs"
+	"github.com/wayside-proxy/wayside/internal/datadir"
 )
+
+// TestNotReady: wayside health names a default address only if something listens there.
+func TestNotReady(t *testing.T) {
+	refused := fmt.Errorf("nothing answers: %w", syscall.ECONNREFUSED)
+	standard := "http://" + configs.Default().Admin.Listen
+	for name, c := range map[string]struct {
+		why, silent error
+		address     string
+		want        string
+	}{
+		"the default address":     {datadir.ErrNotRunning, refused, standard, datadir.ErrNotRunning.Error()},
+		"a configured address":    {datadir.ErrNotRunning, refused, "http://127.0.0.1:1", datadir.ErrNotRunning.Error() + "\n" + refused.Error()},
+		"something listens there": {datadir.ErrNotRunning, errNotHealthy, standard, datadir.ErrNotRunning.Error() + "\n" + errNotHealthy.Error()},
+		"a run that was found":    {nil, refused, standard, refused.Error()},
+	} {
+		if err := notReady(c.why, c.silent, c.address); err == nil || err.Error() != c.want {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
 
 // TestNotFoundSaysHow: a command that finds no wayside says how to name one, and whether the directory exists.
 func TestNotFoundSaysHow(t *testing.T) {
@@ -41,7 +66,7 @@ func TestNotFoundSaysHow(t *testing.T) {
 	} {
 		t.Setenv("WAYSIDE_ADMIN_LISTEN", "127.0.0.1:1") // without a listener
 		said := command(t, exitFailure, append(args, "--data", none)...)
-		if !strings.Contains(said, none+" does not exist; name it with --data DIR") {
+		if !strings.Contains(said, none+" does not exist; name it with --data DIR") || strings.Contains(said, "no such file") {
 			t.Errorf("%v: %s", args, said)
 		}
 		if _, err := os.Stat(none); err == nil {

@@ -44,7 +44,7 @@ func TestWrongUsage(t *testing.T) {
 		"top --output yaml":       `--output "yaml": must be text or json`,
 		"top somewhere":           `wayside top takes no argument, got "somewhere"`,
 		"job clear":               "did you mean clean?",
-		"job":                     `wayside job takes one of ["archive" "clean"]`,
+		"job":                     `wayside job takes one argument: archive or clean`,
 		"help tpo":                "did you mean top?",
 	} {
 		var every time.Duration
@@ -54,6 +54,14 @@ func TestWrongUsage(t *testing.T) {
 		var usage *UsageError
 		if !errors.As(err, &usage) || !strings.Contains(err.Error(), want) || usage.Example == "" {
 			t.Errorf("wayside %s: %v, want %q", line, err, want)
+		}
+	}
+}
+
+func TestOr(t *testing.T) {
+	for want, values := range map[string][]string{"": nil, "a": {"a"}, "a or b": {"a", "b"}, "a, b or c": {"a", "b", "c"}} {
+		if got := Or(values); got != want {
+			t.Errorf("%q, want %q", got, want)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -53,8 +54,17 @@ func OneOf(values ...string) cobra.PositionalArgs {
 			}
 			near = didYouMean(args[0], values, "")
 		}
-		return Usagef(cmd, "%s takes one of %q%s", cmd.CommandPath(), values, near)
+		return Usagef(cmd, "%s takes one argument: %s%s", cmd.CommandPath(), Or(values), near)
 	}
+}
+
+// Or lists values in plain English: "a, b or c".
+func Or(values []string) string {
+	last := len(values) - 1
+	if last < 1 {
+		return strings.Join(values, "")
+	}
+	return strings.Join(values[:last], ", ") + " or " + values[last]
 }
 
 // BindOutput adds the flag --output, which is text or json.

@@ -45,6 +45,14 @@ func Known(dir string) error {
 	return fmt.Errorf("%w: %s; name a data directory with --data", ErrNoData, dir)
 }
 
+// missingError names a data directory that does not exist. It wraps [os.ErrNotExist], whose text would only repeat this.
+type missingError string
+
+func (dir missingError) Error() string {
+	return "data directory " + string(dir) + " does not exist; name it with --data DIR"
+}
+func (missingError) Unwrap() error { return os.ErrNotExist }
+
 // Exists returns an error that says what to do if dir does not exist, cannot be read, or is an incomplete backup. It creates nothing.
 func Exists(dir string) error {
 	_, err := os.Stat(dir)
@@ -53,7 +61,7 @@ func Exists(dir string) error {
 		err = path.Err // the message already names dir
 	}
 	if errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("data directory %s does not exist; name it with --data DIR: %w", dir, err)
+		return missingError(dir)
 	}
 	if err != nil {
 		return fmt.Errorf("data directory %s cannot be read: %w", dir, err)

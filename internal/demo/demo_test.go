@@ -238,8 +238,9 @@ func TestRunUntilInterrupted(t *testing.T) {
 	})
 	var out bytes.Buffer
 	o := f.options(&out)
-	o.Requests = 0
-	if err := Run(ctx, o); err != nil || !strings.Contains(out.String(), "agree") {
+	o.Requests, o.Temporary = 0, true
+	if err := Run(ctx, o); err != nil || !strings.Contains(out.String(), "agree") || strings.Contains(out.String(), "leave out --requests") ||
+		!strings.HasSuffix(out.String(), "To keep the data, choose a directory with --data DIR.\n") {
 		t.Errorf("%v\n%s", err, &out)
 	}
 }

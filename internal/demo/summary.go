@@ -35,6 +35,7 @@ type summary struct {
 	Archive    string     `json:"archive"`
 
 	temporary bool // the data is removed at the end
+	limited   bool // the number of requests or the duration was limited
 }
 
 type hotPath struct {
@@ -58,6 +59,7 @@ func compare(o *Options, report *load.Report, base, now figures, settled bool) *
 		Dashboard:         strings.TrimSuffix(o.AdminURL, "/") + "/",
 		Archive:           o.ArchiveURL,
 		temporary:         o.Temporary,
+		limited:           o.Requests > 0 || o.Duration > 0,
 		Problems:          []string{},
 	}
 	s.AbandonedInBooks = now.abandoned - base.abandoned
@@ -121,10 +123,13 @@ func (s *summary) write(out io.Writer, output string) error {
 	var b strings.Builder
 	s.writeFigures(&b)
 	s.writeHotPaths(&b)
-	if s.temporary {
+	switch {
+	case s.temporary && s.limited:
 		b.WriteString("When the demo ends, the dashboard stops and the data is removed. To look around, leave out --requests and --duration;\n" +
 			"to keep the data, choose a directory with --data DIR.\n")
-	} else {
+	case s.temporary:
+		b.WriteString("The dashboard stops now and the data is removed. To keep the data, choose a directory with --data DIR.\n")
+	default:
 		fmt.Fprintf(&b, "Archive    %s\n", s.Archive)
 	}
 	_, err := io.WriteString(out, b.String())

@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"reflect"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -33,6 +36,31 @@ func TestExamplesLoadStrictly(t *testing.T) {
 				t.Error("the example is not embedded")
 			}
 		})
+	}
+}
+
+// TestStandaloneExampleSetsLittle: the guide for systemd uses this example, so a key that nobody has chosen must not be in effect. The suggestions
+// in it are valid if the # is removed.
+func TestStandaloneExampleSetsLittle(t *testing.T) {
+	const file = "standalone.yaml"
+	c, err := Load(LoadOptions{File: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := slices.Sorted(maps.Keys(c.origins)), []string{"admin.listen", "data.dir", "listen", "service", "upstream"}; !slices.Equal(got, want) {
+		t.Errorf("it sets %q, want %q", got, want)
+	}
+	suggestion := regexp.MustCompile(`(?m)^( *)#([a-z])`)
+	text := string(Example("standalone"))
+	if n := len(suggestion.FindAllString(text, -1)); n < 8 {
+		t.Fatalf("only %d suggestions found", n)
+	}
+	c, err = Load(LoadOptions{File: writeFile(t, suggestion.ReplaceAllString(text, "$1$2"))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Proxy.BodyBytesMax == 0 || len(c.Proxy.TrustedProxies) == 0 || len(c.Record.Exclude.Paths) == 0 || !strings.HasPrefix(c.Archive.URL, "s3://") {
+		t.Errorf("not all suggestions are in effect: %+v", c)
 	}
 }
 

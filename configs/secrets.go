@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 )
 
@@ -104,9 +105,13 @@ func checkCertificates(data []byte) string {
 	return ""
 }
 
-// readKeyFile reads a small file. It reads only regular files, because others could block or never end.
+// readKeyFile reads a small file. It reads only regular files, because others could block or never end. Errors show the absolute name, because a
+// relative one is looked up in the working directory, which is often not the folder of the configuration file.
 func (l *loader) readKeyFile(path, name string) (data []byte, ok bool) {
 	at := l.origins[path]
+	if absolute, err := filepath.Abs(name); err == nil { // an error means that the working directory is gone
+		name = absolute
+	}
 	info, err := os.Stat(name)
 	switch {
 	case err != nil:

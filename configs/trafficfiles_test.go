@@ -93,6 +93,7 @@ func readWithFiles(dir, text string) (*Config, []*Error) {
 // TestFilesOfTraffic: an error about a file has the position of the key that names the file, and reveals nothing of a secret.
 func TestFilesOfTraffic(t *testing.T) {
 	dir := trafficDir(t)
+	t.Chdir(dir) // errors show relative names as absolute ones
 	pair := func(cert, key string) string {
 		return "tls: {certificates: [{cert_file: " + cert + ", key_file: " + key + "}]}\n"
 	}
@@ -107,6 +108,7 @@ func TestFilesOfTraffic(t *testing.T) {
 		"one":               {"tls: {cert_file: $/good.crt, key_file: $/good.key, client_ca_file: $/other.crt}\n", ""},
 		"missing":           {pair("$/none", "$/good.key"), "tls.certificates[0].cert_file: cannot read the file: stat $/none: no such file"},
 		"a directory":       {pair("$", "$/good.key"), "cert_file: cannot read the file: $ is a directory"},
+		"missing, relative": {pair("none.crt", "$/good.key"), "tls.certificates[0].cert_file: cannot read the file: stat $/none.crt: no such file"},
 		"missing key":       {pair("$/good.crt", "$/none"), "tls.certificates[0].key_file: cannot read the file"},
 		"no certificate":    {pair("$/text", "$/good.key"), "tls.certificates[0].cert_file: $/text has no PEM certificate"},
 		"key for cert":      {pair("$/good.key", "$/good.key"), "cert_file: $/good.key has no PEM certificate"},

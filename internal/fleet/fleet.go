@@ -60,7 +60,7 @@ type Options struct {
 // Query is a named query.
 type Query struct {
 	Name  string `json:"name"`
-	About string `json:"about"` // its comment, joined into one line
+	About string `json:"about"` // the comment of the query, joined into one line
 }
 
 // Queries returns the named queries of an engine, sorted by name.
@@ -99,7 +99,7 @@ func read(engine, name string) (string, error) {
 	return string(text), err
 }
 
-// Setup returns the statements that create the tables or views of an engine, and for ClickHouse its ingestion.
+// Setup returns the statements that create the tables or views of an engine and, for ClickHouse, its ingestion.
 func Setup(o Options) (string, error) {
 	names := parts[o.Engine]
 	if names == nil {
@@ -111,7 +111,7 @@ func Setup(o Options) (string, error) {
 		}
 		names = []string{o.Part}
 	} else if o.Engine == ClickHouse {
-		names = []string{"schema", "queue"} // ingest is meant to be scheduled, not pasted
+		names = []string{"schema", "queue"} // "ingest" is meant to be scheduled, not pasted
 	}
 	url, err := location(o)
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// exampleBucket is printed if no bucket is named.
+// exampleBucket is printed if no bucket is given.
 const exampleBucket = "s3://BUCKET/PREFIX"
 
 // location returns the address of the archive in the engine's syntax, without a trailing slash except for ClickHouse.

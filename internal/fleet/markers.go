@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Columns of the lines in the bucket, as ClickHouse reads them. The Null tables, the queues and the scheduled ingestion
-// share them.
+// Columns of the lines in the bucket, with the types with which ClickHouse reads them. The Null tables, the queues and the scheduled
+// ingestion share them.
 const (
 	statisticsColumns = `server_address String, http_request_method String, url_template String, route String,
     count UInt64, errors UInt64, streams UInt64, bytes_in UInt64, bytes_out UInt64, latency_us_sum UInt64, latency_us_max UInt64,
@@ -46,11 +46,11 @@ func columnNames(columns string) string {
 // server error. 17 stands for a status that gRPC does not define.
 const isError = `http_response_status_code >= 500 OR error_type != '' OR rpc_grpc_status_code IN (2, 4, 12, 13, 14, 15, 17)`
 
-// latency is the latency of an event, as the statistics count it.
+// latency is the latency of an event in the statistics.
 const latency = `if(kind = 'stream', ttfb_us, duration_us)`
 
-// shardBy lists the columns by which the rows of a table are distributed over the shards of a cluster. A shard merges
-// only its own rows, so all rows that are to be merged must be on the same shard.
+// shardBy lists the columns by which the rows of a table are distributed over the shards of a cluster. A shard merges only its own rows,
+// so rows that must be merged with each other must be on the same shard.
 var shardBy = []struct{ table, key string }{
 	{"statistics", "cityHash64(epoch)"}, {"objects", "cityHash64(epoch)"}, {"events", "cityHash64(epoch)"}, {"ingested", "cityHash64(file)"},
 }
@@ -79,7 +79,7 @@ func setupMarkers(o Options, url string) *strings.Replacer {
 	return strings.NewReplacer(pairs...)
 }
 
-// distributedTables returns the tables that readers query, which span those of the shards.
+// distributedTables returns the statements for the tables that readers query. Each of them spans the corresponding tables of the shards.
 func distributedTables(cluster, onCluster string) string {
 	var b strings.Builder
 	b.WriteString(`
@@ -93,7 +93,7 @@ func distributedTables(cluster, onCluster string) string {
 	return b.String()
 }
 
-// limitDefault is the number of rows of a query that lists the top of something.
+// limitDefault is the default number of rows in the result of a query that lists the highest of something.
 const limitDefault = 50
 
 func queryMarkers(o Options) *strings.Replacer {
@@ -156,7 +156,7 @@ func (o Options) moment(t time.Time) string {
 	return "TIMESTAMP '" + text + "'"
 }
 
-// days limits the query to the folders of the days that it needs.
+// days returns a condition that limits the query to the folders of the days that it needs.
 func (o Options) days(from, to string) string {
 	return "dt >= CAST(" + from + " AS DATE) AND dt <= CAST(" + to + " AS DATE)"
 }

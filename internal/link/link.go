@@ -1,10 +1,10 @@
-// Package link connects the traffic process with the books process.
+// Package link connects the traffic process and the books process.
 //
-// There are two channels. On one, the books process sends requests to the spool (Peek, Ack, …, see package spool). On
-// the other, the traffic process sends HTTP requests, which it relays from the admin listener. The second channel
-// consists of a [Dialer] and a [Listener] joined by a control connection: for each connection, the dialler creates a
-// socketpair and passes one end over the control connection (SCM_RIGHTS, unix(7)). Nothing is bound to a path or a
-// port. So nobody else can connect, and the limit of 107 bytes for a socket's path does not matter.
+// There are two channels. On one, the books process sends requests to the spool (Peek, Ack, …, see package spool). On the other, the
+// traffic process sends HTTP requests: those that it relays from the admin listener, and its own. The second channel consists of a
+// [Dialer] and a [Listener] joined by a control connection: for each connection, the dialler creates a socketpair and passes one end over
+// the control connection (SCM_RIGHTS, unix(7)). Nothing is bound to a path or a port. So no one else can connect, and the limit of 107
+// bytes for a socket's path does not matter.
 //
 // A child inherits both channels as socketpairs ([Pair]). A books process that is started by hand reaches them through a socket in the data
 // directory ([Listen], [Connect]); the first byte of a connection names the channel.
@@ -36,8 +36,8 @@ const (
 // SocketName is the socket's name in the data directory.
 const SocketName = "collect.sock"
 
-// Pair returns the two ends of a new socketpair: a connection to keep, and a file for a child. The caller must close
-// the file once the child has it.
+// Pair returns the two ends of a new socketpair: a connection to keep, and a file for a child. The caller must close the file when the
+// child has it.
 func Pair(name string) (net.Conn, *os.File, error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -67,8 +67,8 @@ func Inherited(fd uintptr, name string) (net.Conn, error) {
 	return conn, nil
 }
 
-// Listen opens the socket in the data directory, and replaces the socket of a dead process. No living process can own
-// it, because the caller holds the lock of the data directory.
+// Listen opens the socket in the data directory. It replaces an existing socket, which can only be that of a dead process, because the
+// caller holds the lock of the data directory.
 func Listen(dataDir string) (*net.UnixListener, error) {
 	path, release, err := shortPath(dataDir)
 	if err != nil {
@@ -142,24 +142,23 @@ func shortPath(dataDir string) (path string, release func(), err error) {
 }
 
 const (
-	// dialTimeout limits the time of a dial, which takes almost no time unless the peer is stopped.
+	// dialTimeout limits the time of a dial. A dial takes almost no time unless the peer process is stopped.
 	dialTimeout = time.Second
 	// ConnsMax is how many connections a Dialer may have open at the same time. Further dials wait until one is closed.
 	ConnsMax = 128
-	// bufferBytes limits, in each direction, a connection's data in the kernel, which doubles the limit for its own
-	// use.
+	// bufferBytes limits, for each direction, the data of a connection in the kernel. The kernel doubles this limit for its own use.
 	bufferBytes = 32 << 10
 )
 
 // ErrBusy is returned by a dial if, for a second, all connections were in use or the peer did not react.
 var ErrBusy = errors.New("the books process accepts no further connections")
 
-// Dialer opens connections to the Listener at the other end of its control connection. It uses a bounded number of
-// descriptors, however many goroutines dial at the same time, and even if the peer does not accept connections.
+// Dialer opens connections to the Listener at the other end of its control connection. It uses a bounded number of descriptors, no matter
+// how many goroutines dial at the same time, and even if the peer does not accept connections.
 type Dialer struct {
 	control *net.UnixConn
-	sending chan struct{} // capacity 1; held while a connection is passed, because the control connection has only one deadline
-	slots   chan struct{} // one is held by each open connection
+	sending chan struct{} // capacity 1; taken while a connection is passed, because the control connection has only one deadline
+	slots   chan struct{} // each open connection takes one
 }
 
 // NewDialer returns a Dialer that passes connections over control, which the caller still owns and must close.
@@ -183,9 +182,8 @@ func (c *Conn) Close() error {
 	return c.UnixConn.Close()
 }
 
-// DialContext opens a new connection, for use by http.Transport. It ignores network and address, because there is only
-// one peer. If the peer has ended, the dial fails, or the connection ends immediately. DialContext returns when ctx is
-// done, or after a second.
+// DialContext opens a new connection, for use by http.Transport. It ignores network and address, because there is only one peer. If the
+// peer process has ended, the dial fails or the connection ends immediately. DialContext returns when ctx is done, or after a second.
 func (d *Dialer) DialContext(ctx context.Context, _, _ string) (net.Conn, error) { return d.Dial(ctx) }
 
 // Dial is like DialContext, but returns a *Conn.
@@ -236,8 +234,8 @@ func (d *Dialer) pass(ctx context.Context) (*net.UnixConn, error) {
 	return mine, nil
 }
 
-// send passes a socket to the peer before ctx is done. If the peer is stopped, the buffer of the control connection
-// limits how many sockets wait for it, and each sender waits until its own deadline.
+// send passes a socket to the peer before ctx is done. If the peer process is stopped, the number of sockets that wait for it is limited
+// by the buffer of the control connection, and each sender waits until its own deadline.
 func (d *Dialer) send(ctx context.Context, theirs *os.File) error {
 	if err := acquire(ctx, d.sending); err != nil {
 		return err
@@ -276,7 +274,7 @@ func NewListener(control net.Conn) (*Listener, error) {
 	return &Listener{control: uc}, nil
 }
 
-// Accept waits for the next connection. It fails with net.ErrClosed once the dialler's process has ended.
+// Accept waits for the next connection. It fails with net.ErrClosed when the dialler's process has ended.
 func (l *Listener) Accept() (net.Conn, error) {
 	var data [1]byte
 	oob := make([]byte, unix.CmsgSpace(4))

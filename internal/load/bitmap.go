@@ -12,14 +12,13 @@ const (
 	noncesMax  = chunkBits * chunksMax // 2^32
 )
 
-// NonceMax is the largest nonce that a [Bitmap] holds.
+// NonceMax is the largest nonce that a [Bitmap] can contain.
 const NonceMax = noncesMax - 1
 
 type bitmapChunk [chunkWords]atomic.Uint64
 
-// Bitmap is a set of nonces with one bit each, in chunks of a million bits that are allocated when they are first used.
-// The zero value is empty. All methods may be called concurrently. A method that reads sees every nonce that was set
-// before the call.
+// Bitmap is a set of nonces with one bit each, in chunks of a million bits that are allocated when they are first used. The zero value is
+// empty. All methods may be called concurrently. A method that reads the set sees every nonce that was added before the call.
 type Bitmap struct {
 	chunks [chunksMax]atomic.Pointer[bitmapChunk]
 }
@@ -98,6 +97,6 @@ func (b *Bitmap) chunk(nonce uint64) *bitmapChunk {
 	if c := slot.Load(); c != nil {
 		return c
 	}
-	slot.CompareAndSwap(nil, new(bitmapChunk)) // if two callers race, both use the same chunk
+	slot.CompareAndSwap(nil, new(bitmapChunk)) // if two callers do this at the same time, both use the same chunk
 	return slot.Load()
 }

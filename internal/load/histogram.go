@@ -11,8 +11,8 @@ const (
 	bucketCount = (64 - subBits) * subBuckets
 )
 
-// Histogram counts durations in buckets whose width is at most 1/32 of their value, so that the error of a quantile is
-// at most 1.6 %. The zero value is empty. It is not safe for concurrent use.
+// Histogram counts durations in buckets whose width is at most 1/32 of their value, so the error of a quantile is at most 1.6 %. The zero
+// value is empty. It is not safe for concurrent use.
 type Histogram struct {
 	buckets [bucketCount]uint64
 	count   uint64
@@ -53,7 +53,7 @@ func (h *Histogram) Mean() time.Duration {
 	return h.sum / time.Duration(h.count)
 }
 
-// Quantile returns the duration below which the share q (0 to 1) of all durations lies, or 0 if there is none.
+// Quantile returns the duration that the share q (0 to 1) of all durations does not exceed, or 0 if there are no durations.
 func (h *Histogram) Quantile(q float64) time.Duration {
 	if h.count == 0 {
 		return 0
@@ -68,8 +68,8 @@ func (h *Histogram) Quantile(q float64) time.Duration {
 	return h.max
 }
 
-// bucketOf keeps the six leading bits of v. Values below 64 have their own bucket; larger ones share theirs with
-// neighbouring values.
+// bucketOf keeps the six leading bits of v. Each value below 64 has its own bucket; larger values share a bucket with neighbouring
+// values.
 func bucketOf(v uint64) int {
 	shift := max(bits.Len64(v)-subBits-1, 0)
 	return shift<<subBits + int(v>>shift)

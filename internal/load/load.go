@@ -28,8 +28,8 @@ type Request struct {
 	Header []byte // additional header lines, each ending in CR LF; append to Header[:0]. Host and Content-Length are added
 	Body   []byte // sent with a Content-Length if it is not empty, or if the method is POST, PUT or PATCH
 
-	// AbandonAfter, if positive, is how long the client waits for the whole response. After that it closes the
-	// connection, and the request counts as abandoned, not as failed. A response that arrives in time counts normally.
+	// AbandonAfter, if positive, is how long the client waits for the whole response. After that it closes the connection, and the
+	// request counts as abandoned, not as failed. A response that arrives in time is counted normally.
 	AbandonAfter time.Duration
 }
 
@@ -40,31 +40,31 @@ type Options struct {
 	Host        string        // Host header; default Address
 	Connections int           // default 16
 	Requests    uint64        // exact number of requests to send; 0: until Duration has passed or the context ends
-	Duration    time.Duration // stop sending after this time; 0: no limit. With Requests, whichever is reached first applies
+	Duration    time.Duration // stop sending after this time; 0: no limit. if Requests is also set, whichever is reached first applies
 
-	// Rate is the number of requests per second over all connections; 0 means full speed. With a rate, latency is
-	// measured from the time at which the request was due. Otherwise a stalled server would merely delay later
-	// requests, and the latency would not show it.
+	// Rate is the number of requests per second over all connections; 0 means full speed. With a rate, latency is measured from the time
+	// at which the request was due. If it were measured from the actual start, a stalled server would merely delay later requests, and
+	// the latency would not show the stall.
 	Rate float64
 
 	FirstNonce uint64 // nonces are FirstNonce, FirstNonce+1, …
 
-	// Request describes the request for a nonce. Verify checks a complete response. All connections call both
-	// concurrently. The defaults are GET of [Path], and accepting any 200.
+	// Request describes the request for a nonce. Verify checks a complete response. All connections call both concurrently. The default
+	// request is a GET of [Path]; by default, any response with status 200 is accepted.
 	Request func(nonce uint64, r *Request)
 	Verify  func(nonce uint64, r *Response) error
 
 	Sent     *Bitmap   // collects the nonces sent; may be nil
-	Received *Bitmap   // collects the nonces with a complete response, whatever Verify returned; may be nil
+	Received *Bitmap   // collects the nonces with a complete response, accepted by Verify or not; may be nil
 	Counters *Counters // live figures; may be nil
 
-	Timeout        time.Duration // for one exchange; it ends at most a second later; default 30s
+	Timeout        time.Duration // for one exchange, which ends at most a second later; default 30s
 	ConnectTimeout time.Duration // how long to retry a connection before Run gives up; default 30s
-	IdleTimeout    time.Duration // a connection that was unused for longer is replaced before it is used; default 5s
+	IdleTimeout    time.Duration // a connection that has been idle for longer is replaced before its next use; default 5s
 	BodyBytesMax   int           // how many bytes of a body are kept for Verify; default 1 MiB
 }
 
-// ErrNoConnection is returned if no connection could be made for [Options.ConnectTimeout].
+// ErrNoConnection is returned if no connection could be made within [Options.ConnectTimeout].
 var ErrNoConnection = errors.New("no connection")
 
 // Path appends the default path of a nonce. [Nonce] is its inverse.
@@ -72,7 +72,7 @@ func Path(dst []byte, nonce uint64) []byte {
 	return strconv.AppendUint(append(dst, "/n/"...), nonce, 10)
 }
 
-// Nonce returns the nonce of a path made by [Path], whatever it was appended to.
+// Nonce returns the nonce at the end of a path to which [Path] appended it.
 func Nonce(path []byte) (nonce uint64, ok bool) {
 	_, digits, ok := bytes.Cut(path, []byte("/n/"))
 	if !ok {
@@ -95,8 +95,8 @@ func ExpectBody(status int, body []byte) func(uint64, *Response) error {
 	}
 }
 
-// Run sends the requests and waits for their responses. When ctx ends or Duration has passed, it sends no more requests
-// and completes those in flight; this is not an error. The report is valid even if there is an error.
+// Run sends the requests and waits for their responses. When ctx is done or Duration has passed, it sends no more requests and completes
+// those in flight; this is not an error. The report is valid even if there is an error.
 func Run(ctx context.Context, o Options) (*Report, error) {
 	if err := o.complete(); err != nil {
 		return nil, fmt.Errorf("load: %w", err)

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Kind says how a request that was sent failed.
+// Kind is the way in which a request that was sent failed.
 type Kind string
 
 // The kinds of failure. All except [KindVerify] mean that the response did not arrive completely.
@@ -23,17 +23,17 @@ const (
 	KindReset     Kind = "reset"     // the connection was reset before or during the response
 	KindTruncated Kind = "truncated" // the connection ended during the response
 	KindTimeout   Kind = "timeout"   // no complete response within Options.Timeout
-	KindMalformed Kind = "malformed" // not an HTTP/1.1 response, or with bytes beyond its end
+	KindMalformed Kind = "malformed" // not a valid HTTP/1.1 response, or followed by excess bytes
 	KindVerify    Kind = "verify"    // complete, but rejected by Options.Verify
 )
 
 // Counters are the live figures of a run, for progress displays. They only grow.
 type Counters struct {
-	Sent      atomic.Uint64 // requests of which the kernel has accepted at least one byte
-	Received  atomic.Uint64 // responses received in full, completed or not
-	Completed atomic.Uint64 // responses received in full and accepted by Options.Verify
-	Abandoned atomic.Uint64 // requests that the client abandoned on purpose, see Request.AbandonAfter
-	Failed    atomic.Uint64 // all other requests sent
+	Sent      atomic.Uint64 // number of requests of which the kernel has accepted at least one byte
+	Received  atomic.Uint64 // number of responses received in full, accepted by Options.Verify or not
+	Completed atomic.Uint64 // number of responses received in full and accepted by Options.Verify
+	Abandoned atomic.Uint64 // number of requests that the client abandoned deliberately, see Request.AbandonAfter
+	Failed    atomic.Uint64 // number of all other requests sent
 }
 
 // Report has the outcomes of a run: Sent = Completed + Abandoned + the sum of Failed.
@@ -106,7 +106,7 @@ func (r *Report) merge(o *Report) {
 	r.Errors = r.Errors[:min(len(r.Errors), errorsMax)]
 }
 
-// kindOf classifies an error that occurred while reading. begun says whether a byte of the response has arrived.
+// kindOf classifies an error that occurred while a response was being read. begun says whether any byte of the response had arrived.
 func kindOf(err error, begun bool) Kind {
 	var netErr net.Error
 	switch {

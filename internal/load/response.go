@@ -46,13 +46,13 @@ type responseReader struct {
 	to      int
 	begun   bool // whether a byte of the current response has arrived
 	bodyMax int
-	body    []byte // the body being kept, reused from response to response
+	body    []byte // memory for the body, reused for each response
 	chunked bool   // framing of the current response
-	close   bool   // the server will close the connection after it
+	close   bool   // the server will close the connection after the current response
 	length  int64  // declared Content-Length, or -1
 }
 
-// read reads one response into r, skipping interim ones (1xx). Afterwards b.close says whether the connection has ended.
+// read reads one response into r and skips interim ones (1xx). Afterwards, b.close says whether the connection can no longer be used.
 func (b *responseReader) read(r *Response, head bool) error {
 	b.begun = b.to > b.from
 	for {
@@ -103,8 +103,7 @@ func (b *responseReader) readHead(r *Response) error {
 	}
 }
 
-// parseHead parses the status line and the framing. The header block is only copied if the body needs the buffer (see
-// fill).
+// parseHead parses the status line and the framing. The header block is copied only if the buffer is needed for the body (see fill).
 func (b *responseReader) parseHead(block []byte, r *Response) error {
 	line, rest := cutLine(block)
 	if len(line) < 12 || !bytes.HasPrefix(line, []byte("HTTP/1.")) || line[8] != ' ' {
@@ -132,7 +131,7 @@ func (b *responseReader) parseField(line []byte) error {
 	if !ok {
 		return fmt.Errorf("%w: header line %.40q", errMalformed, line)
 	}
-	switch len(key) { // the length alone rules out most fields
+	switch len(key) { // the length alone is enough to exclude most fields
 	case len("Connection"):
 		if equalFold(key, "Connection") {
 			value = bytes.TrimSpace(value)
@@ -269,7 +268,7 @@ func cutLine(b []byte) (line, rest []byte) {
 	return bytes.TrimSuffix(b[:end], []byte("\r")), b[end+1:]
 }
 
-// equalFold compares ASCII letters ignoring case.
+// equalFold reports whether two ASCII texts are equal, ignoring case.
 func equalFold(b []byte, s string) bool {
 	if len(b) != len(s) {
 		return false

@@ -13,7 +13,7 @@ const (
 	backoffMax = 50 * time.Millisecond
 )
 
-// worker uses one connection at a time. Its goroutine owns it until [Run] merges the reports.
+// worker uses one connection at a time. The worker belongs to its goroutine until [Run] merges the reports.
 type worker struct {
 	run      *run
 	report   Report
@@ -34,7 +34,7 @@ func newWorker(r *run) *worker {
 	}
 }
 
-// drive sends requests until there are no more.
+// drive sends requests until there are no more to send.
 func (w *worker) drive(ctx context.Context) {
 	defer w.disconnect()
 	for {
@@ -71,8 +71,8 @@ func (w *worker) encode(nonce uint64) {
 	w.out = append(out, r.Body...)
 }
 
-// send writes the request. If the kernel has accepted no byte of it, the request counts as not sent, and send tries
-// another connection. It returns false if the run has ended and the request was not sent.
+// send writes the request. If the kernel has not accepted any byte of the request, it counts as not sent, and send tries another
+// connection. The result is false if the run has ended before the request was sent.
 func (w *worker) send(ctx context.Context) bool {
 	for {
 		if !w.connect(ctx) {
@@ -100,7 +100,7 @@ func (w *worker) finish(nonce uint64, due time.Time) {
 		w.run.Sent.Set(nonce)
 	}
 	if w.conn == nil {
-		return // only partly written, and already counted as failed
+		return // the request was written only in part and has already been counted as failed
 	}
 	if due.IsZero() {
 		due = w.lastUse
@@ -155,7 +155,7 @@ func (w *worker) fail(kind Kind, err error) {
 	}
 }
 
-// connect makes sure that there is a connection that is not stale. It returns false if the run has ended or fails.
+// connect makes sure that there is a connection that is not stale. It returns false if the run has ended or has failed.
 func (w *worker) connect(ctx context.Context) bool {
 	if w.conn != nil && time.Since(w.lastUse) < w.run.IdleTimeout {
 		return true
@@ -188,7 +188,7 @@ func (w *worker) disconnect() {
 	if w.conn == nil {
 		return
 	}
-	_ = w.conn.Close() // the result does not matter
+	_ = w.conn.Close() // an error does not matter
 	w.conn = nil
 }
 
@@ -205,5 +205,5 @@ func (w *worker) extendDeadline() {
 		return
 	}
 	w.deadline = want
-	_ = w.conn.SetDeadline(want) // only fails on a closed connection, which the write reports
+	_ = w.conn.SetDeadline(want) // fails only on a closed connection, which is then reported by the write
 }

@@ -8,11 +8,11 @@ import (
 	"github.com/wayside-proxy/wayside/internal/terminal"
 )
 
-// CloseWait is how long the end of a process waits for the reader of its log.
+// CloseWait is how long a process that is ending waits for the reader of its log.
 const CloseWait = time.Second
 
-// Open creates the log of a process that must never wait for the reader of its log. The level can be changed while the
-// log is in use. The caller must close the Sink, with [CloseWait]. level, format and process are explained at [Logger].
+// Open creates the log of a process that must never wait for the reader of its log. The level can be changed while the log is in use. The
+// caller must close the Sink, with [CloseWait]. See [Logger] for level, format and process.
 func Open(w io.Writer, level, format, process string) (*slog.Logger, *slog.LevelVar, *Sink) {
 	var log *slog.Logger
 	made := make(chan struct{})
@@ -25,8 +25,8 @@ func Open(w io.Writer, level, format, process string) (*slog.Logger, *slog.Level
 	return log, now, sink
 }
 
-// Logger writes to w. level is debug, info, warn or error. format is text, json, or auto, which is text on a terminal
-// and json elsewhere. Every line names the process, because two processes share one output.
+// Logger writes to w. level is debug, info, warn or error. format is text, json, or auto, which is text on a terminal and json elsewhere.
+// Every line contains the name of the process, because two processes share one output.
 func Logger(w io.Writer, level, format, process string) *slog.Logger {
 	log, _ := logger(w, level, Format(w, format), process)
 	return log

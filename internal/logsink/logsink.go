@@ -1,7 +1,7 @@
 // Package logsink keeps the reader of a log from blocking the process that writes it.
 //
 // Lines are queued in memory, up to a limit, and written by a goroutine. If the reader hangs, disappears or is slow, lines are lost and
-// counted, and nobody waits. A process that ends abruptly loses the lines that are still queued.
+// counted, but nothing waits. If the process ends abruptly, the lines that are still queued are lost.
 package logsink
 
 import (
@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// QueueBytes limits the bytes of lines that are waiting to be written.
+// QueueBytes limits the total size of the lines that are waiting to be written.
 const QueueBytes = 1 << 20
 
 // Sink is an io.Writer that never waits and never fails. Each Write must contain whole lines.
@@ -28,8 +28,8 @@ type Sink struct {
 	closed bool
 }
 
-// New returns a Sink that writes to to, and starts its goroutine. If onLoss is not nil, that goroutine calls it when a
-// write succeeds after lines were lost, with the number lost since the last call. onLoss may write to the Sink.
+// New returns a Sink that writes to to, and starts its goroutine. If onLoss is not nil, the goroutine calls it when a write succeeds
+// after lines have been lost, with the number of lines lost since the last call. onLoss may write to the Sink.
 func New(to io.Writer, onLoss func(lines uint64)) *Sink {
 	s := &Sink{to: to, onLoss: onLoss, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	go s.run()
@@ -56,8 +56,8 @@ func (s *Sink) Lost() uint64 {
 	return s.lost
 }
 
-// Close waits until all queued lines are written, but no longer than limit. Later lines are lost. It does not wait for
-// a write that hangs.
+// Close waits until all queued lines have been written, but no longer than limit, even if a write hangs. Lines that are written after
+// Close are lost.
 func (s *Sink) Close(limit time.Duration) {
 	s.mu.Lock()
 	s.closed = true
@@ -99,7 +99,7 @@ func (s *Sink) run() {
 	}
 }
 
-// next returns the next write, or nil if there is none.
+// next returns the bytes for the next write, or nil if there are none.
 func (s *Sink) next() (p []byte, closed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

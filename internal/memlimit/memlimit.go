@@ -1,12 +1,12 @@
 // Package memlimit keeps a process near the amount of memory that it should use, without making the garbage collector run all the time.
 //
-// The runtime's memory limit (debug.SetMemoryLimit) counts all memory that the runtime holds, not only the heap. That includes span
-// structures, mark bits and half-empty spans of a heap that was once large, which are never given back. After a peak, such a limit can
-// leave no room above the live heap. Then a collection begins every few allocations, which takes up to half of all CPU time, even in an
-// idle process, and saves no memory. [Keep] therefore raises the limit just enough for a collection to be worth its cost ([roomMin],
+// The runtime's memory limit (debug.SetMemoryLimit) counts all memory of the runtime, not only the heap. That includes span structures,
+// mark bits and half-empty spans from a time when the heap was larger, which are never released. After such a peak, the limit can leave
+// no room above the live heap. Then a collection begins every few allocations, which takes up to half of all CPU time, even in an idle
+// process, and saves no memory. [Keep] therefore raises the limit just enough to make each collection worth its cost ([roomMin],
 // [roomShare]), and lowers it again as soon as possible.
 //
-// The aim is not a hard limit: the live heap may exceed it, and the process then uses an eighth more than the size of that heap.
+// The aim is not a hard limit: the live heap can exceed it, and the process then uses an eighth more memory than the size of that heap.
 package memlimit
 
 import (
@@ -19,22 +19,22 @@ import (
 )
 
 const (
-	// roomMin and roomShare determine how many bytes may be allocated between two collections: roomMin, or the live
-	// heap divided by roomShare if that is more.
+	// roomMin and roomShare determine how many bytes can be allocated between two collections: roomMin, or the live heap divided by
+	// roomShare if that is more.
 	roomMin   = 4 << 20
 	roomShare = 8
 	// checkInterval is the time between two checks.
 	checkInterval = time.Second
-	// patienceMin and patienceMax bound how many checks without a collection pass before one is forced while the limit
-	// is above the aim. The runtime itself collects every two minutes.
+	// While the limit is above the aim, a collection is forced after a number of checks without one. patienceMin and patienceMax are the
+	// bounds of this number. The runtime itself collects every two minutes.
 	patienceMin = 2
 	patienceMax = 120
 	// logEvery is the minimum number of checks between two log lines.
 	logEvery = 60
 )
 
-// Keep keeps the runtime's memory limit at aim (bytes, above 0), or as little above it as the collector needs, until
-// ctx is done. Run it in one goroutine of the process, which has only one limit.
+// Keep keeps the runtime's memory limit at aim (bytes, above 0), or as little above it as the collector needs, until ctx is done. It must
+// run in only one goroutine, because the limit is that of the whole process.
 func Keep(ctx context.Context, aim int64, log *slog.Logger) {
 	k := keeper{aim: aim, limit: aim, log: log, sinceLog: logEvery}
 	debug.SetMemoryLimit(aim)
@@ -88,14 +88,13 @@ type keeper struct {
 	cycles     uint64 // number of collections at the last check
 	quiet      int    // number of checks since the last collection
 	patience   int    // value of quiet at which to force a collection
-	asked      int64  // the limit when check last asked for a collection
+	asked      int64  // the limit when check last requested a collection
 	sinceLog   int    // number of checks since the last log line
 	above      bool   // whether the limit is above the aim according to the last log line
 }
 
-// check sets k.limit from u, and reports whether to collect now. u.live is as old as the last collection. While the
-// limit is above the aim, check asks for collections, which may lower the limit, but less and less often if they do
-// not.
+// check sets k.limit based on u, and reports whether to collect now. u.live is as old as the last collection. While the limit is above
+// the aim, check requests collections, because the limit may be lower after them; if it is not, check requests them less and less often.
 func (k *keeper) check(u usage) (collect bool) {
 	k.limit = max(k.aim, u.needs())
 	k.report(u)
@@ -109,7 +108,7 @@ func (k *keeper) check(u usage) (collect bool) {
 		k.patience, k.asked = patienceMin, 0
 		return false
 	case k.asked == 0 || k.limit < k.asked-k.asked/4 || k.limit > k.asked+k.asked/4:
-		k.patience = patienceMin // this is the first time, or much has changed since the last one
+		k.patience = patienceMin // this is the first request, or much has changed since the last one
 	}
 	if k.quiet < k.patience {
 		return false
@@ -119,7 +118,7 @@ func (k *keeper) check(u usage) (collect bool) {
 	return true
 }
 
-// report logs when the limit rises above the aim, and when it has returned to it.
+// report logs when the limit rises above the aim, and when it has returned to the aim.
 func (k *keeper) report(u usage) {
 	above := k.limit > k.aim
 	k.sinceLog++

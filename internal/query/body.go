@@ -13,12 +13,12 @@ import (
 	"unicode/utf8"
 )
 
-// DecodeBody decodes the JSON object in the body of a request into the struct that into points to, as strictly as [Parse] parses a
-// query string. [json.Unmarshal] ignores unknown names and null, accepts names in any case, and uses the last of several values, so a
-// request could do something that its sender has ruled out. Here, all of these are errors, and so is anything after the object. Each
-// field needs a json tag.
+// DecodeBody decodes the JSON object in the body of a request into the struct that into points to, as strictly as [Parse] parses a query
+// string. [json.Unmarshal] ignores unknown names and null, accepts names in any case, and uses the last of several values, so a request
+// could do something that its sender meant to exclude. Here, all of these are errors, and so is anything after the object. Each field
+// needs a json tag.
 //
-// Errors are meant for the client: they name the key, and say what is allowed.
+// The error messages are meant for the client: they name the key, and say what is allowed.
 func DecodeBody(body []byte, into any) error {
 	known := fieldNames(into)
 	if !utf8.Valid(body) {

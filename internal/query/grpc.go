@@ -12,10 +12,10 @@ const GRPCForms = "gRPC status codes from 0 to 16 or their names (14, UNAVAILABL
 
 // GRPCCodes is a set of gRPC status codes. A nil set stands for any response, including responses to requests that are
 // not gRPC calls.
-type GRPCCodes [event.GRPCCodeOther + 1]bool // by code; the last is for codes that gRPC does not define
+type GRPCCodes [event.GRPCCodeOther + 1]bool // by code; the last element is for codes that gRPC does not define
 
-// ParseGRPC parses a list of gRPC status codes in the forms of [GRPCForms]. An empty text gives nil. "error" stands for
-// every code that means a server error. The error names the forms.
+// ParseGRPC parses a list of gRPC status codes in the forms of [GRPCForms]. For an empty text, it returns nil. "error" stands for every
+// code that means a server error. The error message lists the forms.
 func ParseGRPC(text string) (*GRPCCodes, error) {
 	if text == "" {
 		return nil, nil // any response

@@ -1,8 +1,8 @@
-// Package query parses query strings and request bodies strictly, for every endpoint of the admin API. The command line shares some
-// of its parsers.
+// Package query parses query strings and request bodies strictly, for every endpoint of the admin API. The command line uses some of its
+// parsers.
 //
-// [net/url.ParseQuery] ignores parts that it cannot parse, and its callers ignore misspelt names. The endpoint would then answer a
-// different question than the client has asked. Here, everything that cannot be parsed is an error with its position.
+// [net/url.ParseQuery] ignores parts that it cannot parse, and its callers ignore misspelt names. The response would then not be what the
+// client requested. Here, everything that cannot be parsed is an error with its position.
 package query
 
 import (
@@ -17,9 +17,9 @@ import (
 // Values are the parameters of a query string by name.
 type Values map[string]string
 
-// Parse parses a query string as it is in a request, without its "?". known lists the names that the endpoint accepts.
+// Parse parses the query string of a request, without the "?". known lists the names that the endpoint accepts.
 //
-// Errors are meant for the client: they say what is wrong, at which position, and what is allowed.
+// The error messages are meant for the client: they say what is wrong, at which position, and what is allowed.
 func Parse(raw string, known ...string) (Values, error) {
 	values := Values{}
 	for at := 0; at <= len(raw); {
@@ -97,8 +97,8 @@ func unknown(name string, known []string) error {
 	return fmt.Errorf("unknown parameter %q: %sknown: %s", name, hint, strings.Join(known, ", "))
 }
 
-// CheckPath returns an error for a text that cannot be a path or a template. These begin with a slash, except "*" and
-// the names in parentheses, such as "(other)". An empty text is accepted: it means any path.
+// CheckPath returns an error for a text that cannot be a path or a template. Paths and templates begin with a slash, except "*" and names
+// in parentheses, such as "(other)". An empty text is accepted: it means any path.
 func CheckPath(path string) error {
 	if path == "" || path == "*" || path[0] == '/' || path[0] == '(' {
 		return nil
@@ -106,7 +106,7 @@ func CheckPath(path string) error {
 	return errors.New("paths begin with /")
 }
 
-// Nearest returns the known word that was most likely meant by a mistyped one, or "" if none is similar.
+// Nearest returns the known word that a mistyped word was most likely meant to be, or "" if none is similar.
 func Nearest(word string, known []string) string {
 	const (
 		wordBytesMax = 64 // no known word is that long

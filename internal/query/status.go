@@ -15,7 +15,7 @@ const statusEnd = 1000
 // Statuses is a set of status codes. A nil set contains all codes.
 type Statuses [statusEnd]bool
 
-// ParseStatuses parses a list of status codes in the forms of [StatusForms]. An empty text gives nil. The error names
+// ParseStatuses parses a list of status codes in the forms of [StatusForms]. For an empty text, it returns nil. The error message lists
 // the forms.
 func ParseStatuses(text string) (*Statuses, error) {
 	if text == "" {

@@ -12,7 +12,7 @@ import (
 	"github.com/wayside-proxy/wayside/process/books/logimport"
 )
 
-// Imported writes the results of an import of access logs; dry says that nothing was imported.
+// Imported writes the results of an import of access logs; dry means that nothing was imported.
 func Imported(out io.Writer, files []logimport.File, dry bool) error {
 	var errs []error
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)

@@ -14,10 +14,10 @@ import (
 	"github.com/wayside-proxy/wayside/uploader/reader"
 )
 
-// Listing is the output of wayside archive ls.
+// Listing is the output of `wayside archive ls`.
 type Listing struct {
 	Objects  int               `json:"objects"`
-	Rows     uint64            `json:"rows"` // number of rows, as far as the catalogue knows it
+	Rows     uint64            `json:"rows"` // number of rows, without objects for which the catalogue does not have it
 	Bytes    uint64            `json:"bytes"`
 	RawBytes uint64            `json:"raw_bytes,omitempty"`
 	Archives []catalogue.Plan  `json:"archives,omitempty"`

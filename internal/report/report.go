@@ -21,7 +21,7 @@ import (
 	"github.com/wayside-proxy/wayside/uploader/reader"
 )
 
-// Checks writes the result of wayside verify.
+// Checks writes the result of `wayside verify`.
 func Checks(w io.Writer, r *verify.Report) {
 	for _, c := range r.Checks {
 		state := "ok"
@@ -82,7 +82,7 @@ func verdict(r *verify.Report) string {
 	return text
 }
 
-// Findings writes the result of wayside doctor.
+// Findings writes the result of `wayside doctor`.
 func Findings(out io.Writer, findings []doctor.Finding) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, f := range findings {
@@ -127,7 +127,7 @@ func Capacity(out io.Writer, c *collector.Capacity) error {
 	return nil
 }
 
-// Forgotten writes what was forgotten or, with count, what would be forgotten.
+// Forgotten writes what has been forgotten or, if count is set, what would be forgotten.
 func Forgotten(out io.Writer, a *admin.ForgetAnswer, count bool) error {
 	verb := "forgotten"
 	if count {
@@ -175,7 +175,7 @@ func holdsText(o catalogue.ForgottenObject) string {
 	return "CONTAINS THE PATHS"
 }
 
-// Unreadable writes why objects cannot be read. The error says how many there are.
+// Unreadable writes why objects could not be read. It returns an error that says how many there are.
 func Unreadable(w io.Writer, problems []reader.Problem) error {
 	for i, p := range problems {
 		if i == problemsMax {
@@ -193,7 +193,7 @@ func Unreadable(w io.Writer, problems []reader.Problem) error {
 // problemsMax limits how many objects are named.
 const problemsMax = 100
 
-// Repeated writes which responses were left out because other objects have them too.
+// Repeated writes which responses were not counted because they are also in other objects.
 func Repeated(out io.Writer, repeated []reader.Repeated) {
 	n := uint64(0)
 	for i, r := range repeated {
@@ -207,7 +207,7 @@ func Repeated(out io.Writer, repeated []reader.Repeated) {
 	}
 }
 
-// Archive writes the result of wayside archive verify.
+// Archive writes the result of `wayside archive verify`.
 func Archive(out io.Writer, r *reader.Report) {
 	for _, p := range r.Problems {
 		fmt.Fprintln(out, terminal.Safe(p.String()))
@@ -254,7 +254,7 @@ func Reloaded(out io.Writer, r *traffic.Reloaded) error {
 	return err
 }
 
-// Rebuilt writes the result of wayside archive rebuild.
+// Rebuilt writes the result of `wayside archive rebuild`.
 func Rebuilt(out io.Writer, d *restore.Rebuilt) {
 	fmt.Fprintf(out, "%s of %s, %s in %s, from %s and %s\n", terminal.Counted(d.Rows, "row"), terminal.Counted(d.Hours, "hour"), terminal.Counted(d.Responses, "response"),
 		terminal.Counted(d.Epochs, "epoch"), terminal.Counted(d.FromStatistics, "statistics object"), terminal.Counted(d.FromEvents, "event object"))
@@ -273,7 +273,7 @@ func Rebuilt(out io.Writer, d *restore.Rebuilt) {
 	}
 }
 
-// BackedUp writes the result of wayside backup.
+// BackedUp writes the result of `wayside backup`.
 func BackedUp(w io.Writer, a *admin.BackupAnswer) error {
 	archive := fmt.Sprintf("the archive, which is not in it: %s", a.ArchiveIs)
 	if a.ArchiveCopy {

@@ -1,7 +1,8 @@
-// Package sampleapp is a small web shop for the demo and for tests, in front of which wayside runs.
+// Package sampleapp is a small web shop that serves as the upstream in the demo and in tests.
 //
-// Its only state is a set of counters. Its responses depend only on the seed and the request, with one exception: whether the n-th payment
-// fails depends on the seed and n. So the number of failures among N payments is the same in each run, in whatever order they arrive.
+// Its only state is a set of counters. Its responses depend only on the seed and the request, with one exception: whether the n-th
+// payment fails depends on the seed and n. So the number of failures among N payments is the same in each run, no matter in which order
+// they arrive.
 //
 //	GET, HEAD  /                          page of 2 KiB with an ETag; 304 if the client has it
 //	GET, HEAD  /assets/app.js             script of 24 KiB, likewise
@@ -55,7 +56,7 @@ const (
 type Options struct {
 	Seed uint64
 
-	// Sleep waits for d or until ctx ends. If it is nil, the wait is real; tests use it to make slow routes fast.
+	// Sleep waits for d or until ctx is done. nil means a real wait; tests set Sleep to make slow routes fast.
 	Sleep func(ctx context.Context, d time.Duration)
 }
 
@@ -267,7 +268,7 @@ func hash(seed uint64, parts ...string) uint64 {
 		_, _ = io.WriteString(h, p)
 		_, _ = h.Write([]byte{0})
 	}
-	x := h.Sum64() // the low bits of FNV are weak, so finish with a multiplication and a shift
+	x := h.Sum64() // the low bits of FNV are weak; a multiplication and a shift improve them
 	x ^= x >> 32
 	x *= 0xd6e8feb86659fd93
 	return x ^ x>>32

@@ -7,10 +7,9 @@ import (
 	"github.com/wayside-proxy/wayside/internal/varint"
 )
 
-// AddEncoded adds a row that [Row.AppendBinary] wrote. The result is the same as decoding and merging it, but
-// AddEncoded is faster, because a query over many hours does this for each path and hour. The error wraps
-// [ErrMalformed] or [ErrVersion]. After an error, part of the row may have been added, so the caller must discard the
-// sum.
+// AddEncoded adds a row that [Row.AppendBinary] wrote. The result is the same as after decoding and merging the row, but AddEncoded is
+// faster. That matters because a query over many hours does this for each path and hour. The error wraps [ErrMalformed] or [ErrVersion].
+// After an error, part of the row may have been added, so the caller must discard the sum.
 func (r *Row) AddEncoded(src []byte) error {
 	if err := checkVersion(src); err != nil {
 		return err
@@ -40,12 +39,12 @@ func (r *Row) AddEncoded(src []byte) error {
 	return nil
 }
 
-// coverFirst is the number of bins for which a sum makes room at once, if the added row has that many.
+// coverFirst is the maximum number of bins of an added row for which a sum makes room in one step.
 const coverFirst = 128
 
-// addEncoded adds the encoded latencies at the front of in, and returns how many there are. Nearly all bins are two numbers of one
-// byte each, a step and a count. The inner loop reads these without a function call, because this decides how fast a day of a
-// thousand paths is added up.
+// addEncoded adds the encoded latencies at the front of in, and returns how many there are. Nearly all bins are encoded as two numbers of
+// one byte each, a step and a count. The inner loop reads these without a function call, because it takes most of the time when a day of
+// a thousand paths is added up.
 func (s *Sketch) addEncoded(in *varint.Reader) (latencies uint64) {
 	zeros := in.Uvarint()
 	if zeros >= countMax {

@@ -12,7 +12,7 @@ import (
 // RowVersion is the newest row format that [Row.AppendBinary] writes. [Row.Decode] reads every version up to it.
 const RowVersion = 3
 
-// A row is written in the oldest version that has all of its parts, so that it takes no more room than it did.
+// A row is written in the oldest version that has all of its parts, so rows without the newer parts do not become larger.
 const (
 	versionPlain    = 1
 	versionWithGRPC = 2
@@ -25,7 +25,7 @@ var ErrMalformed = errors.New("malformed statistics row")
 // ErrVersion is returned for a row in a newer format than this version of wayside can read.
 var ErrVersion = errors.New("statistics row is newer than this version of wayside")
 
-// countMax limits the counts of a row, so that they are exact as floating-point numbers.
+// countMax limits the counts of a row. Up to this limit, floating-point numbers are exact.
 const countMax = 1 << 53
 
 // AppendBinary appends the row's encoded form to dst. Equal rows have equal encodings. The error is always nil;
@@ -75,7 +75,8 @@ func (r *Row) appendGRPC(dst []byte) []byte {
 	return dst
 }
 
-// addEncodedTail adds the parts of newer versions, behind the latencies, which are of timed responses. There must be total responses.
+// addEncodedTail adds the parts of newer versions, which follow the latencies. timed is the number of latencies; together with the
+// responses that have none, there must be total responses.
 func (r *Row) addEncodedTail(in *varint.Reader, version byte, timed, total uint64) {
 	if version >= versionWithGRPC {
 		r.addEncodedGRPC(in, version, total)
@@ -90,7 +91,8 @@ func (r *Row) addEncodedTail(in *varint.Reader, version byte, timed, total uint6
 	}
 }
 
-// addEncodedGRPC adds the gRPC status codes at the front of in to the row. They must ascend, and count at most total calls.
+// addEncodedGRPC adds the gRPC status codes at the front of in to the row. The codes must be in ascending order, and have at most total
+// calls.
 func (r *Row) addEncodedGRPC(in *varint.Reader, version byte, total uint64) {
 	n := in.Length(grpcCodes)
 	code, sum := uint64(0), uint64(0)
@@ -210,7 +212,7 @@ func (r *Row) decodeErrorTypes(in *varint.Reader) {
 	}
 }
 
-// nonZero reads a number that is written only if it is not zero.
+// nonZero reads a number that must not be zero, because zeros are not written.
 func nonZero(in *varint.Reader) uint64 {
 	v := in.Uvarint()
 	if v == 0 || v >= countMax {

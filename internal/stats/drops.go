@@ -14,9 +14,9 @@ import (
 // DropsVersion is the format that [Drops.AppendBinary] writes.
 const DropsVersion = 1
 
-// Drops has the latest drop record of each reason, for one epoch in one hour. The figure in a drop record is the total
-// since the beginning of the epoch. So the same records in any order, even with repetitions, give the same Drops, and
-// if a record is missing, the next one makes up for it.
+// Drops has the latest drop record of each reason, for one epoch in one hour. The figure in a drop record is the total since the
+// beginning of the epoch. So the same records give the same Drops in any order, even with repetitions, and a later record makes up for a
+// missing one.
 type Drops map[string]Drop
 
 // Drop is a drop record.
@@ -25,7 +25,7 @@ type Drop struct {
 	Responses uint64 `json:"responses"` // number not recorded for this reason since the epoch began
 }
 
-// Note adds a drop record. It ignores reasons beyond [ErrorTypesMax], but wayside has fewer.
+// Note adds a drop record. It ignores reasons beyond [ErrorTypesMax], but wayside has fewer reasons than that.
 func (t Drops) Note(reason string, d Drop) {
 	known, ok := t[reason]
 	if ok && known.Seq >= d.Seq || !ok && len(t) >= ErrorTypesMax {
@@ -77,10 +77,9 @@ func DecodeDrops(src []byte) (Drops, error) {
 	return t, nil
 }
 
-// Deltas calls fn with the number of responses that were dropped in each hour of one epoch, which is the difference
-// between the hour's figure and that of the previous record. A later figure can be lower, if responses that were
-// counted as dropped turn out to have been recorded. In that case the earlier figures are lowered too, so that the sum
-// over the hours always equals the last record.
+// Deltas calls fn with the number of responses that were dropped in each hour of one epoch. This is the difference between the figure of
+// the hour and the figure of the previous record. A later figure can be lower, if responses that were counted as dropped turn out to have
+// been recorded. In that case, the earlier figures are also lowered, so the sum over the hours always equals the last record.
 func Deltas(hours map[int64]Drops, fn func(hour int64, reason string, responses uint64)) {
 	type step struct {
 		hour int64
@@ -93,7 +92,7 @@ func Deltas(hours map[int64]Drops, fn func(hour int64, reason string, responses 
 		}
 	}
 	for reason, steps := range reasons {
-		// Going backwards from the last record, each figure is limited by all later ones.
+		// Going backwards from the last record, no figure may be larger than any later one.
 		slices.SortFunc(steps, func(a, b step) int { return cmp.Compare(b.Seq, a.Seq) })
 		for i := 1; i < len(steps); i++ {
 			steps[i].Responses = min(steps[i].Responses, steps[i-1].Responses)

@@ -6,21 +6,20 @@ import (
 	"time"
 )
 
-// Key names a row: one hour of one path of one host, by method and route. Without the hour, it names the row for any
-// range of hours.
+// Key names a row: one path of one host, by method and route, in one hour. Without the hour, it names the row of any range of hours.
 type Key struct {
 	Hour   int64 // hours since 1970-01-01T00:00Z
 	Host   string
 	Method string
 	Label  string // path template, or "(other)"
-	Route  string // name of the route that the requests took; empty if there was none
+	Route  string // name of the route that the requests took; empty if they took none
 }
 
-// ImportedRoute is the route of all rows that come from imported access logs. No route of a configuration can have this name. The rows are
-// outside of the accounting: wayside did not record their responses.
+// ImportedRoute is the route of all rows that come from imported access logs. No route of a configuration can have this name. The rows
+// are not part of the accounting, because wayside did not record their responses.
 const ImportedRoute = "(imported)"
 
-// Compare defines an order of keys, so that rows with equal figures are always listed in the same order.
+// Compare defines an order of keys, so rows with equal figures are always listed in the same order.
 func (k Key) Compare(o Key) int {
 	return cmp.Or(strings.Compare(k.Label, o.Label), strings.Compare(k.Host, o.Host), strings.Compare(k.Method, o.Method),
 		strings.Compare(k.Route, o.Route), cmp.Compare(k.Hour, o.Hour))

@@ -31,7 +31,7 @@ func HourOfMinute(minute int64) int64 {
 	return h
 }
 
-// EncodedMinute is a row of one minute as [Row.AppendBinary] writes it, or part of such a row: all rows of a minute are
+// EncodedMinute is a row of one minute, encoded by [Row.AppendBinary], or part of such a row: all elements for the same minute must be
 // added up.
 type EncodedMinute struct {
 	Minute int64 // since 1970

@@ -1,4 +1,4 @@
-// Package stats has the statistics of one path in one hour: the rows that remain when the events are deleted.
+// Package stats has the rows of the statistics: one per path and hour. They remain when the events are deleted.
 //
 // A [Row] is a pure function of the archived fields of its events, in integers: adding the same events in any order, on any
 // machine, directly or by merging rows, gives the same row, including each bin of the latency sketch. So statistics can be
@@ -7,7 +7,7 @@
 //
 // # Limits
 //
-// A row holds at most a thousand status codes, [ErrorTypesMax] error types, 18 gRPC status codes and 1,280 latency bins.
+// A row has at most a thousand status codes, [ErrorTypesMax] error types, 18 gRPC status codes and 1,280 latency bins.
 //
 // # Format
 //
@@ -37,7 +37,7 @@ const ErrorTypesMax = 64
 // OtherType is the error type for all types beyond [ErrorTypesMax].
 const OtherType = "(other)"
 
-// statusMax is the first code without its own count: it and all higher codes are counted as 0.
+// statusMax is the first code without a count of its own: this code and all higher ones are counted as code 0.
 const statusMax = 1000
 
 // StatusCount is the number of responses with one status code.
@@ -69,7 +69,7 @@ type Row struct {
 
 	SumMicros uint64 // sum of all latencies
 	MaxMicros uint64
-	Untimed   uint64 // responses without a latency: imported ones whose log has none; see [Row.AddUntimed]
+	Untimed   uint64 // responses without a latency: imported from a log that has none; see [Row.AddUntimed]
 
 	Status     []StatusCount // ascending by code
 	ErrorTypes []TypeCount   // ascending by type
@@ -90,13 +90,13 @@ func (r *Row) Add(e *event.Event) {
 	r.Latency.Add(latency)
 }
 
-// AddUntimed adds one response whose latency is not known. It changes no percentile and no mean.
+// AddUntimed adds one response whose latency is not known. The percentiles and the mean do not change.
 func (r *Row) AddUntimed(e *event.Event) {
 	r.addCounts(e)
 	r.Untimed++
 }
 
-// addCounts adds everything but the latency of a response.
+// addCounts adds a response without its latency.
 func (r *Row) addCounts(e *event.Event) {
 	r.Count++
 	if e.IsError() {
@@ -221,8 +221,8 @@ func (r *Row) MemoryBytes() int {
 	return 344 + 16*(cap(r.Status)+cap(r.GRPC)) + 80*cap(r.ErrorTypes) + 8*cap(r.Latency.bins)
 }
 
-// Quantile returns the latency in microseconds below which the share q of all responses with a latency lies, within 1.1 % and never
-// above the largest one; 0 for a row without latencies.
+// Quantile returns the latency, in microseconds, that the share q of all responses with a latency does not exceed. It is accurate to 1.1
+// % and never above the largest latency; 0 for a row without latencies.
 func (r *Row) Quantile(q float64) uint64 {
 	return min(uint64(r.Latency.Quantile(q)+0.5), r.MaxMicros)
 }

@@ -9,20 +9,19 @@ import (
 	"github.com/DataDog/sketches-go/ddsketch/mapping"
 )
 
-// Bin i of a sketch counts latencies in [2^(i/32), 2^((i+1)/32)) microseconds. So a value reported from it is off by at
-// most (gamma-1)/(gamma+1) = 1.083 %, with gamma = 2^(1/32) and offset 0. The boundaries are those of a DDSketch with a
-// logarithmic mapping, and of a Prometheus native histogram with schema 5.
+// Bin i of a sketch counts latencies in [2^(i/32), 2^((i+1)/32)) microseconds. So the error of a value from a sketch is at most
+// (gamma-1)/(gamma+1) = 1.083 %, with gamma = 2^(1/32) and offset 0. The boundaries are those of a DDSketch with a logarithmic mapping,
+// and of a Prometheus native histogram with schema 5.
 const (
 	binsPerDoubling = 32
-	// binsMax limits a sketch to 40 doublings, from 1 µs to 12.7 days. Longer latencies are counted in the last bin;
-	// the row has the true maximum. Because no index exceeds the limit, bins are never combined, and merging gives the
-	// same bins in any order.
+	// binsMax limits a sketch to 40 doublings, from 1 µs to 12.7 days. Longer latencies are counted in the last bin; the exact maximum is
+	// in the row. Because no index exceeds the limit, bins are never combined, and merging gives the same bins in any order.
 	binsMax = 40 * binsPerDoubling
 )
 
-// boundaries[j] is 2^63 * 2^(j/32), rounded up: the beginning of bin j within a doubling. These are constants and
-// [binOf] uses only integers, because floating-point logarithms differ in the last digit between architectures, and
-// every machine must put a latency into the same bin. The boundaries are part of the format.
+// boundaries[j] is 2^63 * 2^(j/32), rounded up: the beginning of bin j within a doubling. Every machine must put a latency into the same
+// bin, but floating-point logarithms differ in the last digit between architectures. Therefore, the boundaries are constants, and [binOf]
+// uses only integers. The boundaries are part of the format.
 var boundaries = [binsPerDoubling]uint64{
 	0x8000000000000000, 0x82cd8698ac2ba1d8, 0x85aac367cc487b15, 0x88980e8092da8528,
 	0x8b95c1e3ea8bd6e7, 0x8ea4398b45cd53c1, 0x91c3d373ab11c337, 0x94f4efa8fef70962,
@@ -34,8 +33,8 @@ var boundaries = [binsPerDoubling]uint64{
 	0xeac0c6e7dd24392f, 0xefe4b99bdcdaf5cc, 0xf5257d152486cc2d, 0xfa83b2db722a033b,
 }
 
-// firstGuess has, for each value of the six bits below the leading one, the bin of the smallest number with these bits.
-// Such a cell is narrower than a bin, so the right bin is either this one or the next.
+// firstGuess has, for each value of the six bits that follow the leading bit, the bin of the smallest number with these bits. The range
+// of numbers with the same six bits is narrower than a bin, so the right bin is either this one or the next.
 var firstGuess = func() (cells [64]uint8) {
 	for c := range cells {
 		smallest := 1<<63 | uint64(c)<<57
@@ -99,7 +98,7 @@ func (s *Sketch) addBin(index int, count uint64) {
 	s.total += count
 }
 
-// cover widens the window to include the bins [from, to), and by another half of its size, because it may grow again.
+// cover extends the window to include the bins [from, to), and by another half of its size, because it may have to grow again.
 func (s *Sketch) cover(from, to int) {
 	old := len(s.bins)
 	if old > 0 {
@@ -134,7 +133,7 @@ func (s *Sketch) cover(from, to int) {
 // ErrBin means that a sketch has no such bin.
 var ErrBin = errors.New("no such latency bin")
 
-// AddBin adds latencies by the index of their bin, as [Sketch.Bins] returns it. The error wraps [ErrBin].
+// AddBin adds latencies by the index of their bin (see [Sketch.Bins]). The error wraps [ErrBin].
 func (s *Sketch) AddBin(index int, count uint64) error {
 	if index < 0 || index >= binsMax {
 		return fmt.Errorf("%w: %d of %d", ErrBin, index, binsMax)
@@ -171,7 +170,8 @@ func (s *Sketch) Merge(o *Sketch) {
 	s.total += o.total
 }
 
-// AtLeast returns the number of latencies in the bin of the given one, and in later bins: it may include some that are up to 2.2 % shorter.
+// AtLeast returns the number of latencies in the bin of the given one and in all later bins. So the result can include latencies that are
+// up to 2.2 % shorter.
 func (s *Sketch) AtLeast(micros uint64) (n uint64) {
 	if micros == 0 {
 		return s.Count()
@@ -185,8 +185,8 @@ func (s *Sketch) AtLeast(micros uint64) (n uint64) {
 // Count returns the number of latencies.
 func (s *Sketch) Count() uint64 { return s.zeros + s.total }
 
-// Quantile returns the latency in microseconds below which the share q of all latencies lies, accurate to 1.1 %, or 0
-// for an empty sketch. A q below 0 or above 1 counts as 0 or 1.
+// Quantile returns the latency, in microseconds, that the share q of all latencies does not exceed, accurate to 1.1 %, or 0 for an empty
+// sketch. A q below 0 or above 1 counts as 0 or 1.
 func (s *Sketch) Quantile(q float64) float64 {
 	n := s.Count()
 	if n == 0 {
@@ -196,7 +196,7 @@ func (s *Sketch) Quantile(q float64) float64 {
 	if rank < float64(s.zeros) {
 		return 0
 	}
-	below := uint64(rank) - s.zeros // number of latencies in bins that do not exceed the one at the rank
+	below := uint64(rank) - s.zeros // number of latencies in bins up to the one at the rank
 	last := 0
 	for i, count := range s.bins {
 		if count > 0 {

@@ -5,14 +5,14 @@ import (
 	"strings"
 )
 
-// Environment variables that the books process needs: where S3 credentials are, how to reach S3, the settings of Go's
-// runtime, and those of fault tests. Its configuration comes over a pipe.
+// Environment variables that the books process needs: those for finding S3 credentials, for reaching S3, for Go's runtime, and for fault
+// tests. The configuration is sent over a pipe.
 var (
 	childEnvPrefixes = []string{"AWS_", "MINIO_", "SSL_CERT_", "GO", "WAYSIDE_FAULT_"}
 	childEnvNames    = []string{"HOME", "PATH", "TMPDIR", "TZ", "ZONEINFO", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"}
 )
 
-// ChildEnv returns the part of an environment that the books process gets.
+// ChildEnv returns the part of an environment that is passed on to the books process.
 func ChildEnv(environ []string) []string {
 	out := []string{} // nil would pass on the whole environment
 	for _, setting := range environ {

@@ -8,13 +8,13 @@ import (
 	"sync"
 )
 
-// When a Go program crashes, the runtime prints the stack of every goroutine. These are thousands of lines each time a
-// full disk kills the books process. Therefore the child's output is passed on line by line only up to the first line
-// of such a trace. The trace goes to a file, up to a limit, and the log gets one line.
+// When a Go program crashes, the runtime prints the stack of every goroutine. That would be thousands of lines each time the books
+// process dies because of a full disk. Therefore the child's output is passed on line by line only up to the first line of such a trace.
+// The trace goes to a file, up to a limit, and the log gets one line.
 
 const (
 	traceBytesMax = 64 << 10 // maximum length of a trace in the file
-	lineBytesMax  = 64 << 10 // maximum length of a line that is held until it is complete; a longer one is passed on in pieces
+	lineBytesMax  = 64 << 10 // maximum length of a line that is kept until it is complete; a longer line is passed on in pieces
 	headBytesMax  = 300      // maximum length of a trace in the log line
 )
 
@@ -30,7 +30,7 @@ type output struct {
 
 	mu      sync.Mutex
 	line    []byte // the current line, not complete yet
-	trace   []byte // the trace from its first line on
+	trace   []byte // the trace, starting with its first line
 	crashed bool
 	cut     int // number of bytes of the trace that did not fit
 }
@@ -55,7 +55,7 @@ func (o *output) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// pass appends the held line to the log or to the trace.
+// pass appends the current line to the log or to the trace.
 func (o *output) pass() {
 	for _, begin := range traceBegins {
 		o.crashed = o.crashed || bytes.HasPrefix(o.line, begin)
@@ -98,7 +98,7 @@ func (s *Supervisor) reportCrash(o *output) {
 	}
 	args := []any{"crash", head}
 	if s.opt.CrashFile != "" {
-		_ = os.Remove(s.opt.CrashFile)                                      // it may be a second name of another file, which must not be overwritten
+		_ = os.Remove(s.opt.CrashFile)                                      // it may be a second name of another file, which must not change
 		if err := os.WriteFile(s.opt.CrashFile, trace, 0o640); err != nil { //nolint:gosec // like the other files of the data directory
 			args = append(args, "trace_not_kept", err)
 		} else {

@@ -1,13 +1,12 @@
 // Package supervise keeps the books process running as a child of the traffic process.
 //
-// The child is the same binary, started from /proc/self/exe, so that both processes always have the same version. It
-// inherits its channels (package link) as descriptors 3 and 4 and its configuration as descriptor 5. It ignores the
-// signals of a terminal. It ends when its channels are closed: the supervisor closes them to stop it, and the kernel
-// closes them if the traffic process dies. The parent-death signal is not used, because it is tied to the thread that
-// started the child rather than to the process.
+// The child is the same binary, started from /proc/self/exe, so that both processes always have the same version. It inherits its
+// channels (package link) as descriptors 3 and 4 and its configuration as descriptor 5. It ignores the signals of a terminal. It ends
+// when its channels are closed: the supervisor closes them to stop it, and the kernel closes them if the traffic process dies. The
+// parent-death signal is not used, because it is sent when the thread that started the child ends, not when the process ends.
 //
-// A child that ends is started again. As long as children end soon after their start, the delay before the next start grows. Nothing that
-// happens to a child affects the traffic.
+// A child that ends is started again. If children repeatedly end soon after they were started, the delay before the next start grows.
+// Nothing that happens to a child affects the traffic.
 package supervise
 
 import (
@@ -41,25 +40,23 @@ type Options struct {
 	Env  []string // nil means the environment of this process
 	// Config is written to the child's ConfigFD at each start.
 	Config []byte
-	// ServeSpool answers the child's requests on its spool channel until the connection or ctx ends.
+	// ServeSpool handles the child's requests on its spool channel until the connection is closed or ctx is done.
 	ServeSpool func(ctx context.Context, conn net.Conn) error
-	// TimerSlack is how late the kernel may end a timed wait of the child. Waits that end at about the same time then
-	// share one wake-up, which saves CPU time. Data from other processes is not delayed. 0 means the kernel's default,
-	// 50 µs.
+	// TimerSlack is how late the kernel may end a timed wait in the child. With a larger slack, waits that end at about the same time
+	// share one wake-up, which saves CPU time. Data from other processes is not delayed. 0 means the kernel's default, 50 µs.
 	TimerSlack time.Duration
 	// OnStart is called with the dialler for connections to a new child, and OnExit when that child has ended.
 	OnStart func(pid int, dialer *link.Dialer)
 	OnExit  func(err error)
 	// RestartDelayMin and RestartDelayMax bound the delay before a restart; 0 means 100 ms and 10 s.
 	RestartDelayMin, RestartDelayMax time.Duration
-	// StopTimeout is how long a child may take to end after its channels were closed. After that it is killed. 0 means
-	// 5 s.
+	// StopTimeout is how long a child may take to end after its channels have been closed. After that, it is killed. 0 means 5 s.
 	StopTimeout time.Duration
 	// Stderr receives the child's output up to the trace of a crash; nil means os.Stderr.
 	Stderr io.Writer
 	// CrashFile receives the trace of the last crash, up to 64 KiB; empty means that no trace is kept.
 	CrashFile string
-	// Meanwhile returns, for the log, what happens to events while no child is running. It may be nil.
+	// Meanwhile returns a text for the log about what happens to events while no child is running. It may be nil.
 	Meanwhile func() string
 	// CrashCause returns a cause outside the child that makes it crash, such as a full disk, or "" if there is none. It
 	// may be nil.
@@ -108,15 +105,15 @@ func (s *Supervisor) Replace(config []byte) {
 	s.mu.Unlock()
 	select {
 	case s.replace <- struct{}{}:
-	default: // a replacement was already requested; the next child gets this configuration
+	default: // a replacement has already been requested; the next child gets this configuration
 	}
 }
 
-// ForceStop ends all waiting for a child that is being stopped, now or later: it is killed immediately. Events that it
-// has not applied stay in the spool.
+// ForceStop makes Run kill a child that is being stopped immediately instead of waiting for it, now and in the future. Events that it has
+// not applied stay in the spool.
 func (s *Supervisor) ForceStop() { s.forceOnce.Do(func() { close(s.force) }) }
 
-// errReplaced is why a child ended that Replace stopped.
+// errReplaced is the reason why a child ended after Replace.
 var errReplaced = errors.New("replaced by one with the new configuration")
 
 // Status describes the child.
@@ -190,7 +187,7 @@ func (s *Supervisor) runOnce(ctx context.Context) error {
 	}
 	defer ch.close()
 	cmd := exec.Command("/proc/self/exe", s.opt.Args...) // the running binary itself
-	cmd.Args[0] = os.Args[0]                             // the name that a list of processes shows
+	cmd.Args[0] = os.Args[0]                             // the name in a list of processes
 	out := &output{to: s.opt.Stderr}
 	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = out, out, s.opt.StopTimeout
 	cmd.ExtraFiles, cmd.Env = ch.theirs, s.opt.Env
@@ -280,7 +277,7 @@ func openChannels(config []byte) (_ *channels, err error) {
 		return nil, fmt.Errorf("make configuration pipe: %w", err)
 	}
 	ch.theirs = append(ch.theirs, read)
-	go func() { // if the configuration is larger than the pipe's buffer, writing waits until the child reads it
+	go func() { // if the configuration is larger than the pipe's buffer, the write waits until the child reads
 		_, _ = write.Write(config)
 		_ = write.Close()
 	}()

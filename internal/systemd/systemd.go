@@ -1,5 +1,5 @@
-// Package systemd speaks the two protocols by which a service manager starts and follows a process: sockets that it hands over
-// (sd_listen_fds(3)), and notifications (sd_notify(3)).
+// Package systemd implements two protocols between a process and its service manager: for sockets that the service manager passes to the
+// process (sd_listen_fds(3)), and for notifications about the state of the process (sd_notify(3)).
 package systemd
 
 import (
@@ -17,9 +17,9 @@ const (
 	socketsMax      = 64
 )
 
-// Sockets returns the TCP sockets that the service manager has handed over to this process; none if it was started in another way. A socket
-// of another kind is an error. Sockets removes the variables that announce them, so a child does not take them for its own. Call it once, and
-// before anything could have closed the descriptors.
+// Sockets returns the TCP sockets that the service manager has passed to this process; there are none if the process was started in
+// another way. A socket of another kind is an error. Sockets removes the environment variables that announce the sockets, so that a child
+// process does not use them. Call it only once, before anything can close the descriptors.
 func Sockets() (list []*net.TCPListener, err error) {
 	pid, n := os.Getenv("LISTEN_PID"), os.Getenv("LISTEN_FDS")
 	for _, name := range []string{"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"} {
@@ -36,7 +36,7 @@ func Sockets() (list []*net.TCPListener, err error) {
 	for fd := firstDescriptor; fd < firstDescriptor+count; fd++ {
 		unix.CloseOnExec(fd)
 		file := os.NewFile(uintptr(fd), "socket")
-		ln, err := net.FileListener(file) // has a copy of the descriptor
+		ln, err := net.FileListener(file) // uses a copy of the descriptor
 		_ = file.Close()
 		tcp, ok := ln.(*net.TCPListener)
 		switch {
@@ -52,8 +52,8 @@ func Sockets() (list []*net.TCPListener, err error) {
 	return list, errors.Join(errs...)
 }
 
-// Notify tells the service manager about the state of this process, for example "READY=1". Without a service manager that wants to know, it
-// does nothing.
+// Notify tells the service manager about the state of this process, for example "READY=1". If no service manager has requested
+// notifications, it does nothing.
 func Notify(state string) error {
 	name := os.Getenv("NOTIFY_SOCKET")
 	if name == "" {
@@ -76,7 +76,7 @@ const (
 	Stopping = "STOPPING=1"
 )
 
-// Reloading is the notification that a reload begins. Ready follows when it has ended.
+// Reloading returns the notification that a reload begins. When the reload has ended, Ready must be sent.
 func Reloading() string {
 	var now unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) // cannot fail

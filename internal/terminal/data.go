@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// The fields that are shown of the API's responses.
+// The fields of the API's responses that are shown.
 type (
 	figures struct {
 		Count, Errors uint64
@@ -37,7 +37,7 @@ type (
 		Rows     int
 		Totals   figures
 		Paths    []row
-		unused   string // describes the servers that receive no requests; empty if there are none
+		unused   string // describes the servers that receive no requests; empty if there are no such servers
 		failing  []incident
 	}
 	upstreamsAnswer struct {
@@ -45,7 +45,7 @@ type (
 			Servers []struct{ Upstream, State string }
 		}
 	}
-	// incident is a path that fails now, or is slower than usual.
+	// incident is a path that is currently failing or slower than usual.
 	incident struct {
 		Kind string
 		rowName
@@ -86,7 +86,7 @@ type window struct {
 
 var windows = []window{{"1h", "-1h"}, {"24h", "-24h"}, {"7d", "-7d"}, {"30d", "-30d"}}
 
-// rowsAsked limits the rows of one response; the default of paths.max is 1000.
+// rowsAsked is the maximum number of rows in one response; the default of paths.max is 1000.
 const rowsAsked = 2000
 
 // load requests the table for a window and the recent activity.
@@ -100,11 +100,11 @@ func load(ctx context.Context, ask Asker, w window) (*pathsAnswer, *recentAnswer
 		return nil, nil, err
 	}
 	var upstreams upstreamsAnswer
-	if askFor(ctx, ask, "/api/v1/upstreams", &upstreams) == nil { // there are no servers while an archive is being served
+	if askFor(ctx, ask, "/api/v1/upstreams", &upstreams) == nil { // fails when an archive is served, because there are no servers
 		paths.unused = upstreams.unused()
 	}
 	var failing struct{ Incidents []incident }
-	if askFor(ctx, ask, fmt.Sprintf("/api/v1/failing?limit=%d", rowsAsked), &failing) == nil { // nor does an archive fail
+	if askFor(ctx, ask, fmt.Sprintf("/api/v1/failing?limit=%d", rowsAsked), &failing) == nil { // also fails when an archive is served
 		paths.failing = failing.Incidents
 	}
 	skip := recent.trim()
@@ -120,7 +120,7 @@ func load(ctx context.Context, ask Asker, w window) (*pathsAnswer, *recentAnswer
 	return &paths, &recent, nil
 }
 
-// route returns the route of a row as text to follow its name. It is empty if there is no route.
+// route returns the route of a row as text that can be appended to its name. It is empty if there is no route.
 func (n *rowName) route() string {
 	if n.Route == "" {
 		return ""

@@ -1,8 +1,8 @@
 // Package terminal shows wayside in a terminal: [Top] shows the hot paths on a screen that updates itself, and [Tail] shows events
 // line by line as they are recorded.
 //
-// Both only query the admin listener of a running wayside, through [Asker]. Attackers choose paths and hosts, so everything that
-// is not printable, escape sequences above all, is shown as a dot ([Safe]) and never reaches the terminal.
+// Both only query the admin listener of a running wayside, through [Asker]. Attackers choose paths and hosts. So everything that is not
+// printable, in particular escape sequences, is shown as a dot ([Safe]) and never reaches the terminal.
 package terminal
 
 import (
@@ -13,7 +13,7 @@ import (
 	"github.com/charmbracelet/x/ansi"
 )
 
-// Asker sends requests to the admin listener. The result is the body of a 2xx response.
+// Asker sends requests to the admin listener. The result of a request is the body of a 2xx response.
 type Asker interface {
 	Ask(ctx context.Context, path string) ([]byte, error)
 }
@@ -35,8 +35,8 @@ func Safe(text string) string {
 	}, text)
 }
 
-// showable excludes combining marks, and characters that change the direction of writing, because they change how
-// neighbouring characters look.
+// showable reports whether a rune may be shown. It excludes combining marks, and characters that change the direction of writing, because
+// they affect the look of neighbouring characters.
 func showable(r rune) bool {
 	return unicode.IsPrint(r) && !unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf) && r != unicode.ReplacementChar
 }

@@ -5,10 +5,11 @@ import (
 	"time"
 )
 
-// failingShown is how many incidents the heading lists.
+// failingShown is the maximum number of incidents in the heading.
 const failingShown = 4
 
-// failing returns a line for each path that fails now, or is slower than usual; none if nothing is wrong. short leaves room for the table.
+// failing returns a line for each path that is currently failing or slower than usual. If short is set, it limits the number of lines, to
+// leave room for the table.
 func (m *model) failing(short bool) (lines []string) {
 	for i := range m.paths.failing {
 		if short && i == failingShown {
@@ -41,7 +42,7 @@ func shareText(share float64) string {
 	return percent(uint64(share*parts+0.5), parts)
 }
 
-// clockTime is a time of the last day or so: with the day, if it is not today.
+// clockTime formats a time of the last day or so. If it is not today, the result includes the day.
 func clockTime(t time.Time) string {
 	t = t.Local()
 	if now := time.Now(); t.YearDay() != now.YearDay() || t.Year() != now.Year() {

@@ -49,7 +49,7 @@ func duration(micros uint64) string {
 	return threeDigits(float64(micros)/1e6) + "s"
 }
 
-// latency formats a latency of the figures, or returns "–" if there are no responses.
+// latency formats a latency. If the figures have no responses, it returns "–".
 func (f *figures) latency(micros uint64) string {
 	if f.Count == 0 {
 		return "–"
@@ -120,7 +120,7 @@ func spark(values []uint32, width int) string {
 	return out.String()
 }
 
-// squeeze adds up neighbouring values so that width values are left, with the newest on the right.
+// squeeze adds up neighbouring values until only width values are left, with the newest on the right.
 func squeeze(values []uint32, width int) []uint64 {
 	if width <= 0 || len(values) == 0 {
 		return nil

@@ -8,11 +8,11 @@ import (
 	"unicode/utf8"
 )
 
-// SafeJSON returns a writer that makes JSON safe for a terminal: runes that [Safe] would replace are escaped, so a
-// program still reads the same values. A rune is passed on once its last byte has been written.
+// SafeJSON returns a writer that makes JSON safe for a terminal: runes that [Safe] would replace are escaped, so a program still reads
+// the same values. A rune is passed on when its last byte has been written.
 func SafeJSON(to io.Writer) io.Writer { return &jsonWriter{to: to} }
 
-// JSON returns the writer for JSON that may contain an attacker's text: w itself or, for a terminal, [SafeJSON].
+// JSON returns the writer for JSON that may contain an attacker's text: SafeJSON(w) if w is a terminal, and otherwise w itself.
 func JSON(w io.Writer) io.Writer {
 	if Is(w) {
 		return SafeJSON(w)
@@ -33,7 +33,7 @@ func Is(w io.Writer) bool {
 
 type jsonWriter struct {
 	to   io.Writer
-	rest []byte // bytes of a rune whose end has not been written yet
+	rest []byte // the bytes written so far of an incomplete rune
 	out  []byte
 }
 
@@ -48,7 +48,7 @@ func (w *jsonWriter) Write(p []byte) (int, error) {
 		switch {
 		case r == '\n' || r != utf8.RuneError && showable(r):
 			w.out = append(w.out, text[:size]...)
-		case r == '\r' || r == '\t': // allowed between values; inside a value they are already escaped
+		case r == '\r' || r == '\t': // allowed between values; inside a value, they are already escaped
 			w.out = append(w.out, ' ')
 		default:
 			for _, unit := range utf16.Encode([]rune{r}) {

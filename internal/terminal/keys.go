@@ -86,7 +86,7 @@ func (m *model) move(key string) {
 	m.arrange()
 }
 
-// order goes to the next shown column, by the given number of steps to the right.
+// order sorts by another of the shown columns: the given number of steps to the right.
 func (m *model) order(steps int) {
 	for range columns {
 		if m.sort = (m.sort + steps) % len(columns); m.width >= narrow || !tableColumns[m.sort].wide {
@@ -96,7 +96,7 @@ func (m *model) order(steps int) {
 	m.rising = false
 }
 
-// typed edits the filter.
+// typed handles a key while the filter is being edited.
 func (m *model) typed(k tea.KeyPressMsg) {
 	switch k.String() {
 	case "enter":

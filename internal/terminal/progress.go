@@ -14,9 +14,8 @@ const (
 	barCells  = 30
 )
 
-// Progress shows the progress of long work: with a bar on a terminal, and with a line every few seconds elsewhere. If
-// the work is finished sooner, it shows nothing. It keeps updating by itself, so that the user can see for how long a
-// server has not answered.
+// Progress shows the progress of long work: with a bar on a terminal, and with a line every few seconds elsewhere. For work that is
+// finished quickly, it shows nothing. It updates itself continuously, so the user can see for how long a server has not responded.
 type Progress struct {
 	out      io.Writer
 	terminal bool

@@ -12,7 +12,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// Event has those fields of a raw event that are shown.
+// Event has the fields of a raw event that are shown.
 type Event struct {
 	Time      time.Time `json:"ts"`
 	Method    string    `json:"http_request_method"`
@@ -35,7 +35,7 @@ type TailOptions struct {
 	Color  bool
 }
 
-// lineBytesMax limits the size of one event. The API's events have at most a few kilobytes.
+// lineBytesMax limits the size of one event. Events from the API have at most a few kilobytes.
 const lineBytesMax = 1 << 20
 
 // Tail shows the server-sent events of GET /api/v1/tail line by line, until the stream ends.

@@ -64,7 +64,7 @@ var columns = []column{
 
 // model is the state of the screen.
 type model struct {
-	ctx     context.Context // context of the program; requests end with it
+	ctx     context.Context // context of the program; used for requests
 	o       TopOptions
 	window  int
 	oneHost bool // whether all rows have the same host
@@ -201,7 +201,7 @@ func (m *model) choose(at int) {
 // onceWidth is the width of the columns besides the path, for output that is not a terminal.
 const onceWidth = 86
 
-// widest is the width of the longest path with its host, so that nothing is cut off. Paths have a limit.
+// widest returns the width of the longest path with its host, so that nothing is cut off. The length of paths is limited.
 func (m *model) widest() (width int) {
 	for i := range m.rows {
 		r := &m.rows[i]

@@ -102,7 +102,7 @@ func (m *model) footer() string {
 	return style(faint, keys)
 }
 
-// tableColumns are the columns after the path. Wide ones are left out on a narrow screen.
+// tableColumns are the columns after the path. On a narrow screen, wide columns are omitted.
 var tableColumns = []struct {
 	sort, width int
 	name        string
@@ -118,7 +118,7 @@ var tableColumns = []struct {
 }
 
 const (
-	narrow    = 90 // width below which columns are left out
+	narrow    = 90 // width below which columns are omitted
 	sparkWide = 20
 )
 
@@ -183,7 +183,7 @@ func (m *model) recently(minutes string) string {
 	return fmt.Sprintf("last %d %s", int(m.recent.shown.Minutes()), minutes)
 }
 
-// host returns the row's host, which is shown after its path. It is "" on a narrow screen if all rows have the same
+// host returns the text for the row's host, which is shown after its path. On a narrow screen, it is empty if all rows have the same
 // host.
 func (m *model) host(r *row, plain func(sgr, text string) string) string {
 	if m.oneHost && m.width < narrow {

@@ -1,5 +1,5 @@
-// Package timeparse parses times and durations as people write them in queries, flags and schedules. The API and the command line
-// accept the same forms.
+// Package timeparse parses times and durations in the forms that people write in queries, flags and schedules. The API and the command
+// line accept the same forms.
 package timeparse
 
 import (
@@ -18,10 +18,10 @@ const Forms = "RFC 3339 (2026-03-17T09:00:00Z), a date or hour in UTC (2026-03-1
 // Max is the latest time that Parse returns. RFC 3339 has no later years.
 var Max = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
 
-// Layouts other than RFC 3339 are in UTC, and mean the beginning of the hour or day that they name.
+// A time in a layout other than RFC 3339 is in UTC, and means the beginning of the hour or day that it names.
 var layouts = []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02T15", time.DateOnly}
 
-// Parse parses a time in one of [Forms], between 1970 and [Max]. The error names the forms.
+// Parse parses a time in one of [Forms], between 1970 and [Max]. The error message lists the forms.
 func Parse(text string, now time.Time) (time.Time, error) {
 	t, ok := parse(text, now)
 	if !ok || t.Before(time.Unix(0, 0)) || t.After(Max) {
@@ -30,7 +30,7 @@ func Parse(text string, now time.Time) (time.Time, error) {
 	return t, nil
 }
 
-// secondsMin is the smallest number that is accepted as Unix seconds: 3 March 1973. Smaller ones, such as 2026, are mistakes.
+// secondsMin is the smallest number that is accepted as Unix seconds: 3 March 1973. Smaller numbers, such as 2026, are mistakes.
 const secondsMin = 100_000_000
 
 func parse(text string, now time.Time) (time.Time, bool) {
@@ -66,8 +66,8 @@ var longUnits = []struct {
 	length time.Duration
 }{{'w', 7 * 24 * time.Hour}, {'d', 24 * time.Hour}}
 
-// Duration parses a Go duration (250ms, 1h30m) that may begin with whole weeks and days: 2w, 7d, 1d12h. 0 needs no unit. The error
-// does not repeat the text.
+// Duration parses a Go duration (250ms, 1h30m) that may begin with whole weeks and days: 2w, 7d, 1d12h. 0 needs no unit. The error does
+// not contain the text.
 func Duration(text string) (time.Duration, error) {
 	rest, negative := strings.CutPrefix(text, "-")
 	var sum time.Duration

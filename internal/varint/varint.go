@@ -6,14 +6,14 @@ import (
 	"math/bits"
 )
 
-// Reader reads fields from the front of Rest. After the first field that cannot be read, Bad is true and Rest is empty,
-// so that a caller only has to check Bad once, after the last field.
+// Reader reads fields from the front of Rest. After the first field that cannot be read, Bad is true and Rest is empty, so a caller has
+// to check Bad only once, after the last field.
 type Reader struct {
 	Rest []byte
 	Bad  bool
 }
 
-// Uvarint reads an unsigned varint. It accepts only the shortest encoding, so that each value has exactly one encoding.
+// Uvarint reads an unsigned varint. It accepts only the shortest encoding, so each value has exactly one valid encoding.
 func (r *Reader) Uvarint() uint64 {
 	if len(r.Rest) > 0 && r.Rest[0] < 0x80 { // true for most numbers
 		v := uint64(r.Rest[0])
@@ -71,10 +71,10 @@ func (r *Reader) Byte() byte {
 	return 0
 }
 
-// Fail marks the record as one that cannot be read.
+// Fail marks the record as invalid.
 func (r *Reader) Fail() { r.Bad, r.Rest = true, nil }
 
-// Done reports whether all fields could be read and nothing follows them.
+// Done reports whether all fields have been read successfully and nothing follows them.
 func (r *Reader) Done() bool { return !r.Bad && len(r.Rest) == 0 }
 
 // Size returns the number of bytes of an unsigned varint.

@@ -10,14 +10,14 @@ import (
 	"strings"
 )
 
-// problemsMax limits the problems that a check describes. All are counted.
+// problemsMax is the maximum number of problems that a check describes. All problems are counted.
 const problemsMax = 20
 
 // Check is one promise and the result of checking it.
 type Check struct {
 	Name     string   `json:"name"`
 	Checked  uint64   `json:"checked"`            // how many things were checked
-	Of       string   `json:"of"`                 // what they are, in the plural
+	Of       string   `json:"of"`                 // the kind of these things, in the plural
 	Problems []string `json:"problems,omitempty"` // at most 20
 	Found    uint64   `json:"found"`              // number of all problems
 	Skipped  string   `json:"skipped,omitempty"`  // why something was deliberately not checked; not a success
@@ -26,7 +26,7 @@ type Check struct {
 	Losses   uint64   `json:"losses,omitempty"`   // number of reports of losses; not a problem now
 }
 
-// Problem records that something is not as promised.
+// Problem records that something is not as it must be.
 func (c *Check) Problem(format string, args ...any) {
 	c.Found++
 	if len(c.Problems) < problemsMax {
@@ -34,7 +34,7 @@ func (c *Check) Problem(format string, args ...any) {
 	}
 }
 
-// CannotMake records that something could not be checked, so it may or may not be as promised.
+// CannotMake records that something could not be checked, so it is unknown whether it is as it must be.
 func (c *Check) CannotMake(format string, args ...any) {
 	c.NotMade++
 	if len(c.Unmade) < problemsMax {
@@ -44,9 +44,9 @@ func (c *Check) CannotMake(format string, args ...any) {
 
 // Report is the result of a whole verification.
 type Report struct {
-	Mode   string   `json:"mode"` // "offline", or "online" if a running wayside did the verification
+	Mode   string   `json:"mode"` // "online" if a running wayside did the verification, else "offline"
 	Checks []*Check `json:"checks"`
-	OK     bool     `json:"ok"` // whether everything was checked and is as promised
+	OK     bool     `json:"ok"` // whether everything has been checked and is as it must be
 }
 
 // Add appends checks and updates OK.
@@ -58,8 +58,7 @@ func (r *Report) Add(checks ...*Check) {
 	}
 }
 
-// Found reports whether anything is not as promised. If both it and [Report.OK] are false, something could not be
-// checked.
+// Found reports whether any check has found a problem. If both Found and [Report.OK] are false, something could not be checked.
 func (r *Report) Found() bool {
 	for _, c := range r.Checks {
 		if c.Found > 0 {
@@ -69,8 +68,8 @@ func (r *Report) Found() bool {
 	return false
 }
 
-// Quarantine counts the entries of the quarantine folder at, and the reports of losses in it. They are not a problem
-// now, but deserve a look.
+// Quarantine counts the entries of the quarantine folder at, and the reports of losses in it. They are not a present problem, but someone
+// should look at them.
 func Quarantine(at string) *Check {
 	c := &Check{Name: "quarantine", Of: "entries"}
 	entries, err := os.ReadDir(at)

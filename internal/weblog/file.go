@@ -14,19 +14,22 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// LineBytesMax is the largest length of a line, without its end. nginx and Caddy limit the request line and all fields to 32 KiB and 1 MiB;
-// what they log of them is much shorter.
+// LineBytesMax is the maximum length of a line, without its line ending. nginx and Caddy limit the request line and all fields to 32 KiB
+// and 1 MiB; the part of these that they log is much shorter.
 const LineBytesMax = 64 << 10
 
-// ErrLong means that a line is longer than [LineBytesMax]. It was passed over, and the next call of [File.Next] returns the line behind it.
+// ErrLong means that a line is longer than [LineBytesMax]. The line has been skipped, and the next call of [File.Next] returns the line
+// after it.
 var ErrLong = fmt.Errorf("the line is longer than %d bytes", LineBytesMax)
 
 // File reads a log line by line. It must be closed.
 type File struct {
-	// Offset is the number of bytes up to the end of the last line, after decompression; Line is its number, from 1.
+	// Offset is the number of bytes, after decompression, up to the end of the last line returned; Line is the number of that line,
+	// starting with 1.
 	Offset int64
 	Line   uint64
-	// Unfinished is set at the end of the file if its last line has no end. Then the line is not returned: it is still being written.
+	// Unfinished is set at the end of the file if the last line has no line ending. That line is not returned, because it is still being
+	// written.
 	Unfinished bool
 
 	file *os.File
@@ -35,7 +38,7 @@ type File struct {
 	sum  hash.Hash
 }
 
-// Open opens a log. A file that begins like one of gzip is decompressed, whatever its name is.
+// Open opens a log. A file that begins like a gzip file is decompressed, regardless of its name.
 func Open(name string) (*File, error) {
 	file, err := os.Open(name)
 	if err != nil {
@@ -62,8 +65,8 @@ func Open(name string) (*File, error) {
 	return f, nil
 }
 
-// Next returns the next line without its end; it is valid until the next call. The error is [io.EOF] behind the last line, and [ErrLong] for
-// a line that was passed over.
+// Next returns the next line without its line ending; the slice is valid until the next call. The error is [io.EOF] after the last line,
+// and [ErrLong] for a line that has been skipped.
 func (f *File) Next() ([]byte, error) {
 	line, err := f.in.ReadSlice('\n')
 	long := false
@@ -93,16 +96,17 @@ func (f *File) Next() ([]byte, error) {
 	return line, nil
 }
 
-// SHA256 is the sum of everything up to Offset, in hexadecimal digits.
+// SHA256 returns the checksum of everything up to Offset, in hexadecimal digits.
 func (f *File) SHA256() string { return hex.EncodeToString(f.sum.Sum(nil)) }
 
-// Read is the number of bytes of the file, compressed as they are, that were read, and Size their total; both for showing progress.
+// Read returns the number of bytes that have been read from the file, before decompression. Together with Size, it can be used to show
+// progress.
 func (f *File) Read() int64 {
 	at, _ := f.file.Seek(0, io.SeekCurrent)
 	return at
 }
 
-// Size is the size of the file when it was opened.
+// Size returns the size of the file at the time when it was opened.
 func (f *File) Size() int64 { return f.size }
 
 // Close closes the file.

@@ -12,7 +12,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// fieldNames are the names that are tried for each meaning of a field: nginx's variables first.
+// fieldNames has, for each meaning of a field, the names that are tried, starting with nginx's variables.
 var fieldNames = map[string][]string{
 	"time":      {"time_iso8601", "time_local", "msec", "time", "@timestamp", "timestamp", "ts"},
 	"method":    {"request_method", "method"},
@@ -25,10 +25,10 @@ var fieldNames = map[string][]string{
 	"host":      {"host", "http_host", "server_name", "vhost"},
 }
 
-// Meanings are the keys that [Parser.Fields] may have, ascending.
+// Meanings returns the keys that [Parser.Fields] may have, in ascending order.
 func Meanings() []string { return slices.Sorted(maps.Keys(fieldNames)) }
 
-// find returns the value of a meaning; nil if the object has none.
+// find returns the value of the field with a meaning, or nil if the object has no such field.
 func (p *Parser) find(object map[string]any, meaning string) any {
 	if name := p.Fields[meaning]; name != "" {
 		return object[name]
@@ -41,7 +41,7 @@ func (p *Parser) find(object map[string]any, meaning string) any {
 	return nil
 }
 
-// text returns a value as text; numbers as they were written.
+// text returns a value as text; a number stays as it was written.
 func text(v any) string {
 	switch v := v.(type) {
 	case string:
@@ -65,7 +65,7 @@ func decodeObject(line []byte) (map[string]any, error) {
 	return object, nil
 }
 
-// json reads a line of nginx in JSON.
+// json parses a line of an nginx log in JSON.
 func (p *Parser) json(line []byte, e *event.Event) (timed bool, err error) {
 	object, err := decodeObject(line)
 	if err != nil {
@@ -103,7 +103,7 @@ func (p *Parser) json(line []byte, e *event.Event) (timed bool, err error) {
 	return timed, nil
 }
 
-// missing says which required field an object does not have.
+// missing returns an error that names a required field that an object does not have.
 func (p *Parser) missing(object map[string]any) error {
 	for _, meaning := range []string{"time", "status", "uri"} {
 		if p.find(object, meaning) != nil || meaning == "uri" && p.find(object, "request") != nil {
@@ -120,7 +120,7 @@ func (p *Parser) missing(object map[string]any) error {
 	return nil
 }
 
-// caddyLine is the part of a line of Caddy that is read.
+// caddyLine has the fields of a line of Caddy that are used.
 type caddyLine struct {
 	Logger  string          `json:"logger"`
 	Time    json.RawMessage `json:"ts"`
@@ -135,7 +135,7 @@ type caddyLine struct {
 	Duration  json.RawMessage `json:"duration"`
 }
 
-// caddy reads a line of Caddy. Its other loggers may write to the same file.
+// caddy parses a line of Caddy's log. Other loggers of Caddy may also write to the same file.
 func (p *Parser) caddy(line []byte, e *event.Event) (timed bool, err error) {
 	var l caddyLine
 	if err := json.Unmarshal(line, &l); err != nil {

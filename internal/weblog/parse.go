@@ -13,21 +13,23 @@ type Format string
 
 // The formats.
 const (
-	// Combined is the format that nginx calls combined, and Apache's of the same name; referrer and user agent may be missing (common).
+	// Combined is the format that both nginx and Apache call combined; the referrer and the user agent may be missing, as in the format
+	// common.
 	Combined Format = "combined"
-	// JSON is a log of nginx with one JSON object a line (log_format … escape=json), whose fields are named like nginx's variables.
+	// JSON is the format of an nginx log with one JSON object per line (log_format … escape=json), in which fields have the names of
+	// nginx's variables.
 	JSON Format = "json"
-	// Caddy is the JSON of Caddy's access log.
+	// Caddy is the JSON format of Caddy's access log.
 	Caddy Format = "caddy"
 )
 
-// Formats are all formats.
+// Formats lists all formats.
 var Formats = []Format{Combined, JSON, Caddy}
 
 // ErrFormat means that a line is in none of the known formats.
 var ErrFormat = errors.New("unknown format")
 
-// Detect returns the format of a log by one of its lines.
+// Detect determines the format of a log from one of its lines.
 func Detect(line []byte) (Format, error) {
 	text := bytes.TrimSpace(line)
 	if len(text) > 0 && text[0] == '{' {
@@ -48,22 +50,23 @@ func Detect(line []byte) (Format, error) {
 	return Combined, nil
 }
 
-// ErrNoResponse means that a line is sound, but is not about a response: one of another logger of Caddy.
+// ErrNoResponse means that a line is valid but not about a response: it comes from another logger of Caddy.
 var ErrNoResponse = errors.New("the line is not about a response")
 
-// Parser makes events of lines. Format is required.
+// Parser turns lines into events. Format is required.
 type Parser struct {
 	Format Format
-	// Host is the host of responses whose line names none.
+	// Host is the host of responses whose lines do not contain one.
 	Host string
-	// Fields has names of fields in logs of nginx in JSON that are tried first, by their meaning, see [Meanings].
+	// Fields has, by meaning (see [Meanings]), the names of fields that are tried first in the JSON logs of nginx.
 	Fields map[string]string
 
 	scratch []byte // the request line without escapes
 }
 
-// Parse fills e from a line: time, method, host, path without its query string, status, sizes and duration. timed reports that the line has
-// a duration. The texts of e are valid until the next call, as long as the line is. After [ErrNoResponse], e is not filled.
+// Parse sets the fields of e from a line: time, method, host, path without its query string, status, sizes and duration. timed reports
+// whether the line has a duration. The texts of e are valid until the next call, and only as long as line is. After [ErrNoResponse], e
+// has no valid fields.
 func (p *Parser) Parse(line []byte, e *event.Event) (timed bool, err error) {
 	*e = event.Event{Kind: event.KindRequest, Host: []byte(p.Host)}
 	switch p.Format {
@@ -80,7 +83,7 @@ func (p *Parser) Parse(line []byte, e *event.Event) (timed bool, err error) {
 		return false, err
 	}
 	e.Method, e.Host, e.Path = cut(e.Method, event.MethodBytesMax), cut(e.Host, event.HostBytesMax), cut(e.Path, event.PathBytesMax)
-	if e.Status == 101 { // its duration is the lifetime of a connection
+	if e.Status == 101 { // the duration in the line is the lifetime of a connection
 		e.Kind, timed = event.KindStream, false
 	}
 	return timed, nil
@@ -88,7 +91,8 @@ func (p *Parser) Parse(line []byte, e *event.Event) (timed bool, err error) {
 
 func cut(text []byte, limit int) []byte { return text[:min(len(text), limit)] }
 
-// combined reads: address, -, user, [time], "request", status, bytes, and perhaps "referrer" and "user agent". A user name may have spaces.
+// combined parses: address, -, user, [time], "request", status, bytes, and possibly "referrer" and "user agent". A user name may contain
+// spaces.
 func (p *Parser) combined(line []byte, e *event.Event) error {
 	rest := line
 	for {
@@ -130,7 +134,8 @@ func (p *Parser) combined(line []byte, e *event.Event) error {
 	return nil
 }
 
-// quoted takes a text in quotation marks from the front, behind spaces. A quotation mark in it is escaped by a backslash.
+// quoted takes a text in quotation marks, which may be preceded by spaces, from the front of the line. A quotation mark in the text is
+// escaped with a backslash.
 func quoted(line []byte) (text, rest []byte, ok bool) {
 	line = bytes.TrimLeft(line, " ")
 	if len(line) == 0 || line[0] != '"' {
@@ -147,7 +152,7 @@ func quoted(line []byte) (text, rest []byte, ok bool) {
 	return nil, nil, false
 }
 
-// unescape appends a text without the escapes of nginx (\x22) and Apache (\").
+// unescape appends a text after decoding the escapes of nginx (\x22) and Apache (\").
 func unescape(dst, text []byte) []byte {
 	for i := 0; i < len(text); i++ {
 		c := text[i]
@@ -176,7 +181,8 @@ func hexDigit(c byte) int {
 	return -1
 }
 
-// requestLine splits a request line. One that is none, such as that of a TLS handshake, gives an event without method and path.
+// requestLine splits a request line. If the text is not a request line, for example because it comes from a TLS handshake, the event gets
+// no method and no path.
 func requestLine(line []byte, e *event.Event) {
 	method, rest, ok := bytes.Cut(line, []byte{' '})
 	if !ok || !isToken(method) {
@@ -207,7 +213,7 @@ func setTarget(target []byte, e *event.Event) {
 	e.Path, _, _ = bytes.Cut(target, []byte{'?'})
 }
 
-// isToken reports whether a method can be one: capital letters, hyphens and underscores.
+// isToken reports whether a text can be a method: it may contain only capital letters, hyphens and underscores.
 func isToken(method []byte) bool {
 	for _, c := range method {
 		if (c < 'A' || c > 'Z') && c != '-' && c != '_' {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Times outside of these years are mistakes of a clock or of a format.
+// Times outside of these years are caused by a wrong clock or a wrong format.
 const (
 	yearMin = 1990
 	yearMax = 2200
@@ -18,11 +18,11 @@ const (
 // nginxTime is the layout of nginx's $time_local.
 const nginxTime = "02/Jan/2006:15:04:05 -0700"
 
-// secondsMax separates seconds since 1970 from milliseconds.
+// secondsMax distinguishes seconds since 1970 from milliseconds: larger numbers are milliseconds.
 const secondsMax = 1e11
 
-// logTime reads a time as nginx, Apache and Caddy write it: the local time of combined, RFC 3339, or seconds or milliseconds since 1970.
-// It is in microseconds.
+// logTime parses a time in a form that nginx, Apache or Caddy writes: the local time of combined, RFC 3339, or seconds or milliseconds
+// since 1970. The result is in microseconds.
 func logTime(text string) (int64, error) {
 	for _, layout := range []string{nginxTime, time.RFC3339Nano, "2006-01-02T15:04:05.999999999-0700"} {
 		if t, err := time.Parse(layout, text); err == nil {
@@ -60,10 +60,10 @@ func status(text string) (uint16, error) {
 	return uint16(n), nil
 }
 
-// sizeMax bounds sizes and durations: sums of as many as a log can have still fit.
+// sizeMax limits sizes and durations, so that even the sum over all lines of a log does not overflow.
 const sizeMax = 1 << 50
 
-// number reads a size; - means that there was none.
+// number parses a size; "-" means that there was none.
 func number(text string) (uint64, error) {
 	if text == "-" || text == "" {
 		return 0, nil
@@ -77,8 +77,8 @@ func number(text string) (uint64, error) {
 
 var errDuration = errors.New("is not a number of seconds")
 
-// seconds reads a duration into microseconds: a number of seconds, or one with a unit. nginx lists one for each server that it asked: 0.003, 0.005 : 0.001. They are added up; -
-// means that there was none.
+// seconds parses a duration, either a number of seconds or a number with a unit, and returns microseconds. nginx lists one duration for
+// each server to which it sent the request: "0.003, 0.005 : 0.001". These are added up; "-" means that there was none.
 func seconds(text string) (micros uint64, known bool, err error) {
 	for _, one := range strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ':' || r == ' ' }) {
 		if one == "-" {
@@ -108,7 +108,7 @@ func microsOf(seconds float64) (uint64, error) {
 	return uint64(math.Round(seconds * 1e6)), nil
 }
 
-// shorten limits a text of a log in an error.
+// shorten truncates text from a log for use in an error.
 func shorten(text string) string {
 	const limit = 60
 	if len(text) > limit {

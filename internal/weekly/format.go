@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// count writes a number with a comma every three digits.
+// count formats a number with a comma every three digits.
 func count(n uint64) string {
 	digits := strconv.FormatUint(n, 10)
 	var out strings.Builder
@@ -19,7 +19,7 @@ func count(n uint64) string {
 	return out.String()
 }
 
-// three writes a number with three digits.
+// three formats a number with three digits.
 func three(v float64) string {
 	switch {
 	case v < 10:
@@ -44,7 +44,7 @@ func share(part, all uint64) string {
 	return three(percent) + " %"
 }
 
-// latency writes microseconds; "–" without responses.
+// latency formats a latency in microseconds; "–" if there are no responses.
 func (f *Figures) latency(micros uint64) string {
 	switch v := float64(micros); {
 	case f.Count == 0:
@@ -65,7 +65,7 @@ func (f *Figures) rate() string {
 	return three(f.Rate) + " /s"
 }
 
-// against writes how a figure has changed; empty if there is nothing to compare with.
+// against describes how a figure has changed; empty if there is nothing to compare with.
 func against(now, before float64) string {
 	if before == 0 {
 		return ""
@@ -77,7 +77,7 @@ func against(now, before float64) string {
 	return fmt.Sprintf("%+.0f %%", percent)
 }
 
-// says says in words what a change is.
+// says describes a change in words.
 func (c *Change) says() string {
 	switch c.Kind {
 	case "failing":
@@ -92,7 +92,7 @@ func (c *Change) says() string {
 	return c.Kind
 }
 
-// tiles are the totals with their names, and how they have changed.
+// tiles returns the totals with their names and how they have changed.
 func (w *Week) tiles() [][3]string {
 	now, was := &w.Totals, &w.Before
 	before := ""

@@ -15,7 +15,7 @@ table{width:100%;border-collapse:collapse}td,th{padding:.3rem .6rem .3rem 0;bord
 .num{text-align:right;white-space:nowrap}code{font-family:ui-monospace,monospace;font-size:.9em;overflow-wrap:anywhere}
 svg{width:100%;height:7rem;display:block}tr,svg{break-inside:avoid}`
 
-// HTML writes the review as a page to print or to send. It has no script, and needs no other file.
+// HTML writes the review as a page to print or to send. The page has no script and needs no other file.
 func (w *Week) HTML(to io.Writer) error {
 	out := bufio.NewWriter(to)
 	title := fmt.Sprintf("Week from %s to %s %d", day(w.From), day(w.To), w.To.UTC().Year())

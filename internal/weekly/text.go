@@ -51,10 +51,10 @@ func (w *Week) Text(to io.Writer) error {
 func (w *Week) table(out io.Writer, fill func(io.Writer)) {
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fill(indent{t})
-	_ = t.Flush() // the last Flush of the caller returns the error
+	_ = t.Flush() // the caller's last Flush returns any error
 }
 
-// indent begins each write, which is a line, with two spaces.
+// indent writes two spaces before each write, which must be one line.
 type indent struct{ io.Writer }
 
 func (i indent) Write(p []byte) (int, error) {
@@ -103,5 +103,5 @@ func (w *Week) changes(out io.Writer) {
 	}
 }
 
-// day is the name of a day in HTML.
+// day returns the text for a day in HTML.
 func day(t time.Time) string { return t.UTC().Format("Mon 2 Jan") }

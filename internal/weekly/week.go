@@ -1,5 +1,5 @@
-// Package weekly makes the review of a week: totals, trend, slowest and most failing paths, what changed, and whether the books are complete. It
-// asks the API of a running wayside, and writes text or one HTML page that needs no other file.
+// Package weekly writes the review of a week: totals, the trend, the slowest paths and those with most errors, changes, and whether the
+// books are complete. It queries the API of a running wayside, and writes text or a single HTML page that needs no other file.
 //
 // Attackers choose paths and hosts: text is made safe for a terminal, and everything in HTML is escaped.
 package weekly
@@ -13,24 +13,24 @@ import (
 	"time"
 )
 
-// Days is the length of the review.
+// Days is the length of the reviewed period in days.
 const Days = 7
 
 const (
-	listed       = 5    // paths in a list
+	listed       = 5    // number of paths in a list
 	changesShown = 10   // changes
 	rowsAsked    = 2000 // paths.max is 1000 by default
 	marksAsked   = 1000
-	slowMin      = 100 // responses below which a path is not called slow
+	slowMin      = 100 // minimum number of responses for a path to be listed as slow
 )
 
-// Asker asks the API.
+// Asker queries the API.
 type Asker interface {
-	// Ask returns the body of a GET request.
+	// Ask returns the body of the response to a GET request.
 	Ask(ctx context.Context, path string) ([]byte, error)
 }
 
-// Figures are the figures of a row, a day, or all of them.
+// Figures are the figures of a row, of a day, or of the whole week.
 type Figures struct {
 	Count   uint64            `json:"count"`
 	Errors  uint64            `json:"errors"`
@@ -44,7 +44,7 @@ type Figures struct {
 	} `json:"latency_us"`
 }
 
-// Row is a path.
+// Row is one path with its figures.
 type Row struct {
 	Host   string `json:"host"`
 	Method string `json:"method"`
@@ -53,7 +53,7 @@ type Row struct {
 	Figures
 }
 
-// Change is a path that differs from the week before.
+// Change is a path whose figures differ from the week before.
 type Change struct {
 	Kind string `json:"kind"` // failing, slower, new or vanished
 	Row
@@ -63,18 +63,18 @@ type Change struct {
 
 // Day is a day of the trend.
 type Day struct {
-	Time time.Time `json:"time"` // its beginning
+	Time time.Time `json:"time"` // beginning of the day
 	Figures
 }
 
-// Mark is a moment with a name.
+// Mark is a named point in time.
 type Mark struct {
 	Time time.Time `json:"time"`
 	Kind string    `json:"kind"`
 	Text string    `json:"text"`
 }
 
-// Books say whether every response is accounted for, since the data directory was made.
+// Books say whether every response since the creation of the data directory is accounted for.
 type Books struct {
 	Responses   uint64 `json:"responses"`
 	Recorded    uint64 `json:"recorded"`
@@ -100,7 +100,7 @@ type Week struct {
 	Books        Books     `json:"books"`
 }
 
-// Load asks for the last week.
+// Load queries the figures of the last week.
 func Load(ctx context.Context, ask Asker) (*Week, error) {
 	w := &Week{}
 	from := fmt.Sprintf("from=-%dd", Days)
@@ -151,7 +151,7 @@ func get(ctx context.Context, ask Asker, path string, into any) error {
 	return nil
 }
 
-// rank lists the first paths by count, latency and errors.
+// rank lists the top paths by count, latency and errors.
 func (w *Week) rank(rows []Row) {
 	first := func(keep func(*Row) bool, by func(*Row) uint64) []Row {
 		var kept []Row
@@ -168,12 +168,12 @@ func (w *Week) rank(rows []Row) {
 	w.MostFailing = first(func(r *Row) bool { return r.Errors > 0 }, func(r *Row) uint64 { return r.Errors })
 }
 
-// covered is the share of the week in which wayside ran and recorded.
+// covered returns the share of the week during which wayside was running and recording.
 func (w *Week) covered() float64 {
 	return min(w.Totals.Seconds/w.To.Sub(w.From).Seconds(), 1)
 }
 
-// deploys are the marks that people and scripts have made.
+// deploys returns the marks that were made by people and scripts.
 func (w *Week) deploys() (out []Mark) {
 	for _, m := range w.Marks {
 		if m.Kind == "mark" {
@@ -183,7 +183,7 @@ func (w *Week) deploys() (out []Mark) {
 	return out
 }
 
-// complete says in one sentence whether the books are complete.
+// complete returns a sentence that says whether the books are complete.
 func (w *Week) complete() string {
 	b := &w.Books
 	switch {

@@ -1,5 +1,5 @@
-// Package linktest stands in for the process at the other end of a link. It is for tests that need responses which a
-// real process cannot be made to send.
+// Package linktest simulates the process at the other end of a link, for tests that need responses that a real process cannot be made to
+// send.
 package linktest
 
 import (
@@ -11,7 +11,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/link"
 )
 
-// Serve lets handler answer the requests that arrive over the returned dialer, until leave is called or the test ends.
+// Serve uses handler for the requests that are sent over the returned dialer, until leave is called or the test ends.
 func Serve(t testing.TB, handler http.Handler) (dialer *link.Dialer, leave func()) {
 	t.Helper()
 	mine, file, err := link.Pair("relay")

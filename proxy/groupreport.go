@@ -70,9 +70,9 @@ func (g *group) report(now time.Time) (next time.Time) {
 	}
 	if due(&g.filesLog, g.filesTrouble) {
 		if g.filesTrouble == "" {
-			g.log().Info("files for TLS to servers can be used again")
+			g.log().Info("the TLS files of a group of servers can be used again")
 		} else {
-			g.log().Error("cannot use the changed files for TLS to servers; wayside keeps using the old ones", "error", g.filesTrouble)
+			g.log().Error("the TLS files of a group of servers have changed and cannot be used; wayside keeps using their previous contents", "error", g.filesTrouble)
 		}
 	}
 	return next

@@ -267,7 +267,7 @@ func (g *group) readFiles(c *upstream.Credentials) {
 		g.filesTrouble = err.Error()
 	}
 	if changed {
-		g.log().Info("files for TLS to servers have changed; new connections use them")
+		g.log().Info("the TLS files of a group of servers have changed; new connections use them")
 		for _, s := range g.all {
 			s.pool.discardIdle(func(*upstreamConn) bool { return true })
 		}

@@ -49,7 +49,7 @@ func (k *backup) begin(b *books) error {
 	}
 	k.copy, k.resume = c, resume
 	k.expire = time.AfterFunc(backupHold, func() {
-		b.log.Warn("a backup was begun and did not go on; it was given up, and events are applied again")
+		b.log.Warn("a backup stopped making progress and was abandoned; events are being applied again")
 		k.cancel()
 	})
 	return nil

@@ -1,4 +1,4 @@
-// Package acmetest runs a real authority for certificates, pebble, for tests.
+// Package acmetest runs a real certificate authority, pebble, for tests.
 package acmetest
 
 import (
@@ -27,13 +27,13 @@ import (
 // Authority is a running pebble.
 type Authority struct {
 	Directory string         // URL
-	CA        *certtest.CA   // has signed the certificate of the directory
-	Roots     *x509.CertPool // of the certificates that the authority issues
-	TLSAddr   string         // where it validates by TLS-ALPN-01, for every name
-	HTTPAddr  string         // where it validates by HTTP-01
+	CA        *certtest.CA   // the authority that signed the certificate of the directory
+	Roots     *x509.CertPool // roots of the certificates that pebble issues
+	TLSAddr   string         // address at which pebble validates with TLS-ALPN-01, for every name
+	HTTPAddr  string         // address at which pebble validates with HTTP-01
 }
 
-// FreeAddr returns an address of loopback on which nothing listens.
+// FreeAddr returns a loopback address on which nothing is listening.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -46,7 +46,8 @@ func FreeAddr(t testing.TB) string {
 
 func port(addr string) int { return int(netip.MustParseAddrPort(addr).Port()) }
 
-// Start builds pebble, the first time, and starts it. For pebble, every name has the address 127.0.0.1. The test stops it.
+// Start starts pebble, and builds it before the first start. pebble resolves every name to the address 127.0.0.1. It is stopped at the
+// end of the test.
 func Start(t testing.TB) *Authority {
 	t.Helper()
 	if testing.Short() {
@@ -106,7 +107,7 @@ func (a *Authority) readRoot(t testing.TB, url string) {
 	}
 }
 
-// serveNames answers DNS queries for addresses with 127.0.0.1. pebble asks over TCP.
+// serveNames runs a DNS server that returns 127.0.0.1 for every query for an address. pebble sends its queries over TCP.
 func serveNames(t testing.TB) (addr string) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

@@ -25,7 +25,7 @@ const childCommand = "child"
 // killBatch is the number of events that the child applies at a time, all in one hour.
 const killBatch = 400
 
-// The child reports its phase with one byte, so that the parent knows in which phase it was killed.
+// The child reports each phase with one byte, so the parent knows the phase in which the child was killed.
 const (
 	phaseApply  = 'a'
 	phasePlan   = 'p'
@@ -39,8 +39,7 @@ const (
 // report writes a phase to the parent. The kernel has the byte when Write returns, so a kill cannot lose it.
 func report(phase byte) { _, _ = os.Stdout.Write([]byte{phase}) }
 
-// child is the process that gets killed. It applies, archives and cleans forever. With -finish, it archives the rest
-// and exits.
+// child is the process that is killed. It applies, archives and cleans forever. With -finish, it archives the remaining events and exits.
 func child(args []string) int {
 	flags := flag.NewFlagSet(childCommand, flag.ExitOnError)
 	dir := flags.String("dir", "", "")
@@ -91,8 +90,7 @@ func openStore(dir string) (*store.Store, error) {
 	})
 }
 
-// applyNext applies the batch after the watermark. Batches alternate between three hours, so that there are plans for
-// several hours.
+// applyNext applies the batch after the watermark. Batches alternate between three hours, so there are plans for several hours.
 func applyNext(s *store.Store, seed uint64) error {
 	first := s.Watermarks()[epoch] + 1
 	n := first / killBatch
@@ -143,7 +141,7 @@ func (a audited) MarkVerified(ctx context.Context, p *catalogue.Plan) error {
 	return a.Store.MarkVerified(ctx, p)
 }
 
-// unverifiedFile is written if an event that is not in the bucket was about to be deleted.
+// unverifiedFile is created if an event that is not in the bucket would have been deleted.
 const unverifiedFile = "unverified"
 
 // DeleteBlocks first reads the object and compares every line with the local event that is about to be deleted.

@@ -34,16 +34,16 @@ type killer struct {
 	tally  map[byte]int // number of kills by the phase of the child
 }
 
-// killState is stored in the directory, so that a proof can be continued.
+// killState is stored in the directory, so that an interrupted proof can be continued.
 type killState struct {
 	Kills int            `json:"kills"`
 	Seed  uint64         `json:"seed"`
 	Tally map[string]int `json:"tally"`
 }
 
-// proveKill kills the child many times, lets it finish, and then checks everything: the bucket has each applied event
-// exactly once and nothing else, the catalogue knows every object, no event was deleted too early, and the statistics
-// from the bucket equal those of the store.
+// proveKill kills the child many times, lets it finish, and then checks everything: the bucket has each applied event exactly once and
+// nothing else, every object is in the catalogue, no event was deleted too early, and the statistics rebuilt from the bucket equal those
+// of the store.
 func proveKill(ctx context.Context, flags *flag.FlagSet, args []string) (string, error) {
 	kills := flags.Int("kills", 1000, "how many times the child is killed")
 	dir := flags.String("dir", "", "directory to continue in, which is kept (default: a temporary one)")
@@ -180,7 +180,7 @@ func tallyText(tally map[string]int) string {
 	return strings.Join(parts, ", ")
 }
 
-// check looks at store and bucket after the last child has finished.
+// check examines the store and the bucket after the last child has finished.
 func (k *killer) check(ctx context.Context) (string, error) {
 	if text, err := os.ReadFile(filepath.Join(k.dir, unverifiedFile)); err == nil {
 		return "", fmt.Errorf("events were deleted before they were in the bucket: %s", text)
@@ -225,7 +225,7 @@ func (k *killer) check(ctx context.Context) (string, error) {
 	return found, nil
 }
 
-// lines reads all lines of the bucket. Each number from 1 to applied must occur exactly once.
+// lines reads all lines in the bucket. Each number from 1 to applied must occur exactly once.
 func (k *killer) lines(ctx context.Context, applied uint64) (lost, doubled, foreign int, err error) {
 	seen := make([]bool, applied+1)
 	err = reader.List(ctx, k.target, reader.Range{}, func(o uploader.Object) error {

@@ -46,7 +46,7 @@ func traffic(ctx context.Context, s *e2e.Stack, first, n uint64, rate float64, r
 	return r, err
 }
 
-// compareBooks reads the bucket, in which every received nonce must occur exactly once.
+// compareBooks reads the bucket and checks that every received nonce occurs exactly once.
 func compareBooks(ctx context.Context, s *e2e.Stack, received *load.Bitmap, n uint64) (string, error) {
 	books, err := e2e.ReadBooks(ctx, s.Target)
 	if err != nil {
@@ -60,8 +60,8 @@ func compareBooks(ctx context.Context, s *e2e.Stack, received *load.Bitmap, n ui
 	return text, nil
 }
 
-// proveShutdown records requests, none of which is old enough to be archived, and sends SIGTERM. The bucket must have all of them
-// within the default timeout.
+// proveShutdown records requests, none of which is old enough to be archived, and sends SIGTERM. Within the default timeout, all of them
+// must be in the bucket.
 func proveShutdown(ctx context.Context, flags *flag.FlagSet, args []string) (string, error) {
 	n := flags.Uint64("requests", 200_000, "requests to record")
 	_ = flags.Parse(args)
@@ -87,12 +87,12 @@ func proveShutdown(ctx context.Context, flags *flag.FlagSet, args []string) (str
 	})
 }
 
-// latencySlack is the difference between percentiles that is allowed because the machine does other work. If traffic
-// waited for the archive, the difference would be a whole timeout.
+// latencySlack is the difference between percentiles that is accepted because the machine also does other work. If traffic waited for the
+// archive, the difference would be a whole timeout.
 const latencySlack = 5 * time.Millisecond
 
-// unchanged compares the latency without the server with the larger of the latencies before and after. The median may
-// be 1.5 times as high and p99 twice as high, plus the slack.
+// unchanged compares the latency during the outage with the larger of the latencies before and after. Plus the slack, the median may be
+// 1.5 times as high, and p99 twice as high.
 func unchanged(before, away, after *load.Report) error {
 	for q, factor := range map[float64]float64{0.5: 1.5, 0.99: 2} {
 		with := max(before.Latency.Quantile(q), after.Latency.Quantile(q))
@@ -103,7 +103,7 @@ func unchanged(before, away, after *load.Report) error {
 	return nil
 }
 
-// catchUpMax is the maximum time for catching up. It is reached only if something is wrong.
+// catchUpMax is the maximum time for catching up. Only a failure takes that long.
 const catchUpMax = 2 * time.Minute
 
 // proveOutage sends traffic while the S3 server is running, while it is stopped, and while it is running again. The

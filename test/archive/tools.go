@@ -61,8 +61,8 @@ func proveClickHouse(ctx context.Context, flags *flag.FlagSet, args []string) (s
 	return tool{name: "clickhouse", script: "test/archive/clickhouse/query.mjs", s3: true}.prove(ctx, flags, args)
 }
 
-// prove archives events of two services, runs the statements of docs/QUERY.md in the tool, and compares the results with the
-// stores: counts, bytes, errors, maxima, percentiles, drops.
+// prove archives events of two services, runs the statements of docs/QUERY.md in the tool, and compares counts, bytes, errors, maxima,
+// percentiles and drops with those in the stores.
 func (t tool) prove(ctx context.Context, flags *flag.FlagSet, args []string) (string, error) {
 	events := flags.Int("events", 200_000, "events of each of two services")
 	statementsIn := flags.String("statements", "docs/QUERY.md", "file with the statements")
@@ -130,7 +130,7 @@ func archiveService(ctx context.Context, dir string, target uploader.Target, ser
 		b := m.batch(first, 4000, at)
 		b.Epoch = uuid.UUID{0: byte(seed), 6: 0x70, 8: 0x80}
 		at = time.UnixMicro(b.Items[len(b.Items)-1].Event.TimeMicros)
-		// Each batch has one drop record and one stream, whose latency is the time to its first byte.
+		// Each batch has one drop record and one stream. The latency of a stream is the time to its first byte.
 		b.Items[7].Event.Kind, b.Items[7].Event.ErrorType, b.Items[7].Event.RequestBytes = event.KindDrop, []byte("full"), first
 		b.Items[8].Event.Kind = event.KindStream
 		b.Items[8].Event.DurationMicros = 3_600_000_000

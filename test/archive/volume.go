@@ -33,8 +33,7 @@ const (
 	volumeObjects = 8 << 20  // archive.object_bytes
 )
 
-// generated is a source of generated events. It stores no events, but generates those of a plan each time they are
-// needed.
+// generated is a source of generated events. It does not store the events of a plan but generates them each time they are needed.
 type generated struct {
 	m     maker
 	plans []*catalogue.Plan
@@ -67,8 +66,8 @@ func (v *generated) Events(ctx context.Context, p *catalogue.Plan, fn func(uint6
 	return nil
 }
 
-// alone generates the events of a few plans, and returns the maximum memory use of this process without archiving. The
-// additional memory of archiving is measured relative to that.
+// alone generates the events of a few plans, and returns the maximum memory use of this process without archiving. The additional memory
+// for archiving is measured relative to this.
 func (v *generated) alone(ctx context.Context) (int64, error) {
 	peak := newPeak()
 	for _, p := range v.plans[:min(3, len(v.plans))] {
@@ -123,7 +122,7 @@ func cpu() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// booksGCPercent is the setting of the books process.
+// booksGCPercent is the GC percentage that the books process uses.
 const booksGCPercent = 50
 
 // proveVolume archives many events and measures bytes, speed and memory. Then it runs gzip -6 on the same NDJSON.
@@ -176,7 +175,7 @@ type volume struct {
 	lines, raw, compressed uint64
 	objects                int
 	perSecond              float64 // MB of NDJSON per second of CPU time
-	added, anonymous       int64   // bytes of anonymous memory: what archiving adds, and the total
+	added, anonymous       int64   // bytes of anonymous memory: the part added by archiving, and the total
 	whole                  int64   // maximum resident set, including mapped files
 }
 

@@ -11,11 +11,11 @@ import (
 )
 
 const (
-	// Events stay in the store for weekRetention. Objects stay for weekExpire in the archive, which is a directory in the data
+	// Events stay in the store for weekRetention, and objects stay in the archive for weekExpire. The archive is inside the data
 	// directory and counts towards the limit.
 	weekRetention = 72 * time.Hour
 	weekExpire    = 96 * time.Hour
-	// After a week in which the limit was reached, calmDays follow with the load divided by calmShare. The backlog must disappear
+	// A week in which the limit was reached is followed by calmDays days with the load divided by calmShare. The backlog must disappear
 	// without intervention.
 	calmDays  = 4
 	calmShare = 8
@@ -24,8 +24,8 @@ const (
 // day is a row of the table.
 type day struct {
 	number                    int
-	offered, applied, dropped uint64 // on that day
-	spooled                   uint64 // waiting at the end of the day
+	offered, applied, dropped uint64 // number of events on that day
+	spooled                   uint64 // number of events waiting at the end of the day
 	before, after, most       int64  // bytes of the data directory: before and after retention, and the maximum of the day
 }
 
@@ -100,7 +100,7 @@ func judge(days []day, limit int64, binds bool) error {
 		switch {
 		case d.most > limit:
 			return fmt.Errorf("day %d: %d bytes, the limit is %d", d.number, d.most, limit)
-		case d.applied == 0 && (d.number < 3 || d.number > 4 && d.number <= 7): // a full disk may stay full until retention begins to free space
+		case d.applied == 0 && (d.number < 3 || d.number > 4 && d.number <= 7): // a full disk stays full until retention frees space
 			return fmt.Errorf("day %d: nothing was applied", d.number)
 		}
 	}

@@ -42,7 +42,7 @@ type accounts struct{ applied, dropped, spooled uint64 }
 func newWeek(ctx context.Context, dir string, limit int64) (*week, error) {
 	w := &week{data: filepath.Join(dir, "data"), limit: limit, now: monday}
 	clock, quiet := func() time.Time { return w.now }, slog.New(slog.DiscardHandler)
-	// The queue gets a quarter of the limit, as in configs.QueueBytesMax.
+	// The queue gets a quarter of the limit, just as in configs.QueueBytesMax.
 	o := spool.Options{
 		Dir: filepath.Join(w.data, "spool"), QuarantineDir: filepath.Join(w.data, "quarantine"), Segments: 4, QueueBytesMax: limit / 4, Logger: quiet,
 	}
@@ -85,7 +85,7 @@ func (w *week) close() {
 	_, _ = w.spool.Close(), w.store.Close()
 }
 
-// day simulates a day: 24 hours of load, each of which is archived, and then retention at night.
+// day simulates a day: 24 hours of load, each followed by archiving, and then retention at night.
 func (w *week) day(ctx context.Context, number, perHour int) (day, error) {
 	offered := w.offered
 	w.disk.most.Store(0)
@@ -132,7 +132,7 @@ func (w *week) hour(ctx context.Context, perHour int) error {
 	return err
 }
 
-// drain applies the waiting events as far as the limit allows.
+// drain applies as many of the waiting events as the limit allows.
 func (w *week) drain(ctx context.Context) error {
 	for {
 		d, err := w.collector.DrainOnce(ctx)
@@ -168,7 +168,7 @@ func (w *week) accounts(ctx context.Context) (a accounts, err error) {
 	return a, nil
 }
 
-// finish archives the rest. Every applied response must be in the archive, and events must have been deleted.
+// finish archives the remaining events. Then it checks that every applied response is in the archive, and that events have been deleted.
 func (w *week) finish(ctx context.Context) error {
 	if _, err := w.uploader.ArchiveOnce(ctx, true); err != nil {
 		return err

@@ -22,7 +22,7 @@ const (
 	openAddresses = 250              // number of client addresses, because wayside limits the share of one address
 )
 
-// connectionsFigures is the memory of a traffic process with idle client connections.
+// connectionsFigures has the memory use of a traffic process with idle client connections.
 type connectionsFigures struct {
 	Contestant  string `json:"contestant"`
 	Connections int    `json:"connections"`
@@ -30,13 +30,13 @@ type connectionsFigures struct {
 	With        uint64 `json:"pss_bytes_with"`
 }
 
-// each returns the memory of one connection in bytes.
+// each returns the memory per connection in bytes.
 func (c connectionsFigures) each() float64 {
 	return (float64(c.With) - float64(c.Before)) / float64(c.Connections)
 }
 
-// measureConnections opens connections, sends one request over each, and reads the memory of the traffic process before
-// and after. At the end it sends a second request over each, to show that all of them stayed open.
+// measureConnections opens connections and sends one request over each. It reads the memory use of the traffic process before and after
+// that. At the end, it sends a second request over each connection, to show that all of them have stayed open.
 func (f *setup) measureConnections(ctx context.Context, c *contestant) (r connectionsFigures, err error) {
 	r = connectionsFigures{Contestant: c.name, Connections: f.idleConns}
 	pid := c.process.cmd.Process.Pid
@@ -63,8 +63,8 @@ func (f *setup) measureConnections(ctx context.Context, c *contestant) (r connec
 	return r, askAll(ctx, conns)
 }
 
-// openConnections opens n connections and sends one request over each. The caller must close them, even after an error;
-// those that were not opened are nil.
+// openConnections opens n connections and sends one request over each. The caller must close them, even after an error; the elements for
+// connections that were not opened are nil.
 func openConnections(ctx context.Context, address string, n int) ([]net.Conn, error) {
 	conns := make([]net.Conn, n)
 	group, ctx := errgroup.WithContext(ctx)
@@ -112,8 +112,8 @@ func ask(conn net.Conn) error {
 	return err
 }
 
-// raiseDescriptorLimit lets this process and its children have n open files. Children would get the original limit from
-// Go if this process did not set it explicitly.
+// raiseDescriptorLimit allows this process and its children to have n open files. If this process did not set the limit explicitly, Go
+// would restore the original limit for children.
 func raiseDescriptorLimit(n uint64) error {
 	var limit syscall.Rlimit
 	err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit)

@@ -19,11 +19,11 @@ import (
 )
 
 const (
-	settleTimeout = 20 * time.Second // how long wayside may drain and archive after a load
+	settleTimeout = 20 * time.Second // maximum time for draining and archiving after a load
 	archiveAfter  = time.Second      // archive.after
 
-	// settlePoll is the time between two checks whether the books have settled. A check costs wayside a millisecond, as
-	// much as thirty requests.
+	// settlePoll is the time between two checks of whether the books have settled. A check costs wayside a millisecond, as much as thirty
+	// requests.
 	settlePoll = 500 * time.Millisecond
 )
 
@@ -128,8 +128,8 @@ func (f *setup) startContestant(ctx context.Context, c *contestant) (err error) 
 	return err
 }
 
-// startWayside starts wayside with everything turned on. Under load it archives events within seconds, so that the cost
-// of archiving falls into its own turns rather than those of another contestant. An idle wayside uses the defaults.
+// startWayside starts wayside with everything turned on. Under load, it archives events within seconds, so that the cost of archiving is
+// incurred in wayside's own turns rather than in those of another contestant. An idle wayside uses the defaults.
 func (f *setup) startWayside(ctx context.Context, c *contestant, binary string) error {
 	if binary == "" {
 		var err error
@@ -146,7 +146,7 @@ func (f *setup) startWayside(ctx context.Context, c *contestant, binary string) 
 	if !f.idling() {
 		env = append(env, "WAYSIDE_ARCHIVE_AFTER="+archiveAfter.String(), "WAYSIDE_ARCHIVE_SCHEDULE=@every 1s")
 	}
-	if f.idleConns > 0 { // the default is lower if a process may have only few descriptors
+	if f.idleConns > 0 { // the default is lower if a process may have only a few descriptors
 		env = append(env, fmt.Sprintf("WAYSIDE_PROXY_CONNS_MAX=%d", f.idleConns+256))
 	}
 	if f.profile != "" {
@@ -169,7 +169,7 @@ func (f *setup) build(ctx context.Context, name, pkg string) (string, error) {
 // dataDir returns the data directory of a wayside.
 func (c *contestant) dataDir(dir string) string { return filepath.Join(dir, "data-"+c.name) }
 
-// ready returns a check that the contestant answers with the origin's body. The addresses of wayside are in its run.json.
+// ready returns a function that checks that the contestant responds with the origin's body. The addresses of wayside are in its run.json.
 func (c *contestant) ready(dir string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		if c.name == "wayside" || c.name == "before" {
@@ -224,7 +224,7 @@ func (f *setup) stop() error {
 	return errors.Join(errs...)
 }
 
-// originRequests returns the number of requests that the origin has answered, including this one.
+// originRequests returns the number of requests that the origin has handled, including this one.
 func (f *setup) originRequests(ctx context.Context) (uint64, error) {
 	text, err := get(ctx, "http://"+f.originAddr+"/bench-status")
 	if err != nil {
@@ -246,7 +246,7 @@ func parseStubStatus(text string) (uint64, error) {
 	return strconv.ParseUint(numbers[2], 10, 64)
 }
 
-// answers requests one page, whose body must be the origin's.
+// answers requests one page and checks that its body is the origin's.
 func answers(ctx context.Context, address string) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()

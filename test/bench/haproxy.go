@@ -6,9 +6,8 @@ import (
 	"path/filepath"
 )
 
-// haproxyConfig has two threads, as nginx has two workers, and shares connections to the origin among all clients. It
-// adds the same fields as nginx. The numbers of threads and connections are set because they would otherwise depend on
-// the machine.
+// haproxyConfig has two threads, because nginx has two workers, and shares connections to the origin among all clients. It adds the same
+// fields as nginx. The numbers of threads and connections are set because they would otherwise depend on the machine.
 const haproxyConfig = `global
   nbthread 2
   maxconn 4096

@@ -14,19 +14,18 @@ import (
 
 const restTime = 10 * time.Second // time between a load and a measurement without traffic
 
-// idleResult is what contestants need without traffic.
+// idleResult is the cost of the contestants without traffic.
 type idleResult struct {
 	Idle        []idleFigures        `json:"idle,omitempty"`
 	Connections []connectionsFigures `json:"idle_connections,omitempty"`
 	Budgets     []budget             `json:"budgets,omitempty"`
 }
 
-// idleFigures is the cost of a contestant that gets no requests. For wayside, it includes the parts of its two
-// processes.
+// idleFigures is the cost of a contestant that gets no requests. For wayside, it also has the shares of its two processes.
 type idleFigures struct {
 	Contestant     string  `json:"contestant"`
 	CPUPercent     float64 `json:"cpu_percent"`         // percent of one core
-	WakeUps        float64 `json:"wake_ups_per_second"` // number of times that a thread went to sleep
+	WakeUps        float64 `json:"wake_ups_per_second"` // number of times that a thread went to sleep, per second
 	TrafficPercent float64 `json:"traffic_cpu_percent,omitempty"`
 	TrafficWakeUps float64 `json:"traffic_wake_ups_per_second,omitempty"`
 }
@@ -106,7 +105,7 @@ func (f *setup) measureRest(ctx context.Context) (all []idleFigures, err error) 
 	return all, nil
 }
 
-// wakes counts how many times the threads of a process tree went to sleep, and so how many times they woke up.
+// wakes counts how many times the threads of a process tree went to sleep, which is also how many times they woke up.
 type wakes struct {
 	root uint64 // count of the root's own threads
 	all  uint64

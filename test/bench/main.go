@@ -1,12 +1,12 @@
-// Command bench measures the cost of a request in wayside and in other proxies, in one run.
+// Command bench measures the cost of a request in wayside and in other proxies, all in one run.
 //
 //	go run ./test/bench [-loads 2000/16,full/64] [-duration 5s] [-rounds 5] [-only wayside,nginx] [-json] [-profile FILE]
 //	go run ./test/bench -loads 10000/64 -duration 10m -rounds 1 -only wayside
 //	go run ./test/bench [-idle 60s] [-idle-conns 10000] [-only wayside]
 //
-// All contestants start at once and take turns: each round puts each load on each of them, in a different order, so other
-// work of the machine affects all of them. Only ratios within a round mean something. README.md in this folder explains the
-// measurements, and what is not fair.
+// All contestants are started at the beginning and take turns: in each round, each load is put on each of them, in a different order, so
+// other work on the machine affects all of them. Only ratios within a round are meaningful. README.md in this folder explains the
+// measurements, and in which ways they are unfair.
 package main
 
 import (
@@ -32,7 +32,7 @@ type options struct {
 	rounds    int
 	only      []string
 	json      bool
-	report    bool          // missed budgets do not count as a failure
+	report    bool          // do not fail if budgets are missed
 	profile   string        // file for a CPU profile of wayside; no profile if empty
 	wayside   string        // binary; empty to build it
 	before    string        // binary of an older wayside, for the contestant "before"
@@ -135,7 +135,7 @@ func run(ctx context.Context, o options) (err error) {
 			return err
 		}
 	}
-	before := r.checkBefore(os.Stderr, o.maxSlower) // standard output may be JSON
+	before := r.checkBefore(os.Stderr, o.maxSlower) // standard output is reserved for the result, which may be JSON
 	return errors.Join(r.check(), before, o.verdict(r.Budgets))
 }
 

@@ -10,10 +10,10 @@ import (
 
 // sample is one load of one contestant.
 type sample struct {
-	Load          string  `json:"load"` // as in -loads
+	Load          string  `json:"load"` // in the form of -loads
 	Contestant    string  `json:"contestant"`
 	Round         int     `json:"round"`
-	Requests      uint64  `json:"requests"`                 // as counted by the origin
+	Requests      uint64  `json:"requests"`                 // number of requests, counted by the origin
 	CPUMicros     float64 `json:"cpu_us"`                   // per request, including the work after the load (drain, archive)
 	LoadMicros    float64 `json:"cpu_during_load"`          // per request, until the load ended
 	TrafficMicros float64 `json:"cpu_traffic_us,omitempty"` // the part of CPUMicros that wayside's traffic process used
@@ -21,7 +21,7 @@ type sample struct {
 	PerSecond     float64 `json:"requests_per_second"`
 	P50Micros     float64 `json:"p50_us"`
 	P99Micros     float64 `json:"p99_us"`
-	PSSBytes      uint64  `json:"pss_bytes"` // the maximum of readings once a second, at the end of the load, and after the work that follows
+	PSSBytes      uint64  `json:"pss_bytes"` // maximum of readings every second, at the end of the load, and after the work that follows
 	Processes     int     `json:"processes"`
 	Errors        uint64  `json:"errors"`
 	Settled       bool    `json:"settled"` // whether the work after the load was done when the CPU time was read
@@ -55,7 +55,7 @@ func (f *setup) measureAll(ctx context.Context) ([]sample, error) {
 	return samples, nil
 }
 
-// warmUp puts a short load on a contestant. It is not counted.
+// warmUp puts a short load on a contestant, which is not counted.
 func (f *setup) warmUp(ctx context.Context, c *contestant, w workload) error {
 	if f.warmup < time.Second {
 		return nil
@@ -67,7 +67,7 @@ func (f *setup) warmUp(ctx context.Context, c *contestant, w workload) error {
 	return err
 }
 
-// measure loads one contestant once. It reads CPU time and requests before and after.
+// measure puts one load on one contestant. It reads the CPU time and the number of requests before and after that.
 func (f *setup) measure(ctx context.Context, c *contestant, w workload) (s sample, err error) {
 	pid := c.process.cmd.Process.Pid
 	before, err := usageOf(pid, false)
@@ -100,7 +100,7 @@ func (f *setup) measure(ctx context.Context, c *contestant, w workload) (s sampl
 	if err != nil {
 		return s, err
 	}
-	requests := answeredAfter - answered - 1 // excluding the request for this figure itself
+	requests := answeredAfter - answered - 1 // without the request for this figure itself
 	if requests < report.Requests || report.Requests == 0 {
 		return s, fmt.Errorf("the origin answered %d requests, but the client received %d", requests, report.Requests)
 	}
@@ -138,8 +138,8 @@ func (s sample) String() string {
 	return text
 }
 
-// watchMemory reads the memory of a process tree once a second. The returned function stops it and returns the maximum.
-// Once a minute, the memory is written to standard error.
+// watchMemory reads the memory of a process tree once a second. The returned function stops this and returns the maximum. Every minute,
+// the memory use is written to standard error.
 func watchMemory(pid int, label string) (peak func() uint64) {
 	stop, result := make(chan struct{}), make(chan uint64, 1)
 	go func() {

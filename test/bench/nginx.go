@@ -10,8 +10,8 @@ import (
 // originBody is the body of all responses of the origin: 256 bytes.
 var originBody = strings.Repeat("0123456789abcdef", 16)
 
-// nginxMain is shared by the origin and the contestants. As with the other contestants, connections stay open without a
-// limit; by default, nginx closes a connection after 1,000 requests.
+// nginxMain is shared by the origin and the contestants. Connections stay open without a limit, as with the other contestants; by
+// default, nginx would close a connection after 1,000 requests.
 const nginxMain = `daemon off;
 worker_processes 2;
 pid %[1]s/%[2]s.pid;
@@ -56,7 +56,7 @@ const nginxProxy = `%s  upstream origin {
   }
 `
 
-// nginxJSON logs the fields that wayside records, if nginx knows them.
+// nginxJSON logs those fields recorded by wayside that are available in nginx.
 const nginxJSON = `  log_format books escape=json '{"ts":"$time_iso8601","event_id":"$request_id","http_request_method":"$request_method",'
     '"url_path":"$uri","http_response_status_code":$status,"duration":"$upstream_response_time",'
     '"ttfb":"$upstream_header_time","http_request_body_size":"$content_length","http_response_body_size":$body_bytes_sent,'

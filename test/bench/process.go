@@ -16,15 +16,15 @@ import (
 	"github.com/wayside-proxy/wayside/test/procfs"
 )
 
-// stopTimeout is the time between SIGTERM and SIGKILL. wayside archives its events in this time.
+// stopTimeout is the time between SIGTERM and SIGKILL, in which wayside archives its events.
 const stopTimeout = 30 * time.Second
 
-// process is a child of the benchmark, with the processes that it starts.
+// process is a child process of the benchmark, together with its own descendants.
 type process struct {
 	name string
 	cmd  *exec.Cmd
 	log  string     // file with its output
-	done chan error // receives how the process ended; has room for one value
+	done chan error // receives the process's exit error; capacity 1
 }
 
 // startProcess starts a command and writes its output to a file. The command has its own process group and therefore
@@ -99,12 +99,12 @@ func (p *process) awaitReady(ctx context.Context, ready func(context.Context) er
 	}
 }
 
-// usage is the CPU time and memory of a process tree.
+// usage is the CPU time and the memory use of a process tree.
 type usage struct {
 	cpu       time.Duration // user and system time since the start, including children that have ended
 	rootCPU   time.Duration // CPU time of the root itself, without children
 	processes int
-	pss       uint64 // in bytes; 0 unless usageOf was asked to read it
+	pss       uint64 // in bytes; 0 if usageOf was called without withMemory
 }
 
 // usageOf adds up a process and all its descendants.
@@ -131,11 +131,11 @@ func usageOf(root int, withMemory bool) (u usage, err error) {
 	return u, nil
 }
 
-// cpuOf returns the CPU time of a process, including threads that have ended, as precisely as the scheduler counts it.
-// The figure in s has ticks of 10 ms, which is 3 % of what a proxy needs for 2,000 requests a second in five seconds.
+// cpuOf returns the CPU time of a process, including threads that have ended, with the precision of the scheduler. The figure in s has a
+// resolution of 10 ms, which is 3 % of the time that a proxy needs for 2,000 requests per second over five seconds.
 func cpuOf(pid int, s procfs.Stat) time.Duration {
 	const schedClock = 2                 // CPUCLOCK_SCHED
-	clock := int32(^pid)<<3 | schedClock // as clock_getcpuclockid(3) computes it
+	clock := int32(^pid)<<3 | schedClock // the computation of clock_getcpuclockid(3)
 	var now unix.Timespec
 	if unix.ClockGettime(clock, &now) != nil {
 		return s.CPU // the process has just ended

@@ -50,10 +50,10 @@ type line struct {
 	P99Ratio      float64 `json:"p99_ratio"`
 	PSSBytes      float64 `json:"pss_bytes"`
 	Errors        uint64  `json:"errors"`    // sum over the rounds
-	Unsettled     int     `json:"unsettled"` // rounds after which the books did not settle in time
+	Unsettled     int     `json:"unsettled"` // number of rounds after which the books did not settle in time
 }
 
-// summarise fills Lines from Samples.
+// summarise computes Lines from Samples.
 func (r *result) summarise(loads []workload, names []string) {
 	for _, w := range loads {
 		for _, name := range names {

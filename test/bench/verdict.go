@@ -114,7 +114,7 @@ func missed(budgets []budget) error {
 	return errors.New("wayside misses budgets: " + strings.Join(list, "; "))
 }
 
-// check fails if requests failed, or if the books had not settled, because in that case CPU time is missing.
+// check returns an error if requests failed, or if the books had not settled, because part of the CPU time is missing in that case.
 func (r *result) check() error {
 	for _, l := range r.Lines {
 		if l.Errors > 0 {
@@ -127,8 +127,8 @@ func (r *result) check() error {
 	return nil
 }
 
-// checkBefore compares wayside with the older binary, if that was measured, in each load, by the median of the ratios
-// within each round. It fails if wayside needs more than maxSlower per cent more CPU time; 0 sets no limit.
+// checkBefore compares wayside with the older binary, if that was measured. For each load, it uses the median over the rounds of the
+// ratio within a round. It fails if wayside needs over maxSlower per cent more CPU time than the older binary; 0 means no limit.
 func (r *result) checkBefore(out io.Writer, maxSlower float64) error {
 	for _, l := range r.Lines {
 		own, before := r.samplesOf("wayside", l.Load), r.samplesOf("before", l.Load)

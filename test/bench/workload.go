@@ -56,7 +56,7 @@ func (w workload) describe() string {
 	return fmt.Sprintf("%d/s, %d connections", w.rate, w.connections)
 }
 
-// run loads an address. Full speed comes from wrk with two threads, a constant rate from this process.
+// run puts load on an address: at full speed with wrk and two threads, or at a constant rate from this process.
 func (w workload) run(ctx context.Context, dir, address string, duration time.Duration) (rig.WrkReport, error) {
 	if w.rate > 0 {
 		return w.runPaced(ctx, address, duration)
@@ -102,7 +102,7 @@ func pacedRequest(nonce uint64, r *load.Request) {
 	r.Path = strconv.AppendUint(append(r.Path, '/'), nonce, 10)
 }
 
-// wrkScript requests 1,000 different paths in turn: pages, users, and orders with a UUID. It builds the requests once.
+// wrkScript requests 1,000 different paths in turn: pages, users, and orders with a UUID. It builds the requests only once.
 const wrkScript = `local requests, n = {}, 0
 init = function(args)
   math.randomseed(42)

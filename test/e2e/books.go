@@ -13,14 +13,14 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// Books is the contents of the archive, read object by object.
+// Books describes the contents of the archive, read object by object.
 type Books struct {
 	Objects int
 	Lines   uint64 // number of lines, without drop records
 	Drops   uint64 // number of drop records
 	Dropped uint64 // number of responses that the drop records report: the sum of the last figure for each reason and epoch
 	Nonces  load.Bitmap
-	Doubled uint64 // number of lines whose nonce an earlier line has already
+	Doubled uint64 // number of lines whose nonce is also in an earlier line
 	IDs     map[string]struct{}
 	Foreign uint64 // number of lines whose path has no nonce
 	Status  map[int]uint64

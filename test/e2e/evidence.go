@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// Commit names the code under test. A "+" means that the work tree differs from the commit, not counting docs, where
-// evidence is kept. Outside a git checkout it returns "unknown".
+// Commit returns the commit of the code under test. A "+" at its end means that the work tree differs from the commit; docs, where
+// evidence is kept, are ignored. Outside a git checkout, Commit returns "unknown".
 func Commit() string {
 	head, err := exec.Command("git", "rev-parse", "--short=12", "HEAD").Output()
 	if err != nil {
@@ -44,8 +44,8 @@ func EvidenceRow(subject string, seed uint64, began time.Time, measured string, 
 // an error if the promise does not hold.
 type Proof func(ctx context.Context, flags *flag.FlagSet, args []string) (string, error)
 
-// RunProof runs a proof until it ends or the process is asked to stop. It prints the outcome, appends it to the file
-// that -evidence names, and returns the exit code.
+// RunProof runs a proof until it ends or the process receives a signal to stop. It prints the outcome, appends it to the file that
+// -evidence names, and returns the exit code.
 func RunProof(command, name string, prove Proof, evidence, head string, args []string) int {
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()

@@ -21,7 +21,7 @@ type MemoryGroup struct {
 // ErrNoMemoryGroup means that the test cannot create a memory cgroup on this machine.
 var ErrNoMemoryGroup = errors.New("cannot create a memory cgroup (this needs root and a writable /sys/fs/cgroup)")
 
-// NewMemoryGroup creates a group with this name; v2Only rules out version 1. Its error wraps ErrNoMemoryGroup.
+// NewMemoryGroup creates a group with this name; if v2Only is set, version 1 is not used. Its error wraps ErrNoMemoryGroup.
 func NewMemoryGroup(name string, v2Only bool) (*MemoryGroup, error) {
 	var errs []error
 	for _, g := range []MemoryGroup{
@@ -54,8 +54,8 @@ func (g *MemoryGroup) make(name string) error {
 		if !slices.Contains(strings.Fields(string(has)), "memory") {
 			return fmt.Errorf("%s has no memory controller, because version 1 has it", g.Dir)
 		}
-		// The kernel refuses this if the folder itself contains processes. In that case, only the container's runtime
-		// can change it.
+		// The kernel rejects this if there are processes in the folder's own group. In that case, only the container runtime can change
+		// the setting.
 		_ = os.WriteFile(filepath.Join(g.Dir, "cgroup.subtree_control"), []byte("+memory"), 0o600)
 	}
 	g.Dir = filepath.Join(g.Dir, name)
@@ -113,7 +113,7 @@ func (g *MemoryGroup) CountSockets() error {
 	if g.v2 {
 		return nil
 	}
-	return g.Set("memory.kmem.tcp.limit_in_bytes", strconv.Itoa(1<<40)) // without a limit the kernel counts nothing
+	return g.Set("memory.kmem.tcp.limit_in_bytes", strconv.Itoa(1<<40)) // the kernel counts nothing unless a limit is set
 }
 
 // Sockets returns the current size of the buffers of the group's TCP connections in bytes, or 0 if the kernel does not
@@ -133,7 +133,7 @@ func (g *MemoryGroup) Sockets() (n int64) {
 	return 0
 }
 
-// OOMKills returns how many processes the kernel has killed because of the group's limit.
+// OOMKills returns the number of processes that the kernel has killed because of the group's limit.
 func (g *MemoryGroup) OOMKills() (n int) {
 	text, _ := os.ReadFile(filepath.Join(g.Dir, g.either("memory.oom_control", "memory.events")))
 	for line := range strings.Lines(string(text)) {

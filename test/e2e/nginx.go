@@ -52,7 +52,7 @@ func NginxPath() (string, error) {
 	return "/usr/sbin/nginx", nil
 }
 
-// StartNginx starts an nginx that answers every path with OriginBody. Its files are in dir.
+// StartNginx starts an nginx that responds to requests for every path with OriginBody. Its files are in dir.
 func StartNginx(ctx context.Context, dir string) (*Nginx, error) {
 	return StartNginxWith(ctx, dir, "1", nginxOrigin)
 }

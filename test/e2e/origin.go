@@ -11,8 +11,8 @@ import (
 // OriginBody is the body of every response of the origins.
 const OriginBody = "the quick brown fox jumps over the lazy dog, and the books say so\n"
 
-// StartOrigin starts an application in this process that answers every request with OriginBody, and returns its URL.
-// Calling stop ends it.
+// StartOrigin starts an application in this process that responds to every request with OriginBody, and returns its URL. stop ends the
+// application.
 func StartOrigin() (url string, stop func(), err error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

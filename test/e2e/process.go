@@ -23,14 +23,13 @@ import (
 	"github.com/wayside-proxy/wayside/internal/datadir"
 )
 
-// builtEnv names the variable with the folder in which scripts/test.sh has built binaries, so that the test packages
-// need not build them again. The name of that folder contains a hash of the binaries. go test does not know which
-// binary a test executes, but it knows the variables that the test reads, so it does not reuse results for another
-// binary.
+// builtEnv is the environment variable with the folder in which scripts/test.sh has built binaries, so that test packages do not have to
+// build them again. The name of that folder contains a hash of the binaries. go test does not track which binary a test executes, but it
+// tracks the variables that the test reads, so it does not reuse results from a different binary.
 const builtEnv = "WAYSIDE_INTERNAL_TEST_BINARIES"
 
-// Build compiles the binary into dir, without cgo, as it is shipped. args are additional arguments of go build, such as
-// "-race", which needs cgo. If a binary with these arguments has already been built, Build returns that one.
+// Build compiles the binary into dir, without cgo, like the released binary. args are additional arguments of go build, such as "-race",
+// which needs cgo. If a binary with these arguments has already been built, Build returns that one.
 func Build(ctx context.Context, dir string, args ...string) (string, error) {
 	if built := os.Getenv(builtEnv); built != "" {
 		name := map[string]string{"": "wayside", "-race": "wayside-race", "-tags faults": "wayside-faults"}[strings.Join(args, " ")]
@@ -59,10 +58,10 @@ func CopyBinary(binary, dir string) (string, error) {
 	return name, os.WriteFile(name, text, 0o755)
 }
 
-// FreeAddress returns a loopback address on which no process is listening. Its port is below the ports of outgoing
-// connections (ip_local_port_range, from 32768), because such a connection could occupy the port when wayside is
-// restarted. Until this process ends, no other call returns the same port, not even in another process: the UDP port
-// with the same number serves as a lock.
+// FreeAddress returns a loopback address on which no process is listening. Its port is below the ports of outgoing connections
+// (ip_local_port_range, from 32768), because otherwise an outgoing connection could occupy the port while wayside is being restarted.
+// Until this process ends, no other call returns the same port, not even in another process: the UDP port with the same number serves as
+// a lock.
 func FreeAddress() (string, error) {
 	var err error
 	for range 100 {
@@ -86,14 +85,14 @@ func FreeAddress() (string, error) {
 // marks refers to the sockets that FreeAddress has opened, so that the garbage collector does not close them.
 var marks sync.Map
 
-// Wayside is a wayside run process and its data directory. It can be killed and restarted.
+// Wayside is a `wayside run` process and its data directory. The process can be killed and restarted.
 type Wayside struct {
 	Binary  string
 	DataDir string
-	Listen  string     // fixed, so that clients find it again after a restart
-	Args    []string   // additional arguments of wayside run
+	Listen  string     // fixed, so that clients can connect again after a restart
+	Args    []string   // additional arguments of `wayside run`
 	Env     []string   // additional environment variables
-	Files   []*os.File // open in the process, from descriptor 3 on
+	Files   []*os.File // open in the process, starting with descriptor 3
 	UID     uint32     // user and group of wayside if this process is root; 0 means the user of this process
 	Log     io.Writer
 
@@ -117,7 +116,7 @@ func (w *Wayside) Start(ctx context.Context) error {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: w.UID, Gid: w.UID}}
 	}
 	cmd.Stdout, cmd.Stderr = w.Log, w.Log
-	cmd.WaitDelay = 3 * time.Second // the books process shares the pipes, and can live a moment longer than its parent
+	cmd.WaitDelay = 3 * time.Second // the books process shares the pipes and can end a moment later than its parent
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start wayside: %w", err)
 	}
@@ -195,8 +194,8 @@ func (w *Wayside) BooksPID() int {
 		if err != nil {
 			continue
 		}
-		// A child that has not executed another program yet does not count, because package os creates one to find out
-		// whether the kernel supports pidfds.
+		// A child that has not executed a program is not counted, because package os creates such a child to find out whether the kernel
+		// supports pidfds.
 		if args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", child)); err == nil && bytes.Contains(args, []byte("\x00collect\x00")) {
 			return child
 		}
@@ -204,7 +203,7 @@ func (w *Wayside) BooksPID() int {
 	return 0
 }
 
-// KillBooks kills the books process with SIGKILL and reports whether there was one.
+// KillBooks kills the books process with SIGKILL and reports whether there was a books process.
 func (w *Wayside) KillBooks() bool {
 	pid := w.BooksPID()
 	return pid > 0 && syscall.Kill(pid, syscall.SIGKILL) == nil

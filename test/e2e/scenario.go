@@ -21,7 +21,7 @@ type Scenario struct {
 	KillBooks   int // how many times the books process is killed
 	KillRun     int // how many times the traffic process is killed and started again
 	Seed        uint64
-	// SettleTimeout is the maximum wait for settled books after the traffic. The default is 2 minutes.
+	// SettleTimeout is the maximum time until the books have settled after the traffic. The default is 2 minutes.
 	SettleTimeout time.Duration
 	Progress      io.Writer // nil for no output
 }
@@ -31,8 +31,8 @@ type Outcome struct {
 	Load       *load.Report
 	Accounting Accounting
 	Books      *Books
-	Lost       uint64 // received in full, but not in the books
-	Unsent     uint64 // in the books, but never sent
+	Lost       uint64 // number of responses received in full but not in the books
+	Unsent     uint64 // number of responses in the books to requests that were never sent
 	KilledRun  int
 	KilledBook int
 	Settled    time.Duration // time from the end of the traffic until the books had settled
@@ -85,7 +85,7 @@ func (s Scenario) Run(ctx context.Context, w *Wayside, target uploader.Target) (
 	return out, nil
 }
 
-// kill spreads the kills over the traffic. The seed decides when they happen.
+// kill spreads the kills over the traffic. The times depend on the seed.
 func (s Scenario) kill(ctx context.Context, w *Wayside, counters *load.Counters, stop <-chan struct{}, out *Outcome) error {
 	random := rand.New(rand.NewPCG(s.Seed, 0))
 	type killAt struct {
@@ -107,7 +107,7 @@ func (s Scenario) kill(ctx context.Context, w *Wayside, counters *load.Counters,
 			}
 		}
 		if k.books {
-			for !w.KillBooks() { // there is a moment without a books process
+			for !w.KillBooks() { // between two books processes, there is none for a moment
 				select {
 				case <-stop:
 					return errors.New("the traffic ended before all kills were made")

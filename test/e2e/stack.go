@@ -17,11 +17,11 @@ type StackOptions struct {
 	Dir    string // working directory for data, binary and files of the servers; required
 	Binary string // an existing binary; empty to build one into Dir
 	Env    []string
-	Args   []string // additional arguments of wayside run
+	Args   []string // additional arguments of `wayside run`
 	Log    io.Writer
 }
 
-// Stack is nginx as the origin, wayside in front of it, and an S3 server that holds its archive.
+// Stack consists of nginx as the origin, wayside in front of it, and an S3 server with wayside's archive.
 type Stack struct {
 	Origin  *Nginx
 	S3      *s3test.Server
@@ -75,7 +75,7 @@ func (s *Stack) start(ctx context.Context, o StackOptions) (err error) {
 	return s.Wayside.Start(ctx)
 }
 
-// Close ends everything that still runs.
+// Close ends everything that is still running.
 func (s *Stack) Close() {
 	if s.Wayside != nil {
 		if err := s.Wayside.Stop(40 * time.Second); err != nil && !errors.Is(err, os.ErrProcessDone) && s.Wayside.Log != nil {

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// path is one of the routes of the topology, with the groups to which it leads.
+// path is one of the routes of the topology, with the groups to which its requests can go.
 type path struct {
 	route  string
 	prefix string
@@ -35,14 +35,14 @@ func pathOf(nonce uint64) (p *path, post bool) {
 	return &paths[nonce%uint64(len(paths))], nonce/uint64(len(paths))%4 == 0
 }
 
-// result is what a client has received for one request.
+// result describes the response that a client has received to one request.
 type result struct {
-	begin, end time.Duration // from the beginning of the traffic
+	begin, end time.Duration // since the beginning of the traffic
 	status     int           // 0: no response
-	origin     string        // name, from the response; empty: wayside has made it
+	origin     string        // name in the response; empty: wayside itself generated the response
 }
 
-// traffic are clients that send numbered requests at an even rate.
+// traffic is a set of clients that send numbered requests at a constant rate.
 type traffic struct {
 	address  string
 	tls      *tls.Config
@@ -56,10 +56,10 @@ type traffic struct {
 	done    atomic.Uint64
 
 	mu    sync.Mutex
-	wrong []string // guarded by mu: responses in the wrong place, and requests without a response
+	wrong []string // responses that do not belong to the request, and requests without a response; guarded by mu
 }
 
-// run sends all requests, and returns when all are answered.
+// run sends all requests, and returns when all of them have a response or have failed.
 func (t *traffic) run(ctx context.Context) {
 	t.results = make([]result, t.requests)
 	t.begin = time.Now()
@@ -103,7 +103,7 @@ func (t *traffic) work(ctx context.Context, http2 bool) {
 	}
 }
 
-// send makes one request, and compares the response with its place.
+// send sends one request, and checks that the response belongs to it.
 func (t *traffic) send(ctx context.Context, c *http.Client, nonce uint64) {
 	p, post := pathOf(nonce)
 	method, body := http.MethodGet, io.Reader(nil)
@@ -140,7 +140,7 @@ func (t *traffic) send(ctx context.Context, c *http.Client, nonce uint64) {
 	}
 }
 
-// note records that a response is not as it must be.
+// note records that a response is wrong.
 func (t *traffic) note(format string, args ...any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

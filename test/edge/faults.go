@@ -10,21 +10,21 @@ import (
 	"time"
 )
 
-// fault is a time in which a server was not well.
+// fault is a time during which a server did not work.
 type fault struct {
 	kind     string
 	server   *origin
 	from, to time.Time
 }
 
-// explains reports whether a request that failed at a server between two moments may have failed for this fault: it was on a connection to
-// this server that died, or that was silent for the response timeout.
+// explains reports whether this fault can be the reason why a request failed at a server during the given time: its connection to the
+// server was lost, or nothing was received on it for the response timeout.
 func (f *fault) explains(server string, from, to time.Time) bool {
 	return f.kind != "removed" && f.server.address == server && !to.Before(f.from) && !from.After(f.to)
 }
 
-// disturb makes a fault, and takes it back, in turns, every so often until ctx is done. The name gets other addresses each time. Only one server
-// at a time is not well.
+// disturb alternately causes a fault and ends it, at regular intervals until ctx is done. Each time, it also changes the addresses of the
+// DNS name. At most one server at a time has a fault.
 func (t *topologyTrial) disturb(ctx context.Context, every time.Duration) error {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
@@ -60,7 +60,7 @@ func (t *topologyTrial) begin(ctx context.Context, kind string, o *origin) error
 	return t.configure(ctx, o)
 }
 
-// recover takes the present fault back.
+// recover ends the present fault.
 func (t *topologyTrial) recover(ctx context.Context) (err error) {
 	f := t.present
 	if f == nil {
@@ -79,7 +79,7 @@ func (t *topologyTrial) recover(ctx context.Context) (err error) {
 	return err
 }
 
-// changeName gives the name one to three of its four addresses. One of the addresses that it had stays.
+// changeName gives the DNS name one to three of its four possible addresses. At least one of the previous addresses stays.
 func (t *topologyTrial) changeName() {
 	stays := t.named[t.random.IntN(len(t.named))]
 	t.named = []netip.Addr{stays}
@@ -91,7 +91,7 @@ func (t *topologyTrial) changeName() {
 	t.resolver.set(t.named)
 }
 
-// configure writes the configuration without one of the servers, and makes wayside read it.
+// configure writes the configuration without one of the servers (or with all, if without is nil), and makes wayside reload it.
 func (t *topologyTrial) configure(ctx context.Context, without *origin) error {
 	if err := t.writeConfig(without); err != nil {
 		return err

@@ -13,10 +13,11 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// explainGrace is how long after a fault a request may still fail for it: the response timeout, and as long again for a busy machine.
+// explainGrace is how long after a fault a request can still fail because of it: twice the response timeout, because the machine may be
+// busy.
 const explainGrace = 2 * time.Second
 
-// verdict collects what is wrong, of each kind the first few.
+// verdict collects the problems: the first few of each kind.
 type verdict struct {
 	counts map[string]int
 	errs   []error
@@ -37,7 +38,7 @@ func (v *verdict) err() error {
 	return errors.Join(v.errs...)
 }
 
-// judge compares the records of the clients, the origins and the books.
+// judge compares the records of the clients, of the origins and of the books.
 func (t *topologyTrial) judge(ctx context.Context) (string, error) {
 	v := &verdict{counts: map[string]int{}}
 	for _, text := range t.traffic.wrong {
@@ -67,7 +68,7 @@ func (t *topologyTrial) judge(ctx context.Context) (string, error) {
 		failed, retried, unanswered), v.err()
 }
 
-// compareRoutes compares the statistics of each route with the clients.
+// compareRoutes compares the statistics of each route with the results of the clients.
 func (t *topologyTrial) compareRoutes(ctx context.Context, v *verdict) {
 	if _, err := t.w.AwaitSettled(ctx); err != nil {
 		v.wrong("books", "%v", err)
@@ -95,7 +96,7 @@ func (t *topologyTrial) compareRoutes(ctx context.Context, v *verdict) {
 	}
 }
 
-// events reads the archive: one event for each request, by its number.
+// events reads the archive and returns one event for each request, indexed by the number of the request.
 func (t *topologyTrial) events(ctx context.Context, v *verdict) ([]e2e.Line, error) {
 	target, err := uploader.OpenTarget(ctx, "file://"+filepath.Join(t.dir, "archive"), uploader.TargetOptions{})
 	if err != nil {
@@ -116,8 +117,8 @@ func (t *topologyTrial) events(ctx context.Context, v *verdict) ([]e2e.Line, err
 	return events, err
 }
 
-// compareEvents compares the event of each request with what its client has received. It returns the number of requests that failed; each
-// must be a POST that was sent to a server that was not well.
+// compareEvents compares the event of each request with the response that the client received. It returns the number of failed requests;
+// each of these must be a POST that was sent to a server with a fault.
 func (t *topologyTrial) compareEvents(events []e2e.Line, v *verdict) (failed int) {
 	address := map[string]string{}
 	for _, o := range append(t.others, t.origins...) {
@@ -140,7 +141,7 @@ func (t *topologyTrial) compareEvents(events []e2e.Line, v *verdict) (failed int
 	return failed
 }
 
-// explained reports whether a request failed after it was sent, at a server that was not well.
+// explained reports whether a request failed after it had been sent to a server with a fault.
 func (t *topologyTrial) explained(e *e2e.Line, from, to time.Time) bool {
 	if e.Error != "connection_reset" && e.Error != "timeout" {
 		return false
@@ -155,8 +156,9 @@ func (t *topologyTrial) explained(e *e2e.Line, from, to time.Time) bool {
 	return false
 }
 
-// compareArrivals compares the requests that arrived at the origins with the events: a POST arrives once at most, and each response comes from
-// an origin that has the request. It returns the number of requests that arrived and whose response did not come back.
+// compareArrivals compares the requests that arrived at the origins with the events: each POST must have arrived at most once, and each
+// response must come from an origin at which the request arrived. It returns the number of requests that arrived but whose response did
+// not reach the client.
 func (t *topologyTrial) compareArrivals(events []e2e.Line, v *verdict) (unanswered int, err error) {
 	list := t.records.list
 	name := map[string]string{}

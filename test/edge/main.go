@@ -4,8 +4,8 @@
 //	go run ./test/edge reload [-reloads 100]                     WebSockets stay open through reloads under load
 //	go run ./test/edge testssl                                   testssl.sh finds nothing of medium severity or worse
 //
-// topology needs root, nginx, node and unshare (util-linux): wayside sees a resolver of the command's own, in a mount namespace. testssl needs
-// Debian's testssl.sh. The outcome is appended to docs/evidence/edge.md.
+// topology needs root, nginx, node and unshare (util-linux), because wayside runs in a mount namespace in which it uses this command's
+// own DNS resolver. testssl needs Debian's testssl.sh. The outcome is appended to docs/evidence/edge.md.
 package main
 
 import (

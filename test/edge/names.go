@@ -12,10 +12,11 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// resolverAddress is where the resolver of this command listens. resolv.conf has no ports.
+// resolverAddress is the address on which the resolver of this command listens. It has no port of its own, because resolv.conf cannot
+// contain ports.
 const resolverAddress = "127.0.53.53"
 
-// resolver answers queries for addresses of every name with the same list, which can change.
+// resolver is a DNS server that returns the same list of addresses for every name. The list can be changed.
 type resolver struct {
 	udp *net.UDPConn
 	tcp net.Listener
@@ -87,7 +88,7 @@ func (r *resolver) serveTCP() {
 	}
 }
 
-// answer returns the response to a query; nil: none.
+// answer returns the response to a query, or nil if there must be no response.
 func (r *resolver) answer(query []byte) []byte {
 	var m dnsmessage.Message
 	if m.Unpack(query) != nil || len(m.Questions) != 1 {

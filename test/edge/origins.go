@@ -30,20 +30,20 @@ type origin struct {
 	name    string
 	group   string
 	address string
-	command []string // starts it; nil: it is part of this process
+	command []string // starts the server; nil: it is part of this process
 	cmd     *exec.Cmd
-	file    string // in which a node origin writes its requests down
+	file    string // in which a node origin records its requests
 }
 
 // arrival is a request that has arrived at an origin.
 type arrival struct {
 	nonce  uint64
 	origin string
-	route  string // that wayside has put into the request
+	route  string // the route that wayside has set in the request
 	post   bool
 }
 
-// records are the arrivals at origins that this process sees.
+// records has the arrivals at those origins whose requests are handled in this process.
 type records struct {
 	mu   sync.Mutex
 	list []arrival
@@ -61,7 +61,7 @@ func nonceOf(path string) (uint64, bool) {
 	return n, err == nil
 }
 
-// app is the application: of the nginx origins, which name themselves in X-Server, and of the origins of the name.
+// app is the application behind the nginx origins, which send their names in X-Server, and of the origins with the DNS name.
 func (r *records) app(name string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if req.URL.Path == "/ready" {
@@ -144,10 +144,10 @@ func newOrigins(dir string, r *records) (list []*origin, stop func(), err error)
 	return list, func() { _ = server.Close() }, nil
 }
 
-// namedAddresses are those that the DNS name can have.
+// namedAddresses are the addresses that the DNS name can have.
 var namedAddresses = []string{"127.0.2.1", "127.0.2.2", "127.0.2.3", "127.0.2.4"}
 
-// startNamed starts a server on each of the name's addresses, all on one port.
+// startNamed starts a server on each of the DNS name's addresses, all with the same port.
 func startNamed(r *records) (list []*origin, port string, stop func(), err error) {
 	var servers []*http.Server
 	stop = func() {
@@ -194,7 +194,7 @@ func (o *origin) start(ctx context.Context) error {
 
 func (o *origin) signal(s syscall.Signal) error { return o.cmd.Process.Signal(s) }
 
-// kill ends the process at once.
+// kill ends the process immediately.
 func (o *origin) kill() error {
 	if o.cmd == nil || o.cmd.ProcessState != nil {
 		return nil
@@ -204,7 +204,7 @@ func (o *origin) kill() error {
 	return err
 }
 
-// written returns the requests that a node origin has written down.
+// written returns the requests that a node origin has recorded.
 func (o *origin) written() (list []arrival, err error) {
 	file, err := os.Open(o.file)
 	if err != nil {

@@ -24,7 +24,7 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// reloadTrial is a wayside that reads other configurations again and again while WebSockets are open and requests come.
+// reloadTrial is a wayside that is reloaded with different configurations again and again while WebSockets are open and requests arrive.
 type reloadTrial struct {
 	dir     string
 	ca      *certtest.CA
@@ -35,7 +35,7 @@ type reloadTrial struct {
 	requests, failed atomic.Int64
 	echoes, closed   atomic.Int64
 	mu               sync.Mutex
-	first            error // guarded by mu: the first thing that went wrong
+	first            error // the first error; guarded by mu
 }
 
 func reload(ctx context.Context, flags *flag.FlagSet, args []string) (string, error) {
@@ -67,7 +67,7 @@ func reload(ctx context.Context, flags *flag.FlagSet, args []string) (string, er
 	return t.run(ctx, *reloads, *sockets, *clients)
 }
 
-// echo returns each message of a WebSocket, and answers other requests.
+// echo sends back each message on a WebSocket, and also responds to other requests.
 func echo(w http.ResponseWriter, r *http.Request) {
 	if r.Header.Get("Upgrade") == "" {
 		_, _ = io.WriteString(w, "ok\n")
@@ -108,8 +108,8 @@ func (t *reloadTrial) start(ctx context.Context) (err error) {
 	return t.w.Start(ctx)
 }
 
-// configure writes the n-th configuration. The certificate is new each time; every second configuration is without one server, with another
-// route, and with other limits and checks.
+// configure writes the n-th configuration. The certificate is new each time; every second configuration lacks one server, and has one
+// more route and different limits and checks.
 func (t *reloadTrial) configure(n int) error {
 	cert, err := t.ca.Make(certtest.Leaf{Names: []string{"edge.test"}})
 	if err == nil {
@@ -134,7 +134,7 @@ routes:
 	return os.WriteFile(filepath.Join(t.dir, "edge.yaml"), []byte(text), 0o600)
 }
 
-// client returns an HTTP client of HTTP/1.1, with connections of its own.
+// client returns an HTTP/1.1 client with connections of its own.
 func (t *reloadTrial) client() *http.Client {
 	return &http.Client{Transport: &http.Transport{
 		TLSClientConfig: t.tls.Clone(), TLSNextProto: map[string]func(string, *tls.Conn) http.RoundTripper{},
@@ -182,7 +182,7 @@ func (t *reloadTrial) run(ctx context.Context, reloads, sockets, clients int) (s
 	return found, errors.Join(t.first, t.compareBooks(ctx, sockets))
 }
 
-// talk opens a WebSocket and uses it until the traffic ends.
+// talk opens a WebSocket and sends messages over it until the traffic ends.
 func (t *reloadTrial) talk(ctx, traffic context.Context, opened chan<- error) {
 	conn, _, err := websocket.Dial(ctx, "wss://edge.test/socket", &websocket.DialOptions{HTTPClient: t.client()}) //nolint:bodyclose // the connection has taken the body
 	opened <- err
@@ -207,7 +207,7 @@ func (t *reloadTrial) talk(ctx, traffic context.Context, opened chan<- error) {
 	_ = conn.Close(websocket.StatusNormalClosure, "")
 }
 
-// request sends requests until the traffic ends. Every tenth uses a new connection.
+// request sends requests until the traffic ends. Every tenth request uses a new connection.
 func (t *reloadTrial) request(traffic context.Context) {
 	c := t.client()
 	for n := 1; traffic.Err() == nil; n++ {
@@ -239,7 +239,7 @@ func (t *reloadTrial) note(err error) {
 	}
 }
 
-// compareBooks stops wayside and compares its archive with the clients.
+// compareBooks stops wayside and compares its archive with the results of the clients.
 func (t *reloadTrial) compareBooks(ctx context.Context, sockets int) error {
 	if err := t.w.Stop(2 * time.Minute); err != nil {
 		return err

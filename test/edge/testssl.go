@@ -17,18 +17,18 @@ import (
 	"github.com/wayside-proxy/wayside/test/e2e"
 )
 
-// finding is a line of testssl.sh.
+// finding is one finding of testssl.sh.
 type finding struct {
 	ID       string `json:"id"`
 	Severity string `json:"severity"`
 	Finding  string `json:"finding"`
 }
 
-// severities that count as a fault of the listener.
+// severities has the severities that count as a fault of the listener.
 var severities = []string{"MEDIUM", "HIGH", "CRITICAL", "WARN", "FATAL"}
 
-// notOfTheListener are findings about the test's certificate and name, which an operator brings along: its authority has no addresses for
-// revocation, and the name has no DNS.
+// notOfTheListener lists findings about the test's certificate and name rather than about wayside: the authority of the certificate has
+// no revocation addresses, and the name is not in the DNS.
 var notOfTheListener = []string{"cert_revocation", "cert_crlDistributionPoints", "cert_ocspURL", "OCSP_stapling", "DNS_CAArecord", "overall_grade"}
 
 func testssl(ctx context.Context, flags *flag.FlagSet, args []string) (string, error) {
@@ -53,7 +53,7 @@ func testssl(ctx context.Context, flags *flag.FlagSet, args []string) (string, e
 	out := filepath.Join(dir, "findings.json")
 	cmd := exec.CommandContext(ctx, tool, "--quiet", "--color", "0", "--warnings", "batch", "--hints", "--add-ca", filepath.Join(dir, "ca.pem"),
 		"--ip", "127.0.0.1", "--jsonfile", out, "https://edge.test:"+w.Listen[strings.LastIndexByte(w.Listen, ':')+1:])
-	text, runErr := cmd.CombinedOutput() // its exit code counts findings of all severities
+	text, runErr := cmd.CombinedOutput() // the exit code depends on findings of all severities
 	report, err := os.ReadFile(out)
 	if err != nil {
 		return "", fmt.Errorf("testssl.sh: %w\n%s", errors.Join(runErr, err), text)
@@ -65,7 +65,7 @@ func testssl(ctx context.Context, flags *flag.FlagSet, args []string) (string, e
 	return judgeFindings(findings, *all)
 }
 
-// judgeFindings counts the findings, and returns those that must not be as an error.
+// judgeFindings counts the findings, and returns an error that lists those that are not acceptable.
 func judgeFindings(findings []finding, all bool) (string, error) {
 	counts := map[string]int{}
 	var errs []error
@@ -78,15 +78,15 @@ func judgeFindings(findings []finding, all bool) (string, error) {
 			errs = append(errs, fmt.Errorf("%s %s: %s", f.Severity, f.ID, f.Finding))
 		}
 	}
-	// A scan that was not made, or that ended early, has few findings.
+	// A scan that failed or ended early has only a few findings.
 	if counts["OK"] < 35 {
 		errs = append(errs, fmt.Errorf("only %d checks have passed: the scan is not complete", counts["OK"]))
 	}
 	return fmt.Sprintf("%d findings, %d of them OK, %d low, %d information", len(findings), counts["OK"], counts["LOW"], counts["INFO"]), errors.Join(errs...)
 }
 
-// startForTestssl starts wayside as a user would: certificates with RSA and ECDSA keys, HSTS. The fields of the route are those that a service
-// sets itself.
+// startForTestssl starts wayside with a typical configuration: certificates with RSA and ECDSA keys, and HSTS. The header fields that the
+// route adds are those that a service usually sets itself.
 func startForTestssl(ctx context.Context, dir string) (*e2e.Wayside, error) {
 	ca, err := certtest.Authority("testssl")
 	if err != nil {

@@ -16,21 +16,21 @@ import (
 	"github.com/wayside-proxy/wayside/test/e2e"
 )
 
-// topologyTrial is one run: two nginx origins over TLS with client certificates, two node origins, a name with changing addresses, wayside with
-// five routes to them, clients over TLS with certificates.
+// topologyTrial is one run. It has two nginx origins that use TLS with client certificates, two node origins, a DNS name with changing
+// addresses, wayside with five routes to all of these, and clients that use TLS with certificates.
 type topologyTrial struct {
 	dir       string
 	w         *e2e.Wayside
 	traffic   *traffic
 	records   records
-	origins   []*origin // that are disturbed
-	others    []*origin // of the name
+	origins   []*origin // the servers that get faults
+	others    []*origin // the servers with the DNS name
 	namedPort string
 	resolver  *resolver
 	random    *rand.Rand
-	named     []netip.Addr // of the name, now
+	named     []netip.Addr // present addresses of the DNS name
 
-	present *fault // nil: all servers are well
+	present *fault // nil: no server has a fault
 	faults  []fault
 	kinds   map[string]int
 	reloads int
@@ -67,7 +67,7 @@ func topology(ctx context.Context, flags *flag.FlagSet, args []string) (string, 
 	return fmt.Sprintf("seed %d, %s", *seed, found), err
 }
 
-// start starts everything. stop ends it, also after an error.
+// start starts everything. stop ends everything, and must be called even after an error.
 func (t *topologyTrial) start(ctx context.Context) (stop func(), err error) {
 	var stops []func()
 	stop = func() {
@@ -110,7 +110,7 @@ func (t *topologyTrial) start(ctx context.Context) (stop func(), err error) {
 	return stop, t.startWayside(ctx)
 }
 
-// certificates makes an authority and certificates for wayside, its clients and the origins.
+// certificates creates an authority, and certificates for wayside, its clients and the origins.
 func (t *topologyTrial) certificates() error {
 	ca, err := certtest.Authority("edge")
 	if err != nil {
@@ -171,7 +171,7 @@ func (t *topologyTrial) writeConfig(without *origin) error {
 	return os.WriteFile(filepath.Join(t.dir, "edge.yaml"), []byte(t.config(without)), 0o600)
 }
 
-// run sends the traffic while servers are disturbed, and compares all records.
+// run sends the traffic while faults are caused, and then compares all records.
 func (t *topologyTrial) run(ctx context.Context, every time.Duration) (string, error) {
 	disturbing, endDisturbing := context.WithCancel(ctx)
 	disturbed := make(chan error, 1)

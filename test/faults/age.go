@@ -7,9 +7,8 @@ import (
 	"time"
 )
 
-// runAge stops the books process for longer than spool.age_max, so that the spool expires the waiting events. The
-// missing responses must be exactly those that were counted. In every other cycle, both processes are killed in the
-// meantime.
+// runAge stops the books process for longer than spool.age_max, so that the spool expires the waiting events. The missing responses must
+// be exactly those that were counted. In every other cycle, both processes are also killed while the books process is stopped.
 func runAge(ctx context.Context, l *Lab, p *Piece) error {
 	return p.trials(ctx, l, append([]string{"WAYSIDE_SPOOL_AGE_MAX=1m"}, quietEnv...), func(t *trial, random *rand.Rand, n int) (Outcome, error) {
 		return stopBeyondAge(ctx, t, random, n%2 == 1)
@@ -37,8 +36,8 @@ func stopBeyondAge(ctx context.Context, t *trial, random *rand.Rand, killed bool
 			return Outcome{}, err
 		}
 		recovery := time.Since(freed)
-		// Events that the books process held while it was stopped were expired after a minute, and are applied now. The two
-		// accounts differ until they are compared, which happens every five seconds.
+		// Events that the books process had already received when it was stopped expired in the spool after a minute, but are applied
+		// now. Spool and store disagree about these until they are compared, which happens every five seconds.
 		sleep(ctx, 6*time.Second)
 		return t.auditDrops(ctx, recovery)
 	}

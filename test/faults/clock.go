@@ -23,8 +23,8 @@ var clockChanges = []time.Time{
 	time.Date(2027, time.March, 28, 1, 0, 0, 0, time.UTC), time.Date(2027, time.October, 31, 1, 0, 0, 0, time.UTC),
 }
 
-// runClock moves the clock of both processes under traffic, while archiving, retention and the expiry of the archive
-// are running. Every other trial begins seconds before a daylight saving change and runs through it.
+// runClock makes the clock of both processes jump under traffic, while archiving, retention and the expiry of the archive are running.
+// Every other trial begins a few seconds before a daylight saving change and continues past it.
 func runClock(ctx context.Context, l *Lab, p *Piece) error {
 	return p.trials(ctx, l, nil, func(t *trial, random *rand.Rand, n int) (Outcome, error) {
 		t.w.Binary = l.faults
@@ -62,8 +62,7 @@ func moveClock(ctx context.Context, t *trial, random *rand.Rand, offset string, 
 	return o, errors.Join(err, failErr)
 }
 
-// runStop stops the books process with SIGSTOP for 10 to 20 seconds, so that it neither works nor ends, and then lets
-// it catch up.
+// runStop stops the books process with SIGSTOP for 10 to 20 seconds, in which it neither works nor ends, and then lets it catch up.
 func runStop(ctx context.Context, l *Lab, p *Piece) error {
 	return stopFault(ctx, l, p, 10*time.Second, 8000)
 }
@@ -73,8 +72,8 @@ func runStopMinutes(ctx context.Context, l *Lab, p *Piece) error {
 	return stopFault(ctx, l, p, 2*time.Minute, 3000)
 }
 
-// stopFault stops the books process for a random time between least and twice that, but at most a minute longer than
-// least. rate is in requests per second.
+// stopFault stops the books process for a random time between least and twice least, but at most a minute longer than least. rate is in
+// requests per second.
 func stopFault(ctx context.Context, l *Lab, p *Piece, least time.Duration, rate float64) error {
 	return p.trials(ctx, l, busyEnv, func(t *trial, random *rand.Rand, _ int) (Outcome, error) {
 		return stopBooksFor(ctx, t, least+time.Duration(random.Int64N(int64(min(least, time.Minute)))), rate)
@@ -104,7 +103,7 @@ func stopBooksFor(ctx context.Context, t *trial, stopped time.Duration, rate flo
 	return o, errors.Join(err, failErr)
 }
 
-// runTwo starts a second wayside run on a data directory in use. It must exit with 75 and change nothing.
+// runTwo starts a second `wayside run` with a data directory that is in use. The second process must exit with 75 and change nothing.
 func runTwo(ctx context.Context, l *Lab, p *Piece) error {
 	return p.trials(ctx, l, busyEnv, func(t *trial, random *rand.Rand, _ int) (Outcome, error) {
 		return startSecondRun(ctx, t, random)
@@ -132,8 +131,8 @@ func startSecondRun(ctx context.Context, t *trial, random *rand.Rand) (Outcome, 
 	return o, errors.Join(err, failErr)
 }
 
-// runFileSize limits the size of the files that both processes may write (RLIMIT_FSIZE) and later removes the limit. Writes then
-// fail with EFBIG, as they fail with ENOSPC on a full disk.
+// runFileSize limits the size of files that both processes can write (RLIMIT_FSIZE) and later removes the limit. While it applies, writes
+// fail with EFBIG, just as they fail with ENOSPC on a full disk.
 func runFileSize(ctx context.Context, l *Lab, p *Piece) error {
 	return p.trials(ctx, l, append(smallSpoolEnv, quietEnv...), func(t *trial, random *rand.Rand, _ int) (Outcome, error) {
 		return limitFileSize(ctx, t, random)
@@ -159,7 +158,7 @@ func limitFileSize(ctx context.Context, t *trial, random *rand.Rand) (Outcome, e
 	}
 	sleep(ctx, time.Duration(random.IntN(1000))*time.Millisecond)
 	books := t.w.BooksPID()
-	pause(books) // otherwise it would make room in the queue, and nothing would be dropped
+	pause(books) // otherwise, the books process would make room in the queue, and nothing would be dropped
 	defer resume(books)
 	dropping := t.awaitDrops(ctx)
 	resume(books)

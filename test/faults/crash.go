@@ -13,10 +13,10 @@ import (
 	"time"
 )
 
-// crashPoints are the named points in the code that real traffic reaches (see package crash). The points of
-// store.ledger are right before collector.retire.before. The points of store.quarantine, store.adopt, store.refill,
-// store.forget, store.delete.chunk and uploader.expire require something that traffic does not cause: a batch that
-// cannot be applied, a store that was set aside, a request to forget, more blocks than fit into one transaction, or a
+// crashPoints are the named points in the code that real traffic reaches (see package crash). The points of store.ledger are not
+// included, because they come right before collector.retire.before. The points of store.quarantine, store.adopt, store.refill,
+// store.forget, store.delete.chunk and uploader.expire are not included either, because they require something that traffic does not
+// cause: a batch that cannot be applied, a store that was set aside, a request to forget, more blocks than fit into one transaction, or a
 // month. The tests of their packages reach them.
 var crashPoints = []string{
 	"spool.reserve.before", "spool.reserve.after", "spool.publish.before", "spool.publish.after",
@@ -33,12 +33,12 @@ var crashPoints = []string{
 	"uploader.delete.before", "uploader.delete.after",
 }
 
-// agePoints are reached while no books process is running and time passes. They come after all others, so that the
-// cycles in the evidence keep their numbers.
+// agePoints are reached while no books process is running and time passes. They come after all other points, so that the cycles in the
+// evidence keep their numbers.
 var agePoints = []string{"spool.age.before", "spool.age.after"}
 
-// crashOccurrences are the values of k for each point: the first few, and two later ones. ageOccurrences has fewer
-// values, because each epoch passes its point once at first, and then only every other second.
+// crashOccurrences are the values of k for each point: the first few, and two later ones. ageOccurrences has fewer values, because each
+// epoch passes its point only once at first, and then every two seconds.
 var (
 	crashOccurrences = []int{0, 1, 2, 3, 7, 40}
 	ageOccurrences   = []int{0, 1, 2, 3, 7}
@@ -48,7 +48,8 @@ func crashGoal() int {
 	return len(crashPoints)*len(crashOccurrences) + len(agePoints)*len(ageOccurrences)
 }
 
-// crashAt says at which point a cycle dies, and at which of its occurrences. All points come first with k = 0.
+// crashAt returns the crash point of a cycle and the occurrence at which the process dies. In the first cycles, every point is used with
+// k = 0.
 func crashAt(n int) (point string, k int) {
 	n %= crashGoal()
 	if usual := len(crashPoints) * len(crashOccurrences); n >= usual {
@@ -58,7 +59,7 @@ func crashAt(n int) (point string, k int) {
 	return crashPoints[n%len(crashPoints)], crashOccurrences[n/len(crashPoints)]
 }
 
-// runCrash lets a process die at a crash point, starts wayside again without crash points, and audits.
+// runCrash makes a process die at a crash point, starts wayside again without crash points, and audits.
 func runCrash(ctx context.Context, l *Lab, p *Piece) error {
 	return p.each(ctx, l, func(random *rand.Rand, n int) (Outcome, error) {
 		point, k := crashAt(n)
@@ -69,7 +70,7 @@ func runCrash(ctx context.Context, l *Lab, p *Piece) error {
 		lives := 1
 		ages := slices.Contains(agePoints, point)
 		if ages || strings.HasPrefix(point, "collector.retire.") {
-			lives += min(k, livesMax) // an epoch is retired only once, and all of its events expire together
+			lives += min(k, livesMax) // an epoch is retired only once, and all of its events expire at the same time
 		}
 		o, err := dieAtPoint(ctx, t, random, fmt.Sprintf("%s:%d", point, k), lives, ages)
 		if err != nil {
@@ -83,11 +84,11 @@ func runCrash(ctx context.Context, l *Lab, p *Piece) error {
 // crashWait is the maximum wait for a crash point to be reached.
 const crashWait = 6 * time.Second
 
-// livesMax is the maximum number of earlier lives whose spools remain.
+// livesMax is the maximum number of earlier runs of wayside whose spools remain.
 const livesMax = 7
 
 func dieAtPoint(ctx context.Context, t *trial, random *rand.Rand, point string, lives int, ages bool) (Outcome, error) {
-	// Each earlier life leaves a spool behind, so that there is an epoch to recover and to retire.
+	// Each earlier run of wayside leaves a spool behind, so there is an epoch to recover and to retire.
 	for i := range lives {
 		if _, err := t.restart(ctx); err != nil {
 			return Outcome{}, err
@@ -107,7 +108,7 @@ func dieAtPoint(ctx context.Context, t *trial, random *rand.Rand, point string, 
 		await = t.awaitCrashOfAge
 	}
 	hit := await(ctx)
-	sleep(ctx, time.Duration(random.IntN(500))*time.Millisecond) // data in the other process may become durable in the meantime
+	sleep(ctx, time.Duration(random.IntN(500))*time.Millisecond) // data of the other process can become durable in the meantime
 	t.killAll()
 	t.w.Env = busyEnv
 	took, err := t.restart(ctx)
@@ -127,7 +128,7 @@ func dieAtPoint(ctx context.Context, t *trial, random *rand.Rand, point string, 
 	return o, err
 }
 
-// awaitCrashOfAge is like awaitCrash, but without a books process, while a fast clock makes the waiting events too old.
+// awaitCrashOfAge is like awaitCrash, but no books process runs, and a fast clock makes the waiting events too old.
 func (t *trial) awaitCrashOfAge(ctx context.Context) bool {
 	t.lossy, t.only = true, "age"
 	offset := filepath.Join(t.dir, "offset")

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// fileKinds lists, as patterns, the kinds of files with contents in a data directory. The archive comes last, because
-// only readers of the archive and wayside verify read it again.
+// fileKinds lists, as patterns, the kinds of files with contents in a data directory. The archive comes last, because it is read again
+// only by readers of the archive and by `wayside verify`.
 var fileKinds = []string{
 	"spool/*/journal-*.seg", "spool/*/queue*.db", ledgerKind,
 	"store/*.sst", "store/*.mem", "store/*.vlog", "store/MANIFEST", "store/DISCARD", "store/KEYREGISTRY", "store/schema",
@@ -21,7 +21,7 @@ var fileKinds = []string{
 
 const ledgerKind = "spool/*/ledger"
 
-// kinds returns the kinds of files to damage: all, or those that Only names.
+// kinds returns the kinds of files to damage: those selected by Only, or all.
 func (l *Lab) kinds() []string {
 	var out []string
 	for _, kind := range fileKinds {
@@ -67,7 +67,7 @@ func damageFault(flip, inUse bool) func(context.Context, *Lab, *Piece) error {
 	}
 }
 
-// damageAtRest damages a file of a killed wayside and then starts wayside. No request may fail.
+// damageAtRest damages a file after wayside has been killed, and then starts wayside again. No request may fail.
 func damageAtRest(ctx context.Context, t *trial, random *rand.Rand, kind string, flip bool) (o Outcome, err error) {
 	if o.Note, err = t.damage(random, kind, flip); err != nil {
 		return o, err
@@ -75,8 +75,8 @@ func damageAtRest(ctx context.Context, t *trial, random *rand.Rand, kind string,
 	return t.afterDamage(ctx, o, kind)
 }
 
-// damageInUse damages a file under traffic; in half of the cycles the books process is stopped during this. wayside
-// then runs for a while, is killed, and is restarted. Only requests that the kill breaks may fail.
+// damageInUse damages a file under traffic; in half of the cycles, the books process is stopped while this happens. wayside then
+// continues to run for a while, and is killed and restarted. Only requests that are interrupted by the kill may fail.
 func damageInUse(ctx context.Context, t *trial, random *rand.Rand, kind string, flip bool) (o Outcome, err error) {
 	if _, err = t.restart(ctx); err != nil {
 		return o, err
@@ -113,7 +113,7 @@ func (t *trial) afterDamage(ctx context.Context, o Outcome, kind string) (Outcom
 		return o, err
 	}
 	t.startTraffic(ctx, 4000)
-	if t.killsRefill { // or whatever else the books process is doing at that moment
+	if t.killsRefill { // or interrupts something else that the books process is doing at that moment
 		sleep(ctx, t.killAfter)
 		t.w.KillBooks()
 	}
@@ -188,8 +188,8 @@ func withContent(names []string) []string {
 // ledgerUsed is the end of the first copy of the counters in a ledger page.
 const ledgerUsed = 128 + 9*8
 
-// used returns the size of the part of a file that contains data, which is at least one byte. Preallocated files end in
-// zeros, where damage means little. All counters of a ledger are in use, even if they are zero.
+// used returns the size of the part of a file that contains data, which is at least one byte. Preallocated files end in zeros, where
+// damage has little effect. All counters of a ledger are in use, even if they are zero.
 func used(f *os.File, size int64) int64 {
 	const step = 64 << 10
 	buf := make([]byte, step)

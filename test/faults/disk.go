@@ -21,8 +21,8 @@ const (
 	fillsPerDisk = 5 // number of times that the disk of one data directory becomes full
 )
 
-// runDisk fills a small filesystem under traffic and frees it again. During this, every request must be served, and
-// every response must be recorded or counted as dropped. Recording must resume by itself when there is space.
+// runDisk fills a small filesystem under traffic and frees it again. While the disk is full, every request must be served, and every
+// response must be recorded or counted as dropped. Recording must resume by itself when there is space.
 func runDisk(ctx context.Context, l *Lab, p *Piece) error {
 	return p.groups(ctx, l, fillsPerDisk, func(random *rand.Rand, first, n int) (Outcome, error) {
 		dir, err := l.trialDir()
@@ -58,8 +58,8 @@ func usageOf(dir string) string {
 	return " " + oneLine(string(out))
 }
 
-// smallSpoolEnv makes journal and queue so small that they fill up, and drops begin, when the disk has been full for
-// some seconds.
+// smallSpoolEnv makes the journal and the queue so small that they fill up, and drops begin, after the disk has been full for a few
+// seconds.
 var smallSpoolEnv = []string{"WAYSIDE_SPOOL_BYTES_MAX=1MiB", "WAYSIDE_SPOOL_SEGMENT_BYTES=64KiB"}
 
 func fillDisk(ctx context.Context, t *trial, random *rand.Rand, disk *volume, n int) (o Outcome, err error) {
@@ -111,7 +111,7 @@ func (t *trial) awaitDrops(ctx context.Context) error {
 	return errors.Join(err, ctx.Err(), errors.New("nothing was dropped: the fault did not affect the spool, so this trial shows nothing"))
 }
 
-// auditDrops is audit after drops. The harness killed no process.
+// auditDrops is like audit, for a trial in which responses were dropped and no process was killed by the harness.
 func (t *trial) auditDrops(ctx context.Context, recovery time.Duration) (Outcome, error) {
 	t.lossy, t.exact = true, true
 	o, err := t.audit(ctx)
@@ -121,8 +121,8 @@ func (t *trial) auditDrops(ctx context.Context, recovery time.Duration) (Outcome
 	return o, errors.Join(err, failErr)
 }
 
-// compareDrops checks that exactly the missing responses were counted: in the accounting, in the archive's drop
-// records, and in the metrics. The log must mention drops. No request failed, so every response was received.
+// compareDrops checks that exactly the missing responses were counted: in the accounting, in the archive's drop records, and in the
+// metrics. The log must mention drops. No request failed in the trial, so every response was received.
 func (t *trial) compareDrops(ctx context.Context, a e2e.Accounting, books *e2e.Books) error {
 	var errs []error
 	received := t.traffic.report.Received
@@ -150,7 +150,7 @@ func (t *trial) compareDrops(ctx context.Context, a e2e.Accounting, books *e2e.B
 	return errors.Join(errs...)
 }
 
-// hourlyDrops checks that the sum of the hours equals the drop records in the archive.
+// hourlyDrops checks that the drops of all hours add up to the drop records in the archive.
 func (t *trial) hourlyDrops(ctx context.Context) error {
 	body, err := t.w.Ask(ctx, http.MethodGet, "/api/v1/paths?from=2000-01-01T00:00:00Z&to=2100-01-01T00:00:00Z")
 	if err != nil {
@@ -172,7 +172,7 @@ func (t *trial) hourlyDrops(ctx context.Context) error {
 	return nil
 }
 
-// droppedInLog occurs in the lines that are logged from time to time while responses are dropped.
+// droppedInLog is a word in the lines that are logged from time to time while responses are being dropped.
 const droppedInLog = "dropped"
 
 // fill writes until the disk is full.
@@ -190,7 +190,7 @@ func fill(name string) error {
 	return f.Close()
 }
 
-// awaitRecording waits, under traffic, until nothing more is dropped and the books process is applying events again.
+// awaitRecording waits, under traffic, until no more responses are dropped and the books process is applying events again.
 func (t *trial) awaitRecording(ctx context.Context) error {
 	deadline := time.Now().Add(60 * time.Second)
 	for ctx.Err() == nil {

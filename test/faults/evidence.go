@@ -21,8 +21,8 @@ import (
 // notUnderTest lists packages in the binary on which no promise depends: the demo and its parts.
 var notUnderTest = []string{"/internal/demo", "/internal/load", "/internal/sampleapp"}
 
-// CodeHash identifies the code under test. It covers the Go files of this module's packages in the binary, excluding
-// tests and the demo, and the versions of all dependencies. Proofs add up as long as it stays the same.
+// CodeHash identifies the code under test. It covers the Go files of this module's packages in the binary, excluding tests and the demo,
+// and the versions of all dependencies. The cycles of several proofs can be added up as long as the hash stays the same.
 func CodeHash() (string, error) {
 	out, err := exec.Command("go", "list", "-deps", "-f",
 		"{{if .Module}}{{if .Module.Main}}{{$d := .Dir}}{{.ImportPath}}{{range .GoFiles}} {{$d}}/{{.}}{{end}}{{end}}{{end}}",
@@ -107,7 +107,7 @@ func Append(file, code string, p *Piece) error {
 	return errors.Join(err, f.Close())
 }
 
-// holds begins the result of a piece without any problem.
+// holds is the text with which the result of a piece without any problem begins.
 const holds = "holds"
 
 // Result returns "holds", possibly with a remark, or the problem.
@@ -127,7 +127,7 @@ func oneLine(s string) string {
 	return strings.NewReplacer("\n", "; ", "|", "/").Replace(s)
 }
 
-// ReadEvidence reads the rows for one hash of the code. It returns none if there is no file.
+// ReadEvidence reads the rows for one hash of the code. If there is no file, it returns no rows.
 func ReadEvidence(file, code string) ([]Record, error) {
 	f, err := os.Open(file)
 	if errors.Is(err, os.ErrNotExist) {
@@ -161,7 +161,7 @@ func ReadEvidence(file, code string) ([]Record, error) {
 	return out, lines.Err()
 }
 
-// Next returns the cycle with which a fault continues: the one after the last cycle that held.
+// Next returns the cycle with which the proof of a fault continues: the one after the last successful cycle.
 func Next(records []Record, fault string) int {
 	next := 0
 	for _, r := range records {

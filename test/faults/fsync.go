@@ -14,9 +14,9 @@ import (
 // syncsPerTrial is how many fsyncs fail in one trial.
 const syncsPerTrial = 5
 
-// runSync makes fsyncs of the queue fail under traffic, with spool.sync: request. After each failure, wayside retires
-// the queue file and rewrites the events that this file may have lost. In every other trial, both processes are killed
-// after the last failure.
+// runSync makes fsyncs of the queue fail under traffic, with spool.sync: request. After each failure, wayside retires the queue file and
+// rewrites the events that may be missing from this file on the disk. In every other trial, both processes are killed after the last
+// failure.
 func runSync(ctx context.Context, l *Lab, p *Piece) error {
 	return p.groups(ctx, l, syncsPerTrial, func(random *rand.Rand, first, n int) (Outcome, error) {
 		t, err := l.newTrial()

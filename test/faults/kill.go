@@ -43,7 +43,7 @@ func killRepeatedly(ctx context.Context, t *trial, random *rand.Rand, n int, boo
 			recovery = max(recovery, took)
 			continue
 		}
-		t.w.Kill() // the books process ends by itself, and the next one waits for the lock
+		t.w.Kill() // the books process then ends by itself, and the next one waits for the lock
 		took, err := t.restart(ctx)
 		if err != nil {
 			return Outcome{}, err
@@ -68,7 +68,7 @@ func killRepeatedly(ctx context.Context, t *trial, random *rand.Rand, n int, boo
 func (t *trial) killBooksOnce(ctx context.Context) (time.Duration, error) {
 	deadline := time.Now().Add(30 * time.Second)
 	killed := t.w.BooksPID()
-	for killed == 0 { // there is a moment without a books process
+	for killed == 0 { // between two books processes, there is none for a moment
 		if time.Now().After(deadline) || ctx.Err() != nil {
 			return 0, errors.New("there is no books process to kill")
 		}
@@ -86,8 +86,7 @@ func (t *trial) killBooksOnce(ctx context.Context) (time.Duration, error) {
 	return time.Since(began), nil
 }
 
-// runTermKill sends SIGTERM under traffic and SIGKILL a moment later, so that the kill comes in the middle of a
-// shutdown.
+// runTermKill sends SIGTERM under traffic and SIGKILL a moment later, so the kill comes in the middle of a shutdown.
 func runTermKill(ctx context.Context, l *Lab, p *Piece) error {
 	return p.trials(ctx, l, busyEnv, func(t *trial, random *rand.Rand, _ int) (Outcome, error) {
 		return killDuringShutdown(ctx, t, random)

@@ -16,7 +16,7 @@ import (
 // ErrSkipped is wrapped by the error of a fault that this machine cannot produce. A skipped fault never counts as passed.
 var ErrSkipped = errors.New("SKIPPED")
 
-// Lab is shared by all trials of a session. It has the binaries, the origin and a working directory.
+// Lab is shared by all trials of a session. It owns the binaries, the origin and a working directory.
 type Lab struct {
 	Dir      string    // working directory; removed by Close
 	Progress io.Writer // gets lines about the progress; may be nil

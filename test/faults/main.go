@@ -5,15 +5,15 @@
 //	go run ./test/faults -list
 //	go run ./test/faults -table                            the evidence for the current code
 //
-// A [Fault] is one way of breaking wayside: kill -9, a power cut, a full disk, a flipped bit. It runs in cycles. Each cycle
-// is a [trial]: a data directory, the real binary, real traffic in which every request has a nonce, the fault, and a
-// recovery, followed by checks, which are always the same. Every response that a client received in full must be in the
-// books, or be counted as dropped or quarantined; after a power cut, this applies to every response that was acknowledged as
-// durable. The books must contain nothing that was not sent, and nothing twice. All identities of the accounting must hold.
+// A [Fault] is one way of breaking wayside: kill -9, a power cut, a full disk, a flipped bit. It is run in cycles. Each cycle is a
+// [trial]: a data directory, the real binary, real traffic in which every request has a nonce, the fault, and a recovery. The checks at
+// the end are always the same. Every response that a client received in full must be in the books, or be counted as dropped or
+// quarantined; after a power cut, this applies to every response that was acknowledged as durable. The books must contain nothing that
+// was not sent, and nothing twice. All identities of the accounting must hold.
 //
-// Proofs take long, so they can be made in pieces. A piece continues at the cycle where the evidence for the same code ends.
-// Its result is appended to docs/evidence/faults.md together with a hash of the code under test ([CodeHash]). Pieces add up
-// only as long as the hash is the same. The exit code is 1 if anything did not hold.
+// Proofs take a long time, so they can be made in pieces. A piece continues at the cycle where the evidence for the same code ends. Its
+// result is appended to docs/evidence/faults.md together with a hash of the code under test ([CodeHash]). Pieces can be added up only if
+// the hash is the same. The exit code is 1 if any check failed.
 //
 // The harness has its own servers and clients on loopback. If a fault requires root or a kernel feature that is missing, it
 // is skipped, and the output says so.

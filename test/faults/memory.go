@@ -28,16 +28,15 @@ func runMemory(ctx context.Context, l *Lab, p *Piece) error {
 		if err := setAddressSpace(pid, 1<<20); err != nil {
 			return starved{}, fmt.Errorf("%w: prlimit: %w", ErrSkipped, err)
 		}
-		// When the process unmaps a file, it gets room below the limit, so the limit has to follow the size of the
-		// process.
+		// When the process unmaps a file, there is room below the limit again, so the limit has to follow the size of the process.
 		follow := func() { _ = setAddressSpace(pid, 0) } // fails when the process has ended
 		return starved{how: "RLIMIT_AS", again: follow, undo: func() {}}, nil
 	})
 }
 
-// runOOMGroup puts both processes into one version 2 cgroup with memory.oom.group, so that the kernel kills both
-// together, as in a container. Version 1 does not have this. There, the fault memory and the kills of both processes in
-// kill, crash and term-kill are the closest proofs.
+// runOOMGroup puts both processes into one version 2 cgroup with memory.oom.group, so that the kernel kills both together, as in a
+// container. cgroup version 1 does not have this feature. On a machine with version 1, the closest proofs are the fault "memory" and the
+// kills of both processes in "kill", "crash" and "term-kill".
 func runOOMGroup(ctx context.Context, l *Lab, p *Piece) error {
 	return memoryFault(ctx, l, p, func(t *trial, _ int) (starved, error) {
 		s, err := t.inGroup(true, t.w.BooksPID(), t.w.PID())
@@ -50,8 +49,8 @@ func runOOMGroup(ctx context.Context, l *Lab, p *Piece) error {
 type starved struct {
 	how   string
 	both  bool   // whether the traffic process dies together with the books process
-	again func() // called every second while they are alive; may be nil
-	undo  func() // must be called when they have ended
+	again func() // called every second while the processes are running; may be nil
+	undo  func() // must be called when the processes have ended
 }
 
 func memoryFault(ctx context.Context, l *Lab, p *Piece, starve func(t *trial, n int) (starved, error)) error {
@@ -95,7 +94,7 @@ func takeMemory(ctx context.Context, t *trial, random *rand.Rand, starve func() 
 	return o, errors.Join(err, failErr)
 }
 
-// inGroup puts processes into their own cgroup and takes their memory away.
+// inGroup moves processes into a cgroup of their own and takes memory away from them.
 func (t *trial) inGroup(together bool, pids ...int) (starved, error) {
 	group, err := e2e.NewMemoryGroup(filepath.Base(filepath.Dir(t.dir))+"-"+filepath.Base(t.dir), together)
 	if err != nil && together {
@@ -128,7 +127,7 @@ func setAddressSpace(pid int, more uint64) error {
 	return unix.Prlimit(pid, unix.RLIMIT_AS, &unix.Rlimit{Cur: limit, Max: ^uint64(0)}, nil)
 }
 
-// squeeze puts processes into the group and takes their memory away.
+// squeeze moves processes into the group and takes memory away from them.
 func squeeze(g *e2e.MemoryGroup, together bool, pids []int) error {
 	if together {
 		if err := g.Set("memory.oom.group", "1"); err != nil {
@@ -140,8 +139,8 @@ func squeeze(g *e2e.MemoryGroup, together bool, pids []int) error {
 			return fmt.Errorf("%w: %w", ErrSkipped, err)
 		}
 	}
-	// Memory that a process allocated before it joined the group is not charged to the group. The limit applies to the memory
-	// that it uses from now on.
+	// Memory that a process allocated before it joined the group is not charged to the group. The limit applies to memory that the
+	// process begins to use from now on.
 	if err := g.Limit(512 << 10); err != nil && !errors.Is(err, unix.EBUSY) {
 		return fmt.Errorf("%w: %w", ErrSkipped, err)
 	}

@@ -65,8 +65,7 @@ func newTmpfs(dir string, mib int) (*volume, error) {
 
 func (v *volume) mount() error { return command("mount", "-o", "loop", v.image, v.at) }
 
-// cut cuts the power of the filesystem: synced data is on the disk, everything else is lost, and every later access
-// fails.
+// cut simulates a power cut for the filesystem: synced data is on the disk, everything else is lost, and every later access fails.
 func (v *volume) cut() error {
 	f, err := os.Open(v.at)
 	if err != nil {
@@ -80,7 +79,7 @@ func (v *volume) cut() error {
 	return nil
 }
 
-// unmount unmounts the filesystem. It waits until nobody is using it.
+// unmount unmounts the filesystem. It waits until no process is using the filesystem.
 func (v *volume) unmount() error {
 	var err error
 	for range 200 {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Fault is one way of breaking wayside.
+// Fault is a way of breaking wayside.
 type Fault struct {
 	Name  string
 	About string
@@ -64,11 +64,10 @@ type Piece struct {
 	Sum     Outcome
 	Took    time.Duration
 	Remark  string // additional information for the evidence
-	Problem error  // what does not hold, or why the fault was skipped
+	Problem error  // the first problem, or why the fault was skipped
 }
 
-// Run runs cycles until all are done, too many have failed, or ctx ends. If ctx ends, the cycles that were completed
-// count.
+// Run runs cycles until all are done, too many have failed, or ctx ends. If ctx is done, the cycles that have been completed count.
 func (f Fault) Run(ctx context.Context, l *Lab, seed uint64, first, cycles int) *Piece {
 	p := &Piece{Fault: f.Name, Seed: seed, First: first, Cycles: cycles}
 	began := time.Now()
@@ -95,8 +94,8 @@ func (p *Piece) trials(ctx context.Context, l *Lab, env []string, cycle func(t *
 	})
 }
 
-// groups runs trials of up to size cycles each, as many at the same time as the lab has jobs. They start in the order
-// of their cycles. Done is the number of cycles before the first gap.
+// groups runs trials of up to size cycles each, as many at the same time as the lab has jobs. The trials start in the order of their
+// cycles. Done is the number of cycles before the first gap.
 func (p *Piece) groups(ctx context.Context, l *Lab, size int, group func(random *rand.Rand, first, n int) (Outcome, error)) error {
 	g := &groupRun{made: map[int]int{}}
 	var jobs sync.WaitGroup
@@ -159,7 +158,7 @@ func (g *groupRun) put(p *Piece, first, n int, o Outcome, err error, failures in
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	skipped := errors.Is(err, ErrSkipped)
-	if err != nil && !(skipped && g.ended) { // one skip is enough
+	if err != nil && !(skipped && g.ended) { // reporting one skip is enough
 		g.errs = append(g.errs, err)
 		g.ended = skipped || len(g.errs) >= max(1, failures)
 	}

@@ -16,9 +16,9 @@ import (
 	"github.com/wayside-proxy/wayside/internal/datadir"
 )
 
-// powerMiB is the size of the filesystem whose power is cut. All power cuts except those of runPowerInterval use
-// spool.sync: request, so a response that was received before the cut was acknowledged as durable and must be in the
-// books. A response that was received during the cut may or may not be in the books.
+// powerMiB is the size of the filesystem whose power is cut. All power cuts except those of runPowerInterval use spool.sync: request, so
+// a response that was received before the cut is durable and must be in the books. A response that was received during the cut may or may
+// not be in the books.
 const powerMiB = 192
 
 // powerFault cuts the power of the filesystem with the data directory and the archive, during one phase.
@@ -45,9 +45,8 @@ func powerFault(phase string) func(context.Context, *Lab, *Piece) error {
 	}
 }
 
-// runPowerInterval cuts the power with spool.sync: interval, the default, while no books process is running. Responses
-// that were received before the queue's last commit began must be in the books. The note says how long before the cut
-// that was.
+// runPowerInterval cuts the power with spool.sync: interval, the default, while no books process is running. Responses that were received
+// before the start of the queue's last commit must be in the books. The note says how long before the cut that commit started.
 func runPowerInterval(ctx context.Context, l *Lab, p *Piece) error {
 	return p.each(ctx, l, func(random *rand.Rand, _ int) (Outcome, error) {
 		return l.onVolume(quietEnv, func(t *trial, disk *volume) (Outcome, error) {
@@ -101,7 +100,7 @@ func (t *trial) commits(ctx context.Context) (n uint64, err error) {
 	return n, nil
 }
 
-// onVolume runs a trial on its own filesystem.
+// onVolume runs a trial on a filesystem of its own.
 func (l *Lab) onVolume(env []string, cycle func(t *trial, disk *volume) (Outcome, error)) (Outcome, error) {
 	dir, err := l.trialDir()
 	if err != nil {
@@ -133,7 +132,7 @@ func (t *trial) powerCut(ctx context.Context, random *rand.Rand, disk *volume) (
 	if err := disk.cut(); err != nil {
 		return Outcome{}, err
 	}
-	sleep(ctx, time.Duration(random.IntN(50))*time.Millisecond) // in the meantime the processes run on a failing disk
+	sleep(ctx, time.Duration(random.IntN(50))*time.Millisecond) // in the meantime, the processes run on a failing disk
 	if err := t.killRun(); err != nil {
 		return Outcome{}, err
 	}
@@ -144,7 +143,7 @@ func (t *trial) powerCut(ctx context.Context, random *rand.Rand, disk *volume) (
 	if err != nil {
 		return Outcome{}, err
 	}
-	if t.traffic.cancel == nil { // the cut came before the traffic started
+	if t.traffic.cancel == nil { // the cut was before the traffic started
 		t.startTraffic(ctx, 2000)
 	}
 	t.awaitTraffic(ctx, 500, 5*time.Second)
@@ -171,13 +170,13 @@ func (t *trial) nothingSetAside() error {
 	return err
 }
 
-// enterPhase brings wayside into the middle of a phase.
+// enterPhase brings wayside to a moment within a phase.
 func (t *trial) enterPhase(ctx context.Context, random *rand.Rand, phase string) error {
 	if phase == "create" {
 		// Most cuts come early, because everything is created well within 250 ms unless the machine is busy.
 		started, cancel := context.WithTimeout(ctx, time.Duration(random.IntN(1+random.IntN(250)))*time.Millisecond)
 		defer cancel()
-		_ = t.w.Start(started) // it fails if the time ends before wayside is ready
+		_ = t.w.Start(started) // fails if the time is over before wayside is ready
 		<-started.Done()       // the books process starts when the traffic process is ready
 		return nil
 	}

@@ -14,13 +14,12 @@ import (
 	"time"
 )
 
-// earlierPrefix begins the paths that are archived before the store is damaged.
+// earlierPrefix is the prefix of the paths whose responses are archived before the store is damaged.
 const earlierPrefix = "/earlier"
 
-// runRefill damages the store in a random way under traffic. The store must be set aside, and the archive must refill
-// the next one. In every other cycle, the books process is killed during this. For the archived responses, GET
-// /api/v1/paths must return exactly the same figures as before. Every other response must be in the rows or be counted
-// as lost.
+// runRefill damages the store in a random way under traffic. The store must be set aside, and the next store must be refilled from the
+// archive. In every other cycle, the books process is killed during the refill. For the archived responses, GET /api/v1/paths must return
+// exactly the same figures as before the damage. All other responses must be in the rows or be counted as lost.
 func runRefill(ctx context.Context, l *Lab, p *Piece) error {
 	return p.trials(ctx, l, quietEnv, func(t *trial, random *rand.Rand, n int) (Outcome, error) {
 		t.lossy, t.killsRefill = true, n%2 == 1
@@ -46,7 +45,7 @@ func damageAndRefill(ctx context.Context, t *trial, random *rand.Rand) (o Outcom
 	}
 	began := time.Now()
 	if random.IntN(2) == 0 {
-		kill(t.w.BooksPID()) // otherwise a verification finds the damage
+		kill(t.w.BooksPID()) // the next start then finds the damage; otherwise, a verification does
 	}
 	if t.killsRefill {
 		for range 1 + random.IntN(3) {
@@ -70,7 +69,7 @@ func damageAndRefill(ctx context.Context, t *trial, random *rand.Rand) (o Outcom
 	return o, errors.Join(err, t.reported(o))
 }
 
-// archiveEarlier archives several objects and returns their rows in GET /api/v1/paths.
+// archiveEarlier archives several objects, and returns the rows of GET /api/v1/paths for their paths.
 func (t *trial) archiveEarlier(ctx context.Context, random *rand.Rand) (map[string]string, error) {
 	if _, err := t.restart(ctx); err != nil {
 		return nil, err
@@ -144,7 +143,7 @@ func (t *trial) rows(ctx context.Context) (rows map[string]string, responses uin
 	return rows, responses, nil
 }
 
-// compareRows compares the rows with those before the damage, and the counts with each other.
+// compareRows compares the rows with those from before the damage, and checks that the counts agree with each other.
 func (t *trial) compareRows(ctx context.Context, o Outcome, before map[string]string) error {
 	after, responses, err := t.rows(ctx)
 	if err != nil {

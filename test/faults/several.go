@@ -13,10 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// runSeveral produces several random faults, one after another, on one small filesystem under traffic, because the
-// recovery from one fault may need something that another fault destroys. The ledger is never damaged: on a full disk
-// it is the only place for counts, so a damaged ledger, a full disk and a kill together would lose the count of drops
-// (docs/GUARANTEES.md).
+// runSeveral produces several random faults, one after another, on one small filesystem under traffic, because the recovery from one
+// fault can need something that another fault has destroyed. The ledger is never damaged: on a full disk, it is the only place for
+// counts, so a damaged ledger, a full disk and a kill together would lose the count of drops (docs/GUARANTEES.md).
 func runSeveral(ctx context.Context, l *Lab, p *Piece) error {
 	return p.each(ctx, l, func(random *rand.Rand, n int) (Outcome, error) {
 		dir, err := l.trialDir()
@@ -58,9 +57,9 @@ type mixture struct {
 	disk   *volume
 	random *rand.Rand
 	made   []string // the faults so far, for the report
-	kills  uint64   // kills of the traffic process, which break requests
+	kills  uint64   // number of kills of the traffic process, which break requests
 	full   bool     // whether the disk is full
-	broken bool     // whether a file was damaged
+	broken bool     // whether a file has been damaged
 }
 
 // severalFaults is the number of faults in one trial.
@@ -85,7 +84,7 @@ func (m *mixture) run(ctx context.Context) (o Outcome, err error) {
 		return o, err
 	}
 	resume(m.w.BooksPID())
-	if m.broken { // damage to a file in use may go unnoticed until the file is reopened
+	if m.broken { // damage to an open file can go unnoticed until the file is reopened
 		m.kills++
 		m.killAll()
 		took, err := m.restart(ctx)
@@ -115,7 +114,7 @@ func (m *mixture) run(ctx context.Context) (o Outcome, err error) {
 	return o, errors.Join(err, failErr)
 }
 
-// fault produces one fault. If it made a restart of wayside necessary, fault returns the time until wayside was ready.
+// fault produces one fault. If wayside had to be restarted because of it, fault returns the time until wayside was ready.
 func (m *mixture) fault(ctx context.Context) (took time.Duration, err error) {
 	note := func(format string, args ...any) { m.made = append(m.made, fmt.Sprintf(format, args...)) }
 	wait := func(most int) { sleep(ctx, time.Duration(m.random.IntN(most))*time.Millisecond) }

@@ -23,9 +23,8 @@ const (
 	steadyDiskBytesMax  = 192 << 20
 )
 
-// runSteady sends traffic at full speed and kills the books process every five seconds, as often as the piece has
-// cycles. The traffic process stays the same. The memory of both processes and the disk usage are sampled every second
-// and must stay bounded.
+// runSteady sends traffic at full speed and kills the books process every five seconds, as many times as the piece has cycles. The
+// traffic process is never restarted. The memory of both processes and the disk usage are sampled every second and must stay bounded.
 func runSteady(ctx context.Context, l *Lab, p *Piece) error {
 	return p.groups(ctx, l, max(1, p.Cycles), func(_ *rand.Rand, _, n int) (Outcome, error) {
 		t, err := l.newTrial(steadyEnv...)
@@ -39,7 +38,7 @@ func runSteady(ctx context.Context, l *Lab, p *Piece) error {
 	})
 }
 
-// steadyEnv archives and deletes continuously, so that nothing has to grow.
+// steadyEnv makes wayside archive and delete continuously, so nothing has to grow.
 var steadyEnv = []string{
 	"WAYSIDE_ARCHIVE_SCHEDULE=@every 5s", "WAYSIDE_ARCHIVE_AFTER=0s", "WAYSIDE_RETENTION_SCHEDULE=@every 10s",
 	"WAYSIDE_RETENTION_EVENTS=0s", "WAYSIDE_DATA_FREE_MIN=0", "WAYSIDE_ARCHIVE_EXPIRE=0",

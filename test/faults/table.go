@@ -38,8 +38,8 @@ func Table(w io.Writer, records []Record) {
 
 const notMade = "not made"
 
-// combine adds the result of the next piece of a fault to the results so far. The first failure is kept. A skipped
-// piece counts only if no machine could produce the fault.
+// combine adds the result of the next piece of a fault to the results so far. The first failure is kept. The result is "skipped" only if
+// all pieces were skipped.
 func combine(before, next string) string {
 	skipped := strings.HasPrefix(next, ErrSkipped.Error())
 	if before == notMade || strings.HasPrefix(before, ErrSkipped.Error()) || strings.HasPrefix(before, holds) && !skipped {

@@ -12,20 +12,20 @@ import (
 	"github.com/wayside-proxy/wayside/internal/load"
 )
 
-// template is the data directory of a killed wayside, with every kind of file, and the nonces that were sent to it.
+// template is the data directory of a wayside that was killed, with every kind of file, and the nonces that were sent to that wayside.
 // Damage trials begin with a copy, because creating such a directory takes longer than the rest of the trial.
 type template struct {
 	dir            string // the data directory
 	sent, received *load.Bitmap
 	requests       uint64
-	next           uint64 // the first nonce that was not sent
+	next           uint64 // the first nonce that has not been sent
 }
 
-// templateUses is how many cycles share a template. After that, another one is created with other choices.
+// templateUses is the number of cycles that share a template. After that, another template is created with different random choices.
 const templateUses = 50
 
-// slot is a folder for one trial at a time, with its own template. A catalogue in an older format names the local
-// archive by its path, so a copy must have the same path as its original.
+// slot is a folder for one trial at a time, with its own template. A catalogue in an older format contains the path of the local archive,
+// so a copy must have the same path as its original.
 type slot struct {
 	dir  string
 	from *template
@@ -110,9 +110,8 @@ func (l *Lab) newTrialFrom(s *slot, env ...string) (*trial, error) {
 	return t, nil
 }
 
-// everyKindOfFile creates a data directory with archived events, tables, a memtable, and a queue and a journal with
-// events, with about n responses in each. Both processes are still running afterwards; the books process is stopped
-// with SIGSTOP, so that the backlog stays.
+// everyKindOfFile creates a data directory with archived events, tables, a memtable, and a queue and a journal with events, with about n
+// responses in each. Both processes still exist afterwards; the books process is stopped with SIGSTOP, so the backlog stays.
 func (t *trial) everyKindOfFile(ctx context.Context, n uint64) error {
 	if _, err := t.restart(ctx); err != nil {
 		return err
@@ -130,7 +129,7 @@ func (t *trial) everyKindOfFile(ctx context.Context, n uint64) error {
 	}
 	t.startTraffic(ctx, 6000)
 	t.awaitTraffic(ctx, n, 5*time.Second)
-	sleep(ctx, 300*time.Millisecond) // so that a part of it gets into the store
+	sleep(ctx, 300*time.Millisecond) // so that part of the traffic gets into the store
 	pause(t.w.BooksPID())
 	t.awaitTraffic(ctx, n, 5*time.Second)
 	return nil

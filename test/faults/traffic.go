@@ -8,7 +8,7 @@ import (
 	"github.com/wayside-proxy/wayside/test/e2e"
 )
 
-// nonceStep separates the nonces of successive runs of traffic.
+// nonceStep is the distance between the first nonces of successive runs of traffic.
 const nonceStep = 1 << 22
 
 // traffic sends nonces through wayside, in several runs if a trial needs them.

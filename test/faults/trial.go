@@ -23,20 +23,20 @@ const (
 	connections    = 16               // number of client connections
 )
 
-// busyEnv archives applied events within a second, and deletes archived events immediately.
+// busyEnv makes wayside archive applied events within a second, and delete archived events immediately.
 var busyEnv = []string{
 	"WAYSIDE_ARCHIVE_SCHEDULE=@every 1s", "WAYSIDE_ARCHIVE_AFTER=0s",
 	"WAYSIDE_RETENTION_SCHEDULE=@every 1s", "WAYSIDE_RETENTION_EVENTS=0s", "WAYSIDE_DATA_FREE_MIN=0",
 	"WAYSIDE_COLLECTOR_DRAIN_INTERVAL=100ms", "WAYSIDE_ARCHIVE_EXPIRE=0",
 }
 
-// quietEnv archives only when the trial requests it.
+// quietEnv makes wayside archive only when the trial requests it.
 var quietEnv = []string{
 	"WAYSIDE_ARCHIVE_SCHEDULE=@every 10h", "WAYSIDE_RETENTION_SCHEDULE=@every 10h", "WAYSIDE_DATA_FREE_MIN=0",
 	"WAYSIDE_COLLECTOR_DRAIN_INTERVAL=100ms",
 }
 
-// trial is a data directory, a wayside on it, and the traffic through it. The faults in the other files are functions
+// trial is a data directory, a wayside that uses it, and the traffic through that wayside. The faults in the other files are functions
 // that take a trial. Its methods are the steps and checks that they share.
 type trial struct {
 	lab     *Lab
@@ -51,21 +51,21 @@ type trial struct {
 	beforeCut *load.Bitmap
 	// orphaned is the longest time that a books process took to end after its parent had died.
 	orphaned time.Duration
-	// settledTimeout is the maximum wait for settled books; 0 means the default.
+	// settledTimeout is the maximum time until the books have settled; 0 means the default.
 	settledTimeout time.Duration
 
 	lossy  bool       // whether losses are allowed if they are counted
 	only   string     // the only allowed reason for counted losses; empty allows any
-	window bool       // whether responses that were not durable yet may be lost; they are counted as far as possible
+	window bool       // whether responses that were not durable yet may be lost; as many of these as possible are counted
 	books  *e2e.Books // the contents of the archive at the audit
-	// refilled says that the store was set aside, so everything in the archive must come back from it.
+	// refilled means that the store was set aside, so everything in the archive must be refilled from it.
 	refilled    bool
 	killsRefill bool          // whether the books process is killed during the refill …
 	killAfter   time.Duration // … this long after the start
 	exact       bool          // with lossy: nothing was killed, so exactly the missing responses must be counted
 }
 
-// newTrial prepares a trial with its own folder. It starts nothing.
+// newTrial prepares a trial with a folder of its own. It starts nothing.
 func (l *Lab) newTrial(env ...string) (*trial, error) {
 	dir, err := l.trialDir()
 	if err != nil {
@@ -74,7 +74,7 @@ func (l *Lab) newTrial(env ...string) (*trial, error) {
 	return l.newTrialIn(dir, filepath.Join(dir, "data"), env...)
 }
 
-// newTrialIn is like newTrial, with a data directory in another place, such as another filesystem.
+// newTrialIn is like newTrial, but with a data directory in a different place, such as another filesystem.
 func (l *Lab) newTrialIn(dir, dataDir string, env ...string) (*trial, error) {
 	listen, err := e2e.FreeAddress()
 	if err != nil {
@@ -113,7 +113,7 @@ func (t *trial) restart(ctx context.Context) (time.Duration, error) {
 	return time.Since(began), err
 }
 
-// orphanWait is how long a books process may take to end after the death of its parent.
+// orphanWait is the maximum time that a books process may take to end after the death of its parent.
 const orphanWait = 20 * time.Second
 
 // killRun kills the traffic process and waits until the books process has ended by itself. If it does not end, killRun
@@ -121,7 +121,7 @@ const orphanWait = 20 * time.Second
 func (t *trial) killRun() error {
 	books := t.w.BooksPID()
 	kill(t.w.PID())
-	defer t.w.Kill() // waits for its end
+	defer t.w.Kill() // also waits until the process has ended
 	if books == 0 {
 		return nil
 	}
@@ -183,8 +183,8 @@ type Outcome struct {
 	Note        string        // additional information
 }
 
-// audit ends the traffic, waits for settled books, archives everything, and makes all checks. The outcome is valid even
-// if there is an error. The error says what does not hold.
+// audit ends the traffic, waits until the books have settled, archives everything, and makes all checks. The outcome is valid even if
+// there is an error. The error says which checks failed.
 func (t *trial) audit(ctx context.Context) (o Outcome, err error) {
 	if err := t.traffic.stop(); err != nil {
 		return o, err
@@ -257,7 +257,7 @@ func (t *trial) minutes(ctx context.Context, books *e2e.Books) error {
 	return nil
 }
 
-// verified has the running wayside verify its data directory.
+// verified makes the running wayside verify its data directory.
 func (t *trial) verified(ctx context.Context) error {
 	body, err := t.w.Ask(ctx, http.MethodPost, "/api/v1/verify")
 	if err != nil {
@@ -335,7 +335,7 @@ func (t *trial) compare(o *Outcome, a e2e.Accounting, books *e2e.Books) error {
 	return errors.Join(errs...)
 }
 
-// failedBeyond returns how many more requests have failed than the fault may cause.
+// failedBeyond returns the number of failed requests in excess of those that the fault may cause.
 func (t *trial) failedBeyond(allowed uint64) (uint64, error) {
 	n := t.traffic.report.FailedTotal()
 	if n <= allowed {

@@ -16,10 +16,10 @@ import (
 	"time"
 )
 
-// tolerance is how imprecise the beginning or the end of a run may be, because it is observed from outside.
+// tolerance is the maximum error in the beginning or the end of a run, because these are observed from outside.
 const tolerance = time.Second
 
-// figures are those fields of the API's rows and points that are compared.
+// figures are the fields of the API's rows and points that are compared.
 type figures struct {
 	Count, Errors uint64
 	Rate, Seconds float64
@@ -39,7 +39,7 @@ type answer struct {
 	}
 }
 
-// compareAll compares random ranges, and then the hour that wayside top shows.
+// compareAll compares random ranges, and then the hour shown by `wayside top`.
 func (p *proof) compareAll(ctx context.Context, ranges int) error {
 	first, last := p.lives[0].from.Add(-2*time.Minute), time.Now()
 	for range ranges {
@@ -88,14 +88,14 @@ func (p *proof) check(where, path string, f figures, from, to time.Time) error {
 	return nil
 }
 
-// covered returns for how much of a range wayside was running, and how many runs began or ended in or near the range.
+// covered returns the part of a range during which wayside was running, and how many runs began or ended in or near the range.
 func (p *proof) covered(from, to time.Time) (sum time.Duration, ends int) {
 	now := time.Now()
 	for _, l := range p.lives {
 		a, b := l.from, l.to
 		if b.IsZero() {
 			b = now
-			ends++ // the response may be a moment old
+			ends++ // the response can be a moment old
 		}
 		for _, at := range []time.Time{l.from, l.to} {
 			if at.After(from.Add(-tolerance)) && at.Before(to.Add(tolerance)) {
@@ -210,7 +210,7 @@ func parse(field func(string) string) (f figures, err error) {
 	return f, nil
 }
 
-// top compares the numbers of requests in the table of wayside top with those of the last sixty minutes.
+// top compares the numbers of requests in the table of `wayside top` with the requests of the last sixty minutes.
 func (p *proof) top(ctx context.Context) error {
 	out, err := exec.CommandContext(ctx, p.w.Binary, "top", "--window", "1h", "--data", p.w.DataDir).Output()
 	if err != nil {

@@ -1,7 +1,7 @@
-// Command figures proves that wayside's figures agree with its archive. It sends traffic through the real binary, kills
-// and stops it, and leaves gaps. Then it takes counts, errors, covered seconds and rates of random ranges and steps
-// from the API (as JSON and as CSV) and from wayside top, and compares them with a recount of the archive and with its
-// own record of when wayside was running.
+// Command figures proves that wayside's figures agree with its archive. It sends traffic through the real binary, and kills and stops the
+// binary, which leaves gaps. Then it gets counts, errors, covered seconds and rates for random ranges and steps from the API (as JSON and
+// as CSV) and from `wayside top`. It compares them with a recount of the archive and with its own record of the times when wayside was
+// running.
 //
 //	go run ./test/figures [-ranges 200] [-seconds 150]
 package main
@@ -35,7 +35,7 @@ func main() {
 	}
 }
 
-// life is a time during which wayside was running. Its ends are known to within the tolerance.
+// life is a time during which wayside was running. Its two ends are known with an error of at most tolerance.
 type life struct{ from, to time.Time }
 
 // proof is one run of the command.
@@ -93,7 +93,7 @@ func run(ctx context.Context, ranges, seconds int, seed uint64) error {
 	return nil
 }
 
-// startOrigin starts an origin that answers /fail/… with 500 and everything else with 200.
+// startOrigin starts an origin that responds with 500 to /fail/… and with 200 to everything else.
 func startOrigin() (url string, stop func(), err error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -109,8 +109,7 @@ func startOrigin() (url string, stop func(), err error) {
 	return "http://" + ln.Addr().String(), func() { _ = server.Close() }, nil
 }
 
-// traffic sends requests all the time, and kills and stops wayside and its books process at random. At the end, wayside
-// is running.
+// traffic sends requests continuously, and kills and stops wayside and its books process at random times. At the end, wayside is running.
 func (p *proof) traffic(ctx context.Context, length time.Duration) error {
 	if err := p.start(ctx); err != nil {
 		return err

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// With returns the names, without folders, of the files below dir that contain a text. A file that cannot be read fails
-// the test, because it might contain the text.
+// With returns the names, without folders, of the files below dir that contain a text. If a file cannot be read, the test fails, because
+// the file might contain the text.
 func With(t testing.TB, dir, text string) (names []string) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {

@@ -11,10 +11,10 @@ import (
 	"github.com/wayside-proxy/wayside/internal/fleet"
 )
 
-// clickHouse is ClickHouse running inside a process (chdb), with the tables of wayside fleet sql.
+// clickHouse is ClickHouse running inside a process (chdb), with the tables of `wayside fleet sql`.
 type clickHouse struct {
 	*engine
-	keeper  *keeper // nil if it is not installed
+	keeper  *keeper // nil if ZooKeeper is not installed
 	bucket  string
 	key     string // access key and secret, in the syntax of the named collection
 	version string
@@ -82,7 +82,7 @@ func (c *clickHouse) close() {
 // their grammar is checked.
 var needsServer = regexp.MustCompile(`^(CREATE ROLE|GRANT)`)
 
-// runPart runs a part of the setup. It adds the access keys to the named collection, as the comment there says.
+// runPart runs a part of the setup. It adds the access keys to the named collection, as the comment in the setup tells the user to do.
 func (c *clickHouse) runPart(part string) error {
 	text, err := fleet.Setup(fleet.Options{Engine: fleet.ClickHouse, Bucket: c.bucket, Part: part})
 	if err != nil {
@@ -108,9 +108,8 @@ func (c *clickHouse) setUp(text string) error {
 
 func (c *clickHouse) ingest() error { return c.runPart("ingest") }
 
-// ingestEveryWay ingests the bucket into empty tables. It interrupts the ingestion at increasing intervals until it is
-// complete, and then reads everything again from the beginning while S3Queue reads all of it too. whole is how long one
-// ingestion takes.
+// ingestEveryWay ingests the bucket into empty tables. It interrupts the ingestion after increasing times until one is complete. Then it
+// ingests everything again from the beginning while S3Queue also reads everything. whole is the duration of one ingestion.
 func (c *clickHouse) ingestEveryWay(p *proof, whole time.Duration, worst *float64) (ways string, err error) {
 	for _, table := range []string{"statistics", "objects", "events", "ingested"} {
 		if _, err := c.query("TRUNCATE TABLE wayside." + table); err != nil {

@@ -28,7 +28,7 @@ func (p *proof) ask(e *engine, name string, o fleet.Options) ([]row, error) {
 	return rows, nil
 }
 
-// compareGaps compares the reported completeness with the objects that were taken away.
+// compareGaps compares the reported completeness with the objects that were moved away.
 func (p *proof) compareGaps(e *engine, gaps []gap) error {
 	rows, err := p.ask(e, "completeness", fleet.Options{})
 	if err != nil {
@@ -54,7 +54,7 @@ func (p *proof) compareGaps(e *engine, gaps []gap) error {
 	return nil
 }
 
-// compareAll compares every figure with the instances' own, and runs the other queries.
+// compareAll compares every figure with the instances' own figures, and runs the other queries.
 func (p *proof) compareAll(e *engine, worst *float64) error {
 	for _, c := range []struct {
 		query string
@@ -135,7 +135,7 @@ func (p *proof) comparePercentiles(e *engine, worst *float64) error {
 	return nil
 }
 
-// others runs the queries that were not compared yet, with filters, and checks what is known about their results.
+// others runs the queries that have not been compared yet, with filters, and checks what is known about their results.
 func (p *proof) others(e *engine) error {
 	queries, err := fleet.Queries(e.name)
 	if err != nil {

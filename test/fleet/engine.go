@@ -68,7 +68,7 @@ func (e *engine) start() error {
 	return nil
 }
 
-// kill ends the process immediately, whatever it is doing. The session can be restarted.
+// kill ends the process immediately, no matter what it is doing. The session can be restarted.
 func (e *engine) kill() {
 	_ = e.cmd.Process.Kill()
 	_ = e.cmd.Wait()
@@ -120,7 +120,7 @@ var (
 	statementEnd = regexp.MustCompile(`;[ \t]*\n`)
 )
 
-// statements splits a script of wayside fleet sql.
+// statements splits a script of `wayside fleet sql` into statements.
 func statements(text string) []string {
 	var out []string
 	for _, sql := range statementEnd.Split(commentLine.ReplaceAllString(text+"\n", ""), -1) {

@@ -22,12 +22,12 @@ type generator struct {
 	dir      string
 	target   uploader.Target
 	services int
-	perHour  int // number of responses of an instance in an hour
-	paths    int // number of paths of a service
+	perHour  int // number of responses per instance and hour
+	paths    int // number of paths per service
 	day      time.Time
 }
 
-// made is what generate has put into the bucket.
+// made describes what generate has put into the bucket.
 type made struct {
 	events, objects, eventBytes uint64
 	took                        time.Duration
@@ -68,8 +68,7 @@ func (g *generator) generate(ctx context.Context, from, to int) (made, error) {
 	return sum, first
 }
 
-// instance generates the day of one instance: it applies the events of each hour, and archives the hour when it has
-// ended.
+// instance generates the day of one instance: it applies the events of each hour, and archives each hour after its end.
 func (g *generator) instance(ctx context.Context, number int) (m made, err error) {
 	dir := filepath.Join(g.dir, fmt.Sprintf("instance-%d", number))
 	defer func() { _ = os.RemoveAll(dir) }()
@@ -135,7 +134,7 @@ func epochOf(t time.Time, number uint64) (id uuid.UUID) {
 	return id
 }
 
-// fill fills in one response.
+// fill sets the fields of one response.
 func fill(it *store.Item, r *rand.Rand, routes *rand.Zipf, service int, seq uint64, at time.Time) {
 	route := routes.Uint64()
 	host := fmt.Sprintf("service-%02d.example", service)

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// grafanaPanels runs the SQL of every panel of the dashboard, after replacing Grafana's macros as its plugin does, and
+// grafanaPanels runs the SQL of every panel of the dashboard, after replacing Grafana's macros in the same way as Grafana's plugin, and
 // compares the results with the figures of the instances.
 func (p *proof) grafanaPanels(e *engine) error {
 	text, err := os.ReadFile("configs/grafana-fleet.json")

@@ -24,10 +24,10 @@ type life int
 const (
 	plain   life = iota
 	restart      // stopped by SIGTERM and restarted
-	killed       // kill -9 of the traffic process, which takes the books process with it
+	killed       // kill -9 of the traffic process, after which the books process also ends
 	noBooks      // kill -9 of the books process
 	full         // runs without a books process until the spool is full, is then killed, and is restarted with one
-	bursts       // three bursts, each archived before the next begins: several objects
+	bursts       // three bursts, each archived before the next begins, which gives several objects
 	lives        // the number of values
 )
 
@@ -59,7 +59,7 @@ type pathFigures struct {
 	status map[string]uint64
 }
 
-// application is the service behind all instances. The status and the time depend on the path.
+// application is the service behind all instances. The status and the duration of its responses depend on the path.
 func application() (address string, stop func(), err error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -78,13 +78,13 @@ func application() (address string, stop func(), err error) {
 	return l.Addr().String(), func() { _ = server.Close() }, nil
 }
 
-// fleetRun is what all instances share.
+// fleetRun has what all instances share.
 type fleetRun struct {
 	dir, binary, upstream, archive string
 	env                            []string
 }
 
-// serve runs an instance from its start to its end. Afterwards everything is in the bucket.
+// serve runs an instance from its start to its end. Afterwards, all its events are in the bucket.
 func (f *fleetRun) serve(ctx context.Context, in *instance) (err error) {
 	listen, err := e2e.FreeAddress()
 	if err != nil {
@@ -118,7 +118,7 @@ func (f *fleetRun) serve(ctx context.Context, in *instance) (err error) {
 	return w.Stop(time.Minute)
 }
 
-// live sends the instance's requests, and in between makes happen what its life prescribes.
+// live sends the instance's requests, and in between causes the events of its life.
 func (f *fleetRun) live(ctx context.Context, w *e2e.Wayside, in *instance) error {
 	r := rand.New(rand.NewPCG(uint64(in.number), 7))
 	client := &http.Client{Transport: &http.Transport{}}
@@ -193,8 +193,8 @@ func (f *fleetRun) archived(ctx context.Context, w *e2e.Wayside) error {
 	}
 }
 
-// send sends n requests. A request that fails was cut off by a kill, which is not an error here, because the instance's
-// own figures count.
+// send sends n requests. A failed request is not an error here: it was cut off by a kill, and the comparison uses the instance's own
+// figures.
 func (in *instance) send(ctx context.Context, client *http.Client, address string, r *rand.Rand, n int, long string) error {
 	for range n {
 		method, path, status := "GET", fmt.Sprintf("/users/%d", r.IntN(100_000)), 200

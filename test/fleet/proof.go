@@ -84,14 +84,14 @@ func (p *proof) readBucket(ctx context.Context) error {
 	return err
 }
 
-// gap is what is missing from an epoch after objects were taken away.
+// gap is a part of an epoch that is missing after objects have been moved away.
 type gap struct {
 	epoch, instance string
 	numbers         uint64
 	text            string // first and last missing number
 }
 
-// takeAway moves objects out of the bucket, but never the last of an epoch, and returns the resulting gaps.
+// takeAway moves objects out of the bucket, but never the last object of an epoch, and returns the resulting gaps.
 func (p *proof) takeAway() (gaps []gap, putBack func() error, err error) {
 	var moved [][2]string
 	for _, epoch := range slices.Sorted(maps.Keys(p.objects)) {
@@ -126,7 +126,8 @@ func (p *proof) takeAway() (gaps []gap, putBack func() error, err error) {
 	}, nil
 }
 
-// run takes objects away, ingests, looks for the gaps, puts the objects back, ingests again in every way, and compares.
+// run moves objects out of the bucket, ingests, checks that the gaps are found, puts the objects back, ingests again in every way, and
+// compares.
 func (p *proof) run() (string, error) {
 	gaps, putBack, err := p.takeAway()
 	if err != nil {
@@ -174,8 +175,7 @@ func (p *proof) run() (string, error) {
 		p.describe(), click.version, 100*worst, len(gaps), ways), nil
 }
 
-// startDuckDB starts DuckDB with views of the bucket's files, which works because the S3 server stores each object as a
-// file.
+// startDuckDB starts DuckDB with views of the bucket's files, which is possible because the S3 server stores each object as a file.
 func (p *proof) startDuckDB() (*engine, error) {
 	setup, err := fleet.Setup(fleet.Options{Engine: fleet.DuckDB, Bucket: p.server.ObjectPath("books")})
 	if err != nil {

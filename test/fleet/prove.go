@@ -45,7 +45,7 @@ func prove(ctx context.Context, flags *flag.FlagSet, args []string) (string, err
 	return p.run()
 }
 
-// newProof starts an S3 server in the folder keep, or in a temporary one, which stop removes.
+// newProof starts an S3 server in the folder keep or, if that is empty, in a temporary folder, which stop removes.
 func newProof(ctx context.Context, keep string) (p *proof, stop func(), err error) {
 	dir, err := workDir(keep)
 	if err != nil {

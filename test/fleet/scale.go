@@ -13,7 +13,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/fleet"
 )
 
-// level is what was measured with a certain number of instances in the bucket.
+// level has the measurements for a certain number of instances in the bucket.
 type level struct {
 	instances int
 	made      made
@@ -71,14 +71,14 @@ func scale(ctx context.Context, flags *flag.FlagSet, args []string) (string, err
 		last.rows["events"], last.queries["top-paths"].Round(time.Millisecond), last.queries["completeness"].Round(time.Millisecond)), err
 }
 
-// measure ingests what is new in the bucket, and runs every query three times.
+// measure ingests the new objects in the bucket, and runs every query three times.
 func (p *proof) measure(c *clickHouse, l *level, day time.Time) error {
 	l.ingested, l.rows, l.queries = map[string]float64{}, map[string]uint64{}, map[string]time.Duration{}
 	text, err := fleet.Setup(fleet.Options{Engine: fleet.ClickHouse, Bucket: c.bucket, Part: "ingest"})
 	if err != nil {
 		return err
 	}
-	for range 1 + l.instances*24/20_000 { // an ingestion takes 20,000 files at a time
+	for range 1 + l.instances*24/20_000 { // one ingestion reads at most 20,000 files
 		for _, sql := range statements(text) {
 			began := time.Now()
 			if _, err := c.query(sql); err != nil {

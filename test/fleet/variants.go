@@ -13,8 +13,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/fleet"
 )
 
-// roles runs what each role is meant for, with only the rights that the setup grants it, and then what it must not be
-// able to do.
+// roles runs, for each role and with only the rights that the setup grants to it, first the statements that the role is meant for and
+// then statements that must be rejected.
 func (c *clickHouse) roles(p *proof) error {
 	text, err := fleet.Setup(fleet.Options{Engine: fleet.ClickHouse, Bucket: c.bucket, Part: "schema"})
 	if err != nil {
@@ -60,9 +60,9 @@ var (
 	replicated = regexp.MustCompile(`Replicated(\w+)\([^)]*\)`)
 )
 
-// cluster checks the setup for a cluster: the grammar of all statements as they are printed; the replicated tables, by
-// creating them with ZooKeeper; and, on one server with plain tables below the distributed ones, ingestion and every
-// query. Several servers, and ON CLUSTER itself, require real ClickHouse servers, which cannot run inside a process.
+// cluster checks the setup for a cluster: the grammar of all statements in the form in which they are printed; the replicated tables, by
+// creating them with ZooKeeper; and ingestion and every query, on one server with plain tables below the distributed ones. It does not
+// check several servers or ON CLUSTER itself, because these require real ClickHouse servers, which cannot run inside a process.
 func (c *clickHouse) cluster(p *proof, worst *float64) error {
 	text, err := fleet.Setup(fleet.Options{Engine: fleet.ClickHouse, Bucket: c.bucket, Cluster: "fleet"})
 	if err != nil {
@@ -97,7 +97,7 @@ func (c *clickHouse) cluster(p *proof, worst *float64) error {
 	if err := c.setUp(replicated.ReplaceAllString(schema, "$1")); err != nil {
 		return err
 	}
-	for range 2 { // the second time starts from the beginning
+	for range 2 { // the second ingestion starts from the beginning
 		if _, err := c.query("TRUNCATE TABLE wayside.ingested_local"); err != nil {
 			return err
 		}
@@ -118,7 +118,7 @@ func athenaGrammar() error {
 	if err != nil {
 		return err
 	}
-	all := []statement{{"trino", "SELECT FROM WHERE;"}} // makes sure that the check can fail
+	all := []statement{{"trino", "SELECT FROM WHERE;"}} // an invalid statement, to make sure that the check can fail
 	for _, sql := range statements(text) {
 		all = append(all, statement{"hive", sql + ";"})
 	}

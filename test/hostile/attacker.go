@@ -27,7 +27,7 @@ type target struct {
 	Attacks                []string
 }
 
-// tally holds the figures that the attacking process reports once a second.
+// tally has the figures that the attacking process reports every second.
 type tally struct {
 	Held   int64 // current number of connections
 	Opened int64
@@ -44,7 +44,7 @@ type attacker struct {
 
 // shared is shared by the attacks of a process.
 type shared struct {
-	dials                        <-chan time.Time // limits the rate of all attacks together: they should hold connections, not use up the CPU
+	dials                        <-chan time.Time // limits the rate of all attacks together, because they must not use up the CPU
 	held, opened, failed, closed atomic.Int64
 }
 
@@ -113,7 +113,7 @@ func (a *attacker) address(i, n int) *net.TCPAddr {
 	return &net.TCPAddr{IP: net.IPv4(127, byte(10+a.index), byte(i/250), byte(1+i%250))}
 }
 
-// dial opens a connection when the rate limit allows it. If small is set, the connection has a small receive buffer.
+// dial waits until the rate limit allows it and then opens a connection. If small is set, the connection has a small receive buffer.
 func (a *attacker) dial(ctx context.Context, addr string, from *net.TCPAddr, small bool) (*net.TCPConn, error) {
 	select {
 	case <-ctx.Done():
@@ -143,7 +143,7 @@ type hold struct {
 	first       func(i int) []byte
 	drip        []byte // sent repeatedly
 	every       time.Duration
-	read        bool // whether to read responses; otherwise they stay in the buffers
+	read        bool // whether to read responses; otherwise, they stay in the buffers
 }
 
 func (a *attacker) hold(ctx context.Context, h hold) {
@@ -173,7 +173,7 @@ func (a *attacker) holdOne(ctx context.Context, h hold, i int) {
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
 	if h.first != nil {
 		_ = conn.SetWriteDeadline(time.Now().Add(10 * time.Second))
-		// Data that the other side does not accept stays unsent, which is part of the attack.
+		// Data stays unsent if the other side does not accept it; that is part of the attack.
 		if _, err := conn.Write(h.first(i)); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			a.closed.Add(1)
 			return
@@ -189,7 +189,7 @@ func (a *attacker) holdOne(ctx context.Context, h hold, i int) {
 		}
 		if len(h.drip) > 0 {
 			_ = conn.SetWriteDeadline(time.Now().Add(h.every))
-			_, _ = conn.Write(h.drip) // wait notices a failure
+			_, _ = conn.Write(h.drip) // a failure is noticed by wait
 		}
 	}
 }
@@ -208,7 +208,7 @@ func (h hold) wait(ctx context.Context, conn *net.TCPConn, buf []byte) bool {
 	}
 }
 
-// hungUp reports, without reading from the connection, whether the other side has closed it.
+// hungUp reports whether the other side has closed the connection, without reading from it.
 func hungUp(conn *net.TCPConn) (gone bool) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
@@ -222,10 +222,10 @@ func hungUp(conn *net.TCPConn) (gone bool) {
 	return gone || err != nil
 }
 
-// ask sends requests at a constant rate, each on its own connection. It disconnects after the response, or after stay.
+// ask sends requests at a constant rate, each over a connection of its own. It disconnects after the response, or after the time stay.
 type ask struct {
 	addr  string
-	rate  int // a second
+	rate  int // requests per second
 	most  int // maximum number of connections at the same time; default 512
 	from  int // number of source addresses
 	stay  time.Duration
@@ -268,7 +268,7 @@ func (a *attacker) askOne(ctx context.Context, q ask, i int) {
 	if _, err := io.WriteString(conn, q.texts[i%len(q.texts)]); err == nil {
 		_, _ = io.Copy(io.Discard, conn)
 	}
-	_ = conn.SetLinger(0) // disconnect with a reset, as a browser may do when a tab is closed
+	_ = conn.SetLinger(0) // disconnect with a reset, as some browsers do when a tab is closed
 }
 
 // names sends n requests at a constant interval and reads the responses.

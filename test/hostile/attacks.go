@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// attack is one way to hold or flood a listener. The attacks of a group run at the same time.
+// attack is one way of occupying or flooding a listener. The attacks of a group run at the same time.
 type attack struct {
 	group, name, about string
 	s3                 bool // the archive is on S3 and has objects
@@ -91,8 +91,7 @@ func get(path string, n int) func(int) []byte {
 	return func(int) []byte { return text }
 }
 
-// half holds 550 unfinished requests on each of the probes listener and the admin listener. It sends drip every two
-// seconds.
+// half keeps 550 unfinished requests open on the probes listener and as many on the admin listener. It sends drip every two seconds.
 func half(from int, first, drip string) func(context.Context, *attacker) {
 	return func(ctx context.Context, a *attacker) {
 		h := hold{conns: 550, from: from, read: true, first: func(int) []byte { return []byte(first) }, drip: []byte(drip)}
@@ -153,7 +152,7 @@ func hugeHeaders(ctx context.Context, a *attacker) {
 
 func manyNames(ctx context.Context, a *attacker) {
 	const all, long = 30_000, 2_000
-	n := min(all, 500*a.Seconds) // a short run has no time for all of them
+	n := min(all, 500*a.Seconds) // in a short run, there is no time for all of them
 	every := max(seconds(a.Seconds)/3/time.Duration(n), 500*time.Microsecond)
 	a.names(ctx, n, every, func(i int) string {
 		host, path := fmt.Sprintf("host-%d.example", i), fmt.Sprintf("/name-%x/%d", i*7919, i)

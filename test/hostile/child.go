@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// child is this program in another role. It ends when its standard input ends, and therefore also when this process
-// ends.
+// child is a process that runs this program in another role. It ends when its standard input is closed, and therefore also when this
+// process ends.
 type child struct {
 	cmd *exec.Cmd
 	in  io.WriteCloser
@@ -39,7 +39,7 @@ func startChild(role string) (*child, error) {
 	return &child{cmd, in, bufio.NewReader(out)}, cmd.Start()
 }
 
-// stop ends the child and waits for it. After that, its CPU time is known.
+// stop ends the child and waits for it. After that, the CPU time of the child is known.
 func (c *child) stop() error {
 	_ = c.in.Close()
 	timer := time.AfterFunc(20*time.Second, func() { _ = c.cmd.Process.Kill() })

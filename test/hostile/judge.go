@@ -14,12 +14,12 @@ import (
 )
 
 const (
-	ratioMax  = 2.0 // maximum ratio of the p99 under attack to that without
-	idleMax   = 1.0 // maximum percent of a core when idle
-	idleTries = 3   // number of windows in which both processes may become idle
+	ratioMax  = 2.0 // maximum ratio of the p99 under attack to the p99 without an attack
+	idleMax   = 1.0 // maximum percentage of a core when idle
+	idleTries = 3   // number of periods, in one of which both processes must be idle
 )
 
-// result holds the measurements of a run.
+// result has the measurements of a run.
 type result struct {
 	baseline, under *phase
 	health          answers // responses to /livez
@@ -32,7 +32,7 @@ type result struct {
 	length          time.Duration
 }
 
-// one makes one run and checks it.
+// one performs one run and checks its result.
 func (o options) one(ctx context.Context, dir string, run run) (*result, error) {
 	res := &result{baseline: &phase{}, under: &phase{}}
 	s3 := false
@@ -64,7 +64,7 @@ func (o options) one(ctx context.Context, dir string, run run) (*result, error) 
 	return res, errors.Join(append(errs, ctx.Err())...)
 }
 
-// attack measures while the attacking process runs.
+// attack measures while the attacking process is running.
 func (r *rig) attack(ctx context.Context, o options, run run, c *client, res *result) error {
 	pids := []int{r.wayside.PID(), r.books}
 	stopHealth, stopReads := r.watch(ctx)
@@ -88,7 +88,7 @@ func (r *rig) attack(ctx context.Context, o options, run run, c *client, res *re
 	return errors.Join(err, stopped)
 }
 
-// watch sends the requests that must be answered during any attack, and those that honest clients need.
+// watch repeatedly sends the requests that must get a response during any attack, and those of other honest clients.
 func (r *rig) watch(ctx context.Context) (stopHealth, stopReads func() answers) {
 	return watch(ctx, livez("probes", r.probes), livez("admin", r.admin())), watch(ctx,
 		question{"metrics", r.probes, "/metrics", fromScraper, readsEvery, readsWithin},
@@ -115,8 +115,7 @@ func (res *result) judge(o options, run run) error {
 	if res.health.late > 0 || res.health.asked == 0 {
 		errs = append(errs, fmt.Errorf("/livez: %d of %d requests had no response within a second: %q", res.health.late, res.health.asked, res.health.errors))
 	}
-	// While the books process is stopped, requests that need it are refused. Otherwise, no honest client may be locked
-	// out.
+	// While the books process is stopped, requests that need it are rejected. In all other attacks, no honest client may be locked out.
 	if run.attacks[0].group != "stopped" && res.reads.late*2 > res.reads.asked {
 		errs = append(errs, fmt.Errorf("honest clients are locked out: /metrics and /api/v1/paths: %d of %d requests had no response within %v: %q",
 			res.reads.late, res.reads.asked, readsWithin, res.reads.errors))

@@ -1,5 +1,5 @@
-// Command hostile attacks the real binary, which has a memory cgroup of 256 MiB and 4,096 descriptors, and measures how this affects
-// a healthy client. It needs Linux, and root for the cgroup.
+// Command hostile attacks the real binary, limited to 256 MiB by a memory cgroup and to 4,096 descriptors, and measures how the attacks
+// affect a healthy client. It needs Linux, and root for the cgroup.
 //
 //	go run ./test/hostile                                      every group of attacks, five minutes each: about 50 minutes
 //	go run ./test/hostile -attacks 'half stopped' -seconds 60  some of them
@@ -11,14 +11,14 @@
 // first alone (the baseline), and then while another process attacks from other addresses. Further clients request /livez every half
 // second, and /metrics and the API every two seconds.
 //
-// A run holds if all of the following are true:
+// A run is successful if all of the following are true:
 //   - no request of the healthy client failed, and its p99 at most doubled;
-//   - every /livez was answered within a second, and at least half of the other requests were answered;
+//   - every request for /livez got a response within a second, and at least half of the other requests got a response;
 //   - no process died, and both processes are idle afterwards;
 //   - everything that the healthy client received is in the archive exactly once, and the accounting adds up;
-//   - wayside verify finds no problems, and the archive alone can be verified and rebuilt.
+//   - `wayside verify` finds no problems, and the archive alone can be verified and rebuilt.
 //
-// The exit code is 1 if any run does not hold, and 77 if the machine cannot run the attacks.
+// The exit code is 1 if any run is not successful, and 77 if the machine cannot run the attacks.
 package main
 
 import (
@@ -223,5 +223,5 @@ type nopCloser struct{ io.Writer }
 
 func (nopCloser) Close() error { return nil }
 
-// seconds converts a number of seconds.
+// seconds returns a number of seconds as a duration.
 func seconds(n int) time.Duration { return time.Duration(n) * time.Second }

@@ -26,22 +26,22 @@ const (
 	readsWithin         = 5 * time.Second
 )
 
-// client is the healthy client. It remembers what it has sent and received in all its phases.
+// client is the healthy client. It keeps a record of everything that it has sent and received in all phases.
 type client struct {
 	addr           string
 	sent, received load.Bitmap
 	next           uint64 // first nonce of the next phase
 }
 
-// phase holds the measurements of the client in one phase.
+// phase has the measurements of the client in one phase.
 type phase struct {
 	sent, failed uint64
 	errors       []string
 	latency      load.Histogram
 }
 
-// run sends requests for the time d. A connection that cannot be opened counts as a failure, as does a request without
-// the right response.
+// run sends requests for the time d. A connection that cannot be opened counts as a failure, and so does a request without the right
+// response.
 func (c *client) run(ctx context.Context, d time.Duration) (*phase, error) {
 	options := func(rate float64, conns int) load.Options {
 		o := load.Options{
@@ -78,7 +78,7 @@ func (c *client) run(ctx context.Context, d time.Duration) (*phase, error) {
 	return p, errors.Join(errs...)
 }
 
-// verify records the responses that came from the origin. They must be in the books under their path.
+// verify records the responses that came from the origin. These must be in the books under their path.
 func (c *client) verify(nonce uint64, r *load.Response) error {
 	err := load.ExpectBody(http.StatusOK, []byte(originBody))(nonce, r)
 	if err == nil {
@@ -89,7 +89,7 @@ func (c *client) verify(nonce uint64, r *load.Response) error {
 	return err
 }
 
-// question is a request that is repeated, each time on a new connection.
+// question is a request that is repeated, each time over a new connection.
 type question struct {
 	name, addr, path string
 	from             net.IP
@@ -104,7 +104,7 @@ func livez(name, addr string) question {
 
 // answers counts the responses to questions.
 type answers struct {
-	asked, late int // late includes the requests without a response
+	asked, late int // late includes requests without a response
 	slowest     time.Duration
 	errors      []string
 }
@@ -165,10 +165,10 @@ func (q question) ask() error {
 	return err
 }
 
-// sizes holds the maximum figures of all samples.
+// sizes has the maximum of each figure over all samples.
 type sizes struct {
 	descriptors [2]int   // descriptors of the traffic process and of the books process
-	memory      [4]int64 // bytes: of the same two processes, of the group without the buffers of its sockets, and of these buffers
+	memory      [4]int64 // bytes: the same two processes, the group without its socket buffers, and these buffers
 }
 
 // watchSizes samples the descriptors and memory of the processes of a rig.

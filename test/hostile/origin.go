@@ -13,10 +13,10 @@ const (
 	originBody = "ok, said the origin\n"
 	largeBytes = 64 << 20
 	pageBytes  = 100 << 10
-	sendBytes  = 64 << 10 // the kernel doubles this
+	sendBytes  = 64 << 10 // the kernel doubles this value
 )
 
-// serveOrigin runs in its own process. It prints its address and serves until its standard input ends.
+// serveOrigin runs in a process of its own. It prints its address and serves until its standard input is closed.
 func serveOrigin() error {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -47,9 +47,9 @@ func serveOrigin() error {
 	return server.Serve(smallBuffers{ln})
 }
 
-// smallBuffers gives the origin's connections the send buffer that they would initially have over a network. On
-// loopback, where a segment has 64 KiB, the kernel gives them three megabytes. Filling these buffers for every client
-// that does not read would be most of the measured work.
+// smallBuffers gives the origin's connections the send buffer that they would initially have over a network. On loopback, where a segment
+// has 64 KiB, the kernel uses send buffers of three megabytes. If these were filled for every client that does not read, that would be
+// most of the measured work.
 type smallBuffers struct{ net.Listener }
 
 func (l smallBuffers) Accept() (net.Conn, error) {

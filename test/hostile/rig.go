@@ -99,8 +99,8 @@ func (r *rig) openArchive(ctx context.Context, s3 bool) (err error) {
 	return err
 }
 
-// wrapper writes a script that sets the limits for itself and then executes wayside, so that both processes have them
-// from their first instruction.
+// wrapper writes a script that sets the limits for itself and then executes wayside, so both processes have them from their first
+// instruction.
 func (r *rig) wrapper(o options) (string, error) {
 	binary, err := filepath.Abs(o.binary)
 	if err != nil {
@@ -111,7 +111,7 @@ func (r *rig) wrapper(o options) (string, error) {
 	return name, os.WriteFile(name, []byte(text), 0o755)
 }
 
-// awaitBooks waits until the books process answers.
+// awaitBooks waits until the books process responds.
 func (r *rig) awaitBooks(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, e2e.ReadyTimeout)
 	defer cancel()

@@ -23,7 +23,7 @@ const (
 	browserMax = 30 * time.Second
 )
 
-// curl uploads a file in several ways and downloads it, both as a whole and in ranges. All bytes must be the same.
+// curl uploads a file in several ways and downloads it, both as a whole and in ranges. The bytes must be the same on both sides.
 func curl(ctx context.Context, r *rig) (string, error) {
 	content := make([]byte, curlBytes)
 	_, _ = rand.NewChaCha8([32]byte{1}).Read(content)

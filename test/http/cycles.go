@@ -22,9 +22,9 @@ import (
 
 const cycleClients = 16
 
-// steady is a load that continues during restarts. Half of it uses persistent connections, the other half a new
-// connection for each request. If a connection cannot be opened, it is retried. A request that was sent over an open
-// connection counts as broken if it does not get a complete response.
+// steady is a load that continues during restarts. Half of the load uses persistent connections; the other half uses a new connection for
+// each request. If a connection cannot be opened, the client tries again. A request that was sent over an open connection counts as
+// broken if it does not get a complete response.
 type steady struct {
 	addr     string
 	next     atomic.Uint64
@@ -65,8 +65,8 @@ func (s *steady) work(keep bool) {
 	}
 }
 
-// use sends requests over one connection until wayside announces that it will close the connection, or only one request
-// if keep is false.
+// use sends requests over one connection until wayside announces that it will close the connection. If keep is false, it sends only one
+// request.
 func (s *steady) use(conn net.Conn, br *bufio.Reader, keep bool) {
 	for {
 		select {
@@ -76,7 +76,7 @@ func (s *steady) use(conn net.Conn, br *bufio.Reader, keep bool) {
 		}
 		nonce := s.next.Add(1) - 1
 		s.sent.Add(1)
-		resp, err := s.once(conn, br, nonce) //nolint:bodyclose // once reads the body, and the connection is ours
+		resp, err := s.once(conn, br, nonce) //nolint:bodyclose // once reads the body, and this client owns the connection
 		if err != nil {
 			s.mu.Lock()
 			s.broken = append(s.broken, fmt.Errorf("nonce %d: %w", nonce, err))
@@ -109,7 +109,7 @@ func (s *steady) once(conn net.Conn, br *bufio.Reader, nonce uint64) (*http.Resp
 	return resp, err
 }
 
-// verdict compares the requests with the books.
+// verdict compares the requests and the books.
 func (s *steady) verdict(ctx context.Context, r *rig) (string, error) {
 	var errs []error
 	if len(s.broken) > 0 {
@@ -132,7 +132,7 @@ func echoPath(name string) *httptest.Server {
 	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		_, _ = io.Copy(io.Discard, req.Body)
 		if strings.HasSuffix(req.URL.Path, "7") {
-			time.Sleep(20 * time.Millisecond) // so that some requests are always in flight
+			time.Sleep(20 * time.Millisecond) // so that requests are always in flight
 		}
 		w.Header().Set("X-Origin", name)
 		_, _ = io.WriteString(w, req.URL.Path)
@@ -181,8 +181,8 @@ func reloads(ctx context.Context, r *rig, cycles int) (string, error) {
 	return fmt.Sprintf("%d reloads (%d invalid configurations refused): %s", cycles, refused, measured), errors.Join(err, verdict)
 }
 
-// reload reloads the configuration and waits until it is in effect. It reports whether wayside rejected it, which it
-// must do if it is invalid.
+// reload reloads the configuration and waits until it is in effect. It reports whether wayside rejected the configuration, which must be
+// the case for an invalid one.
 func (r *rig) reload(ctx context.Context, i int) (refused bool, err error) {
 	broken := i%10 == 9
 	if i%2 == 0 || broken {

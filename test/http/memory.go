@@ -42,7 +42,7 @@ func memory(ctx context.Context, r *rig, size int64) (string, error) {
 		return "", err
 	}
 	base := "http://" + r.wayside.Listen
-	for range 200 { // the first requests take memory in any case
+	for range 200 { // the first requests always make the process allocate memory
 		if err := transfer(http.MethodGet, base+"/", 0); err != nil {
 			return "", err
 		}
@@ -72,7 +72,7 @@ func memory(ctx context.Context, r *rig, size int64) (string, error) {
 		size/mib, float64(down)/mib, float64(up)/mib, float64(chunked)/mib, declarers, float64(held)/mib), errors.Join(errs...)
 }
 
-// transfer downloads or uploads size bytes. If size is negative, it uploads that many bytes in chunks.
+// transfer downloads or uploads size bytes. If size is negative, it uploads -size bytes in chunks.
 func transfer(method, url string, size int64) error {
 	n := max(size, -size)
 	var body io.Reader
@@ -105,7 +105,7 @@ func transfer(method, url string, size int64) error {
 	return err
 }
 
-// declare opens connections whose requests declare a body that never arrives, and holds them open.
+// declare opens connections, sends requests that declare a body that never arrives, and keeps the connections open.
 func declare(addr string) error {
 	var conns []net.Conn
 	defer func() {

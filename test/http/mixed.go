@@ -11,8 +11,7 @@ import (
 	"github.com/wayside-proxy/wayside/test/e2e"
 )
 
-// mixed proves that no response reaches another request, that no unsafe request is sent twice, and that the books
-// agree.
+// mixed proves that no response reaches the wrong request, that no unsafe request is sent twice, and that the books agree.
 func mixed(ctx context.Context, r *rig, requests, seed uint64) (string, error) {
 	origin, err := startMixedOrigin(requests)
 	if err != nil {
@@ -60,9 +59,8 @@ func mixed(ctx context.Context, r *rig, requests, seed uint64) (string, error) {
 	return m, errors.Join(errs...)
 }
 
-// compareBooks looks up each nonce in the archive. A response that the client received must be there once, with the
-// same status. A request that it aborted may be there once. compareBooks returns how many of the aborted requests are
-// missing.
+// compareBooks looks up each nonce in the archive. A response that the client received must be there once, with the same status. A
+// request that the client aborted may be there at most once. compareBooks returns how many of the aborted requests are missing.
 func (c *mixedClient) compareBooks(ctx context.Context, r *rig) (missing int, err error) {
 	lines := make([]uint8, c.nonces)
 	var errs []error

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// way is one kind of request, with its share per thousand and the client's behaviour.
+// way is one kind of request, with its share in a thousand and the client's behaviour.
 type way struct {
 	share  int
 	method string
@@ -68,7 +68,7 @@ var ways = []way{
 // alongside is the second request of a pipelining client.
 var alongside = way{0, "GET", kindChunked, 0, false, abortNever}
 
-// timeoutsEvery is the distance between two requests that the origin does not answer.
+// timeoutsEvery is the number of requests for each one to which the origin does not respond.
 const timeoutsEvery = 4000
 
 // mixedClient sends each nonce once and checks the response.
@@ -77,7 +77,7 @@ type mixedClient struct {
 	nonces  uint64
 	seed    uint64
 	next    atomic.Uint64
-	status  []uint16 // by nonce: the status that the client received; 0 if the connection ended before that
+	status  []uint16 // by nonce: the status that the client received; 0 if the connection ended first
 	aborted []bool   // by nonce: whether the client disconnected
 	began   time.Time
 
@@ -295,7 +295,7 @@ func (w *mixedWorker) check(nonce uint64, way way, resp *http.Response, body str
 		}
 	}
 	if resp.StatusCode == 502 && want == 200 && way.method != "GET" && way.method != "HEAD" || resp.StatusCode == 502 && cut {
-		return // a persistent connection died and the request must not be resent, or the response broke off before the end of its header
+		return // a persistent connection died and the request must not be resent, or the response ended within its header
 	}
 	switch {
 	case resp.StatusCode != want:

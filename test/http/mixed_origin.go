@@ -22,7 +22,7 @@ const (
 	kind204      = "204"
 	kind304      = "304"
 	kindChunked  = "chunked"
-	kindMedium   = "medium"   // wayside reads all of it into a buffer that connections share
+	kindMedium   = "medium"   // wayside reads the whole body into a buffer that connections share
 	kindLarge    = "large"    // streamed
 	kindClose    = "close"    // the body ends with the connection
 	kindTruncate = "truncate" // fewer bytes than declared, buffered
@@ -39,8 +39,8 @@ const (
 	largeBytes  = 150_000
 )
 
-// mixedOrigin responds as the query requests, and puts the nonce of the request into every part of the response. It
-// counts how many times each request arrived completely.
+// mixedOrigin sends the kind of response that the query requests, and puts the nonce of the request into every part of it. It counts how
+// many times each request arrived completely.
 type mixedOrigin struct {
 	ln      net.Listener
 	arrived []atomic.Uint32 // by nonce
@@ -135,7 +135,7 @@ func (o *mixedOrigin) answer(conn *net.TCPConn, br *bufio.Reader, req *http.Requ
 		if _, err := io.WriteString(conn, text[:mediumBytes/2]); err != nil {
 			return false
 		}
-		time.Sleep(time.Millisecond) // so that wayside reads another response in the meantime
+		time.Sleep(time.Millisecond) // so that wayside reads a different response in the meantime
 		out = text[mediumBytes/2:]
 	case kindLarge:
 		out = fixed(repeat(nonce, largeBytes))

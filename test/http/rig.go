@@ -19,7 +19,7 @@ type rig struct {
 	binary  string // built once
 	env     []string
 	args    []string
-	uid     uint32 // user of wayside, if this process is root; 0 for the user of this process
+	uid     uint32 // the user that wayside runs as, if this process is root; 0 for the user of this process
 	log     io.Writer
 	wayside *e2e.Wayside
 }
@@ -59,7 +59,7 @@ func (r *rig) stop() error {
 	return err
 }
 
-// books waits for settled books, archives everything and reads the archive.
+// books waits until the books have settled, archives everything and reads the archive.
 func (r *rig) books(ctx context.Context, each func(e2e.Line)) (*e2e.Books, e2e.Accounting, error) {
 	settle, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()

@@ -16,12 +16,12 @@ import (
 const (
 	slowConnections = 1000
 	slowSeconds     = 16
-	healthyRate     = 200      // requests a second
+	healthyRate     = 200      // requests per second
 	slowPage        = 16 << 20 // more than the kernel will buffer for the proxy
 )
 
-// slow holds a thousand connections with slowhttptest, in each of its three modes, and compares the latency of healthy
-// requests with a baseline.
+// slow occupies a thousand connections with slowhttptest, in each of its three modes, and compares the latency of healthy requests during
+// this with a baseline.
 func slow(ctx context.Context, r *rig) (string, error) {
 	tool, err := exec.LookPath("slowhttptest")
 	if err != nil {
@@ -62,7 +62,7 @@ func slow(ctx context.Context, r *rig) (string, error) {
 		if err := cmd.Start(); err != nil {
 			return "", err
 		}
-		time.Sleep(4 * time.Second) // wait until its connections are open
+		time.Sleep(4 * time.Second) // wait until the connections of slowhttptest are open
 		held := r.connections(ctx)
 		during, n, err := healthy(base, 8*time.Second)
 		_ = cmd.Wait()

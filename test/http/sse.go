@@ -87,7 +87,7 @@ func follow(url string, began time.Time) (delays []time.Duration, err error) {
 	return delays, lines.Err()
 }
 
-// percentile returns a percentile of the list, which it sorts.
+// percentile sorts the list and returns a percentile of it.
 func percentile(list []time.Duration, p int) time.Duration {
 	slices.Sort(list)
 	return list[min(len(list)*p/100, len(list)-1)]

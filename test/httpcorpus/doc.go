@@ -1,8 +1,8 @@
-// Package httpcorpus contains messages on whose end two HTTP implementations may disagree: requests that a proxy must not
-// pass on, and responses that it must not accept. Tests and fuzz targets share them.
+// Package httpcorpus contains messages for which two HTTP implementations may disagree about where the message ends: requests that a
+// proxy must not pass on, and responses that it must not accept. They are used by tests and fuzz targets.
 //
-// The messages follow the grammar of RFC 9110 and RFC 9112, rule by rule, with the variations that servers are known to treat
-// differently. The proxy's code does not use this package.
+// The messages follow the grammar of RFC 9110 and RFC 9112, rule by rule, with variations that are known to be handled differently by
+// different servers. The proxy's code does not use this package.
 package httpcorpus
 
 // Canary is the path of smuggled requests and the text in smuggled responses. It must never arrive.

@@ -64,7 +64,7 @@ func headFaults() []string {
 	return append(faults, "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"+evil)
 }
 
-// bodyFaults are faults in a chunked body after "abc" has already been relayed.
+// bodyFaults are faults in a chunked body. They occur after "abc" has already been relayed.
 var bodyFaults = []string{
 	"3\r\nabc\r\n+3\r\nabc\r\n0" + tail, "3\r\nabc\r\n-3\r\nabc\r\n0" + tail, "3\r\nabc\r\n0x3\r\nabc\r\n0" + tail, "3\r\nabc\r\n 3\r\nabc\r\n0" + tail, "3\r\nabc\r\n3 \r\nabc\r\n0" + tail,
 	"3\r\nabc\r\ng\r\nabc\r\n0" + tail, "3\r\nabc\r\n\r\n" + evil, "3\r\nabc\r\n3\nabc\r\n0" + tail, "3\r\nabc\n0" + tail, "3\r\nabcd\r\n0" + tail, "3\r\nabc\r\nfffffffffffffffff\r\n" + evil,

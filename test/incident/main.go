@@ -1,11 +1,11 @@
-// Command incident replays an incident in front of a real wayside: a shop with forty requests a second, one in a hundred of them to
-// POST /checkout, which begins to fail. It proves that wayside says which path fails, by how much and since when, within a minute.
+// Command incident simulates an incident behind a real wayside: a shop gets forty requests per second, one in a hundred of them is POST
+// /checkout, and these begin to fail. It proves that, within a minute, wayside reports which path is failing, how often and since when.
 //
 //	go run ./test/incident [-history 3h] [-share 0.57] [-shots DIR]
 //
-// The hours before are sent in a few minutes, with the clock of wayside in the past and moved on; the incident itself runs in real time.
-// With -shots, Chromium takes pictures of the dashboard a minute after the beginning: desktop light and dark, and phone. The tools
-// for that come from make dashboard.
+// The traffic of the hours before the incident is sent in a few minutes, while the clock of wayside is moved from the past to the
+// present; the incident itself runs in real time. With -shots, Chromium takes screenshots of the dashboard a minute after the beginning
+// of the incident: on a desktop, light and dark, and on a phone. The tools for that are installed by `make dashboard`.
 package main
 
 import (
@@ -47,7 +47,7 @@ func main() {
 	}
 }
 
-// noticeMax is how soon the incident must be reported.
+// noticeMax is the maximum time until the incident is reported.
 const noticeMax = time.Minute
 
 // replay is one run of the command.
@@ -107,7 +107,7 @@ func (r *replay) setClock(offset time.Duration) error {
 	return os.Rename(temporary, r.clock)
 }
 
-// The steps in which the past is sent: short ones where the dashboard shows steps of ten seconds.
+// The steps in which the traffic of the past is sent. They are short for the period that the dashboard shows in steps of ten seconds.
 const (
 	longStep  = time.Minute
 	shortStep = 10 * time.Second
@@ -184,7 +184,7 @@ func (r *replay) expectNothing(ctx context.Context) error {
 	return err
 }
 
-// awaitReport waits until the incident is reported, and checks what is said.
+// awaitReport waits until the incident is reported, and checks the report.
 func (r *replay) awaitReport(ctx context.Context, began time.Time) (incident, error) {
 	for time.Since(began) < noticeMax {
 		found, err := r.failing(ctx)
@@ -210,7 +210,7 @@ func (r *replay) wayside(ctx context.Context, args ...string) (string, error) {
 	return string(out), err
 }
 
-// show prints what wayside top says, and takes the pictures.
+// show prints the output of `wayside top`, and takes the screenshots.
 func (r *replay) show(ctx context.Context) error {
 	top, err := r.wayside(ctx, "top", "--window", "1h")
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// shop is the application. Usually one in 500 of its responses is an error.
+// shop is the application. Usually, one in 500 of its responses is an error.
 type shop struct {
 	url      string
 	server   *http.Server
@@ -75,7 +75,7 @@ func newClient(base string) *client {
 
 const connections = 48
 
-// request draws a request by its share of the traffic; one in a hundred is a checkout.
+// request chooses a random request according to the shares of the traffic; one in a hundred is a checkout.
 func (c *client) request(ctx context.Context) (*http.Request, error) {
 	n := rand.IntN(100)
 	method, path := http.MethodGet, "/"
@@ -114,7 +114,7 @@ func (c *client) one(ctx context.Context) error {
 	return err
 }
 
-// send sends a number of requests as fast as it can.
+// send sends a number of requests as fast as possible.
 func (c *client) send(ctx context.Context, requests int) error {
 	var left atomic.Int64
 	left.Store(int64(requests))
@@ -139,7 +139,7 @@ func (c *client) send(ctx context.Context, requests int) error {
 	}
 }
 
-// steadily sends requests at random moments, on average rate a second, until ctx is done.
+// steadily sends requests at random times, at an average rate per second, until ctx is done.
 func (c *client) steadily(ctx context.Context, rate int) {
 	for next := time.Now(); ctx.Err() == nil; {
 		next = next.Add(time.Duration(rand.ExpFloat64() / float64(rate) * float64(time.Second)))

@@ -10,21 +10,21 @@ import (
 	"strings"
 )
 
-// Formats of the logs, as GoAccess names them.
+// GoAccess's names for the formats of the logs.
 const (
 	formatCombined = "COMBINED"
 	formatJSON     = `{"time_iso8601":"%dT%t+%^","remote_addr":"%h","request_method":"%m","request_uri":"%U","status":"%s","body_bytes_sent":"%b","request_time":"%T","host":"%v","http_user_agent":"%u"}`
 )
 
-// counts are what both programs count.
+// counts has the figures that both programs compute.
 type counts struct {
 	total, bytes uint64
 	status       map[string]uint64
-	hours        map[string]uint64 // of the day
+	hours        map[string]uint64 // by hour of the day
 	paths        map[string]uint64 // some
 }
 
-// panel is a part of GoAccess's report.
+// panel is one section of GoAccess's report.
 type panel struct {
 	Data []struct {
 		Hits  struct{ Count uint64 }

@@ -1,7 +1,7 @@
-// Command logimport proves that wayside import counts access logs as they are: nginx answers a number of requests and writes a log in its
-// combined format and one in JSON. Each is imported, the combined one also compressed, by a wayside import that is killed again and again,
-// and then once more. Afterwards counts by status, hour and path, and the bytes, equal those of GoAccess for the same file, and every promise
-// of the books holds.
+// Command logimport proves that `wayside import` counts access logs correctly. nginx responds to a number of requests and writes one log
+// in its combined format and one in JSON. Each log is imported, the combined one also in compressed form, by a `wayside import` that is
+// killed again and again until one run completes; then it is imported once more. Afterwards, the counts by status, hour and path, and the
+// bytes, must equal those of GoAccess for the same file, and `wayside verify` must find no problems.
 //
 //	go run ./test/logimport [-lines 1000000] [-kills 20]
 package main

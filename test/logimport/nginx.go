@@ -17,7 +17,7 @@ import (
 	"github.com/wayside-proxy/wayside/test/e2e"
 )
 
-// nginxLogs has %[2]s for the folder of the logs.
+// nginxLogs is a part of nginx's configuration, in which %[2]s stands for the folder of the logs.
 const nginxLogs = `  log_format wayside_json escape=json '{"time_iso8601":"$time_iso8601","remote_addr":"$remote_addr","request_method":"$request_method",'
     '"request_uri":"$request_uri","request":"$request","status":$status,"body_bytes_sent":$body_bytes_sent,"request_time":$request_time,"host":"$host",'
     '"http_user_agent":"$http_user_agent"}';
@@ -34,7 +34,7 @@ const nginxLogs = `  log_format wayside_json escape=json '{"time_iso8601":"$time
   }
 `
 
-// targets are request lines without their protocol. In some, %d is a random number.
+// targets are request lines without the protocol. In some of them, %d stands for a random number.
 var targets = []string{
 	"GET /", "GET /", "GET /health", "GET /api/users/%d", "GET /api/users/%d?full=1", "POST /api/users", "DELETE /api/users/%d", "PUT /api/orders/%d",
 	"GET /old", "GET /missing", "GET /fail", "POST /empty", "HEAD /about", "GET /search?q=%%22quoted%%22&page=%d", "GET /caf%%C3%%A9/menu", "GET /static/app.js",
@@ -43,7 +43,7 @@ var targets = []string{
 // agents are user agents. nginx escapes quotation marks and backslashes in them.
 var agents = []string{"curl/8.1", `Mozilla/5.0 (X11; Linux x86_64) "quoted" \\ back`, "caf\u00e9/1.0"}
 
-// writeLogs lets nginx answer requests and write combined.log and json.log into dir.
+// writeLogs sends requests to nginx, which writes combined.log and json.log into dir.
 func writeLogs(ctx context.Context, dir string, lines int) error {
 	home := filepath.Join(dir, "nginx")
 	if err := os.Mkdir(home, 0o755); err != nil {
@@ -122,7 +122,7 @@ func withNumber(target string, n int) string {
 	return strings.ReplaceAll(target, "%%", "%")
 }
 
-// compress makes a copy of a file compressed by gzip.
+// compress makes a copy of a file, compressed with gzip.
 func compress(name string) (string, error) {
 	in, err := os.Open(name)
 	if err != nil {

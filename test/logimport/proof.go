@@ -30,8 +30,8 @@ func (p *proof) command(ctx context.Context) *exec.Cmd {
 	return exec.CommandContext(ctx, p.binary, "import", "--data", p.data, "--output", "json", p.file)
 }
 
-// importKilled imports the file: it kills the import at random moments, lets the last one end, and imports once more, which must add nothing.
-// It returns how long the last one took.
+// importKilled imports the file: it kills imports at random times and then runs one to its end. After that, it imports the file once
+// more, which must add nothing. It returns the duration of the complete import.
 func (p *proof) importKilled(ctx context.Context, kills int) (took time.Duration, err error) {
 	for range kills {
 		cmd := p.command(ctx)
@@ -42,7 +42,7 @@ func (p *proof) importKilled(ctx context.Context, kills int) (took time.Duration
 		go func() { ended <- cmd.Wait() }()
 		select {
 		case <-ended:
-			continue // it had nothing left to do
+			continue // the import had nothing left to do
 		case <-time.After(time.Duration(rand.Int64N(int64(3 * time.Second)))):
 			_ = cmd.Process.Kill()
 			<-ended
@@ -75,7 +75,7 @@ func (p *proof) importOnce(ctx context.Context) (*logimport.File, error) {
 	return &files[0], nil
 }
 
-// compare asks wayside for the same figures, and lets it verify its books.
+// compare gets the same figures from wayside and compares them, and makes wayside verify its books.
 func (p *proof) compare(ctx context.Context, want *counts, lines uint64) error {
 	if out, err := exec.CommandContext(ctx, p.binary, "verify", "--data", p.data).CombinedOutput(); err != nil {
 		return fmt.Errorf("wayside verify: %w\n%s", err, out)
@@ -110,7 +110,7 @@ func (p *proof) compare(ctx context.Context, want *counts, lines uint64) error {
 	return want.differ(got)
 }
 
-// figures asks for all figures of the last two days.
+// figures requests all figures of the last two days.
 func figures(ctx context.Context, w *e2e.Wayside) (*counts, error) {
 	type row struct {
 		Path     string
@@ -142,7 +142,7 @@ func figures(ctx context.Context, w *e2e.Wayside) (*counts, error) {
 			}
 			got.total += r.Count
 			got.bytes += r.BytesOut
-			path, err := url.PathUnescape(r.Path) // as GoAccess shows paths
+			path, err := url.PathUnescape(r.Path) // GoAccess shows paths in this form
 			if err != nil {
 				return nil, err
 			}
@@ -156,7 +156,7 @@ func figures(ctx context.Context, w *e2e.Wayside) (*counts, error) {
 	return got, nil
 }
 
-// differ says in what two counts differ.
+// differ returns an error that describes how two counts differ, or nil.
 func (c *counts) differ(got *counts) error {
 	var errs []error
 	if c.total != got.total || c.bytes != got.bytes {

@@ -44,7 +44,7 @@ func Load(name string) ([]Operation, error) {
 	return Read(name, body)
 }
 
-// Read reads another list, such as one that package extract made from an OpenAPI description.
+// Read parses some other list, such as one that the command extract made from an OpenAPI description.
 func Read(name string, body []byte) ([]Operation, error) {
 	var out []Operation
 	for line := range strings.Lines(string(body)) {
@@ -90,7 +90,7 @@ type Request struct {
 	Status       uint16
 }
 
-// Generator draws requests. It is not safe for concurrent use.
+// Generator generates random requests. It is not safe for concurrent use.
 type Generator struct {
 	o      Options
 	r      *rand.Rand

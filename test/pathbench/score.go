@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Score counts the labels of requests. The zero value is ready for use.
+// Score counts requests by template and label. The zero value is ready for use.
 type Score struct {
 	templates map[string]int // method and template → index
 	labels    map[string]int // method and label → index
@@ -41,14 +41,14 @@ func number(of map[string]int, list *[]string, name string) int {
 
 // Result measures the quality of labels. Shares are of real requests, from 0 to 1.
 type Result struct {
-	Requests, Templates int     // number of real requests, and of templates with at least one
+	Requests, Templates int     // number of real requests, and of templates with at least one request
 	Exact               float64 // requests under exactly their template
 	ExactTemplates      float64 // mean of Exact over the templates
 	Over                float64 // requests under a label that belongs mostly to another template
 	Under               float64 // requests that are not under the label of most requests of their template
 	Other               float64 // requests under (other)
 	Rows                int     // labels that are shown, including those of noise
-	NoiseRows           int     // labels with noise only
+	NoiseRows           int     // labels that have only noise
 }
 
 // Result evaluates the score. final returns the label under which a row is shown at the end. Methods are part of rows.

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// values draws the values of parameters.
+// values generates random values of parameters.
 type values struct {
 	r     *rand.Rand
 	size  int
@@ -51,7 +51,7 @@ func newValues(r *rand.Rand, size int) *values {
 // begin starts a new path.
 func (v *values) begin() { v.owner = -1 }
 
-// draw returns a value for a parameter by its kind and, for text, by its name.
+// draw returns a random value for a parameter, depending on its kind and, for text, on its name.
 func (v *values) draw(name, kind string) string {
 	switch {
 	case kind == "str":
@@ -67,7 +67,7 @@ func (v *values) draw(name, kind string) string {
 	return v.shaped(kind)
 }
 
-// number returns small numbers more often than large ones, as is usual for issue numbers.
+// number returns small numbers more often than large ones, like the numbers of issues in real requests.
 func (v *values) number() int {
 	switch v.r.IntN(3) {
 	case 0:
@@ -131,7 +131,7 @@ func (v *values) shaped(kind string) string {
 	panic("pathbench: unknown kind: " + kind)
 }
 
-// text draws free text according to the parameter's name.
+// text returns random free text that suits the parameter's name.
 func (v *values) text(name string) string {
 	has := func(parts ...string) bool {
 		for _, p := range parts {
@@ -273,7 +273,7 @@ func (v *values) invented() string {
 	return out + v.pick([]string{"", "", "n", "r", "x", "s"})
 }
 
-// noise returns a path that a scanner might request: a known weak spot or a random one.
+// noise returns a path that a scanner might request: a known vulnerable path or a random one.
 func (v *values) noise() string {
 	switch v.r.IntN(5) {
 	case 0:

@@ -13,7 +13,7 @@ import (
 	"github.com/wayside-proxy/wayside/test/e2e"
 )
 
-// table is those parts of the response of GET /api/v1/paths that the proof needs.
+// table has the parts of the response to GET /api/v1/paths that the proof needs.
 type table struct {
 	Rows   int `json:"rows"`
 	Totals struct {
@@ -26,8 +26,8 @@ type table struct {
 	others      int    // number of rows that do not belong to a route
 }
 
-// routeLeast is the number of responses that a real route must have under its own name: all from the second one on. The
-// first may be under a placeholder, because a name among a million values can only be recognised when it occurs again.
+// routeLeast is the number of responses that a real route must have under its own name: all except the first. The first can be under a
+// placeholder, because a name among a million values can be recognised only when it occurs again.
 const routeLeast = routeTimes - 1
 
 type tableRow struct {
@@ -121,8 +121,8 @@ func sendFlood(ctx context.Context, w *e2e.Wayside, o options) (sent uint64, err
 	return sent, nil
 }
 
-// checkTable waits for settled books and checks the table: it must have every route, no more rows than allowed, and
-// exact sums.
+// checkTable waits until the books have settled and checks the table: it must have every route, no more rows than allowed, and exact
+// sums.
 func checkTable(ctx context.Context, w *e2e.Wayside, sent uint64) (table, error) {
 	settle, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
@@ -180,14 +180,14 @@ func readTable(ctx context.Context, w *e2e.Wayside, sent uint64) (table, error) 
 // randomWord matches a word of randomPath, which no route and no placeholder contains.
 var randomWord = regexp.MustCompile(`/[a-z]{10}(/|\.|$)`)
 
-// routes describes how many of their responses the routes have under their own names.
+// routes describes how many responses of the routes are under the routes' own names.
 func (t *table) routes() string {
 	return fmt.Sprintf("%d of %d routes have all %d responses under their own names, the others %d: all from the second on; the %d other rows "+
 		"contain no random word", t.all, routesMany, routeTimes, t.least, t.others)
 }
 
-// strays is the number of responses below which a row may be missing or different after a rebuild: a name that was
-// rarely seen under its own label cannot be distinguished from values on the same level.
+// strays is the number of responses below which a row may be missing or different after a rebuild, because a name that was rarely seen
+// under its own label cannot be distinguished from values on the same level.
 const strays = 8
 
 // alike compares the rows after a rebuild with the rows before it. They must be the same, except for strays.

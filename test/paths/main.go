@@ -1,5 +1,5 @@
-// Command paths proves the promises about path templates under a flood, with the real binary: real requests, two processes, spool,
-// store and archive.
+// Command paths proves the promises about path templates during a flood of random paths, with the real binary: real requests, two
+// processes, spool, store and archive.
 //
 //	go run ./test/paths flood    a million random URLs, then fifty routes: all fifty are distinguished, sums are exact, memory
 //	                            stays flat, and the rows are the same after SIGKILLs, a restart, and a rebuild from the archive

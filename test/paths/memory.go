@@ -9,8 +9,8 @@ import (
 	"github.com/wayside-proxy/wayside/test/procfs"
 )
 
-// watch samples the memory of processes. Processes are given as functions that return their current process IDs,
-// because they are replaced.
+// watch samples the memory of processes. Processes are given as functions that return their current process IDs, because processes are
+// replaced during the run.
 type watch struct {
 	mu      sync.Mutex
 	samples map[string][]uint64 // PSS in bytes, oldest first
@@ -42,9 +42,9 @@ func watchMemory(ctx context.Context, pids map[string]func() int) *watch {
 	return w
 }
 
-// flat describes the average memory of each process in the third and in the last fifth of the run, and the maximum. It
-// returns an error if a process took more than a quarter plus 8 MiB more at the end than in the middle. It ignores runs
-// of less than ten seconds, which end before memory use has become stable.
+// flat describes the average memory of each process in the third and in the last fifth of the run, and the maximum. It returns an error
+// if the memory of a process at the end was larger than in the middle by more than a quarter plus 8 MiB. It does not check runs of less
+// than ten seconds, because these end before memory use has become stable.
 func (w *watch) flat() (text string, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

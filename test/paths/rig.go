@@ -60,8 +60,8 @@ func (r *rig) start(ctx context.Context, data, archive string) (*e2e.Wayside, er
 	return w, w.Start(ctx)
 }
 
-// rebuild archives everything, rebuilds the statistics in another data directory from the archived events, and reads
-// the table there. The rebuild learns path templates again from the labels in the archive.
+// rebuild archives everything, rebuilds the statistics from the archived events in another data directory, and reads the table there.
+// During the rebuild, path templates are learnt again from the labels in the archive.
 func (r *rig) rebuild(ctx context.Context, sent uint64) (table, error) {
 	if err := r.w.Stop(time.Minute); err != nil { // this archives everything
 		return table{}, err

@@ -52,7 +52,7 @@ func randomPath(dst []byte, seed, nonce uint64) []byte {
 	return dst
 }
 
-// startOrigin starts an origin that answers real routes and half of the random paths with 200, and the others with 404.
+// startOrigin starts an origin that responds with 200 to real routes and to half of the random paths, and with 404 to the others.
 func startOrigin() (address string, stop func(), err error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

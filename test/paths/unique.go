@@ -11,8 +11,8 @@ import (
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// unique writes events with different paths, and then those of the routes, into a spool, as a traffic process that was
-// killed would have left it. A real wayside then finds this spool and drains it.
+// unique writes events with different paths, and then the events of the routes, into a spool. The spool looks as if a traffic process had
+// been killed. A real wayside then finds this spool and drains it.
 func unique(ctx context.Context, dir string, o options) (string, error) {
 	if o.requests == 0 {
 		o.requests = 10_000_000
@@ -75,7 +75,7 @@ func appendAll(ctx context.Context, s *spool.Set, o options) error {
 		if _, refusal := s.TryAppend(&e); refusal != spool.Accepted {
 			return fmt.Errorf("append event %d: refused: %v", i, refusal)
 		}
-		if i%flushEvery == 0 { // rejected events would count as dropped, so the journal must never be full
+		if i%flushEvery == 0 { // the journal must never be full, because it would then reject events, which would count as dropped
 			if err := s.Flush(ctx); err != nil {
 				return err
 			}

@@ -1,5 +1,5 @@
-// Command pipeline runs the long end-to-end proofs: it sends real traffic through the real binary into a real S3 server, with or
-// without kill -9, and looks up every nonce in the archive. Package test/e2e describes the comparison.
+// Command pipeline runs the long end-to-end proofs: it sends real traffic through the real binary into a real S3 server, with or without
+// kill -9, and looks up every nonce in the archive. The comparison is described in package test/e2e.
 //
 //	go run ./test/pipeline -requests 1000000
 //	go run ./test/pipeline -requests 1000000 -kill-books 3 -kill-run 2 -seed 7

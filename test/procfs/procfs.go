@@ -1,4 +1,4 @@
-// Package procfs reads from /proc how much CPU time and memory processes use. The proofs and benchmarks share it.
+// Package procfs reads the CPU time and memory use of processes from /proc. It is used by the proofs and benchmarks.
 package procfs
 
 import (
@@ -15,12 +15,12 @@ import (
 // tick is the unit of utime and stime. USER_HZ is 100 on every Linux platform on which Go runs.
 const tick = 10 * time.Millisecond
 
-// Stat has those fields of /proc/PID/stat that are used here.
+// Stat has the fields of /proc/PID/stat that are used here.
 type Stat struct {
 	Parent   int
 	State    byte          // 'R', 'S', 'Z' and so on
 	CPU      time.Duration // user and system time of the process
-	Children time.Duration // the same for children that have ended and were waited for
+	Children time.Duration // the same for children that have ended and have been waited for
 }
 
 // ReadStat reads /proc/PID/stat.
@@ -99,8 +99,8 @@ func kibField(text []byte, field string) (uint64, error) {
 	return 0, fmt.Errorf("no field %s", field)
 }
 
-// Runtime returns for how long all threads of a process have run on a CPU, with the precision of the scheduler. Threads
-// that have ended are not included.
+// Runtime returns the total time for which the threads of a process have run on a CPU, with the precision of the scheduler. Threads that
+// have ended are not included.
 func Runtime(pid int) (sum time.Duration, err error) {
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
 	if err != nil || len(tasks) == 0 {

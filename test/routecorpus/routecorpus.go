@@ -1,6 +1,5 @@
-// Package routecorpus holds requests that try to reach a different route than they should, and for each of them the
-// route that it gets. Tests replay them against the matching itself, the proxy, nginx and Caddy. The format of
-// corpus.txt is described at its beginning.
+// Package routecorpus contains requests that try to reach a route that they should not reach, each with the route that it must get. Tests
+// send them to the matching itself, to the proxy, to nginx and to Caddy. The format of corpus.txt is described at its beginning.
 package routecorpus
 
 import (
@@ -24,11 +23,11 @@ const (
 // Corpus is the content of the file.
 type Corpus struct {
 	Head    string            // comment at its beginning
-	Reasons map[string]string // why results of other servers differ, by number
+	Reasons map[string]string // reasons why results of other servers differ, by number
 	Lists   []*List
 }
 
-// List is a list of routes, and requests to them.
+// List is a list of routes, with requests that are matched against it.
 type List struct {
 	Name   string
 	Routes []Route
@@ -43,7 +42,7 @@ type Route struct {
 	Headers          [][2]string // name and value
 }
 
-// Case is a request, and the name of its route.
+// Case is a request with the name of its route.
 type Case struct {
 	Line    int    // line number in the file
 	Text    string // text of the request in the file
@@ -52,7 +51,7 @@ type Case struct {
 	Host    string
 	Headers [][2]string
 	Want    string
-	Others  map[string]string // server → result and number of the reason, if its result differs
+	Others  map[string]string // server → result and number of the reason, if the server's result differs
 }
 
 // Load parses the corpus.
@@ -139,7 +138,7 @@ func parseCase(line string) *Case {
 	return c
 }
 
-// Fields returns those fields of the request that conditions refer to, each followed by CRLF.
+// Fields returns the fields of the request to which conditions refer, each followed by CRLF.
 func (c *Case) Fields() string {
 	var b strings.Builder
 	for _, h := range c.Headers {
@@ -148,7 +147,7 @@ func (c *Case) Fields() string {
 	return b.String()
 }
 
-// Message returns the request as it is sent. The connection is closed after it.
+// Message returns the text of the request. It tells the server to close the connection afterwards.
 func (c *Case) Message() string {
 	length := ""
 	if c.Method == "POST" || c.Method == "PATCH" {

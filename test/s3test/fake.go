@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 )
 
-// StartFake runs gofakes3, a second and simpler S3 server. It checks no signatures and keeps everything in memory, so
-// [Server.ObjectPath] does not apply and Restart loses the objects. The caller must end it with Stop.
+// StartFake runs gofakes3, a second and simpler S3 server. It checks no signatures and keeps everything in memory, so [Server.ObjectPath]
+// cannot be used, and the objects are lost in a Restart. The caller must end it with Stop.
 func StartFake(dir string) (*Server, error) {
 	bin, err := FakeBinary()
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 
 // own starts the child and waits for it on one thread.
 func (p *process) own(started chan<- error) {
-	runtime.LockOSThread() // never unlocked, so that the thread ends with the goroutine, after the child
+	runtime.LockOSThread() // never unlocked, so the thread ends together with the goroutine, after the child
 	err := p.cmd.Start()
 	started <- err
 	if err == nil {

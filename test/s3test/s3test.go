@@ -1,8 +1,8 @@
 // Package s3test runs a real S3 server, versitygw, for tests and for the end-to-end harness.
 //
 // The server's version is pinned in tools/go.mod. It is built once into the user's cache directory, under a name with a hash of
-// everything that the binary depends on, and all tests on the machine share it. It stores each bucket as a directory of plain
-// files, so that a test can damage objects without using the server (see [Server.ObjectPath]).
+// everything that the binary depends on, and all tests on the machine share it. It stores each bucket as a directory of plain files, so a
+// test can damage objects without using the server (see [Server.ObjectPath]).
 package s3test
 
 import (
@@ -26,7 +26,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// readyTimeout is the maximum time for starting the server. It is reached only if something is wrong.
+// readyTimeout is the maximum time for starting the server. Only a failure takes that long.
 const readyTimeout = 30 * time.Second
 
 // Server is a running S3 server with one bucket.
@@ -62,12 +62,11 @@ func Start(tb testing.TB) *Server {
 	return s
 }
 
-// StartProcess runs a server with its files below dir, creates the bucket if it is missing, and returns when the server
-// answers requests. The caller must stop the server with Stop. The server also ends when the process that started it
-// ends.
+// StartProcess runs a server with its files below dir, creates the bucket if it is missing, and returns when the server responds to
+// requests. The caller must stop the server with Stop. The server also ends when the process that started it ends.
 func StartProcess(dir string) (*Server, error) {
 	s := &Server{Bucket: "wayside-test", AccessKey: "wayside-test-key", SecretKey: "wayside-test-secret", Region: "us-east-1", dir: dir}
-	// Another process may take the port before the server listens on it.
+	// Another process can take the port before the server listens on it.
 	var err error
 	for range 3 {
 		if s.port, err = freePort(); err != nil {
@@ -109,8 +108,8 @@ func (s *Server) Restart() error {
 	return nil
 }
 
-// arguments chooses where the server keeps metadata: in extended attributes if the filesystem supports them, otherwise
-// in separate files.
+// arguments returns the server's command line. Metadata is kept in extended attributes if the filesystem supports them, and otherwise in
+// separate files.
 func (s *Server) arguments() ([]string, error) {
 	data, sidecar := filepath.Join(s.dir, "data"), filepath.Join(s.dir, "metadata")
 	if err := os.MkdirAll(data, 0o700); err != nil {
@@ -167,7 +166,7 @@ func (s *Server) Log(last int) string {
 
 func (s *Server) logPath() string { return filepath.Join(s.dir, "s3server.log") }
 
-// ready creates the bucket. It retries until the server answers or has ended.
+// ready creates the bucket. It tries again until the server responds or has ended.
 func (s *Server) ready() error {
 	client, err := minio.New(strings.TrimPrefix(s.Endpoint, "http://"), &minio.Options{
 		Creds: credentials.NewStaticV4(s.AccessKey, s.SecretKey, ""), Region: s.Region, BucketLookup: minio.BucketLookupPath,
@@ -214,8 +213,8 @@ type process struct {
 	once sync.Once
 }
 
-// startProcess starts cmd from a thread that lives as long as the child, because on Linux the child gets its parent-death
-// signal when the thread that created it ends.
+// startProcess starts cmd from a thread that lives as long as the child, because on Linux, the child gets its parent-death signal when
+// the thread that created it ends.
 func startProcess(cmd *exec.Cmd) (*process, error) {
 	p := &process{cmd: cmd, done: make(chan struct{})}
 	dieWithParent(cmd)

@@ -39,7 +39,7 @@ func Binary(name, folder, pkg string) (string, error) {
 	hash.Write([]byte(runtime.Version() + runtime.GOOS + runtime.GOARCH))
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		cache = os.TempDir() // without a home directory, the program is built again after the next reboot
+		cache = os.TempDir() // if there is no home directory, the program is built again after the next reboot
 	}
 	dir := filepath.Join(cache, "wayside", "tools")
 	if err := os.MkdirAll(dir, 0o755); err != nil {

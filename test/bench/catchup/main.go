@@ -1,7 +1,7 @@
-// Command catchup measures how a books process that is catching up affects traffic, and how much its niceness matters.
-// It builds up a backlog while no books process is running, starts a books process under a steady load, and measures
-// the latency of the requests in the following seconds. The values of niceness take turns, each on a new data
-// directory. The command appends the medians to docs/evidence/catchup.md.
+// Command catchup measures how a books process that is catching up affects traffic, and how much its niceness matters. It builds up a
+// backlog while no books process is running, starts a books process under a constant load, and measures the latency of the requests in
+// the following seconds. The values of niceness take turns, each with a new data directory. The command appends the medians to
+// docs/evidence/catchup.md.
 package main
 
 import (
@@ -32,7 +32,7 @@ and wayside share one machine. The latencies are from the first seconds after th
 type options struct {
 	rig.Options
 	build time.Duration // how long the backlog is built up
-	rate  float64       // requests a second during the measurement; 0 for full speed
+	rate  float64       // requests per second during the measurement; 0 for full speed
 }
 
 func main() {
@@ -43,7 +43,7 @@ func main() {
 	rig.Main("catchup", func(ctx context.Context) error { return run(ctx, o) })
 }
 
-// noBooks stands for no books process; the other values are those of collector.nice.
+// noBooks means that no books process runs; all other values are values of collector.nice.
 const noBooks = "none"
 
 var niceness = []string{noBooks, "0", "5", "10"}

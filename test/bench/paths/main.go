@@ -1,5 +1,5 @@
-// Command paths measures how well path templates are recognised. It sends requests with known templates through
-// collector/paths, as the drain loop does and without any configuration, and through two simpler rules.
+// Command paths measures how well path templates are recognised. It sends requests with known templates through collector/paths, in the
+// same way as the drain loop but without any configuration, and through two simpler rules.
 //
 //	go run ./test/bench/paths                    all APIs, three seeds
 //	go run ./test/bench/paths -api github -misses 20
@@ -44,8 +44,8 @@ func main() {
 	}
 }
 
-// load reads the operations of an API by its name, or from a file that test/pathbench/extract made from another
-// description.
+// load returns the operations of an API. It accepts the name of a built-in API, or of a file that test/pathbench/extract made from some
+// other description.
 func load(name string) ([]pathbench.Operation, error) {
 	if !strings.HasSuffix(name, ".txt") {
 		return pathbench.Load(name)
@@ -57,7 +57,7 @@ func load(name string) ([]pathbench.Operation, error) {
 	return pathbench.Read(name, body)
 }
 
-// rule is a way to choose labels.
+// rule is a way of choosing labels.
 type rule struct {
 	name   string
 	label  func(r pathbench.Request) string
@@ -93,7 +93,7 @@ func wayside(name string, o paths.Options, misses int) rule {
 	}
 }
 
-// measure draws requests, labels them, and prints a line of the table. The time does not include drawing them.
+// measure generates random requests, labels them, and prints a line of the table. The measured time does not include the generation.
 func (r *rule) measure(api string, g *pathbench.Generator, n, seed int) {
 	var score pathbench.Score
 	var took time.Duration

@@ -22,7 +22,7 @@ import (
 	"github.com/wayside-proxy/wayside/test/e2e"
 )
 
-// stopTimeout limits the time for stopping a wayside. It is reached only if something is wrong.
+// stopTimeout limits the time for stopping a wayside. Only a failure takes that long.
 const stopTimeout = time.Minute
 
 // Options are the flags that all benchmarks have.
@@ -66,7 +66,7 @@ type Rig struct {
 
 // New builds wayside in a new folder below parent, and starts the origin. Close ends everything.
 func New(ctx context.Context, parent string) (*Rig, error) {
-	r := &Rig{Commit: e2e.Commit()} // read first, because the folder below may make the work tree differ from the commit
+	r := &Rig{Commit: e2e.Commit()} // read first, because the new folder can make the work tree differ from the commit
 	var err error
 	if r.Dir, err = os.MkdirTemp(parent, ".wayside-bench-"); err != nil {
 		return nil, err
@@ -125,8 +125,7 @@ func Load(ctx context.Context, o load.Options) (*load.Report, error) {
 	return r, err
 }
 
-// LatencyCells returns the columns for requests per second, p50, p99 and 99.9 % of a table, each as the median of
-// several turns.
+// LatencyCells returns the table cells for requests per second, p50, p99 and p99.9, each as the median of several turns.
 func LatencyCells(turns []*load.Report) string {
 	rate := MedianOf(turns, (*load.Report).PerSecond)
 	at := func(q float64) time.Duration {
@@ -135,7 +134,7 @@ func LatencyCells(turns []*load.Report) string {
 	return fmt.Sprintf("%.0f | %v | %v | %v", rate, at(0.5), at(0.99), at(0.999))
 }
 
-// Row prints a row of the evidence table, which begins with the time and the commit, and appends it to the file.
+// Row prints a row of the evidence table and appends it to the file. The row begins with the time and the commit.
 func (r *Rig) Row(file, head, format string, args ...any) error {
 	row := fmt.Sprintf("| %s | %s | ", time.Now().UTC().Format("2006-01-02 15:04"), r.Commit) + fmt.Sprintf(format, args...) + " |"
 	fmt.Println(row)

@@ -18,7 +18,7 @@ type WrkReport struct {
 	Errors    uint64 // socket errors, and statuses other than 2xx and 3xx
 }
 
-// Wrk loads a URL with wrk, which must be installed. script is a file with a Lua script, or empty.
+// Wrk puts load on a URL with wrk, which must be installed. script is a file with a Lua script, or empty.
 func Wrk(ctx context.Context, url string, threads, connections int, duration time.Duration, script string) (WrkReport, error) {
 	args := []string{
 		"-t", strconv.Itoa(min(threads, connections)), "-c", strconv.Itoa(connections),
@@ -72,7 +72,7 @@ func parseWrk(output string) (r WrkReport, err error) {
 	for _, pattern := range []*regexp.Regexp{wrkSocket, wrkStatus} {
 		if m := pattern.FindStringSubmatch(output); m != nil {
 			for _, digits := range m[1:] {
-				n, _ := strconv.ParseUint(digits, 10, 64) // the pattern matches digits only
+				n, _ := strconv.ParseUint(digits, 10, 64) // the pattern matches only digits
 				r.Errors += n
 			}
 		}

@@ -1,14 +1,14 @@
-// Command snapshot compares GET /snapshot with nginx serving the same bytes from a file, once with nginx's default settings and
-// once with open_file_cache. It uses wrk, in one run on one machine, in three states: at rest, while the books process is
-// stopped, and while the books process drains a backlog at full speed. It appends requests per second, CPU time per
-// request and ratios to docs/evidence/snapshot.md.
+// Command snapshot compares GET /snapshot with nginx serving the same bytes from a file, once with nginx's default settings and once with
+// open_file_cache. It uses wrk in one run on one machine and compares three states: at rest, while the books process is stopped, and
+// while the books process is draining a backlog at full speed. It appends requests per second, CPU time per request and ratios to
+// docs/evidence/snapshot.md.
 //
 // It exits with 1 if wayside's rate at rest or during a drain is below -least of nginx's default rate, or if its CPU time at
 // rest is above -most.
 //
-// The three contestants take turns, and every round begins with a different one. The result is the median of the ratios of
-// all rounds. During a drain, each turn gets its own backlog, which must last longer than the turn. The CPU time of wayside
-// is that of the traffic process, which serves the snapshot. During a drain, this process also hands over the backlog.
+// The three contestants take turns, and every round begins with a different one. The result is the median of the ratios of all rounds.
+// During a drain, each turn gets its own backlog, which must last longer than the turn. The CPU time of wayside is that of the traffic
+// process, which serves the snapshot. During a drain, this process also sends the backlog to the books process.
 package main
 
 import (
@@ -135,8 +135,8 @@ const nginxServer = `  sendfile on;
   }
 `
 
-// serveSnapshot sends requests for more rows than a snapshot lists, writes the snapshot to a file, starts an nginx without and
-// one with a cache of open files, and returns the size of the snapshot.
+// serveSnapshot sends requests for more rows than a snapshot can have, writes the snapshot to a file, starts two nginx servers, without
+// and with a cache of open files, and returns the size of the snapshot.
 func (s *setup) serveSnapshot(ctx context.Context, dir string) (int, error) {
 	client := &http.Client{Timeout: 10 * time.Second}
 	for i := range 1200 {
@@ -188,7 +188,7 @@ func (s *setup) stopped(ctx context.Context, o options) (figures, error) {
 	return s.turns(ctx, o.Rounds, o.Each, nil, nil)
 }
 
-// drain compares the contestants while the books process drains a backlog.
+// drain compares the contestants while the books process is draining a backlog.
 func (s *setup) drain(ctx context.Context, o options) (figures, error) {
 	return s.turns(ctx, o.Rounds, time.Second, func() error { return s.makeBacklog(ctx, o.backlog) }, func() error {
 		left, err := rig.PendingEvents(ctx, s.wayside)
@@ -199,7 +199,7 @@ func (s *setup) drain(ctx context.Context, o options) (figures, error) {
 	})
 }
 
-// makeBacklog stops the books process until this number of events are waiting in the spool.
+// makeBacklog stops the books process until at least this number of events are waiting in the spool.
 func (s *setup) makeBacklog(ctx context.Context, events uint64) error {
 	resume, err := s.stopBooks()
 	if err != nil {
@@ -221,7 +221,7 @@ func (s *setup) makeBacklog(ctx context.Context, events uint64) error {
 	return nil
 }
 
-// stopBooks stops the books process with SIGSTOP, as if it were hanging. Calling resume continues it.
+// stopBooks stops the books process with SIGSTOP, as if it were hanging. resume continues it.
 func (s *setup) stopBooks() (resume func(), err error) {
 	books := s.wayside.BooksPID()
 	if err := syscall.Kill(books, syscall.SIGSTOP); err != nil {

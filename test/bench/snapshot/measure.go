@@ -22,8 +22,8 @@ func (t turn) perRequest() float64 { return t.processor }
 // figures contains the turns of each contestant by round.
 type figures [contestants][]turn
 
-// ratio returns the median over the rounds of the ratio of wayside to another contestant. It is taken within each
-// round, because other work on the machine affects all turns of a round.
+// ratio returns the ratio of wayside to another contestant, as the median over the rounds. Each ratio is computed within a round, because
+// other work on the machine affects all turns of a round.
 func (f figures) ratio(other int, figure func(turn) float64) float64 {
 	var ratios []float64
 	for i := range f[other] {
@@ -46,8 +46,8 @@ func (f figures) table(state string) string {
 	return b.String()
 }
 
-// turns loads the contestants in turn. Every round begins with a different one. before, if it is not nil, prepares each
-// turn, and after checks it.
+// turns puts load on the contestants in turn. Every round begins with a different contestant. If before and after are not nil, before is
+// called to prepare each turn, and after is called to check it.
 func (s *setup) turns(ctx context.Context, rounds int, each time.Duration, before, after func() error) (f figures, err error) {
 	for round := range rounds {
 		for i := range contestants {
@@ -109,7 +109,7 @@ func runtime(pids []int) (sum time.Duration, err error) {
 	return sum, nil
 }
 
-// wrk loads a URL over 32 connections. No request may fail.
+// wrk puts load on a URL over 32 connections. No request may fail.
 func wrk(ctx context.Context, url string, d time.Duration) (rig.WrkReport, error) {
 	report, err := rig.Wrk(ctx, url, 1, 32, d, "")
 	if err == nil && report.Errors > 0 {

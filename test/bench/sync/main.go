@@ -1,6 +1,6 @@
-// Command sync compares spool.sync: request with spool.sync: interval in one run, by requests per second and latency
-// through wayside. Both run on the same disk and take turns, with several numbers of connections. The command appends
-// the medians to docs/evidence/sync.md.
+// Command sync compares spool.sync: request with spool.sync: interval in one run. It measures requests per second and latency through
+// wayside. Both use the same disk and take turns, with several numbers of connections. The command appends the medians to
+// docs/evidence/sync.md.
 package main
 
 import (

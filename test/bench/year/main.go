@@ -123,7 +123,7 @@ func measure(s *store.Store, runs int) error {
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// fill imports the rows of each hour, with a few hundred responses each and log-normal latencies.
+// fill imports rows for each hour. Each row has a few hundred responses, with log-normal latencies.
 func fill(ctx context.Context, s *store.Store, days, names int) error {
 	r := rand.New(rand.NewPCG(1, 2))
 	rows := make([]*stats.Row, 4000)

@@ -68,7 +68,7 @@ func (d *document) annotate(path string, shared, operation json.RawMessage) stri
 		Parameters []parameter `json:"parameters"`
 	}
 	var parameters []parameter
-	_ = json.Unmarshal(shared, &parameters) // most paths have none
+	_ = json.Unmarshal(shared, &parameters) // most paths have no shared parameters
 	_ = json.Unmarshal(operation, &own)
 	for _, p := range append(parameters, own.Parameters...) {
 		if name, ok := strings.CutPrefix(p.Ref, "#/components/parameters/"); ok {

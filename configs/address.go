@@ -40,7 +40,7 @@ func canonicalHost(host string) string {
 	return ip.String()
 }
 
-// loopback reports whether an address can only be reached from this machine.
+// loopback reports whether an address can be reached only from this machine.
 func loopback(addr string) bool {
 	host, _ := hostPort(addr)
 	return host == "loopback"
@@ -67,8 +67,8 @@ func checkAddress(s string) string {
 	return checkPort(port, 0)
 }
 
-// addresses refuses conflicting listeners, an admin listener that other machines can reach without a token, and an upstream that is one of
-// wayside's own listeners.
+// addresses rejects conflicting listeners, an admin listener that has no token and can be reached from other machines, and an upstream
+// that is one of wayside's own listeners.
 func (v *validator) addresses() {
 	c := v.c
 	listeners := []struct{ key, addr string }{{"listen", c.Listen}, {"redirect_http", c.RedirectHTTP}, {"admin.listen", c.Admin.Listen}, {"admin.probes", c.Admin.Probes}}
@@ -89,7 +89,7 @@ func (v *validator) addresses() {
 	}
 }
 
-// loops refuses upstream servers that are wayside's own listener. key is the key that sets the listener's address.
+// loops rejects upstream servers that are wayside's own listener. key is the key that sets the listener's address.
 func (v *validator) loops(key, listen string) {
 	const format = "%s is an address on which wayside itself listens (%s: %s), so requests would never reach your service: give the service another port and set that here"
 	for i, server := range v.c.Upstream {
@@ -116,7 +116,7 @@ func (v *validator) loops(key, listen string) {
 // defaultPorts are the default ports of the URL schemes that servers can have.
 var defaultPorts = map[string]string{"http": "80", "h2c": "80", "https": "443"}
 
-// loops reports whether a server URL leads to the listener at an address, under whatever name.
+// loops reports whether a server URL leads to the listener at an address, no matter which name the URL contains.
 func (c *Config) loops(server, listen string) bool {
 	u, err := url.Parse(server)
 	if err != nil || defaultPorts[u.Scheme] == "" || u.Hostname() == "" {
@@ -144,7 +144,7 @@ func (c *Config) addressesOf(host string) []string {
 		return list
 	}
 	if own, err := os.Hostname(); err == nil && strings.EqualFold(own, host) {
-		list = append(list, "loopback") // it is this machine, even if /etc/hosts gives it another address
+		list = append(list, "loopback") // the name means this machine, even if it has another address in /etc/hosts
 	}
 	if c.lookup != nil {
 		found, _ := c.lookup(host) // ignore the error: a name that cannot be resolved now may be resolvable later
@@ -173,10 +173,10 @@ func isOwnAddress(host string) bool {
 	return false
 }
 
-// TrustedPrefixes returns TrustedProxies as networks; a single address becomes a network of one. It skips values that Validate refuses.
+// TrustedPrefixes returns TrustedProxies as networks; a single address becomes a network of one. It skips values that Validate rejects.
 func (p Proxy) TrustedPrefixes() []netip.Prefix { return prefixes(p.TrustedProxies) }
 
-// ProxyProtocolPrefixes does for ProxyProtocol what TrustedPrefixes does for TrustedProxies.
+// ProxyProtocolPrefixes is like [Proxy.TrustedPrefixes], but for ProxyProtocol.
 func (c *Config) ProxyProtocolPrefixes() []netip.Prefix { return prefixes(c.ProxyProtocol) }
 
 func prefixes(networks []string) []netip.Prefix {

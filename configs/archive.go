@@ -125,8 +125,9 @@ func (v *validator) archive() {
 	}
 }
 
-// localArchive refuses an archive among wayside's own files. It also refuses S3 keys that are set together with a directory, because whoever
-// sets them expects a bucket. S3 keys from a source with lower precedence than the URL's are ignored, because the URL replaces them.
+// localArchive rejects an archive that is among wayside's own files. It also rejects S3 keys that are set together with a directory,
+// because someone who sets them expects a bucket. S3 keys from a source with lower precedence than the URL's are ignored, because the URL
+// replaces them.
 func (v *validator) localArchive(dir string) {
 	rank := v.c.origins["archive.url"].source.rank()
 	for _, key := range s3Keys {
@@ -183,8 +184,8 @@ func (a Archive) TargetURL() string {
 	return u.String()
 }
 
-// ArchiveURL returns the URL of the archive: [Archive.TargetURL] with {service} and {instance} replaced. The names are escaped as in object
-// keys, so that a name cannot change the rest of the path.
+// ArchiveURL returns the URL of the archive: [Archive.TargetURL] with {service} and {instance} replaced. The names are escaped in the
+// same way as in object keys, so a name cannot change the rest of the path.
 func (c *Config) ArchiveURL() string {
 	// Escaped once for the key, and once more for the URL.
 	name := func(s string) string { return strings.ReplaceAll(string(catalogue.AppendName(nil, s)), "%", "%25") }

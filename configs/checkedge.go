@@ -26,7 +26,7 @@ func checkLabel(s string) string {
 	return ""
 }
 
-// checkFileName accepts any file name but the empty one. Load reads the file.
+// checkFileName accepts any file name that is not empty. Load reads the file later.
 func checkFileName(s string) string {
 	if strings.TrimSpace(s) == "" {
 		return "is not set: name a file"
@@ -34,7 +34,7 @@ func checkFileName(s string) string {
 	return ""
 }
 
-// checkDNS accepts host:port, https://host:port or h2c://host:port, where host is a name and not an address.
+// checkDNS accepts host:port, https://host:port or h2c://host:port, where host is a name rather than an address.
 func checkDNS(s string) string {
 	host, port, err := net.SplitHostPort(strings.TrimPrefix(strings.TrimPrefix(s, "https://"), "h2c://"))
 	if err != nil || host == "" {

@@ -50,7 +50,7 @@ func (v *validator) groupServers(u *Upstream, path string) {
 	}
 }
 
-// plainServers refuses a server that is listed twice in `upstream`.
+// plainServers rejects a server that is listed twice in `upstream`.
 func (v *validator) plainServers() {
 	seen := map[string]bool{}
 	for i, s := range v.c.Upstream {
@@ -86,7 +86,8 @@ func (v *validator) groupHealth(u *Upstream, path string) {
 	}
 }
 
-// isDefault reports whether a key of a group has its default value. It may be set nevertheless, because config print writes defaults, too.
+// isDefault reports whether a key of a group has its default value. The key may nevertheless be set, because `config print` also writes
+// default values.
 func (v *validator) isDefault(path string) bool {
 	all, standard := elementKeys(v.c), DefaultUpstream()
 	i := slices.IndexFunc(all, func(k elementKey) bool { return k.path == path })

@@ -64,14 +64,14 @@ func (v *validator) action(r *Route, path string) {
 	}
 	for _, k := range routeKeys(r) {
 		needsGroup := slices.Contains([]string{"strip_prefix", "rewrite_host", "response_timeout", "body_bytes_max"}, k.path) || strings.HasPrefix(k.path, "request_fields.")
-		needsGroup = needsGroup && (k.path != "strip_prefix" || r.Redirect == "") // a redirection can strip a prefix too
+		needsGroup = needsGroup && (k.path != "strip_prefix" || r.Redirect == "") // a redirection can also strip a prefix
 		if at := path + "." + k.path; needsGroup && set(v.c, at) && filled(k.field) {
 			v.failf(at, "has no effect with %s, because nothing is forwarded: leave it out", actions[0])
 		}
 	}
 }
 
-// targets checks that the groups of a route exist and that at least one of them gets requests.
+// targets checks that the groups of a route exist and that at least one of them can get requests.
 func (v *validator) targets(r *Route, path string) {
 	if len(r.To) == 0 || !v.sound(path+".to") {
 		return
@@ -99,7 +99,7 @@ func (v *validator) targets(r *Route, path string) {
 	}
 }
 
-// conditions checks the header conditions of a route, and that strip_prefix can match the beginning of its paths.
+// conditions checks the header conditions of a route, and that the route's paths can begin with strip_prefix.
 func (v *validator) conditions(r *Route, path string) {
 	seen := map[string]bool{}
 	for _, name := range headerNames(r.Headers) {

@@ -12,10 +12,10 @@ import (
 	"unicode/utf8"
 )
 
-// This file checks single values. Each check returns a text that says what is wrong and what to do, or an empty string. A check looks
-// only at the value: it looks up no names and opens no files.
+// This file checks single values. Each check returns a text that says what is wrong and what to do, or an empty string. A check uses only
+// the value: it does not look up names or open files.
 
-// Limits for all keys of a type, so that no value can overflow a sum or fill the memory.
+// Limits for all keys of a type. They ensure that no value can make a sum overflow or fill the memory.
 const (
 	textBytesMax    = 4096
 	listElementsMax = 1000
@@ -235,8 +235,8 @@ func checkRegion(s string) string {
 
 var bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*[a-z0-9]$`)
 
-// checkBucket refuses names that no S3 server allows. It accepts underscores, although AWS no longer allows them for new buckets: old buckets
-// in us-east-1 and buckets on other servers have them.
+// checkBucket refuses names that no S3 server allows. It accepts underscores, although AWS no longer allows them in new buckets, because
+// old buckets in us-east-1 and buckets on other servers may have them.
 func checkBucket(name string) string {
 	const rules = "write 3 to 63 lower-case letters, digits, hyphens, dots and underscores, with a letter or digit at both ends"
 	_, err := netip.ParseAddr(name)

@@ -40,7 +40,7 @@ type Config struct {
 	Prune     Prune
 
 	origins  origins
-	expiries map[string]time.Time                // when the certificates that Load has read expire, by the key that names the file
+	expiries map[string]time.Time                // when the certificates that Load has read will expire, by the key of their files
 	lookup   func(host string) ([]string, error) // see LoadOptions.LookupHost
 }
 
@@ -71,7 +71,7 @@ type Log struct {
 // Shutdown limits the time between SIGTERM and exit.
 type Shutdown struct {
 	Timeout Duration // for everything, including Delay
-	Delay   Duration // how long to be unready but still serve
+	Delay   Duration // how long to report "not ready" while still serving
 }
 
 // Proxy configures the proxy. See proxy.Options for what each limit means.
@@ -121,7 +121,7 @@ type Record struct {
 	Exclude       Exclude
 	ClientAddress string // masked, full, off
 	TraceID       bool
-	RequestID     bool // record it for all responses, not only for those that wayside itself makes
+	RequestID     bool // whether to record it for all responses rather than only for those that wayside itself generates
 }
 
 // Exclude selects responses that are not recorded but only counted as excluded.

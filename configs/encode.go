@@ -42,7 +42,7 @@ func listNode[T any](list []T, write func(*T) *yaml.Node) *yaml.Node {
 	return emptyAsFlow(n)
 }
 
-// emptyAsFlow makes an empty collection print as [] or {}, the only way to write one.
+// emptyAsFlow makes an empty collection print as [] or {}, because there is no other way to write one.
 func emptyAsFlow(n *yaml.Node) *yaml.Node {
 	if len(n.Content) == 0 {
 		n.Style = yaml.FlowStyle

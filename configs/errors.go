@@ -29,7 +29,7 @@ type Error struct {
 	File   string // configuration file, if Source is SourceFile
 	Line   int    // from 1; 0 = unknown
 	Column int    // from 1; 0 = unknown
-	Key    string // path of the key, as in the file; empty if the error is not about a single key
+	Key    string // path of the key, in the form used in the file; empty if the error is not about a single key
 	Name   string // environment variable or flag, if Source is one of these
 	Msg    string // what is wrong and what to do
 	Source Source
@@ -87,7 +87,7 @@ func (o origin) error(key, msg string) *Error {
 	return &Error{File: o.file, Line: o.line, Column: o.column, Key: key, Name: o.name, Msg: msg, Source: o.source}
 }
 
-// join sorts errors by position, those in the file first, and joins them. It returns nil if there are none.
+// join sorts errors by position, with those in the file first, and joins them. It returns nil if there are none.
 func join(list []*Error) error {
 	sortByPlace(list)
 	if len(list) == 1 {
@@ -106,5 +106,5 @@ func sortByPlace(list []*Error) {
 	})
 }
 
-// Refuse returns an error for a key whose value another package refuses, with the position of the value. The error is never nil.
+// Refuse returns an error, with the position of the value, for a key whose value was rejected by another package. The error is never nil.
 func (c *Config) Refuse(key string, err error) error { return c.origins.error(key, err.Error()) }

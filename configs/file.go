@@ -14,8 +14,8 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// configFileBytesMax limits the size of the file. The limit is far above that of any configuration, and protects against an endless device or
-// pipe.
+// configFileBytesMax limits the size of the file. The limit is far above the size of any real configuration, and protects against an
+// endless device or pipe.
 const configFileBytesMax = 4 << 20
 
 // readFile sets the keys from a YAML file. It decodes into nodes, not into structs, because only nodes have the position of a value.
@@ -127,7 +127,7 @@ func place(file string, n *yaml.Node) origin {
 
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
 
-// mapping reads one section. It does not descend below an unknown key, so that the table of keys limits the depth.
+// mapping reads one section. It does not descend below an unknown key, so the depth is limited by the table of keys.
 func (l *loader) mapping(file, section string, n *yaml.Node) {
 	seen := map[string]int{}
 	for i := 0; i+1 < len(n.Content); i += 2 {

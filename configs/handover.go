@@ -7,8 +7,8 @@ import (
 	"io"
 )
 
-// Handover encodes the configuration that wayside run passes to the books process through a pipe. Both processes then have the same
-// configuration, even if the file has changed since. The encoding is gob, because the text forms leave out secrets.
+// Handover encodes the configuration that `wayside run` passes to the books process through a pipe. So both processes have the same
+// configuration, even if the file has changed in the meantime. The encoding is gob, because the text forms omit secrets.
 func (c *Config) Handover() ([]byte, error) {
 	var buf bytes.Buffer
 	if err := gob.NewEncoder(&buf).Encode(c.ForBooks()); err != nil {

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// This file contains the table of the keys of the whole configuration. The keys of the elements of lists are with their sections: tls.go,
-// routes.go, upstreams.go. Everything else about keys is derived from these tables, see the package comment. CONTRIBUTING.md lists what a new
-// key needs.
+// This file contains the table of the keys of the whole configuration. The keys of list elements are in the files of their sections:
+// tls.go, routes.go, upstreams.go. Everything else about keys is derived from these tables, see the package comment. CONTRIBUTING.md
+// lists what a new key needs.
 
 // Key describes one configuration key.
 type Key struct {
@@ -17,8 +17,8 @@ type Key struct {
 	Type    string // text, number, percentage, duration, size, list, secret, "true or false", mapping, list of mappings
 	Allowed string // range of a number, duration or size, such as "1ms to 2s"; empty if there are no limits or Doc describes them
 	Default string // in the form in which it is written; empty if there is none
-	Doc     string // what it does, and what it costs
-	Effect  Effect // when a reload applies a new value
+	Doc     string // what the key does, and what that costs
+	Effect  Effect // when a new value takes effect after a reload
 }
 
 // Keys returns all keys in the order in which they are documented.
@@ -56,7 +56,7 @@ func (k *key) problem() string {
 }
 
 // shorthand maps a section that is written as a plain value to the key that it sets: `data: /data` is short for `data: {dir: /data}`. The
-// environment and flags have the same shorthands; WAYSIDE_TLS_CERT, for example, corresponds to --tls-cert.
+// environment and flags have the same shorthands; for example, WAYSIDE_TLS_CERT corresponds to --tls-cert.
 var shorthand = map[string]string{
 	"data": "data.dir", "archive": "archive.url", "admin": "admin.listen", "tls.cert": "tls.cert_file", "tls.key": "tls.key_file",
 }

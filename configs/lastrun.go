@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// lastRunPrefixes select the keys that commands need to read, clean up and archive a data directory.
+// lastRunPrefixes select the keys that commands need for reading, cleaning up and archiving a data directory.
 var lastRunPrefixes = []string{
 	"archive.", "retention.", "report.", "prune.", "paths.", "record.", "metrics.", "collector.", "spool.", "data.", "service", "instance",
 }
@@ -41,8 +41,8 @@ func (c *Config) LastRunKeys() map[string]string {
 	return keys
 }
 
-// readLastRun sets the keys of the last run, before all other sources are read. If the archive is now a different one, it leaves out the
-// keys of the former archive. It ignores keys that this version does not know.
+// readLastRun sets the keys of the last run, before all other sources are read. If the archive has changed, it omits the keys of the
+// former archive. It ignores keys that are unknown to this version.
 func (l *loader) readLastRun(keys map[string]string, now *Config, name string) {
 	otherArchive := set(now, "archive.url") && now.origins["archive.url"].source != SourceDefault && now.Archive.URL != keys["archive.url"]
 	for path, value := range keys {
@@ -53,7 +53,7 @@ func (l *loader) readLastRun(keys map[string]string, now *Config, name string) {
 	}
 }
 
-// FromEnvironment returns the environment variable that set a key. ok is false if none did.
+// FromEnvironment returns the environment variable that has set a key. ok is false if no variable has set it.
 func (c *Config) FromEnvironment(path string) (name string, ok bool) {
 	at := c.origins[path]
 	return at.name, at.source == SourceEnvironment

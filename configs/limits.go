@@ -5,21 +5,21 @@ package configs
 
 const (
 	// The queue may use 1/queueShare of data.bytes_max. When data.bytes_max is reached, wayside stops applying events, but the queue
-	// continues to grow, so it needs this room. With less than queueBytesMin the spool does not work.
+	// continues to grow, so it needs this room. With less than queueBytesMin, the spool does not work.
 	queueShare    = 4
 	queueBytesMin = MiB
 
-	// The largest memory of a client connection: stack, reader and the buffers that are kept. The kernel's buffers are not included.
+	// The maximum memory of a client connection: stack, reader and the buffers that are kept. The kernel's buffers are not included.
 	clientConnBytes = 60 << 10
-	// The largest memory of an upstream connection, including the kernel's buffer for a response that the client does not read.
+	// The maximum memory of an upstream connection, including the kernel's buffer for a response that the client does not read.
 	upstreamConnBytes = 128 << 10
 	upstreamConnsMost = 4096
 	connsLeast        = 16
 	// The memory of both processes without connections; at most half of all memory. It is subtracted before the rest is divided among
-	// clients, because a connection whose client does not read costs twice as much as a usual one.
+	// clients, because a connection whose client does not read needs twice as much memory as usual.
 	withoutConnsBytes = 128 << 20
-	// Each kind of connection may use 1/connsShare of the memory, the buffers of unfinished messages 1/heldShare, and the traffic process
-	// as a whole 1/trafficShare.
+	// Shares of the memory: each kind of connection may use 1/connsShare, the buffers of unfinished messages may use 1/heldShare, and the
+	// traffic process as a whole may use 1/trafficShare.
 	connsShare, heldShare, trafficShare = 4, 16, 2
 	trafficBytesLeast                   = 32 << 20
 	// descriptorsKept are reserved for files, the books process and the links to it. The two admin listeners get an eighth each, at most
@@ -44,7 +44,7 @@ func (c *Config) SpoolBytesMax() int64 {
 	return c.QueueBytesMax() + int64(c.Spool.Segments)*c.Spool.SegmentBytes.Int64()
 }
 
-// DeriveLimits fills in the limits that are not set, for a process that may use the given amount of memory, in bytes, and number of
+// DeriveLimits sets the limits that have no value, for a process that may use the given memory, in bytes, and the given number of
 // descriptors.
 func (c *Config) DeriveLimits(memory, descriptors int64) {
 	p := &c.Proxy
@@ -60,8 +60,8 @@ func (c *Config) DeriveLimits(memory, descriptors int64) {
 	}
 }
 
-// TrafficBytes returns the memory that the traffic process aims to stay below on a machine or in a container with the given number of bytes. It
-// leaves room for the mapped journal and the books process.
+// TrafficBytes returns the memory target of the traffic process on a machine or in a container with the given memory; both are in bytes.
+// It leaves room for the mapped journal and the books process.
 func (c *Config) TrafficBytes(memory int64) int64 {
 	return max(memory/trafficShare-int64(c.Spool.Segments)*c.Spool.SegmentBytes.Int64(), trafficBytesLeast)
 }

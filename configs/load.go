@@ -28,11 +28,11 @@ type LoadOptions struct {
 	// All other sources take precedence over it.
 	LastRun     map[string]string
 	LastRunFile string
-	// LookupHost resolves a host name, so that an upstream that is wayside itself under another name is refused. If it is nil, names are
-	// only compared as text. A name that cannot be resolved is accepted, because it may be resolvable later.
+	// LookupHost resolves a host name. It is used to reject an upstream that is wayside itself under a different name. If it is nil,
+	// names are only compared as text. A name that cannot be resolved is accepted, because it may be resolvable later.
 	LookupHost func(host string) ([]string, error)
-	// TrafficFiles makes Load read and check the files that only the traffic process needs: certificates, users, bodies of responses. Commands
-	// that work on the books leave it false, so that an expired certificate does not stop them.
+	// TrafficFiles makes Load read and check the files that only the traffic process needs: certificates, users, bodies of responses.
+	// Commands that work on the books do not set it, because an expired certificate must not prevent them from running.
 	TrafficFiles bool
 }
 
@@ -166,7 +166,7 @@ func reservedEnv(name, value string) bool {
 		strings.Contains(value, "://") || strings.Contains(name, "_PORT_")
 }
 
-// defaultPrefix begins the names of variables with which a container image sets its own defaults. The file takes precedence over them.
+// defaultPrefix is the prefix of the variables with which a container image sets its own defaults. The file takes precedence over these.
 const defaultPrefix = "WAYSIDE_DEFAULT_"
 
 // readEnviron sets keys from the variables that begin with prefix: defaultPrefix or envPrefix.
@@ -227,7 +227,7 @@ func set(c *Config, path string) bool {
 	return ok
 }
 
-// resolve fills in the values that depend on the environment.
+// resolve sets the values that depend on the environment.
 func resolve(c *Config, environ map[string]string) {
 	const otel = "OTEL_SERVICE_NAME"
 	if c.Service == "" && environ[otel] != "" {
@@ -246,14 +246,14 @@ func resolve(c *Config, environ map[string]string) {
 	fromDataDir(c)
 }
 
-// fromDataDir fills in the values that depend on the data directory.
+// fromDataDir sets the values that depend on the data directory.
 func fromDataDir(c *Config) {
 	if disk := diskBytes(c.Data.Dir); disk > 0 && !set(c, "data.free_min") {
 		c.Data.FreeMin = min(Default().Data.FreeMin, disk/freeShare)
 	}
 	if (c.Archive.URL == "" || !set(c, "archive.url")) && c.Data.Dir != "" {
 		dir, err := filepath.Abs(c.Data.Dir)
-		if err != nil { // the working directory is gone: use the path as written
+		if err != nil { // the working directory has been removed: use the path as written
 			dir = c.Data.Dir
 		}
 		c.Archive.URL = (&url.URL{Scheme: "file", Path: filepath.ToSlash(filepath.Join(dir, "archive"))}).String()

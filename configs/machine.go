@@ -9,8 +9,9 @@ import (
 	"syscall"
 )
 
-// This file contains the checks that look at this machine. They refuse only what cannot work unless the configuration is changed. Missing
-// or unwritable directories, names that cannot be resolved and a full disk are left to the processes, which continue and report them.
+// This file contains the checks that examine this machine. They reject only values that cannot work unless the configuration is changed.
+// Missing or unwritable directories, names that cannot be resolved and a full disk are not errors here: the processes continue in spite
+// of them and report them.
 
 // checkDirectory refuses a path that is a file or leads through one, and paths on which no files can be created.
 func checkDirectory(dir string) string {

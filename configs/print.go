@@ -17,7 +17,8 @@ func Examples() []string {
 	return []string{"sidecar", "standalone", "edge", "snapshot", "full", "kubernetes", "kubernetes-volume"}
 }
 
-// Example returns the example file with that name, or nil if there is none. The kubernetes ones are manifests, the others configuration files.
+// Example returns the example file with that name, or nil if there is none. The examples for Kubernetes are manifests; the others are
+// configuration files.
 func Example(kind string) []byte {
 	data, _ := examples.ReadFile(kind + ".yaml") // the only error is that there is no such file
 	return data

@@ -10,8 +10,8 @@ import (
 var restartPrefixes = []string{"listen", "redirect_http", "data.dir", "admin.", "log.format", "log.access", "spool.", "proxy.driver", "collector.enabled"}
 
 // trafficPrefixes select the keys that the books process never gets, see [Config.ForBooks]. A change to any other key restarts that
-// process. If a traffic key is missing here, a change to it restarts the books process needlessly. If a key that the books process needs
-// is listed here, the books process always sees the key's default.
+// process. If a traffic key is missing from this list, a change to it restarts the books process unnecessarily. If a key that the books
+// process needs is listed here, the books process always sees the key's default.
 var trafficPrefixes = []string{"upstream", "routes", "tls.", "proxy_protocol", "shutdown.", "proxy.", "record.exclude.", "record.client_address"}
 
 // Effect says when a running wayside applies a new value of a key.
@@ -20,7 +20,7 @@ type Effect string
 // The effects of a reload.
 const (
 	EffectAtOnce  Effect = "at once"                    // applies to requests that begin after the reload
-	EffectBooks   Effect = "the books process restarts" // with the new value; if traffic uses the key, too, it uses the new value at once
+	EffectBooks   Effect = "the books process restarts" // with the new value, which the traffic process, if it uses the key, uses at once
 	EffectRestart Effect = "needs a restart"            // the old value stays until wayside run is restarted
 )
 

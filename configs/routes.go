@@ -15,7 +15,7 @@ type Route struct {
 	Respond  *Respond
 
 	StripPrefix     string // removed from the path before it is forwarded
-	RewriteHost     bool   // send the server's own host in Host, not the client's
+	RewriteHost     bool   // send the server's own host in Host instead of the client's
 	Allow           []string
 	AuthFile        string
 	ResponseTimeout *Duration // nil = proxy.response_timeout; 0 = no limit
@@ -32,7 +32,7 @@ type Target struct {
 	Weight   int    // share of the requests, relative to the other targets; 0 = none
 }
 
-// Respond is a response that wayside itself makes.
+// Respond is a response that wayside itself generates.
 type Respond struct {
 	Status   int
 	Body     string

@@ -30,7 +30,7 @@ func (l *loader) readSecrets(c *Config) {
 	l.readCertificates(c)
 }
 
-// readSecret reads a secret from a file. check says what is wrong with the secret.
+// readSecret reads a secret from a file. check returns what is wrong with the secret, or "".
 func (l *loader) readSecret(path, file string, into *Secret, check func(string) string) {
 	if file == "" {
 		return
@@ -59,7 +59,8 @@ func checkAccessKey(s string) string {
 	return ""
 }
 
-// readCertificates reads archive.ca_file here, so that a reload notices new certificates in it and both processes trust the same ones.
+// readCertificates reads archive.ca_file. It is read here so that a reload notices new certificates in it, and so that both processes
+// trust the same certificates.
 func (l *loader) readCertificates(c *Config) {
 	const path = "archive.ca_file"
 	if c.Archive.CAFile == "" {
@@ -76,8 +77,8 @@ func (l *loader) readCertificates(c *Config) {
 	c.Archive.CA = string(data)
 }
 
-// checkCertificates says what is wrong with a file that has no usable certificate. It ignores certificates that cannot be parsed as long as there
-// are others: bundles of many authorities contain some that Go refuses, such as those with a negative serial number.
+// checkCertificates says what is wrong with a file that has no usable certificate. It ignores certificates that cannot be parsed as long
+// as there are others: bundles of many authorities can contain certificates that Go rejects, such as those with a negative serial number.
 func checkCertificates(data []byte) string {
 	good, bad := 0, ""
 	for n := 1; ; {

@@ -7,7 +7,7 @@ type TLS struct {
 	Certificates []Certificate // by server name; the first is the default
 	ClientCAFile string        // PEM certificates; if set, clients must present a certificate that one of them has signed
 	ACME         ACME
-	HSTS         Duration // max-age of Strict-Transport-Security; 0 = the field is not sent
+	HSTS         Duration // max-age in Strict-Transport-Security; 0 = the field is not sent
 
 	ClientCA string // read from ClientCAFile
 
@@ -30,10 +30,10 @@ type ACME struct {
 // Enabled reports whether the listener speaks TLS.
 func (t TLS) Enabled() bool { return len(t.Certificates) > 0 || len(t.ACME.Hosts) > 0 }
 
-// hstsMax is the longest max-age that is useful. Browsers ask for one year.
+// hstsMax is the longest max-age that is useful. The preload lists of browsers require one year.
 const hstsMax = 10 * 365 * 24 * Hour
 
-// tlsKeys binds the keys for TLS to clients, and those for the redirect to HTTPS and the PROXY protocol.
+// tlsKeys binds the keys for TLS to clients, for the redirect to HTTPS and for the PROXY protocol.
 func tlsKeys(c *Config) []key {
 	t := &c.TLS
 	return []key{

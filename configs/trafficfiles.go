@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// This file reads the files that the keys of listeners, groups and routes name. They are read and checked when wayside starts and on each
-// reload, so that a bad one is refused with the position of its key.
+// This file reads the files that are named in the keys of listeners, groups and routes. They are read and checked when wayside starts and
+// on each reload, so that a bad one is refused with the position of its key.
 
 // readTrafficFiles reads all these files. It skips keys that have errors.
 func (l *loader) readTrafficFiles(c *Config) {
@@ -155,8 +155,8 @@ const (
 	bcryptCostMax = 16
 )
 
-// checkUsers accepts NAME:HASH lines with bcrypt hashes, empty lines, and comments that begin with #. Its messages do not quote the hash, which
-// might in fact be a password in plain text.
+// checkUsers accepts NAME:HASH lines with bcrypt hashes, empty lines, and comments that begin with #. Its messages do not quote the hash,
+// because someone may have written a password in plain text instead.
 func checkUsers(text string) string {
 	const remedy = "make the line again with htpasswd -B"
 	seen := map[string]bool{}

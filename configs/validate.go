@@ -6,17 +6,17 @@ import (
 	"strings"
 )
 
-// Validate checks every value, and that the values are consistent. It returns nil, an *Error, or several of them joined.
+// Validate checks every value, and checks that the values are consistent. It returns nil, an *Error, or several of these joined.
 func (c *Config) Validate() error {
 	v := validator{c: c, bad: map[string]bool{}}
 	v.run()
 	return join(v.errs)
 }
 
-// HasUpstream reports whether something says where requests go.
+// HasUpstream reports whether the configuration says where requests go.
 func (c *Config) HasUpstream() bool { return len(c.Upstream) > 0 || len(c.Routes) > 0 }
 
-// RequireUpstream returns an error if nothing says where requests go. `wayside run` needs that.
+// RequireUpstream returns an error if the configuration does not say where requests go, which `wayside run` needs to know.
 func (c *Config) RequireUpstream() error {
 	if c.HasUpstream() {
 		return nil
@@ -48,7 +48,7 @@ func (v *validator) failf(key, format string, args ...any) {
 	v.bad[key] = true
 }
 
-// sound reports whether all of these keys have passed their own checks.
+// sound reports whether the values of all these keys have passed their own checks.
 func (v *validator) sound(keys ...string) bool {
 	return !slices.ContainsFunc(keys, func(k string) bool { return v.bad[k] })
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/timeparse"
 )
 
-// Duration is a length of time, written as in Go: 250ms, 30s, 1h30m.
+// Duration is a length of time, written in Go's form: 250ms, 30s, 1h30m.
 type Duration time.Duration
 
 // Units for durations.
@@ -35,7 +35,8 @@ func (d Duration) OrOff() time.Duration {
 	return d.Std()
 }
 
-// String returns the shortest form that ParseDuration accepts: 1h, not 1h0m0s. A whole number of days, from a week on, is written as in 30d.
+// String returns the shortest form that ParseDuration accepts: 1h, not 1h0m0s. A whole number of days that is at least a week is written
+// in the form 30d.
 func (d Duration) String() string {
 	if days := d / (24 * Hour); days >= 7 && d%(24*Hour) == 0 {
 		return fmt.Sprintf("%dd", days)

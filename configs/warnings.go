@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// expiryWarning is how long before its expiry a certificate causes a warning.
+// expiryWarning is how long before their expiry certificates cause a warning.
 const expiryWarning = 14 * 24 * time.Hour
 
-// Warnings returns what is probably a mistake but does no harm: routes that can never match, groups that no route uses, certificates that are
-// about to expire. Each has the position of its key.
+// Warnings returns things that are probably mistakes but do no harm: routes that can never match, groups that no route uses, and
+// certificates that will expire soon. Each warning has the position of its key.
 func (c *Config) Warnings() []*Error {
 	var list []*Error
 	warn := func(key, format string, args ...any) {

@@ -1,6 +1,6 @@
-// Package process contains what both wayside processes do before they start to work: giving up rights (harden.go), setting the CPU
-// priority (nice.go), and finding out how much memory and how many descriptors they may use (resources.go). The two processes themselves
-// are in the subpackages traffic and books.
+// Package process contains the steps that both wayside processes take before they begin their work: giving up rights (harden.go), setting
+// the CPU priority (nice.go), and determining how much memory and how many descriptors they may use (resources.go). The two processes
+// themselves are in the subpackages traffic and books.
 package process
 
 import (
@@ -12,9 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Harden gives up rights that the process does not need (ADR 80). Afterwards, descriptors that the parent left open are not passed on to
-// children, no other process of the same user can read this one's memory or environment, which may contain keys, and programs that it
-// starts cannot gain privileges. Steps that the kernel does not support are skipped. Call it before anything is started.
+// Harden gives up rights that the process does not need (ADR 80). Afterwards, descriptors that were inherited from the parent are not
+// passed on to children; no other process of the same user can read the memory or the environment of this process, which may contain
+// keys; and programs that this process starts cannot gain privileges. Steps that the kernel does not support are skipped. Call it before
+// anything is started.
 func Harden() error {
 	var errs []error
 	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil && !errors.Is(err, unix.ENOSYS) && !errors.Is(err, unix.EINVAL) {
@@ -23,7 +24,8 @@ func Harden() error {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		errs = append(errs, fmt.Errorf("make the process non-dumpable: %w", err))
 	}
-	// Linux keeps this setting per thread. A binary built with cgo cannot set it for all threads; then only children of this thread inherit it.
+	// Linux keeps this setting per thread. A binary built with cgo cannot change it for all threads; in that case, only children of this
+	// thread inherit it.
 	_, _, errno := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0)
 	var err error
 	if errno == syscall.ENOTSUP {

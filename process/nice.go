@@ -14,8 +14,8 @@ import (
 // priorityZero is what the getpriority system call returns for niceness 0: it returns 20 minus the niceness.
 const priorityZero = 20
 
-// SetNiceness sets the niceness of all threads in the process. Linux keeps it per thread, and a new thread inherits it from the thread that
-// creates it. A thread that is already nicer keeps its niceness, because only root may lower it.
+// SetNiceness sets the niceness of all threads in the process. In Linux, each thread has its own niceness, and a new thread inherits it
+// from the thread that creates it. A thread whose niceness is already higher keeps it, because only root may lower the niceness.
 func SetNiceness(niceness int) error {
 	seen := map[string]bool{}
 	for again := true; again; { // repeat until no new thread has appeared
@@ -52,10 +52,10 @@ func setThreadNiceness(name string, niceness int) error {
 	return nil
 }
 
-// SetName makes ps and top show the program's name: a process that was started from /proc/self/exe would otherwise be called "exe". Call it
-// before [Harden], after which only root may write the file.
+// SetName makes ps and top show the program's name. Otherwise, a process that was started from /proc/self/exe would be shown as "exe".
+// Call it before [Harden]: after that, only root may write the file.
 func SetName() { _ = os.WriteFile("/proc/self/comm", []byte(filepath.Base(os.Args[0])), 0) }
 
-// IgnoreSIGPIPE keeps the process alive when the reader of its standard output or error goes away. By default, Go's runtime ends the process,
-// which is right for a command that prints something but wrong for one that serves traffic.
+// IgnoreSIGPIPE keeps the process running when the reader of its standard output or error disappears. By default, Go's runtime would end
+// the process. That is right for a command that prints something but wrong for a process that serves traffic.
 func IgnoreSIGPIPE() { signal.Ignore(syscall.SIGPIPE) }

@@ -26,8 +26,9 @@ func Resources() (memory, descriptors int64) {
 	return memory, descriptors
 }
 
-// cgroupMemory returns the smallest memory limit of the process's control group and the groups above it, for cgroups of version 1 or 2. Inside a
-// container, the group's path may be its path on the host, which is not visible there. In that case, the limit at the mount's root is used.
+// cgroupMemory returns the smallest memory limit of the process's control group and the groups above it, for cgroups of version 1 or 2.
+// Inside a container, the group's path can be its path on the host, which does not exist in the container. In that case, the limit at the
+// mount's root is used.
 func cgroupMemory(membership, mount string) int64 {
 	least := int64(math.MaxInt64)
 	list, err := os.ReadFile(membership)

@@ -55,10 +55,10 @@ const bucketHere = "here"
 
 func (f *archiveFlags) bind(cmd *cobra.Command) {
 	f.config.bind(cmd, "data", "archive", "service", "instance", "log-level", "log-format")
-	for _, name := range []string{"log-level", "log-format"} { // these are for wayside run
+	for _, name := range []string{"log-level", "log-format"} { // these are for `wayside run`
 		_ = cmd.Flags().MarkHidden(name)
 	}
-	for _, name := range []string{"service", "instance"} { // these do not select events, unlike --of-service
+	for _, name := range []string{"service", "instance"} { // unlike --of-service, these do not select events
 		cmd.Flags().Lookup(name).Usage = "the value of {" + name + "} in the address of the archive"
 	}
 	cmd.Flags().StringVar(&f.admin, "admin", "", "admin URL of the running wayside (default: found through the data directory)")
@@ -113,15 +113,15 @@ type archiveBooks struct {
 	target uploader.Target
 	// targets also opens former archives.
 	targets *uploader.Targets
-	client  *client.Client // nil if no wayside is running there
+	client  *client.Client // nil if no wayside is using the data directory
 	span    reader.Range
 
 	bucketOnly bool // use no catalogue
 	expect     reader.Expected
-	named      bool // whether the command line names the archive, so that former ones are left out
+	named      bool // whether the command line names the archive; if so, former archives are ignored
 }
 
-// open opens the archive: that of --bucket or --archive, otherwise that of the running wayside, otherwise that of the
+// open opens the archive: the one in --bucket or --archive, otherwise the archive of the running wayside, otherwise the archive of the
 // last run on the data directory.
 func (f *archiveFlags) open(ctx context.Context, cmd *cobra.Command) (*archiveBooks, error) {
 	span, err := f.span(cmd)
@@ -196,7 +196,7 @@ func (b *archiveBooks) everywhere(ctx context.Context, cmd *cobra.Command) error
 	plans = slices.DeleteFunc(plans, func(p catalogue.Plan) bool { return !b.span.Touches(time.Unix(p.Hour*3600, 0)) })
 	var silent []error
 	b.target, silent = b.targets.Union(ctx, plans)
-	if len(silent) > 0 { // their objects must not count as missing
+	if len(silent) > 0 { // objects of these archives must not count as missing
 		plans = slices.DeleteFunc(plans, func(p catalogue.Plan) bool { return !b.targets.IsCurrent(p.Target) })
 	}
 	b.expect = reader.Expect(plans, b.span)

@@ -25,7 +25,7 @@ type configFlags struct {
 	values      map[string]func() string // configuration key → value of the flag
 	archiveFlag string                   // another flag that sets archive.url, for error messages; empty if there is none
 	noCollector bool
-	forTraffic  bool // also check what only the traffic process needs: certificate and user files, and names of servers that might be wayside itself
+	forTraffic  bool // whether to also check what only the traffic process needs (see TrafficFiles and LookupHost in configs.LoadOptions)
 }
 
 // flagKeys maps flags to configuration keys, in the order in which the help shows them.
@@ -98,7 +98,7 @@ func (f *configFlags) load(cmd *cobra.Command) (*configs.Config, error) {
 	return cfg, books.Check(cfg)
 }
 
-// lookUpTimeout limits how long the check of the upstream's name waits for a name server.
+// lookUpTimeout limits how long the check of the upstream's name waits for a DNS server.
 const lookUpTimeout = time.Second
 
 func lookUpHost(host string) ([]string, error) {
@@ -140,7 +140,7 @@ func newConfigCheck() *cobra.Command {
 	return cmd
 }
 
-// fileArg also accepts the configuration file as an argument, because that is what people try first.
+// fileArg also accepts the configuration file as an argument, because many people try that first.
 func fileArg(f *configFlags) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		switch {

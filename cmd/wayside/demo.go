@@ -100,8 +100,8 @@ func runDemo(ctx context.Context, f demoFlags, out, logTo io.Writer) (err error)
 	return errors.Join(err, <-ended)
 }
 
-// demoConfig returns the default configuration, with free ports and few log lines. It ignores the environment, so that
-// a demo is the same on every machine.
+// demoConfig returns the default configuration, with free ports and few log lines. It ignores the environment, so a demo is the same on
+// every machine.
 func demoConfig(dataDir, upstream string) (*configs.Config, error) {
 	dir, err := filepath.Abs(dataDir)
 	if err != nil {

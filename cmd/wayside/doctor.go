@@ -17,7 +17,7 @@ import (
 	"github.com/wayside-proxy/wayside/process/doctor"
 )
 
-// errNotHealthy is the error of wayside doctor if a check has failed. The findings say which.
+// errNotHealthy is the error of `wayside doctor` if a check has failed. The findings say which one.
 var errNotHealthy = errors.New("at least one check has failed")
 
 func newDoctor() *cobra.Command {
@@ -59,8 +59,8 @@ func (f *configFlags) examine(ctx context.Context, cmd *cobra.Command) []doctor.
 	return doctor.Examine(ctx, o)
 }
 
-// ofRunning returns the configuration to examine next to a running wayside: if no file is named, keys that are not set
-// here have their values from that run.
+// ofRunning returns the configuration to examine while a wayside is running: if no file is named, keys that are not set here get their
+// values from the running wayside.
 func (f *configFlags) ofRunning(cmd *cobra.Command, cfg *configs.Config) (*configs.Config, error) {
 	last, err := datadir.ReadConfig(cfg.Data.Dir)
 	if err != nil || last.Format == 0 || f.file != "" || os.Getenv("WAYSIDE_CONFIG") != "" {

@@ -17,7 +17,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/datadir"
 )
 
-// finder finds the running wayside by --admin URL, or through run.json in the data directory.
+// finder finds the running wayside through --admin URL, or through run.json in the data directory.
 type finder struct {
 	config configFlags
 	admin  string
@@ -37,8 +37,8 @@ func (f *finder) find(cmd *cobra.Command) (*client.Client, error) {
 	return findAdmin(cfg, f.admin)
 }
 
-// locate says where a command must do its work: in the running wayside or, if no wayside uses the data directory, in
-// this process, with the configuration of the last run there. In the latter case c is nil.
+// locate says where a command must do its work: in the running wayside or, if no wayside uses the data directory, in this process, with
+// the configuration of the last run there. In the latter case, c is nil.
 func (f *finder) locate(cmd *cobra.Command) (c *client.Client, cfg *configs.Config, err error) {
 	if c, err = f.find(cmd); errors.Is(err, datadir.ErrNotRunning) {
 		cfg, err = f.config.loadLastRun(cmd)
@@ -79,8 +79,8 @@ func newHealth() *cobra.Command {
 	return cmd
 }
 
-// notReady joins why no wayside was found and why the configured address does not answer. If that is only the default
-// address and nothing listens there, it is left out: nobody has named it.
+// notReady combines the reasons why no wayside was found and why the configured address does not respond. It omits the latter if the
+// address is only the default and nothing is listening there, because no one has configured that address.
 func notReady(why, silent error, address string) error {
 	if why != nil && errors.Is(silent, syscall.ECONNREFUSED) && address == "http://"+configs.Default().Admin.Listen {
 		return why

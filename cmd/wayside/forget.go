@@ -21,7 +21,7 @@ import (
 // pathForget is the path on the admin listener that forgets paths.
 const pathForget = "/-/forget"
 
-// forgetFlags are the flags of wayside forget.
+// forgetFlags are the flags of `wayside forget`.
 type forgetFlags struct {
 	finder
 	host, method, output string

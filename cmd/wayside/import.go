@@ -18,7 +18,7 @@ import (
 	"github.com/wayside-proxy/wayside/process/books/logimport"
 )
 
-// importFlags are the flags of wayside import.
+// importFlags are the flags of `wayside import`.
 type importFlags struct {
 	finder
 	format, output string

@@ -25,9 +25,8 @@ func (f *configFlags) explicitTarget(cmd *cobra.Command) bool {
 	return set("archive") || set("service") || set("instance") || f.file != ""
 }
 
-// loadLastRun is like load, for a command that works on a data directory itself. Keys that are not set now have their
-// values from the last run on the directory. The archive is always that of the last run, unless a flag or --config
-// names another.
+// loadLastRun is like load, but for a command that itself works on a data directory. Keys that are not set get their values from the last
+// run on the directory. The archive is always the one of the last run, unless a flag or --config names a different one.
 func (f *configFlags) loadLastRun(cmd *cobra.Command) (*configs.Config, error) {
 	now, err := f.load(cmd)
 	if err != nil {
@@ -62,9 +61,8 @@ func (f *configFlags) loadLastRun(cmd *cobra.Command) (*configs.Config, error) {
 	return cfg, nil
 }
 
-// leaveOutMissingFiles removes keys whose file does not exist or cannot be read, for example after a data directory was
-// copied to another machine. Most commands do not need these files; for the others, the archive reports what is
-// missing.
+// leaveOutMissingFiles removes keys whose file does not exist or cannot be read, for example after a data directory has been copied to
+// another machine. Most commands do not need these files; for the others, opening the archive reports what is missing.
 func leaveOutMissingFiles(cmd *cobra.Command, keys map[string]string) {
 	for _, path := range slices.Sorted(maps.Keys(keys)) {
 		if !strings.HasSuffix(path, "_file") {
@@ -87,7 +85,7 @@ func leaveOutMissingFiles(cmd *cobra.Command, keys map[string]string) {
 	}
 }
 
-// saysOtherwise names the variables or the file that set another archive.
+// saysOtherwise names the variables or the file in which a different archive is set.
 func saysOtherwise(cfg *configs.Config, is string) string {
 	var names []string
 	for _, path := range []string{"archive.url", "archive.endpoint", "archive.region", "archive.path_style", "service", "instance"} {
@@ -102,8 +100,8 @@ func saysOtherwise(cfg *configs.Config, is string) string {
 	return fmt.Sprintf("%s sets it to %s", by, terminal.Safe(is))
 }
 
-// loadFrom is like load, for a command that uses a running wayside. The archive is that of the running wayside, unless
-// a flag names another.
+// loadFrom is like load, but for a command that uses a running wayside. The archive is the one of the running wayside, unless a flag
+// names a different one.
 func (f *configFlags) loadFrom(ctx context.Context, cmd *cobra.Command, c *client.Client) (*configs.Config, error) {
 	var running datadir.Config
 	if err := c.JSON(ctx, http.MethodGet, admin.PathConfig, nil, &running); err != nil {

@@ -26,7 +26,7 @@ import (
 	"github.com/wayside-proxy/wayside/uploader/reader"
 )
 
-// Exit codes. They are documented and never change.
+// Exit codes. They are documented and must never change.
 const (
 	exitOK      = 0
 	exitFailure = 1
@@ -116,7 +116,7 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	return root
 }
 
-// flagValues are the possible values of flags with these names, in all commands, for shell completion.
+// flagValues has, for shell completion, the possible values of flags with these names in all commands.
 var flagValues = map[string][]string{
 	"output": {"text", "json"}, "log-level": {"debug", "info", "warn", "error"}, "log-format": {"auto", "json", "text"},
 	"state": {"planned", "verified", "deleted"}, "window": terminal.WindowNames(),
@@ -125,7 +125,7 @@ var flagValues = map[string][]string{
 	"archive": {"file:///", "s3://"}, "upstream": {"http://127.0.0.1:", "unix:///"}, "from": {"-1h", "-24h", "-7d"}, "to": {"now", "-1h"},
 }
 
-// interruptible returns a RunE whose context ends with Ctrl-C or SIGTERM.
+// interruptible returns a RunE whose context is cancelled by Ctrl-C or SIGTERM.
 func interruptible(run func(ctx context.Context, cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		ctx, cancel := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, os.Interrupt)
@@ -134,7 +134,7 @@ func interruptible(run func(ctx context.Context, cmd *cobra.Command, args []stri
 	}
 }
 
-// printResult prints the result of a command: v as JSON with --output json, otherwise the text that write writes.
+// printResult prints the result of a command: v as JSON if output is "json", and otherwise the text that write writes.
 func printResult(cmd *cobra.Command, output string, v any, write func(io.Writer) error) error {
 	if output == "json" {
 		return json.NewEncoder(terminal.JSON(cmd.OutOrStdout())).Encode(v)

@@ -16,8 +16,8 @@ import (
 	"github.com/wayside-proxy/wayside/process/traffic"
 )
 
-// refusedConfig is the error for a configuration that the running wayside has refused. Like the error of configs.Load, it
-// is a list: the mistakes with their places, and then who has refused the configuration.
+// refusedConfig is the error for a configuration that the running wayside has rejected. Like the error of configs.Load, it is a list: the
+// mistakes with their positions, and then a line that says which wayside has rejected the configuration.
 type refusedConfig []error
 
 func (r refusedConfig) Error() string   { return errors.Join(r...).Error() }

@@ -20,10 +20,10 @@ import (
 
 const pathVerify = "/api/v1/verify"
 
-// errNotAsPromised is the error of wayside verify if it has found a problem. The report says which one.
+// errNotAsPromised is the error of `wayside verify` if it has found a problem. The report says which one.
 var errNotAsPromised = errors.New("not everything is as promised")
 
-// errNotChecked is the error of wayside verify if all checks that could run have passed, but some could not run.
+// errNotChecked is the error of `wayside verify` if all checks that could be made have passed, but some could not be made.
 var errNotChecked = errors.New("not everything could be checked")
 
 func newVerify() *cobra.Command {
@@ -39,7 +39,7 @@ func newVerify() *cobra.Command {
 			"the last line says which.",
 		Example: "wayside verify --data ./wayside-data --output json", Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, os.Interrupt) // so that it removes its copies when interrupted
+			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, os.Interrupt) // so that an interrupted command removes its copies
 			defer stop()
 			context.AfterFunc(ctx, stop) // a second signal ends the process immediately
 			found, err := runVerify(ctx, cmd, &f, local)

@@ -16,7 +16,7 @@ import (
 // version is set by release builds: -ldflags "-X main.version=1.2.3".
 var version = "dev"
 
-// commit is set if the toolchain cannot see the repository, as when the image is built: -ldflags "-X main.commit=…".
+// commit is set if the toolchain has no access to the repository, for example when the image is built: -ldflags "-X main.commit=…".
 var commit string
 
 // revision returns the commit from which the binary was built, if the build or the toolchain recorded it.

@@ -67,7 +67,7 @@ func newTop() *cobra.Command {
 	return cmd
 }
 
-// tailFlags filter events as GET /api/v1/tail does.
+// tailFlags are the filters for events, like the parameters of GET /api/v1/tail.
 type tailFlags struct {
 	finder                             finder
 	path, method, host, status, output string
@@ -125,8 +125,8 @@ func newTail() *cobra.Command {
 // tailRetry is the pause before a lost stream is reopened.
 const tailRetry = time.Second
 
-// run copies the stream until ctx is done. The first connection must reach a wayside, but its books process may not
-// be available yet. A stream that is lost later is reopened.
+// run copies the stream until ctx is done. The first connection must reach a wayside, but the books process of that wayside need not be
+// available yet. A stream that is lost later is reopened.
 func (f *tailFlags) run(ctx context.Context, cmd *cobra.Command) error {
 	o := terminal.TailOptions{
 		Out: cmd.OutOrStdout(), Notice: cmd.ErrOrStderr(), JSON: f.output == "json", Color: terminal.Is(cmd.OutOrStdout()) && os.Getenv("NO_COLOR") == "", // no-color.org
@@ -160,7 +160,7 @@ func (f *tailFlags) run(ctx context.Context, cmd *cobra.Command) error {
 }
 
 func (f *tailFlags) stream(ctx context.Context, cmd *cobra.Command, o terminal.TailOptions, connected func()) error {
-	c, err := f.finder.find(cmd) // find it each time, because a restarted wayside may have another address
+	c, err := f.finder.find(cmd) // a restarted wayside may have a different address, so find it each time
 	if err != nil {
 		return err
 	}

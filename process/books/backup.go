@@ -16,17 +16,17 @@ import (
 )
 
 // A backup has three steps. First, begin stops the drain loop and begins a copy of the store. Then the traffic process begins the copies
-// of its spools, from which nothing can have been acknowledged meanwhile. Finally, write resumes the drain loop and writes the copy of
-// the store. cancel undoes the first step. If the traffic process does not continue in time, the drain loop resumes, and the backup
-// fails.
+// of its spools; nothing in them can have been acknowledged since the first step. Finally, write resumes the drain loop and writes the
+// copy of the store. cancel undoes the first step. If the traffic process does not continue in time, the drain loop resumes, and the
+// backup fails.
 
-// backupHold limits how long the drain loop may be stopped. New events wait in the spools meanwhile.
+// backupHold limits how long the drain loop may be stopped. During this time, new events wait in the spools.
 const backupHold = time.Minute
 
 // backup is the backup in progress.
 type backup struct {
 	mu     sync.Mutex
-	copy   *store.Copy // nil if there is none
+	copy   *store.Copy // nil if no backup is in progress
 	resume func()      // resumes the drain loop; nil if the loop is not stopped
 	expire *time.Timer
 	writes bool // write is running

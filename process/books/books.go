@@ -1,15 +1,15 @@
 // Package books is the books process: it opens the store, drains the spool into it, makes snapshots, answers queries, archives, and
 // runs the scheduled jobs. It connects the collector, the store and the uploader according to one configuration.
 //
-//   - start.go: the process from start to end, as a child of wayside run or started separately
+//   - start.go: the process from start to end, as a child of `wayside run` or started separately
 //   - books.go: its parts, the loops that drive them, and the order in which they stop
 //   - refill.go: refills a new store from the archive after the old one was damaged
-//   - handler.go: its HTTP interface, for the traffic process and, through that, for everybody
-//   - commands.go: what commands such as wayside archive request from it
+//   - handler.go: its HTTP interface, for the traffic process and, through that process, for all clients
+//   - commands.go: requests from commands such as `wayside archive`
 //   - jobs.go, forget.go, backup.go, verify.go, mark.go: work on request or on schedule
 //   - offline.go, serve.go: the same work on a data directory that no wayside is using
 //
-// The subpackage restore makes data directories from an archive, and logimport imports the access logs of other servers.
+// The subpackage restore creates data directories from an archive, and logimport imports the access logs of other servers.
 package books
 
 import (
@@ -61,8 +61,8 @@ type books struct {
 	stopLoops context.CancelFunc
 }
 
-// open opens the store and the archive. source may be nil if nothing has to be drained. open starts nothing. [Check] has already refused every
-// configuration that open would refuse, so an error of open is about the disk.
+// open opens the store and the archive. source may be nil if nothing has to be drained. open starts nothing. [Check] has already rejected
+// every configuration that open would reject, so an error of open is about the disk.
 func open(ctx context.Context, cfg *configs.Config, source spool.Source, log *slog.Logger) (*books, error) {
 	dir := cfg.Data.Dir
 	s, err := store.Open(store.Options{
@@ -78,7 +78,7 @@ func open(ctx context.Context, cfg *configs.Config, source spool.Source, log *sl
 	return b, nil
 }
 
-// build makes the uploader and, if there is a source, the collector.
+// build creates the uploader and, if there is a source, the collector.
 func (b *books) build(ctx context.Context, source spool.Source) (err error) {
 	cfg := b.cfg
 	if b.uploader, err = b.newUploader(ctx); err != nil || source == nil {
@@ -105,7 +105,7 @@ func (b *books) build(ctx context.Context, source spool.Source) (err error) {
 	return nil
 }
 
-// NewLabeler makes an empty path table of the configured size, with the configured templates.
+// NewLabeler creates an empty path table of the configured size, with the configured templates.
 func NewLabeler(cfg *configs.Config) (*paths.Labeler, error) {
 	return paths.New(paths.Options{Max: cfg.Paths.Max, HostsMax: cfg.Paths.HostsMax, Templates: cfg.Paths.Templates})
 }
@@ -139,8 +139,8 @@ func TargetOptions(cfg *configs.Config, log *slog.Logger) uploader.TargetOptions
 	return uploader.TargetOptions{AccessKey: string(cfg.Archive.AccessKey), SecretKey: string(cfg.Archive.SecretKey), CA: cfg.Archive.CA, DataDir: cfg.Data.Dir, Logger: log}
 }
 
-// Check lets each part check its own options, as its constructor would. Everything that a part would refuse when the process starts is thus
-// reported as a wrong configuration, with its position in the file. Check opens nothing.
+// Check makes each part check its own options in the same way as its constructor. So everything that a part would reject when the process
+// starts is reported as an error in the configuration, with its position in the file. Check opens nothing.
 func Check(cfg *configs.Config) error {
 	if _, err := OpenTarget(context.Background(), cfg, slog.New(slog.DiscardHandler)); err != nil {
 		key := "archive.url"
@@ -163,8 +163,8 @@ func Check(cfg *configs.Config) error {
 	return nil
 }
 
-// run does the work of the books process until the traffic process ends, which closes listener, or until ctx is done. In the latter case it
-// drains and archives everything before it returns.
+// run does the work of the books process until ctx is done or the traffic process ends, which closes listener. If ctx is done, it drains
+// and archives everything before it returns.
 func (b *books) run(ctx context.Context, listener net.Listener) error {
 	loops, stopLoops := context.WithCancel(ctx)
 	background, stopBackground := context.WithCancel(context.Background())
@@ -228,7 +228,7 @@ func (b *books) logFailure(text string, err error) {
 
 func (b *books) close() error { return b.store.Close() }
 
-// finish drains the spool and archives everything, including the current hour, until ctx ends.
+// finish drains the spool and archives everything, including the current hour, but stops when ctx is done.
 func (b *books) finish(ctx context.Context) admin.Finished {
 	b.stopLoops()
 	b.backup.cancel()

@@ -35,8 +35,8 @@ func DecodePlans(r io.Reader) ([]catalogue.Plan, error) {
 	}
 }
 
-// logFormerArchives logs the former archives that have objects in the catalogue. Otherwise nobody would notice a start with the wrong archive,
-// or one at which the right archive was not named.
+// logFormerArchives logs the former archives that have objects in the catalogue. Without this, no one would notice that wayside was
+// started with the wrong archive, or without naming the right one.
 func (b *books) logFormerArchives(ctx context.Context) error {
 	objects := map[string]int{}
 	err := plansOf(ctx, b.store, func(p *catalogue.Plan) error {
@@ -52,7 +52,7 @@ func (b *books) logFormerArchives(ctx context.Context) error {
 	return err
 }
 
-// catalogueTime limits how long a client may take to receive the catalogue. A million plans take seconds.
+// catalogueTime limits how long a client may take to receive the catalogue. Sending a million plans takes only seconds.
 const catalogueTime = 2 * time.Minute
 
 // serveCatalogue streams every plan without its blocks, one JSON object per line.
@@ -64,12 +64,12 @@ func (b *books) serveCatalogue(w http.ResponseWriter, r *http.Request) {
 	err := plansOf(ctx, b.store, func(p *catalogue.Plan) error { return out.Encode(p) })
 	if err != nil {
 		b.log.Warn("cannot send the whole catalogue; the client sees an aborted response", "error", err)
-		panic(http.ErrAbortHandler) // otherwise the client would mistake what it has received for the whole catalogue
+		panic(http.ErrAbortHandler) // otherwise, the client would mistake the part that it has received for the whole catalogue
 	}
 }
 
-// keepConfig writes the books process's configuration to the data directory, for commands that run while wayside does not. The caller must
-// hold [datadir.CollectLock].
+// keepConfig writes the books process's configuration to the data directory, for commands that are run while wayside is not running. The
+// caller must hold [datadir.CollectLock].
 func keepConfig(cfg *configs.Config, version string, log *slog.Logger) {
 	if err := datadir.WriteConfig(cfg.Data.Dir, datadir.Config{Version: version, Keys: cfg.LastRunKeys()}); err != nil {
 		log.Warn("cannot write last-config.json; while wayside is not running, commands on this data directory need its configuration as flags or a file", "error", err)
@@ -79,6 +79,6 @@ func keepConfig(cfg *configs.Config, version string, log *slog.Logger) {
 // serveConfig sends the configuration that the archive commands need.
 func (b *books) serveConfig(w http.ResponseWriter, _ *http.Request) {
 	kept := b.cfg.LastRunKeys()
-	kept["archive.url"] = b.cfg.ArchiveURL() // even the default, because it depends on the directory
+	kept["archive.url"] = b.cfg.ArchiveURL() // even if it is the default, because that depends on the directory
 	reply(w, datadir.Config{Format: datadir.ConfigFormat, Version: b.version, Keys: kept}, nil)
 }

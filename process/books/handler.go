@@ -23,7 +23,7 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// handler serves requests that the traffic process relays or makes itself.
+// handler serves the requests that the traffic process relays, and the traffic process's own requests.
 func (b *books) handler() http.Handler {
 	mux := http.NewServeMux()
 	options := api.Options{
@@ -77,7 +77,7 @@ func (b *books) handler() http.Handler {
 	return secure.Handler(mux)
 }
 
-// asks returns a handler that parses the query string strictly, so that unknown parameters are refused, and calls fn with it.
+// asks returns a handler that parses the query string strictly, rejects unknown parameters, and calls fn with the values.
 func asks(fn func(http.ResponseWriter, *http.Request, query.Values), known ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		values, err := query.Parse(r.URL.RawQuery, known...)

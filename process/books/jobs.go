@@ -24,7 +24,7 @@ import (
 // JobNames are the names of the jobs in the order in which they are shown.
 var JobNames = []string{uploader.JobArchive, uploader.JobClean, "report", "prune"}
 
-// furtherJobs returns the jobs that the uploader runs in addition to its own.
+// furtherJobs returns the jobs that the uploader runs in addition to its own jobs.
 func (b *books) furtherJobs() []uploader.Job {
 	return []uploader.Job{
 		{Name: "report", Schedule: b.cfg.Report.Schedule, Run: func(ctx context.Context, _ *uploader.Result) error {
@@ -81,8 +81,8 @@ func (b *books) metrics() prometheus.Gatherer {
 // staleAfter is the age at which a temporary file is certainly not in use.
 const staleAfter = 24 * time.Hour
 
-// prune removes things that are no longer needed: capacity samples that no report uses any more, and temporary files that a crash left in a
-// directory archive and that no later write replaces.
+// prune removes things that are no longer needed: capacity samples that no report uses any more, and temporary files in a directory
+// archive that come from a crash and that no later write has replaced.
 func (b *books) prune(ctx context.Context, r *uploader.Result) error {
 	n, err := collector.PruneCapacity(b.store, time.Now())
 	if err != nil {
@@ -106,7 +106,7 @@ func (b *books) prune(ctx context.Context, r *uploader.Result) error {
 			return ctx.Err()
 		}
 		if d.IsDir() && !catalogue.IsArchiveFolder(path) {
-			return fs.SkipDir // does not belong to wayside
+			return fs.SkipDir // the folder does not belong to wayside
 		}
 		info, err := d.Info()
 		if err != nil || !strings.HasSuffix(path, ".tmp") || !catalogue.IsArchiveFile(path) || time.Since(info.ModTime()) < staleAfter {

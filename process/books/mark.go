@@ -8,7 +8,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/query"
 )
 
-// serveMark stores a mark that the traffic process has made.
+// serveMark stores a mark that the traffic process has sent.
 func (b *books) serveMark(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	var mark catalogue.Mark

@@ -40,9 +40,9 @@ func OpenCopy(dir string, log *slog.Logger) (s *store.Store, done func() error, 
 	return s, func() error { return errors.Join(s.Close(), remove()) }, nil
 }
 
-// copyStore makes a copy of the store while nobody is using the store. The copy is within the data directory, because tables can be
-// hard-linked there, and because wayside writes nowhere else. If held is not nil, even together with an error, at is the path of the
-// copy, which belongs to this process until held is closed.
+// copyStore makes a copy of the store while no process is using the store. The copy is within the data directory, because tables can be
+// hard-linked there, and because wayside does not write anywhere else. If held is not nil, at is the path of the copy, which belongs to
+// this process until held is closed; this is also the case if there is an error.
 func copyStore(dir string) (at string, held *os.File, err error) {
 	if err := datadir.Exists(dir); err != nil {
 		return "", nil, err
@@ -64,7 +64,7 @@ func copyStore(dir string) (at string, held *os.File, err error) {
 	return at, held, store.Clone(filepath.Join(at, datadir.StoreDir), from)
 }
 
-// RunJob opens the books and runs one job. It never creates a data directory: a mistyped --data must not look like an empty one.
+// RunJob opens the books and runs one job. It never creates a data directory: a mistyped --data must not look like an empty directory.
 func RunJob(ctx context.Context, cfg *configs.Config, log *slog.Logger, name string, all bool) (JobDone, error) {
 	if err := datadir.Exists(cfg.Data.Dir); err != nil {
 		return JobDone{}, err
@@ -88,8 +88,8 @@ func RunJob(ctx context.Context, cfg *configs.Config, log *slog.Logger, name str
 	return done, errors.Join(err, b.close())
 }
 
-// OpenForget opens the books in a data directory that nobody is using, and applies the events that are left in its spools. done closes the
-// books.
+// OpenForget opens the books in a data directory that no wayside is using, and applies the events that are left in its spools. done
+// closes the books.
 func OpenForget(ctx context.Context, cfg *configs.Config, log *slog.Logger) (do ForgetFunc, done func() error, err error) {
 	if err := datadir.Exists(cfg.Data.Dir); err != nil {
 		return nil, nil, err
@@ -152,7 +152,8 @@ func Plans(ctx context.Context, dir string) (plans []catalogue.Plan, err error) 
 	return plans, err
 }
 
-// plansOf calls fn for each plan in the catalogue. It leaves out a plan's blocks, which only matter locally and make up most of its size.
+// plansOf calls fn for each plan in the catalogue. It omits the blocks of each plan, which matter only locally and make up most of its
+// size.
 func plansOf(ctx context.Context, s *store.Store, fn func(*catalogue.Plan) error) error {
 	return s.Plans(ctx, func(p *catalogue.Plan) error {
 		c := *p

@@ -19,11 +19,11 @@ import (
 	"github.com/wayside-proxy/wayside/uploader/reader"
 )
 
-// After a store has been damaged, a new one starts empty and is refilled from the archive's statistics objects while everything else continues:
-// newest hours first, one object at a time. [store.Store.Refill] ensures that nothing is counted twice, whenever the process ends.
-// docs/adr/0085-refill.md has the reasons.
+// After a store has been damaged, a new one starts empty and is refilled from the archive's statistics objects while everything else
+// continues: newest hours first, one object at a time. [store.Store.Refill] ensures that nothing is counted twice, no matter when the
+// process ends. docs/adr/0085-refill.md gives the reasons for this design.
 
-// How long a refill that cannot continue waits between attempts, and how long one object may take.
+// The pauses between attempts of a refill that cannot continue, and the time limit for one object.
 const (
 	refillPauseMin = time.Second
 	refillPauseMax = time.Minute
@@ -101,7 +101,7 @@ func (b *books) fillAgain(ctx context.Context) error {
 // errNotReady means that the drain loop has not yet begun to apply the events in the spool.
 var errNotReady = errors.New("waiting until the events in the spool begin to be applied")
 
-// errEmpty means that the archive is empty. After this store has archived something, the error can no longer occur.
+// errEmpty means that the archive is empty. The error can no longer occur after this store has archived something.
 var errEmpty = errors.New("the archive is empty: nothing has been archived yet, or it is not mounted")
 
 // refillOnce refills until nothing is left or an error occurs. It returns the number of objects that are done.
@@ -162,7 +162,7 @@ type filling struct {
 	entries map[string]reader.Entry // the catalogue's entries, by key
 	last    uint64                  // the largest ID in the catalogue
 	known   *collector.KnownRows
-	fresh   bool // known has rows that the path table has not learned yet
+	fresh   bool // whether known has rows that the path table has not learned yet
 }
 
 // enter adds a plan from the catalogue to f.entries.
@@ -232,7 +232,8 @@ func (f *filling) count(ctx context.Context, c *reader.Contribution, last uint64
 	return nil
 }
 
-// endHour lets the path table learn the rows of an hour if any of them has a name that did not occur in later hours.
+// endHour makes the path table learn the rows of an hour if any of them has a name that did not occur in later hours, which are refilled
+// first.
 func (f *filling) endHour(ctx context.Context) error {
 	if !f.fresh {
 		return nil

@@ -33,7 +33,7 @@ func Serve(ctx context.Context, cfg *configs.Config, log *slog.Logger, out io.Wr
 		return err
 	}
 	defer func() { err = errors.Join(err, done()) }()
-	if err := b.collector.Drain(ctx); err != nil { // there is nothing to drain, but this makes the snapshot
+	if err := b.collector.Drain(ctx); err != nil { // there is nothing to drain, but Drain also publishes a snapshot
 		return err
 	}
 	dialer, end, err := answerReads(b)

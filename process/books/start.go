@@ -29,8 +29,8 @@ type LoggedError struct{ error }
 // Unwrap returns the error that has been logged.
 func (e *LoggedError) Unwrap() error { return e.error }
 
-// RunInherited runs the books process as a child of wayside run. It ignores signals from the terminal, because the parent gets them, too, and
-// closes the channels when the books process must stop.
+// RunInherited runs the books process as a child of `wayside run`. It ignores signals from the terminal, because the parent also gets
+// them, and closes the channels when the books process must stop.
 func RunInherited(ctx context.Context, version string, logTo io.Writer) error {
 	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	handover := os.NewFile(supervise.ConfigFD, "config")
@@ -59,16 +59,16 @@ func RunInherited(ctx context.Context, version string, logTo io.Writer) error {
 	return nil
 }
 
-// RunBeside runs a separately started books process until ctx is done. It connects to wayside run through the data directory, and keeps trying
-// while wayside run is not running.
+// RunBeside runs a separately started books process until ctx is done. It connects to `wayside run` through the data directory, and keeps
+// trying while that is not running.
 func RunBeside(ctx context.Context, cfg *configs.Config, version string, logTo io.Writer) error {
 	log, _, sink := logsink.Open(logTo, cfg.Log.Level, cfg.Log.Format, "collect")
 	defer sink.Close(logsink.CloseWait)
-	// Only wayside run creates the directory: a mistyped --data must not look like an unused one.
+	// Only `wayside run` creates the directory: a mistyped --data must not look like an unused directory.
 	if err := datadir.Exists(cfg.Data.Dir); err != nil {
 		return err
 	}
-	var taken time.Time // since when another books process has had the directory locked
+	var taken time.Time // the time since which another books process has been holding the lock of the directory
 	for said := ""; ; {
 		err := keepBooksBeside(ctx, cfg, version, log)
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
@@ -97,7 +97,8 @@ func RunBeside(ctx context.Context, cfg *configs.Config, version string, logTo i
 	}
 }
 
-// takenMax is how long another books process may have the directory locked before this one gives up: the other one may be closing its store.
+// takenMax is how long another books process may hold the lock of the directory before this one gives up. The other process may just be
+// closing its store.
 const takenMax = 3 * time.Second
 
 // booksElsewhere returns an error that wraps [datadir.ErrInUse] if another books process has the data directory locked.
@@ -110,8 +111,8 @@ func booksElsewhere(dir string) error {
 	return nil
 }
 
-// keepBooksBeside connects to wayside run and keeps the books. wayside run relays requests through the newest connection, so this process makes
-// that connection only after it has locked the directory.
+// keepBooksBeside connects to `wayside run` and keeps the books. `wayside run` relays requests through the newest connection, so this
+// process opens that connection only after it has locked the directory.
 func keepBooksBeside(ctx context.Context, cfg *configs.Config, version string, log *slog.Logger) error {
 	spoolConn, err := link.Connect(cfg.Data.Dir, link.Spool)
 	if err != nil {
@@ -130,15 +131,15 @@ func keepBooksBeside(ctx context.Context, cfg *configs.Config, version string, l
 	return keepBooks(ctx, cfg, version, log, spoolConn, relayConn)
 }
 
-// lockWait is how long a books process waits for another one, which may be closing its store.
+// lockWait is how long a books process waits for the lock of another one, which may be closing its store.
 const lockWait = 15 * time.Second
 
 // booksGCPercent keeps garbage small in proportion to the live heap, most of which is Badger's in-memory tables. Half the default saves 7 MiB
 // at full speed, for 1 % more CPU time (measured with test/bench).
 const booksGCPercent = 50
 
-// keepBooks runs the books until the traffic process ends or ctx is done. In the latter case it drains and archives everything first. It owns
-// both connections; the caller holds the lock.
+// keepBooks runs the books until the traffic process ends or ctx is done. If ctx is done, it drains and archives everything first. It
+// owns both connections; the caller holds the lock.
 func keepBooks(ctx context.Context, cfg *configs.Config, version string, log *slog.Logger, spoolConn, relayConn net.Conn) error {
 	defer func() { _ = spoolConn.Close() }()
 	listener, err := link.NewListener(relayConn)

@@ -21,8 +21,8 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// Verify checks the files in a data directory that nobody is using. It checks a copy of the store with hard-linked tables, because opening a
-// store replays and truncates the logs that a killed process left.
+// Verify checks the files in a data directory that no wayside is using. It checks a copy of the store with hard-linked tables, because
+// opening a store replays and truncates logs that exist after a process was killed.
 func Verify(ctx context.Context, cfg *configs.Config, log *slog.Logger, local bool) (*verify.Report, error) {
 	dir := cfg.Data.Dir
 	if err := datadir.Known(dir); err != nil {
@@ -130,10 +130,10 @@ func (b *books) verify(ctx context.Context, local bool) (checks []*verify.Check,
 	return append(checks, archive), damage, err
 }
 
-// serveVerify handles a verification request from the traffic process. If the store is damaged, the books process stops: the next one, which
-// starts at once, sets the store aside.
+// serveVerify handles a verification request from the traffic process. If the store is damaged, the books process stops: the next one,
+// which is started immediately, sets the store aside.
 func (b *books) serveVerify(w http.ResponseWriter, r *http.Request) {
-	b.verifying.Lock() // a verification whose client has gone away may still be running
+	b.verifying.Lock() // a verification whose client has disconnected may still be running
 	defer b.verifying.Unlock()
 	checks, damage, err := b.verify(r.Context(), r.URL.Query().Get("local") == "true")
 	reply(w, checks, err)

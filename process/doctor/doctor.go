@@ -1,4 +1,5 @@
-// Package doctor examines a machine and a configuration before or while wayside runs, and says what is wrong and what to do.
+// Package doctor examines a machine and a configuration, before wayside is started or while it is running, and says what is wrong and
+// what to do.
 //
 // doctor.go runs the checks. Each of the other files has the checks for one subject. They try what wayside will do: listen, connect, write,
 // sync, archive an object. They remove everything that they create.
@@ -20,7 +21,7 @@ type State string
 // The states of a check. Only Failed makes the command exit with 1.
 const (
 	OK      State = "ok"
-	Warning State = "warning" // wayside works, but not as well as it could, or not for long
+	Warning State = "warning" // wayside works, but not as well as it could, or perhaps not for long
 	Failed  State = "failed"  // wayside does not start, does not forward, or cannot keep the books
 	Skipped State = "skipped" // the check does not apply, or could not be made; Found says why
 )
@@ -82,7 +83,7 @@ func Refused(err error) (findings []Finding) {
 
 // each splits a joined error into its parts.
 func each(err error) []error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { // only an error that is itself a list
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { // only if err itself is a list
 		return joined.Unwrap()
 	}
 	if err == nil {

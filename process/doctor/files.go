@@ -72,7 +72,7 @@ func syncTime(dir string) (time.Duration, error) {
 	return median(times), nil
 }
 
-// unsuitable maps the type numbers of filesystems, as in statfs(2), to the reason why they do not suit a data directory.
+// unsuitable maps the type numbers of filesystems (see statfs(2)) to the reasons why they are not suitable for a data directory.
 var unsuitable = map[int64]struct{ name, why, advice string }{
 	unix.TMPFS_MAGIC:           {"tmpfs", "its files are lost when the machine restarts", "set data.dir to a disk, or archive to S3 at short intervals"},
 	unix.OVERLAYFS_SUPER_MAGIC: {"overlay", "this looks like a container's own layer, whose files are lost with the container", "mount a volume at data.dir"},
@@ -99,7 +99,7 @@ func (d *doctor) filesystem(dir string) {
 	}
 }
 
-// filesFreeMin is the number of free inodes that the files of store and spool need.
+// filesFreeMin is the number of free inodes that are needed for the files of the store and the spool.
 const filesFreeMin = 256
 
 // disk compares the free space with the limits in the configuration.
@@ -125,7 +125,7 @@ func (d *doctor) disk() {
 	}
 }
 
-// damage looks for damaged files and crash reports that earlier runs left behind.
+// damage looks for damaged files that were set aside, and for crash reports, from earlier runs.
 func (d *doctor) damage() {
 	const check = "earlier runs"
 	dir := d.cfg.Data.Dir
@@ -144,7 +144,7 @@ func (d *doctor) damage() {
 	}
 }
 
-// size returns the total size of those files in dir that can be read.
+// size returns the total size of the files in dir, excluding those that cannot be read.
 func size(dir string) (n configs.Bytes) {
 	_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {

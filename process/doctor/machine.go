@@ -37,7 +37,7 @@ func (d *doctor) clock() {
 	}
 }
 
-// Resources that wayside should have. With less it still works, but for fewer clients.
+// Resources that wayside should have. With less, it still works, but for fewer clients.
 const (
 	descriptorsMin = 4096
 	memoryMin      = 192 * configs.MiB
@@ -63,7 +63,7 @@ func (d *doctor) limits() {
 	}
 }
 
-// settings are kernel settings with their files, and the range of values that does not limit wayside.
+// settings lists kernel settings, each with its file and the range of values that do not limit wayside.
 var settings = []struct {
 	name, file  string
 	least, most int64

@@ -87,8 +87,8 @@ func (d *doctor) upstreams(ctx context.Context) {
 	}
 }
 
-// upstreamsOfRunning connects to the servers that run.json names. It returns false if no wayside is running. run.json only
-// has the names of groups, so their servers cannot be checked.
+// upstreamsOfRunning connects to the servers that run.json names. It returns false if no wayside is running. For groups, run.json has
+// only their names, so their servers cannot be checked.
 func (d *doctor) upstreamsOfRunning(ctx context.Context) bool {
 	if d.Running == nil {
 		return false
@@ -140,7 +140,7 @@ func (d *doctor) upstream(ctx context.Context, address string, with *configs.Ups
 	d.ok(check, "%s accepts connections", address)
 }
 
-// clientTLS returns the configuration for TLS to a server in a group. The files that it names have been checked.
+// clientTLS returns the configuration for TLS to a server in a group. The files that o names have already been checked.
 func clientTLS(host string, o *configs.UpstreamTLS) *tls.Config {
 	c := &tls.Config{ServerName: cmp.Or(o.ServerName, host), InsecureSkipVerify: o.Insecure} //nolint:gosec // if the configuration says so
 	if o.CA != "" {

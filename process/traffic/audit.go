@@ -67,7 +67,7 @@ func (a *audit) verifyIdentities(ctx context.Context) *verify.Check {
 	return c
 }
 
-// balanceInterval is the time between two checks, for the metrics, of whether the figures add up.
+// balanceInterval is the time between two checks of whether the figures add up. The result is used in the metrics.
 const balanceInterval = time.Minute
 
 // balance checks at intervals whether the figures add up. The first check is made as soon as the books process has reported its figures.
@@ -89,7 +89,7 @@ func (a *audit) balance(ctx context.Context) {
 	}
 }
 
-// answer returns the body of the response to GET /api/v1/accounting.
+// answer returns the response body for GET /api/v1/accounting.
 func (a *audit) answer(ctx context.Context) (*accounting.Answer, error) {
 	answer, err := a.accounts.Answer(ctx)
 	if err == nil {

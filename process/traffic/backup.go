@@ -25,8 +25,8 @@ import (
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// backup copies the data directory that is in use. The copy shows the directory as it was at one moment ([ADR 111]). The folder has a
-// different name until it is complete.
+// backup copies the data directory while it is in use. The copy has the state of the directory at one moment ([ADR 111]). The folder has
+// a different name until it is complete.
 //
 // [ADR 111]: docs/adr/0111-backup.md
 type backup struct {
@@ -104,7 +104,7 @@ func (k *backup) create(ctx context.Context, dir string) (answer *admin.BackupAn
 	return answer, datadir.Complete(partial, dir)
 }
 
-// books copies the spools and the store as they were at one moment.
+// books copies the spools and the store, with their state at one moment.
 func (k *backup) books(ctx context.Context, partial string) (*admin.BackupAnswer, error) {
 	if _, err := k.admin.PostBooks(ctx, admin.PathBackup+"begin", nil); err != nil {
 		return nil, fmt.Errorf("stop applying events for a moment: %w", err)
@@ -160,8 +160,9 @@ func (k *backup) others(ctx context.Context, partial string, answer *admin.Backu
 	return err
 }
 
-// copyTree copies files, or links them if links is set and the filesystem allows it; files of the archive can be linked because they are
-// only replaced, never changed. Temporary files, files that are not regular, and files that vanish meanwhile are left out.
+// copyTree copies files. If links is set and the filesystem allows it, it makes hard links instead, which is possible for archive files
+// because they are replaced but never changed. It skips temporary files, files that are not regular, and files that are removed in the
+// meantime.
 func copyTree(ctx context.Context, to, from string, links bool) (files int, err error) {
 	err = filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
 		if errors.Is(err, os.ErrNotExist) {

@@ -53,8 +53,8 @@ func (c *collectSocket) warn(ctx context.Context, err error) {
 	}
 }
 
-// accept serves connections from ln, and closes ln when no more connections can come from it. It does not close ln because of a lack of
-// descriptors or memory, which would reset the connections waiting in its queue.
+// accept serves connections from ln, and closes ln when no more connections can come from it. It does not close ln after a lack of
+// descriptors or memory, because that would reset the connections that are waiting in the queue of ln.
 func (c *collectSocket) accept(ctx context.Context, ln net.Listener, conns *sync.WaitGroup) error {
 	defer func() { _ = ln.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = ln.Close() })()
@@ -74,13 +74,13 @@ func (c *collectSocket) accept(ctx context.Context, ln net.Listener, conns *sync
 	}
 }
 
-// isScarcity reports whether accepting failed for lack of a resource that may soon be available again.
+// isScarcity reports whether accepting failed because of a lack of resources that may soon be available again.
 func isScarcity(err error) bool {
 	return slices.ContainsFunc([]syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM},
 		func(e syscall.Errno) bool { return errors.Is(err, e) })
 }
 
-// reachable reports whether the socket's file still exists. Without it no process can connect.
+// reachable reports whether the socket's file still exists. Without the file, no process can connect.
 func (c *collectSocket) reachable() bool {
 	_, err := os.Lstat(filepath.Join(c.dir, link.SocketName))
 	return !errors.Is(err, fs.ErrNotExist)

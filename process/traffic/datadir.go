@@ -23,16 +23,16 @@ type dataDir struct {
 	path     string
 	log      *slog.Logger
 	describe func() datadir.Info // returns the content of run.json
-	hadStore bool                // the directory has, or may have, a store from earlier runs
-	fresh    bool                // the directory had nothing from earlier runs when this process started
+	hadStore bool                // whether the directory has, or may have, a store from earlier runs
+	fresh    bool                // whether the directory had nothing from earlier runs when this process started
 
 	mu     sync.Mutex    // held while locking the directory and writing run.json
 	lock   *datadir.Lock // guarded by mu; nil until the directory can be locked
 	locked chan struct{} // closed when lock has been acquired
 }
 
-// openDataDir locks the data directory. It fails only for reasons that waiting does not remove: another process has locked the directory,
-// it is not safe to use, or the path names a file.
+// openDataDir locks the data directory. It fails only for reasons that will not disappear by waiting: another process has locked the
+// directory, the directory is not safe to use, or the path is that of a file.
 func openDataDir(path string, log *slog.Logger) (*dataDir, error) {
 	d := &dataDir{path: path, log: log, hadStore: hasStore(path), locked: make(chan struct{})}
 	foreign := datadir.Foreign(path)
@@ -111,7 +111,7 @@ func (d *dataDir) retry(ctx context.Context) {
 	}
 }
 
-// await waits until the directory is locked. Until then no books process can open it, either. It returns false if ctx is done first.
+// await waits until the directory is locked. Until then, no books process can open it either. It returns false if ctx is done first.
 func (d *dataDir) await(ctx context.Context) bool {
 	select {
 	case <-d.locked:
@@ -140,8 +140,8 @@ func (d *dataDir) close() {
 	}
 }
 
-// logFresh logs that the directory contains no earlier books, because a volume that is not mounted, or was wiped, looks like a new
-// directory. archive is the path of the local archive, or empty if there is none.
+// logFresh logs that the directory contains no earlier books, because a directory whose volume is not mounted or was wiped looks like a
+// new one. archive is the path of the local archive, or empty if there is none.
 func (d *dataDir) logFresh(archive string) {
 	if !d.fresh {
 		return

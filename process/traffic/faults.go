@@ -65,8 +65,8 @@ func (d *failingSync) watch(trigger string) {
 	}
 }
 
-// loseEnv is the environment variable with the number of an event, counted from 1, that is lost between proxy and spool, so that a test can
-// check whether the figures show the loss.
+// loseEnv is the environment variable with the number of an event, counted from 1, that is dropped between the proxy and the spool. With
+// it, a test can check whether the figures show the loss.
 const loseEnv = "WAYSIDE_FAULT_LOSE"
 
 func recorderFor(r proxy.Recorder) proxy.Recorder {

@@ -28,7 +28,7 @@ const scrubWait = 20 * time.Second
 // forget serves POST /-/forget: the books process forgets the paths, then this process scrubs its spool.
 func (e *eraser) forget(ctx context.Context, body []byte) (any, error) {
 	var order admin.ForgetOrder
-	if err := query.DecodeBody(body, &order); err != nil { // strict, so that a misspelt dry_run deletes nothing
+	if err := query.DecodeBody(body, &order); err != nil { // strict, so that nothing is deleted after a misspelt dry_run
 		return nil, &admin.BooksError{Status: http.StatusBadRequest, Reason: err.Error()}
 	}
 	reply, err := e.admin.PostBooks(ctx, admin.PathForget, body)
@@ -54,8 +54,8 @@ func (e *eraser) forget(ctx context.Context, body []byte) (any, error) {
 	return answer, nil
 }
 
-// With paths.raw: off, the spool may contain paths only until the books process has found their templates. It is scrubbed every scrubInterval,
-// for at most scrubTime, and once more at the end.
+// With paths.raw: off, paths may stay in the spool only until the books process has found their templates. It is scrubbed every
+// scrubInterval, for at most scrubTime, and once more at the end.
 const (
 	scrubInterval = 10 * time.Minute
 	scrubTime     = 3 * time.Second

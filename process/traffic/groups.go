@@ -15,7 +15,7 @@ import (
 	"github.com/wayside-proxy/wayside/proxy"
 )
 
-// proxyGroups converts the groups of servers for the proxy: the named ones, or the unnamed group of the servers that `upstream` lists.
+// proxyGroups converts the groups of servers for the proxy: the named groups, or one unnamed group with the servers listed in `upstream`.
 func proxyGroups(cfg *configs.Config) []proxy.Group {
 	if len(cfg.Upstream) > 0 {
 		u := configs.DefaultUpstream()
@@ -49,7 +49,7 @@ func proxyGroup(u *configs.Upstream) proxy.Group {
 	return g
 }
 
-// orNone converts a number for which 0 means none: the proxy expects a negative number instead.
+// orNone converts a number for which 0 means none. The proxy expects a negative number for that.
 func orNone(n int) int {
 	if n == 0 {
 		return -1
@@ -60,9 +60,9 @@ func orNone(n int) int {
 // stickyKeyBytes is the size of the key that signs cookies.
 const stickyKeyBytes = 32
 
-// stickyKey returns the key that signs the cookies of sticky groups. The key is kept in the data directory, so that clients keep their servers
-// when wayside starts again. If it cannot be kept there, stickyKey returns nil, and the proxy makes a key that lasts only as long as the
-// process.
+// stickyKey returns the key that signs the cookies of sticky groups. The key is stored in the data directory, so clients keep their
+// servers when wayside is restarted. If it cannot be stored there, stickyKey returns nil, and the proxy creates a key that exists only as
+// long as the process.
 func stickyKey(cfg *configs.Config, log *slog.Logger) []byte {
 	needed := false
 	for _, u := range cfg.Upstreams {

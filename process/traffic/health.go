@@ -66,7 +66,7 @@ func (h *health) spoolState() (bool, string) {
 	return true, state
 }
 
-// meanwhile describes what happens to responses while no books process is taking them.
+// meanwhile describes what happens to responses while no books process is receiving them.
 func (h *health) meanwhile() string {
 	text := "recorded responses wait in the spool"
 	if reason := h.spool.Status().Degraded; reason != "" {
@@ -78,8 +78,8 @@ func (h *health) meanwhile() string {
 	return text
 }
 
-// diskFull describes a disk that is too full for a books process to open its store without failing or crashing. It returns "" if the disk is
-// not that full.
+// diskFull returns a text if the disk is too full for a books process to open its store without failing or crashing. Otherwise, it
+// returns "".
 func (h *health) diskFull() string {
 	free, err := disk.Free(h.dataDir)
 	if err != nil || free >= disk.StoreFreeMin {
@@ -88,7 +88,7 @@ func (h *health) diskFull() string {
 	return fmt.Sprintf("the disk is full: %d bytes free in %s, and the books process needs at least %d: make room there", free, h.dataDir, disk.StoreFreeMin)
 }
 
-// booksState returns a check for a line of /readyz?verbose whose state only the books process knows.
+// booksState returns a check for a line of /readyz?verbose. The check requests its state from the books process.
 func (h *health) booksState(path string) func() (ok bool, detail string) {
 	return func() (bool, string) {
 		if _, silent := h.admin.BooksSilent(); silent {

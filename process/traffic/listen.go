@@ -21,8 +21,9 @@ type listeners struct {
 	probes         net.Listener // nil without admin.probes
 }
 
-// listen tries to open all addresses, and returns an error for each that cannot be used. If the service manager has handed over a socket that
-// listens on one of the addresses, the socket is used for it. A socket with any other address is an error, because nobody would serve its clients.
+// listen tries to open all addresses, and returns an error for each that cannot be used. If the service manager has passed a socket that
+// listens on one of the addresses, that socket is used. A socket with any other address is an error, because its clients would not be
+// served.
 func listen(cfg *configs.Config, given []*net.TCPListener) (l listeners, err error) {
 	o := opener{cfg: cfg, given: given}
 	l.traffic = o.open("listen", cfg.Listen, "--listen")
@@ -73,8 +74,8 @@ func sameAddress(socket net.Addr, addr string) bool {
 	return got.IP.Equal(want.IP) || got.IP.IsUnspecified() && (len(want.IP) == 0 || want.IP.IsUnspecified())
 }
 
-// TryListen listens on the addresses in the configuration and closes the listeners again. It returns the error with which the start of a traffic
-// process would fail.
+// TryListen listens on the addresses in the configuration and closes the listeners again. It returns the error with which a traffic
+// process would fail to start.
 func TryListen(cfg *configs.Config) error {
 	l, err := listen(cfg, nil)
 	for _, ln := range []net.Listener{l.traffic, l.redirect, l.admin, l.probes} {
@@ -85,9 +86,10 @@ func TryListen(cfg *configs.Config) error {
 	return err
 }
 
-// listenTCP listens on the address that a key sets. None of its errors counts as a wrong configuration, because systemd would then not start
-// wayside again, and each of them may go away: the process that has the address may end, and an address that this machine does not have may
-// be added. For example, an IPv6 address is unusable while the kernel checks it for duplicates, and a floating address moves between machines.
+// listenTCP listens on the address that a key sets. None of its errors counts as a wrong configuration, because systemd would then not
+// restart wayside. Each of these errors can disappear by itself: the process that uses the address may end, and an address that this
+// machine does not have may be added. For example, an IPv6 address is unusable while the kernel checks it for duplicates, and a floating
+// address moves between machines.
 func listenTCP(cfg *configs.Config, key, addr, flag string) (net.Listener, error) {
 	what := map[string]string{"listen": "traffic", "redirect_http": "redirects", "admin.listen": "admin", "admin.probes": "probes"}[key]
 	ln, err := proxy.Listen(context.Background(), addr)
@@ -100,7 +102,7 @@ func listenTCP(cfg *configs.Config, key, addr, flag string) (net.Listener, error
 	var unknown *net.DNSError
 	if errors.Is(err, syscall.EADDRNOTAVAIL) || errors.As(err, &unknown) && unknown.IsNotFound {
 		err = cfg.Refuse(key, fmt.Errorf("cannot listen on %s: %w; choose an address of this machine, or :PORT for all of them", addr, err))
-		return nil, errors.New(err.Error()) // with file and line, but not as an error of the configuration
+		return nil, errors.New(err.Error()) // with file and line, but not of the type of a configuration error
 	}
 	if err != nil {
 		return nil, fmt.Errorf("listen for %s: %w", what, err)
@@ -116,7 +118,8 @@ func portOf(addr net.Addr) int {
 	return 0
 }
 
-// reachable returns the address at which a process on this machine reaches a listener: it cannot connect to "all addresses".
+// reachable returns the address at which a process on this machine can reach a listener. It replaces "all addresses", to which no one can
+// connect.
 func reachable(addr net.Addr) string {
 	tcp, ok := addr.(*net.TCPAddr)
 	if !ok || !tcp.IP.IsUnspecified() {

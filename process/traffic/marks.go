@@ -11,7 +11,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
-// marker sends the marks that this process makes to the books process, which stores them. While the books process is not running, they wait here.
+// marker sends the marks of this process to the books process, which stores them. While the books process is not running, the marks wait
+// here.
 type marker struct {
 	admin *admin.Server
 	log   *slog.Logger
@@ -22,11 +23,11 @@ type marker struct {
 }
 
 const (
-	marksWaitingMax = 16              // if there are more, the oldest is dropped
+	marksWaitingMax = 16              // if there are more, the oldest mark is dropped
 	markRetry       = 2 * time.Second // between attempts
 )
 
-// add makes a mark for the current time. It does not wait.
+// add adds a mark with the current time. It does not wait.
 func (m *marker) add(kind, text string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

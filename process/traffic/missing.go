@@ -15,8 +15,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/verify"
 )
 
-// fileWatch notices when somebody removes files that wayside is using. Because most of them are open, wayside would otherwise continue as if
-// nothing were wrong, and lose everything when it ends.
+// fileWatch notices when someone removes files that wayside is using. Most of these files are open, so without fileWatch, wayside would
+// continue as if nothing were wrong, and everything in them would be lost when it ends.
 type fileWatch struct {
 	dir     *dataDir
 	epoch   string // the epoch of this process's spool
@@ -27,13 +27,13 @@ type fileWatch struct {
 	removed atomic.Pointer[string] // names of the parts whose files are missing; nil or empty if none are
 }
 
-// watchInterval is the time between two looks at the files. A file counts as removed only if two consecutive looks do not find it,
-// because store and queue replace files.
+// watchInterval is the time between two looks at the files. A file counts as removed only if it is missing in two consecutive looks,
+// because the store and the queue replace files.
 const watchInterval = 5 * time.Second
 
-// watched returns, for each part of wayside, patterns of files that never disappear while wayside is running, once they exist. The store
-// is not among the parts while no books process responds, because it may be closed, and a closed store has no log. expected are the
-// patterns of the store that an open store always has.
+// watched returns, for each part of wayside, patterns of files that never disappear while wayside is running, once they exist. While no
+// books process responds, the store is not among the parts, because it may be closed, and a closed store has no log. expected has the
+// patterns of files that an open store always has.
 func (w *fileWatch) watched(ctx context.Context) (watched map[string][]string, expected []string) {
 	in := func(parent string, names ...string) (out []string) {
 		for _, name := range names {
@@ -71,13 +71,13 @@ func newMissing() missing {
 	return missing{looks: map[string]map[string]int{}, lost: map[string]bool{}}
 }
 
-// expect adds files of the store that exist unless somebody has removed them, even before the first look.
+// expect adds patterns of store files that must exist even before the first look, unless someone has removed them.
 func (m *missing) expect(patterns []string) {
 	if m.looks["store"] == nil {
 		m.looks["store"] = map[string]int{}
 	}
 	for _, pattern := range patterns {
-		m.looks["store"][pattern] += 0 // keeps the number of looks without this file
+		m.looks["store"][pattern] += 0 // adds the pattern if it is new, and keeps the count otherwise
 	}
 }
 
@@ -135,7 +135,7 @@ func (w *fileWatch) run(ctx context.Context) {
 	}
 }
 
-// verify checks, for wayside verify, that no files were removed.
+// verify checks, for `wayside verify`, that no files have been removed.
 func (w *fileWatch) verify() *verify.Check {
 	c := &verify.Check{Name: "files", Of: "directories", Checked: 1}
 	if ok, found := w.state(); !ok {

@@ -44,8 +44,8 @@ func logWarnings(log *slog.Logger, cfg *configs.Config) {
 	}
 }
 
-// makeRoom raises GOMAXPROCS, because each event loop permanently occupies one of the Go runtime's processors. It returns the number of loops:
-// one for each CPU that this process may use.
+// makeRoom raises GOMAXPROCS, because each event loop permanently occupies one of the Go runtime's Ps (see GOMAXPROCS). It returns the
+// number of loops: one for each CPU that this process may use.
 func makeRoom(cfg *configs.Config) (loops int) {
 	loops = runtime.GOMAXPROCS(0)
 	if cfg.Proxy.Driver != string(proxy.DriverGoroutine) {
@@ -54,7 +54,7 @@ func makeRoom(cfg *configs.Config) (loops int) {
 	return loops
 }
 
-// adminGrace returns how long requests to the admin listeners may still take during a shutdown. It is part of shutdown.timeout.
+// adminGrace returns how long requests to the admin listeners may still continue during a shutdown. It is part of shutdown.timeout.
 func adminGrace(cfg *configs.Config) time.Duration {
 	return min(time.Second, cfg.Shutdown.Timeout.Std()/10)
 }

@@ -29,7 +29,7 @@ import (
 // traffic contains the parts of the traffic process. Parts that own state or have their own loops are types of this package.
 type traffic struct {
 	opt      Options
-	cfg      *configs.Config // the configuration at the start; for the one in effect see config
+	cfg      *configs.Config // the configuration at the start; see config for the one in effect
 	started  time.Time
 	log      *slog.Logger
 	level    *slog.LevelVar
@@ -100,7 +100,8 @@ func (t *traffic) build() (err error) {
 	return err
 }
 
-// connect gives the parts of this package access to the other parts that they use. The admin server is set up later, because it needs them all.
+// connect gives the parts of this package access to the other parts that they use. The admin server is set up later, because it needs all
+// of them.
 func (t *traffic) connect() {
 	t.dir.describe = t.describe
 	t.marker = marker{log: t.log, wake: make(chan struct{}, 1)}
@@ -165,7 +166,7 @@ func (t *traffic) start(forced context.Context) context.Context {
 	loop := func(name string, run func(context.Context)) { t.part(name, func() error { run(ctx); return nil }) }
 	t.part("spool", func() error { return t.spool.Run(ctx) })
 	if t.access != nil {
-		loop("access log", func(ctx context.Context) { _ = t.access.Run(ctx) }) // an access log that nobody reads does not stop wayside
+		loop("access log", func(ctx context.Context) { _ = t.access.Run(ctx) }) // a failing access log does not stop wayside
 	}
 	loop("scrub", t.eraser.run)
 	loop("marks", t.marker.run)
@@ -232,7 +233,7 @@ func (t *traffic) published(topic string, body []byte) error {
 	return nil
 }
 
-// limitMemory keeps the process close to its target for memory, unless the operator has set a limit.
+// limitMemory keeps the memory use of the process close to its target, unless the operator has set a limit.
 func (t *traffic) limitMemory(ctx context.Context) {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		memory, _ := process.Resources()

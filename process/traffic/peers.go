@@ -20,7 +20,7 @@ type peers struct {
 	arrived   chan struct{}                   // capacity 1; receives a value when a books process has connected
 
 	mu     sync.Mutex
-	dialer *link.Dialer // guarded by mu: leads to the books process that connected last; nil while none is connected
+	dialer *link.Dialer // guarded by mu: connects to the books process that connected last; nil while none is connected
 }
 
 func (p *peers) away() bool {
@@ -29,7 +29,7 @@ func (p *peers) away() bool {
 	return p.dialer == nil
 }
 
-// connected makes the books process behind dialer the one to which requests go.
+// connected makes the books process at the other end of dialer the one to which requests are sent.
 func (p *peers) connected(pid int, dialer *link.Dialer) {
 	p.log.Info("books process started", "pid", pid)
 	p.mu.Lock()
@@ -42,8 +42,8 @@ func (p *peers) connected(pid int, dialer *link.Dialer) {
 	}
 }
 
-// disconnected is called when the books process behind dialer has ended; nil means the one that is connected. If another one has connected
-// since, that one stays connected.
+// disconnected is called when the books process at the other end of dialer has ended; nil means the connected one. If another books
+// process has connected since, that one stays connected.
 func (p *peers) disconnected(dialer *link.Dialer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -57,8 +57,8 @@ func (p *peers) disconnected(dialer *link.Dialer) {
 // pingInterval is the time between two pings of the books process.
 const pingInterval = 2 * time.Second
 
-// ping checks at intervals whether the books process responds, so that nobody who needs to know has to wait for a response. If the books
-// process responds, ping also fetches the store's figures if they have changed.
+// ping checks at intervals whether the books process responds, so that code that needs to know this does not have to wait for a response.
+// If the books process responds, ping also fetches the store's figures if they have changed.
 func (p *peers) ping(ctx context.Context) {
 	tick := time.NewTicker(pingInterval)
 	defer tick.Stop()

@@ -46,8 +46,8 @@ type reloader struct {
 // current returns the configuration in effect.
 func (r *reloader) current() *configs.Config { return r.inEffect.Load() }
 
-// handover encodes a configuration for the books process. The log of the books process goes through this process, so the books process
-// cannot see whether the log ends up on a terminal.
+// handover encodes a configuration for the books process. The log of the books process is written through this process, so the books
+// process cannot find out whether the log is shown on a terminal.
 func (r *reloader) handover(cfg *configs.Config) ([]byte, error) {
 	books := *cfg
 	books.Log.Format = logsink.Format(r.logTo, cfg.Log.Format)
@@ -58,8 +58,8 @@ func (r *reloader) handover(cfg *configs.Config) ([]byte, error) {
 type Reloaded struct {
 	Traffic []string `json:"in_effect"`        // keys whose new values apply to requests that begin from now on
 	Books   []string `json:"books_restarting"` // keys whose new values take effect when the books process has restarted
-	// Restart are the keys that keep their old values until wayside run is restarted. If wayside collect is started separately
-	// (collector.enabled: false), they include the keys for which wayside collect must be restarted.
+	// Restart has the keys that keep their old values until `wayside run` is restarted. If `wayside collect` is started separately
+	// (collector.enabled: false), it includes the keys for which that must be restarted.
 	Restart []string `json:"needs_restart"`
 }
 
@@ -106,7 +106,7 @@ func (r *reloader) apply() (change configs.Change, err error) {
 		return change, err
 	}
 	merged, change := configs.Reload(r.current(), next)
-	if err := merged.Validate(); err != nil { // old values may contradict new ones
+	if err := merged.Validate(); err != nil { // old values and new ones may contradict each other
 		return change, fmt.Errorf("together with the keys that only a restart can change: %w", err)
 	}
 	handover, err := r.handover(merged)

@@ -6,7 +6,7 @@
 //   - parts.go: its parts, how they are created, connected and started; options.go, groups.go, routes.go: the options of the proxy
 //   - datadir.go: the data directory, whose problems do not stop traffic; missing.go: files that somebody removes from it
 //   - listen.go: the addresses; tls.go: certificates
-//   - peers.go: the books process as seen from here; collectsocket.go: how one that was started by hand connects
+//   - peers.go: the books process as seen from here; collectsocket.go: how a books process that was started by hand connects
 //   - reload.go: putting a new configuration into effect while requests continue
 //   - audit.go, backup.go, forget.go: API requests that involve both processes
 //   - marks.go: marks for the books
@@ -35,7 +35,8 @@ type Options struct {
 	Reload func() (*configs.Config, error)
 	// LogTo receives the log, AccessTo the access log (log.access). The process does not wait for their readers.
 	LogTo, AccessTo io.Writer
-	// Signals delivers signals: SIGHUP reloads, any other signal stops the process, and a second one ends it without waiting for anything.
+	// Signals delivers signals: SIGHUP reloads the configuration, any other signal stops the process, and a second such signal ends it
+	// without waiting for anything.
 	Signals <-chan os.Signal
 	// Version and Commit identify the program.
 	Version, Commit string
@@ -52,7 +53,7 @@ func Run(ctx context.Context, o Options) error {
 	log, level, sink := logsink.Open(o.LogTo, cfg.Log.Level, cfg.Log.Format, "run")
 	defer sink.Close(logsink.CloseWait)
 	if !cfg.Admin.PProf {
-		runtime.MemProfileRate = 0 // do not sample allocations: without pprof, nobody can read the heap profile
+		runtime.MemProfileRate = 0 // do not sample allocations, because no one can read the heap profile without pprof
 	}
 	t := &traffic{opt: o, cfg: cfg, started: time.Now().UTC(), log: log, level: level, logTo: sink}
 	if cfg.Log.Access {
@@ -97,7 +98,7 @@ func Run(ctx context.Context, o Options) error {
 	return nil
 }
 
-// untilStopped handles signals until the process must stop. Its error is that of a part that failed.
+// untilStopped handles signals until the process must stop. It returns the error of the part that failed, if any.
 func (t *traffic) untilStopped(ctx context.Context) error {
 	for {
 		select {
@@ -117,7 +118,7 @@ func (t *traffic) untilStopped(ctx context.Context) error {
 	}
 }
 
-// notify tells the service manager the state of the process. An error is only logged.
+// notify reports the state of the process to the service manager. An error is only logged.
 func notify(log *slog.Logger, state string) {
 	if err := systemd.Notify(state); err != nil {
 		log.Warn("cannot tell the service manager the state of this process", "error", err)

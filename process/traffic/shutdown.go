@@ -14,11 +14,11 @@ import (
 
 var errForced = errors.New("second signal")
 
-// sameSignal is the time within which a second signal counts as a repetition of the first. timeout(1), for example, signals a process and then
-// its group.
+// sameSignal is the time within which a second signal counts as a repetition of the first. timeout(1), for example, sends a signal to a
+// process and then to the process's group.
 const sameSignal = 20 * time.Millisecond
 
-// forceOnSecondSignal ends the shutdown at once when a second signal arrives.
+// forceOnSecondSignal ends the shutdown immediately when a second signal arrives.
 func (t *traffic) forceOnSecondSignal(force context.CancelCauseFunc) {
 	first := time.Now()
 	for s := range t.opt.Signals {
@@ -34,9 +34,10 @@ func (t *traffic) forceOnSecondSignal(force context.CancelCauseFunc) {
 	}
 }
 
-// shutdown stops the process in an order that loses nothing: it refuses new traffic, waits for the last responses, and then for their events to
-// pass through queue, store and archive. It ends when forced is done, or early enough before the end of shutdown.timeout for the books process
-// to close its store. A books process that has not ended after three quarters of that time is killed.
+// shutdown stops the process in an order in which nothing is lost: it rejects new traffic, waits for the last responses, and then waits
+// until their events have passed through the queue and the store into the archive. It ends when forced is done, or early enough before
+// the end of shutdown.timeout for the books process to close its store. A books process that has not ended after three quarters of that
+// time is killed.
 func (t *traffic) shutdown(forced context.Context) {
 	cfg := t.config.current()
 	timeout := cfg.Shutdown.Timeout.Std()
@@ -58,8 +59,8 @@ func (t *traffic) shutdown(forced context.Context) {
 	t.log.Info("stopped", append([]any{slog.String("took", time.Since(began).Round(time.Millisecond).String())}, rest...)...)
 }
 
-// endTraffic waits for the requests in progress. It leaves a third of the time, at most ten seconds, for the books, because recorded responses
-// must still be drained and archived. reserve is the part of this third that lies after ctx's deadline.
+// endTraffic waits for the requests in progress. It reserves a third of the time, at most ten seconds, for the books, because recorded
+// responses must still be drained and archived. reserve is the part of this third that lies after ctx's deadline.
 func (t *traffic) endTraffic(ctx context.Context, reserve time.Duration) {
 	if deadline, ok := ctx.Deadline(); ok {
 		books := max(0, min((time.Until(deadline)+reserve)/3, 10*time.Second)-reserve)
@@ -72,7 +73,8 @@ func (t *traffic) endTraffic(ctx context.Context, reserve time.Duration) {
 	}
 }
 
-// finishBooks makes the books process drain the spool and archive everything. It returns log attributes that describe what is left.
+// finishBooks makes the books process drain the spool and archive everything. It returns log attributes that describe the remaining
+// responses.
 func (t *traffic) finishBooks(ctx context.Context) []any {
 	body, err := t.admin.AskBooks(ctx, http.MethodPost, admin.PathFinish)
 	left := []any{"left_in_spool", t.spool.Status().PendingEvents}

@@ -15,8 +15,8 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/certs"
 )
 
-// encryption contains the parts of TLS to clients that are outside of the proxy. Its Store lives as long as the process, so that TLS
-// sessions survive reloads.
+// encryption contains the parts of TLS to clients that are not in the proxy. Its store exists as long as the process, so TLS sessions
+// survive reloads.
 type encryption struct {
 	store *certs.Store // nil if the listener does not use TLS
 	acme  *acme.Manager
@@ -57,7 +57,7 @@ func (e *encryption) start(t *traffic) error {
 	return nil
 }
 
-// acmeOptions returns the options for certificates that an authority issues. These certificates are kept in the data directory.
+// acmeOptions returns the options for certificates issued by an authority. These certificates are stored in the data directory.
 func (e *encryption) acmeOptions(cfg *configs.Config) acme.Options {
 	o := acme.Options{
 		Dir: filepath.Join(cfg.Data.Dir, datadir.ACME), Hosts: cfg.TLS.ACME.Hosts, Directory: cfg.TLS.ACME.Directory, Email: cfg.TLS.ACME.Email,
@@ -89,7 +89,7 @@ func (e *encryption) expiries() []certs.Expiry {
 	return list
 }
 
-// reload reads the certificates that a new configuration names. The function that it returns puts them into effect.
+// reload reads the certificates that a new configuration names. It returns a function that puts them into effect.
 func (e *encryption) reload(cfg *configs.Config) (use func(), err error) {
 	if cfg.TLS.Enabled() != (e.store != nil) {
 		return nil, errors.New("a reload cannot switch TLS on or off: restart wayside")

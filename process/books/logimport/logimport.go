@@ -36,8 +36,8 @@ import (
 type Options struct {
 	Files          []string
 	Parser         weblog.Parser // if it has no format, the first line of each file determines that file's format
-	SkipUnreadable bool          // import files although some lines cannot be read
-	Separate       bool          // import files that begin like an imported one and continue differently
+	SkipUnreadable bool          // import files even if some lines cannot be read
+	Separate       bool          // import files that begin like an imported file but continue differently
 	DryRun         bool          // read everything and import nothing
 	Progress       func(done, total int, what string)
 }
@@ -52,11 +52,11 @@ type File struct {
 	Lines      uint64        `json:"lines"`
 	Known      uint64        `json:"known"`     // lines that an earlier import has counted
 	Responses  uint64        `json:"responses"` // counted by this import
-	Untimed    uint64        `json:"untimed"`   // how many of them have no duration
+	Untimed    uint64        `json:"untimed"`   // number of these that have no duration
 	Others     uint64        `json:"others"`    // lines of this import that do not describe a response
 	Unreadable uint64        `json:"unreadable"`
 	Problems   []string      `json:"problems,omitempty"` // the first unreadable lines
-	Unfinished bool          `json:"unfinished"`         // the last line is incomplete and was left out
+	Unfinished bool          `json:"unfinished"`         // whether the last line is incomplete and was skipped
 	From       *time.Time    `json:"from,omitempty"`     // oldest response of this import
 	To         *time.Time    `json:"to,omitempty"`
 }
@@ -106,7 +106,7 @@ func Import(ctx context.Context, cfg *configs.Config, log *slog.Logger, o Option
 	return files, nil
 }
 
-// openForImport opens the store of a data directory that nobody uses.
+// openForImport opens the store of a data directory that no wayside is using.
 func openForImport(cfg *configs.Config, log *slog.Logger) (s *store.Store, done func() error, err error) {
 	dir := cfg.Data.Dir
 	if err := datadir.Create(dir); err != nil {
@@ -133,7 +133,7 @@ func openForImport(cfg *configs.Config, log *slog.Logger) (s *store.Store, done 
 	return s, func() error { return errors.Join(s.Close(), release()) }, nil
 }
 
-// restoredLabeler makes the path table of a store. Entries that cannot be read are learned again.
+// restoredLabeler restores the path table of a store. Entries that cannot be read are learned again.
 func restoredLabeler(cfg *configs.Config, s *store.Store) (*paths.Labeler, error) {
 	labeler, err := books.NewLabeler(cfg)
 	if err != nil {

@@ -1,9 +1,9 @@
-// Package restore makes data directories from an archive: [Events] restores events with their statistics, for queries; [Statistics]
-// adds up only the statistics, for a wayside that continues after its disk was lost. [Compare] compares an archive with a store
-// and changes nothing.
+// Package restore creates data directories from an archive: [Events] restores events with their statistics, for queries; [Statistics]
+// adds up only the statistics, for a wayside that continues after the loss of its disk. [Compare] compares an archive with a store and
+// changes nothing.
 //
-// A new store is made in a separate folder and moved into the data directory when it is complete (newdir.go), so that an incomplete one is
-// never used.
+// A new store is created in a separate folder and moved into the data directory when it is complete (newdir.go), so an incomplete store
+// is never used.
 package restore
 
 import (
@@ -24,8 +24,8 @@ import (
 	"github.com/wayside-proxy/wayside/uploader/reader"
 )
 
-// Events makes a data directory in dir, which must not contain a store. It contains the events from an archive, their statistics, and a
-// verified copy of their objects below archive/. In its catalogue, all of the objects are archived.
+// Events creates a data directory in dir, which must not contain a store. The data directory contains the events from an archive, their
+// statistics, and a verified copy of their objects below archive/. In its catalogue, all of the objects are archived.
 func Events(ctx context.Context, from uploader.Target, dir string, o reader.CopyOptions) (*reader.Copied, error) {
 	to, err := uploader.OpenTarget(ctx, filepath.Join(dir, "archive"), uploader.TargetOptions{DataDir: dir})
 	if err != nil {
@@ -33,7 +33,7 @@ func Events(ctx context.Context, from uploader.Target, dir string, o reader.Copy
 	}
 	var copied *reader.Copied
 	err = newDataDir(dir, func(s *store.Store) error {
-		// The copy goes to its final place at once, so that a second attempt does not copy it again.
+		// The objects are copied directly to their final place, so a second attempt does not have to copy them again.
 		o.TempDir = dir
 		if copied, err = reader.Copy(ctx, from, to, o); err != nil {
 			return err
@@ -60,8 +60,8 @@ func inOrder[T any](epochs map[uuid.UUID]T) []uuid.UUID {
 	return slices.SortedFunc(maps.Keys(epochs), func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) })
 }
 
-// restorer applies the events of one epoch to a store. A batch never has events from two objects of the same hour, so that each block
-// belongs to one object, which the catalogue can name.
+// restorer applies the events of one epoch to a store. A batch never has events from two objects of the same hour, so each block belongs
+// to exactly one object, which can be named in the catalogue.
 type restorer struct {
 	s       *store.Store
 	target  uploader.Target
@@ -74,7 +74,7 @@ type restorer struct {
 	dropped map[string]uint64
 }
 
-// owner states which object has the events of an hour from a given sequence number on.
+// owner says which object has the events of an hour, starting with a given sequence number.
 type owner struct {
 	hour int64
 	from uint64

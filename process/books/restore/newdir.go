@@ -16,9 +16,9 @@ const (
 	buildingDir = datadir.StoreDir + ".building" // within the data directory, because rename does not work across volumes
 )
 
-// newDataDir makes a store in a separate folder and moves it into the data directory after fill has succeeded, so that an
-// incomplete store is never used. The directory may have other contents, such as an archive or a spool, but no store. A lock
-// prevents a books process from creating one in the meantime.
+// newDataDir creates a store in a separate folder and moves it into the data directory after fill has succeeded, so an incomplete store
+// is never used. The directory may have other contents, such as an archive or a spool, but no store. A lock prevents a books process from
+// creating a store there in the meantime.
 func newDataDir(dir string, fill func(*store.Store) error) (err error) {
 	if err := datadir.Create(dir); err != nil {
 		return err

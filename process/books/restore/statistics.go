@@ -31,12 +31,12 @@ type Rebuilt struct {
 type Comparison struct {
 	Equal     int      `json:"equal"`     // rows that are the same in every count and every bin
 	Different int      `json:"different"` // rows that are on both sides but differ
-	Missing   int      `json:"missing"`   // rows of these hours that are on one side only
+	Missing   int      `json:"missing"`   // rows of these hours that are on only one side
 	Examples  []string `json:"examples,omitempty"`
 }
 
-// Statistics makes a data directory in dir, which must not contain a store, with the hourly statistics of an archive, its catalogue, and the
-// path table that cfg asks for. wayside run can continue with that directory.
+// Statistics creates a data directory in dir, which must not contain a store, with the hourly statistics of an archive, its catalogue,
+// and a path table according to cfg. `wayside run` can continue with that directory.
 func Statistics(ctx context.Context, from uploader.Target, dir string, cfg *configs.Config, o reader.RebuildOptions) (done Rebuilt, err error) {
 	err = newDataDir(dir, func(s *store.Store) error {
 		known := collector.NewKnownRows()

@@ -39,7 +39,7 @@ func newVerify() *cobra.Command {
 			"the last line says which.",
 		Example: "wayside verify --data ./wayside-data --output json", Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, os.Interrupt) // so that an interrupted command removes its copies
+			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, os.Interrupt) // an interrupted command removes its copies
 			defer stop()
 			context.AfterFunc(ctx, stop) // a second signal ends the process immediately
 			found, err := runVerify(ctx, cmd, &f, local)

@@ -109,7 +109,7 @@ func (g *guard) check() error {
 	return nil
 }
 
-// applied adds to the estimated growth. The store would outgrow the measurements while a backlog is being applied at full speed.
+// applied adds to the estimated growth. Measurements alone are not frequent enough while a backlog is being applied at full speed.
 func (g *guard) applied(events int) {
 	bytes := int64(events) * storedEventBytes
 	if g.unarchived != nil {

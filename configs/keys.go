@@ -42,7 +42,7 @@ func Keys() []Key {
 // key binds a key to the field that contains its value.
 type key struct {
 	path  string
-	field any // pointer into a Config: *string, *Secret, *[]string, *bool, *int, *Duration, *Bytes, or one that [structured] knows
+	field any // pointer into a Config: *string, *Secret, *[]string, *bool, *int, *Duration, *Bytes, or a type that [structured] accepts
 	doc   string
 	check check
 }

@@ -77,8 +77,8 @@ func (l *loader) readCertificates(c *Config) {
 	c.Archive.CA = string(data)
 }
 
-// checkCertificates says what is wrong with a file that has no usable certificate. It ignores certificates that cannot be parsed as long
-// as there are others: bundles of many authorities can contain certificates that Go rejects, such as those with a negative serial number.
+// checkCertificates says what is wrong with a file that has no usable certificate. If at least one certificate can be parsed, it ignores
+// those that cannot: bundles of many authorities can contain certificates that Go rejects, such as those with a negative serial number.
 func checkCertificates(data []byte) string {
 	good, bad := 0, ""
 	for n := 1; ; {

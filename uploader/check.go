@@ -64,7 +64,7 @@ func checkObject(ctx context.Context, c *verify.Check, t Target, p *catalogue.Pl
 	}
 }
 
-// compareObject returns an error that wraps ErrNotFound, ErrDamaged if the object does not match the catalogue, or an error of the
+// compareObject returns nil if the object matches the catalogue. Otherwise, the error wraps ErrDamaged or ErrNotFound, or comes from the
 // target.
 func compareObject(ctx context.Context, t Target, p *catalogue.Plan, key string, want built) error {
 	body, meta, err := t.Get(ctx, key)

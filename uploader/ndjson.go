@@ -12,8 +12,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// SchemaVersion is the schema_version of the lines that this version writes. It increases when a field is removed or
-// changes its meaning, but not when one is added.
+// SchemaVersion is the schema_version of the lines that this version writes. It increases when a field is removed or changes its meaning,
+// but not when a field is added.
 const SchemaVersion = 1
 
 // Optional fields. FieldTraceID is written if it is in [Options.Fields]; the others are omitted if they are in [Options.Omit]. Statistics

@@ -21,8 +21,8 @@ const probeText = "wayside wrote this to test whether it can write here. It may 
 // probeInterval is how often an archive is tested while there is nothing to archive.
 const probeInterval = time.Hour
 
-// prober tests whether the archive can be used. The archive is first needed an hour after the start, so without a test a mistake in its
-// settings would not be noticed before then. The start does not wait for the test.
+// prober tests whether the archive can be used. The archive is first needed an hour after the start, so without a test, a mistake in the
+// archive's settings would not be noticed before then. The start does not wait for the test.
 type prober struct {
 	*common
 	mu sync.Mutex // held during a test, because two tests would delete each other's object

@@ -139,7 +139,7 @@ func isCut(err error) bool {
 	return !errors.As(err, &foreign) && minio.ToErrorResponse(err).StatusCode == 0 && !dial && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
 }
 
-// isUnsupported recognises the responses of servers that do not know If-None-Match in a PUT.
+// isUnsupported recognises the responses of servers that do not support If-None-Match in a PUT.
 func isUnsupported(err error) bool {
 	r := minio.ToErrorResponse(err)
 	return r.StatusCode == http.StatusNotImplemented || r.Code == "NotImplemented"

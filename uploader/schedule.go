@@ -100,7 +100,7 @@ func (s schedule) next(now time.Time) time.Time {
 		wall, offset = landing.Add(-time.Nanosecond), later
 		_, end = end.In(s.zone).ZoneBounds()
 	}
-	// parseSchedule has checked that the expression matches at least one time, so the last match is in the past.
+	// parseSchedule has checked that the expression matches at least once, so the last match is in the past.
 	return now.Add(24 * time.Hour)
 }
 

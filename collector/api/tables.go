@@ -142,7 +142,8 @@ func (h *handler) totalsOf(ctx context.Context, rows map[stats.Key]*stats.Row, s
 	return figures, err
 }
 
-// compare adds the figures of each listed row in another range. They are zero for rows without responses in that range.
+// compare adds, to each listed row, the figures of that row in another range. The figures are zero if the row has no responses in that
+// range.
 func (h *handler) compare(ctx context.Context, answer *pathsAnswer, span *span, keep filter) error {
 	all := keep
 	all.status, all.grpc = nil, nil // a row is compared even if it had no response with these statuses in the other range

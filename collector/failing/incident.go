@@ -140,8 +140,8 @@ type search struct {
 	good cell64 // responses of the minutes before of.since that have been examined
 }
 
-// back continues the search with earlier minutes, of which the first element of cells is the minute from. It reports whether the
-// beginning has been found.
+// back continues the search in cells, which has earlier minutes, starting with the minute from. It reports whether the beginning has been
+// found.
 func (s *search) back(cells []cell, from int64) bool {
 	of := s.of
 	least := max(2*of.common(), of.during/6)

@@ -122,8 +122,8 @@ type Recent struct {
 	Paths       []RowActivity `json:"paths"`  // rows with at least one response, busiest first
 }
 
-// Recent returns the half hour that ended with the last complete step, or less if the feed has not counted for that long: it knows
-// nothing about the time before, so it must not claim that there were no responses. An event arrives about a second after its response,
+// Recent returns the half hour that ended with the last complete step, or less if the feed has not counted for that long: the feed has no
+// data for the time before, so Recent must not report that there were no responses. An event arrives about a second after its response,
 // so a step counts as complete two seconds after its end.
 func (f *Feed) Recent() Recent {
 	now := f.o.Now().Unix()

@@ -14,8 +14,8 @@
 // All requests without a path are counted in one row, with the label [Malformed]. The proxy could not parse these requests, and most of
 // them are probes and scans, so they do not take up room for a host and are not counted under the path "/".
 //
-// The path of a gRPC call is the name of a method, "/package.Service/Method". It is used as the label; step 3 and learning
-// never change it.
+// The path of a gRPC call is the name of a method, "/package.Service/Method". This name is used as the label; step 3 and learning never
+// change it.
 //
 // The name of a row also contains the route that its requests took. Routes come from the configuration, but a client may be able to
 // choose between several routes for one path (by a header, for example). So each combination of a path and a route takes up room, just

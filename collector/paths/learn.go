@@ -99,8 +99,8 @@ func (t *tree) decide(prefix string, children []*child, merged []sample) *level 
 // localesMin is how many locale codes there must be at one level for them to be considered values.
 const localesMin = 6
 
-// locales returns the children that are codes of languages or countries, if there are many of them with the same names
-// below. Such codes are values, however common they are.
+// locales returns the children that are codes of languages or countries, if there are many of them with the same names below them. Such
+// codes are values, no matter how common they are.
 func locales(children []*child) map[string]bool {
 	seen, codes := map[uint32]int{}, []*child{}
 	for _, c := range children {
@@ -164,8 +164,8 @@ func values(children []*child, merged []sample) map[string]bool {
 	return only
 }
 
-// split groups samples by their first segment. Samples whose segment is "{id}" have been merged already. Samples with
-// another placeholder in the segment are left out.
+// split groups samples by their first segment. Samples whose segment is "{id}" have been merged already. Samples with a different
+// placeholder in the segment are omitted.
 func (t *tree) split(samples []sample) (children []*child, merged []sample) {
 	byName := map[string]*child{}
 	for _, s := range samples {
@@ -206,7 +206,7 @@ const (
 	verdictLearnt         // they are values: merged permanently
 )
 
-// judge recognises values by three properties. There are many of them, and many were seen only one time. They are alike: the same names
+// judge recognises values by three properties. There are many of them, and many were seen only once. They are alike: the same names
 // appear below several of them. Their number grows with the traffic.
 func (t *tree) judge(children []*child) verdict {
 	n := len(children)

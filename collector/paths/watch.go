@@ -39,7 +39,7 @@ const (
 	ownerCredit     = 8
 	watchesMax      = 256 // maximum number of levels with a watch
 	nameCount       = 16  // responses after which a value with its own names below it becomes a name
-	flatCount       = 8   // responses after which a value becomes a name, if hardly any other value is seen more than one time
+	flatCount       = 8   // responses after which a value becomes a name, if hardly any other value is seen more than once
 	flatKnownShare  = 20  // "hardly any other": less than one response in this many
 	flatHitsMin     = 256
 	watchAllMax     = 4096 // responses of a level after which only one in watchOneIn is counted

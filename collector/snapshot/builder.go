@@ -41,7 +41,7 @@ type Document struct {
 
 // Builder makes snapshots. It must be used by one goroutine at a time.
 //
-// Past hours rarely change, so they are merged one time ("base"), and only hours that have changed since then are read again ("hot"). So
+// Past hours rarely change, so they are merged only once ("base"), and only hours that have changed since then are read again ("hot"). So
 // for a snapshot every second, only the rows of one hour are read, not those of a day. The base is merged again if one of its hours
 // changes, or when the window moves forward by an hour. The minutes at the beginning of the window ("edge") are read again every minute.
 type Builder struct {

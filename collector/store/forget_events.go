@@ -15,8 +15,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// events rewrites the blocks with selected events, each in its own transaction. It stops at a block that cannot be
-// read, because that block may contain selected events too.
+// events rewrites the blocks with selected events, each in its own transaction. It stops at a block that cannot be read, because that
+// block may also contain selected events.
 func (w *forgetting) events(ctx context.Context) error {
 	decoder := block.NewDecoder()
 	defer decoder.Close()
@@ -139,7 +139,7 @@ func (w *forgetting) plans(ctx context.Context) error {
 	var again []*catalogue.Plan
 	err := w.s.Catalogue.plans(ctx, []byte{prefixPlan}, nil, func(p *catalogue.Plan) error {
 		if p.State == catalogue.Planned || !p.ExpiredAt.IsZero() {
-			return nil // the object either will be written from the events as they are now, or no longer exists
+			return nil // the object has not been written yet, or no longer exists
 		}
 		o := catalogue.ForgottenObject{Key: p.Key, Target: p.Target, Holds: "certain"}
 		switch {

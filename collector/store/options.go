@@ -39,7 +39,7 @@ var (
 	ErrInUse = errors.New("store is in use by another process")
 	// ErrSchema means that a newer version of wayside wrote the data. Nothing was changed.
 	ErrSchema = storeerr.ErrSchema
-	// ErrDamaged means that the stored bytes differ from those that were written. The error message says which.
+	// ErrDamaged means that the stored bytes differ from those that were written. The error message says where.
 	ErrDamaged = storeerr.ErrDamaged
 	// ErrBatchTooLarge means that a batch does not fit into one transaction. Nothing was written. Smaller batches may
 	// fit.

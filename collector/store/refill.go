@@ -20,8 +20,8 @@ import (
 //
 //   - One transaction writes the rows of an object, its catalogue entry, and the counters that they change. If there are too many rows
 //     for one transaction, each transaction records in the entry how many of the rows have been counted ([catalogue.Plan.RefilledRows]).
-//   - The store knows which events of an epoch it took from the spool, which delivers them in order ([Accounts.Refillable]). A refill
-//     skips these events.
+//   - The spool delivers the events of an epoch in order, so the store can tell which of them it took from the spool
+//     ([Accounts.Refillable]). A refill skips these events.
 //   - If the store took no events of the epoch from the spool, or none since it lost some, refilling an object moves the watermark to the
 //     object's end: if the spool offers these events later, they are skipped.
 //

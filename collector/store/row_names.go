@@ -23,7 +23,7 @@ type nameSpan struct {
 // rowName returns the part of a row's key that follows the hour.
 func rowName(key []byte) []byte { return key[9:] }
 
-// parseName parses a row's name. The caller knows the hour.
+// parseName parses a row's name. The name does not contain the hour, so the caller must pass it.
 func parseName(name string, hour int64) (stats.Key, error) {
 	return parseRowKey(append(appendHourKey(nil, prefixRow, hour), name...))
 }
@@ -160,7 +160,7 @@ func (x *nameIndex) load(txn *badger.Txn) (complete bool, err error) {
 	return complete, err
 }
 
-// build creates the index of a store that was written without one. It reads every row one time.
+// build creates the index of a store that was written without one. It reads all rows once.
 func (x *nameIndex) build(d *database) error {
 	ctx := context.Background()
 	err := d.view(func(txn *badger.Txn) error {

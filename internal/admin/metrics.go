@@ -20,7 +20,7 @@ type metrics struct {
 	newest  *gathered // the newest text that is being sent; nil if there is none; guarded by mu
 }
 
-// gathered is the text of all metrics at one time.
+// gathered is the text of all metrics at one moment.
 type gathered struct {
 	all, public []byte // the texts; public has one series for all that differ only in a path
 	senders     int    // guarded by the metrics' mu

@@ -16,7 +16,7 @@ import (
 )
 
 // relayedFields are the header fields that the books process uses. No other field is passed on: the token has already been checked, and
-// no field must be able to change where a request ends.
+// fields must not be able to change where a request ends.
 var relayedFields = []string{
 	"Accept", "Accept-Encoding", "Accept-Language", "Content-Type", "If-Modified-Since", "If-None-Match", "If-Range", "Last-Event-ID", "Range", "User-Agent",
 }

@@ -87,7 +87,7 @@ type Event struct {
 	// Attempts is how many times the request was sent to an upstream, if more than once. Encode writes 1 as 0, because
 	// 1 is the usual case.
 	Attempts uint8
-	// TLSVersion is the TLS version of the client's connection, as a number of crypto/tls; 0 for cleartext.
+	// TLSVersion is the TLS version of the client's connection, as numbered in crypto/tls; 0 for cleartext.
 	TLSVersion uint16
 	// GRPCStatus says whether the request was a gRPC call, and how the call ended.
 	GRPCStatus GRPCStatus

@@ -40,7 +40,7 @@ type Options struct {
 	Host        string        // Host header; default Address
 	Connections int           // default 16
 	Requests    uint64        // exact number of requests to send; 0: until Duration has passed or the context ends
-	Duration    time.Duration // stop sending after this time; 0: no limit. if Requests is also set, whichever is reached first applies
+	Duration    time.Duration // stop sending after this time; 0: no limit. If Requests is also set, whichever is reached first applies
 
 	// Rate is the number of requests per second over all connections; 0 means full speed. With a rate, latency is measured from the time
 	// at which the request was due. If it were measured from the actual start, a stalled server would merely delay later requests, and

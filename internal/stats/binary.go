@@ -91,8 +91,8 @@ func (r *Row) addEncodedTail(in *varint.Reader, version byte, timed, total uint6
 	}
 }
 
-// addEncodedGRPC adds the gRPC status codes at the front of in to the row. The codes must be in ascending order, and have at most total
-// calls.
+// addEncodedGRPC adds the gRPC status codes at the front of in to the row. The codes must be in ascending order, and their counts must
+// add up to at most total.
 func (r *Row) addEncodedGRPC(in *varint.Reader, version byte, total uint64) {
 	n := in.Length(grpcCodes)
 	code, sum := uint64(0), uint64(0)

@@ -4,7 +4,7 @@
 //
 //   - run.go, shutdown.go: the process from start to end
 //   - parts.go: its parts, how they are created, connected and started; options.go, groups.go, routes.go: the options of the proxy
-//   - datadir.go: the data directory, whose problems do not stop traffic; missing.go: files that somebody removes from it
+//   - datadir.go: the data directory, whose problems do not stop traffic; missing.go: files that have been removed from it
 //   - listen.go: the addresses; tls.go: certificates
 //   - peers.go: the books process as seen from here; collectsocket.go: how a books process that was started by hand connects
 //   - reload.go: putting a new configuration into effect while requests continue

@@ -90,7 +90,7 @@ func openStore(dir string) (*store.Store, error) {
 	})
 }
 
-// applyNext applies the batch after the watermark. Batches alternate between three hours, so there are plans for several hours.
+// applyNext applies the batch that follows the watermark. Batches alternate between three hours, so there are plans for several hours.
 func applyNext(s *store.Store, seed uint64) error {
 	first := s.Watermarks()[epoch] + 1
 	n := first / killBatch

@@ -91,8 +91,8 @@ func proveShutdown(ctx context.Context, flags *flag.FlagSet, args []string) (str
 // archive, the difference would be a whole timeout.
 const latencySlack = 5 * time.Millisecond
 
-// unchanged compares the latency during the outage with the larger of the latencies before and after. Plus the slack, the median may be
-// 1.5 times as high, and p99 twice as high.
+// unchanged compares the latency during the outage with the larger of the latencies before and after. The median may be 1.5 times as
+// high, and p99 twice as high, each plus the slack.
 func unchanged(before, away, after *load.Report) error {
 	for q, factor := range map[float64]float64{0.5: 1.5, 0.99: 2} {
 		with := max(before.Latency.Quantile(q), after.Latency.Quantile(q))

@@ -107,8 +107,8 @@ func (g *MemoryGroup) Peak() int64 {
 	return n
 }
 
-// CountSockets makes version 1 count the buffers of TCP connections, separately and without a limit. Version 2 always
-// counts them towards the group's limit.
+// CountSockets makes cgroup version 1 count the buffers of TCP connections, separately and without a limit. Version 2 always counts them
+// towards the group's limit.
 func (g *MemoryGroup) CountSockets() error {
 	if g.v2 {
 		return nil

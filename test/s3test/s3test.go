@@ -1,8 +1,8 @@
 // Package s3test runs a real S3 server, versitygw, for tests and for the end-to-end harness.
 //
-// The server's version is pinned in tools/go.mod. It is built once into the user's cache directory, under a name with a hash of
-// everything that the binary depends on, and all tests on the machine share it. It stores each bucket as a directory of plain files, so a
-// test can damage objects without using the server (see [Server.ObjectPath]).
+// The server's version is pinned in tools/go.mod. The server is built once into the user's cache directory, under a name with a hash of
+// everything on which the binary depends, and all tests on the machine use the same binary. The server stores each bucket as a directory
+// of plain files, so a test can damage objects without using the server (see [Server.ObjectPath]).
 package s3test
 
 import (

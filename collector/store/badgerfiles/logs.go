@@ -41,8 +41,8 @@ func CheckLogs(dir string) error {
 	return nil
 }
 
-// LastLogCut reports whether the last log may have lost entries at its end, so that Badger would open the folder in an earlier state.
-// Such a loss looks the same as the harmless unfinished entry of a process that died while it was writing.
+// LastLogCut reports whether the last log may have lost entries at its end, in which case Badger would open the folder in an earlier
+// state. Such a loss looks the same as the harmless unfinished entry of a process that died while it was writing.
 func LastLogCut(dir string, memTableBytes int64) (bool, error) {
 	names := Logs(dir)
 	if len(names) == 0 {

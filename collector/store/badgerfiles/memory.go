@@ -32,7 +32,7 @@ func TrimBuilders(db *badger.DB) {
 }
 
 // PageOut asks the kernel to reclaim the memory of mapped files below a folder. Otherwise this memory counts as used by this process
-// until something else needs it. PageOut returns the number of bytes of address space for which it has asked this.
+// until something else needs it. PageOut returns the size, in bytes, of the address ranges that it has passed to the kernel.
 //
 // It uses MADV_PAGEOUT rather than MADV_DONTNEED: after the list of mappings has been read and before the call, Badger may unmap a table
 // and Go may reuse the table's addresses. MADV_PAGEOUT never changes the content of memory; MADV_DONTNEED would zero it.

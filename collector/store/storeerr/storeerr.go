@@ -8,7 +8,7 @@ import "errors"
 var (
 	// ErrUnavailable means that the disk or the database failed. The data is not the cause, and a later attempt may succeed.
 	ErrUnavailable = errors.New("store unavailable")
-	// ErrDamaged means that the stored bytes are not those that were written. The error text names them.
+	// ErrDamaged means that the stored bytes are not those that were written. The error message says where.
 	ErrDamaged = errors.New("store is damaged")
 	// ErrSchema means that a newer version of wayside wrote the data. Nothing was changed.
 	ErrSchema = errors.New("store was written by a newer version of wayside")

@@ -35,7 +35,7 @@ type accountReader struct {
 const viewTries = 3
 
 // view repeats its reads until no event has been applied during them. If events keep arriving too fast for that, it pauses the drain loop
-// for one last attempt. Only one caller reads at a time, so that many clients cannot pause the drain loop again and again.
+// for one last attempt. Only one caller reads at a time, so even many clients cannot pause the drain loop again and again.
 func (r *accountReader) view(ctx context.Context) (accounting.View, error) {
 	select {
 	case r.reading <- struct{}{}:

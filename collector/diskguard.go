@@ -79,7 +79,7 @@ func newGuard(o Options) *guard {
 
 // room returns the number of bytes by which files can still grow while applying is paused: the spool fills up to its own limit, a
 // directory archive receives the applied events that it does not have yet, and the store merges its tables. The result is at most half of
-// the limit, so that events are applied even if the limit is too small.
+// the limit, so events are applied even if the limit is too small.
 func (g *guard) room(folders map[string]int64) int64 {
 	room := max(g.spoolMax-folders["spool"], 0) + storeRoomMin + min(folders["store"]/storeRoomShare, mergeRoomMax)
 	if g.unarchived != nil {

@@ -65,7 +65,7 @@ func (c *Collector) quarantine(r run, cause error, d *Drained) error {
 	c.storeMu.Lock()
 	defer c.storeMu.Unlock()
 	if err := c.o.Store.Quarantine(r.epoch, r.lastSeq(), responses, builder.Bytes(), cause.Error()); err != nil {
-		// Whatever the reason, events that are not in the quarantine must not be acknowledged.
+		// No matter what the reason is, events that are not in the quarantine must not be acknowledged.
 		return fmt.Errorf("%w: quarantine events %d to %d of epoch %s: %w",
 			store.ErrUnavailable, r.items[0].Seq, r.lastSeq(), r.epoch, err)
 	}

@@ -22,7 +22,7 @@ type publisher struct {
 
 	batches int       // batches since the last snapshot
 	last    time.Time // when the last snapshot was built
-	unsent  []byte    // the last snapshot, encoded; nil once the source has taken it
+	unsent  []byte    // the last snapshot, encoded; nil as soon as the source has taken it
 
 	mu       sync.Mutex
 	refilled map[int64]bool // hours with refilled rows since the last snapshot; guarded by mu

@@ -68,7 +68,8 @@ func (c *Collector) Storage(ctx context.Context) (Storage, error) {
 	s.MeasuredAt = u.at.UTC()
 	maps.Copy(s.Bytes, u.folders)
 	s.BytesTotal, s.FreeBytes, s.RoomBytes = u.total, u.free, u.room
-	// The growth is that of the capacity report, based on its samples, this process's first measurement, and this one.
+	// The growth is computed in the same way as for the capacity report: from its samples, this process's first measurement, and this
+	// one.
 	capacity := Capacity{At: u.at, BytesTotal: u.total, BytesMax: s.BytesMax, FreeBytes: u.free, FreeMin: s.FreeMin, RoomBytes: u.room}
 	first := c.guard.first()
 	err = capacity.grow(ctx, c.o.Store, store.CapacitySample{At: first.at, Bytes: first.folders}, store.CapacitySample{At: u.at, Bytes: u.folders})

@@ -46,7 +46,7 @@ func loopback(addr string) bool {
 	return host == "loopback"
 }
 
-// overlap reports whether two listen addresses conflict, so that only one of them can be bound. Port 0 never conflicts.
+// overlap reports whether two listen addresses conflict, that is, whether only one of them can be bound. Port 0 never conflicts.
 func overlap(a, b string) bool {
 	hostA, portA := hostPort(a)
 	hostB, portB := hostPort(b)

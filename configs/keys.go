@@ -13,7 +13,7 @@ import (
 type Key struct {
 	Path    string // as in the file: archive.after
 	Env     string // environment variable: WAYSIDE_ARCHIVE_AFTER; empty if only the file can set it
-	Flag    string // flag of wayside run; empty if there is none
+	Flag    string // flag of `wayside run`; empty if there is none
 	Type    string // text, number, percentage, duration, size, list, secret, "true or false", mapping, list of mappings
 	Allowed string // range of a number, duration or size, such as "1ms to 2s"; empty if there are no limits or Doc describes them
 	Default string // in the form in which it is written; empty if there is none
@@ -61,7 +61,7 @@ var shorthand = map[string]string{
 	"data": "data.dir", "archive": "archive.url", "admin": "admin.listen", "tls.cert": "tls.cert_file", "tls.key": "tls.key_file",
 }
 
-// flagNames are the flags of wayside run that set a key.
+// flagNames maps keys to the flags of `wayside run` that set them.
 var flagNames = map[string]string{
 	"listen": "--listen", "upstream": "--upstream", "admin.listen": "--admin", "data.dir": "--data",
 	"tls.cert_file": "--tls-cert", "tls.key_file": "--tls-key",

@@ -21,7 +21,7 @@ type Effect string
 const (
 	EffectAtOnce  Effect = "at once"                    // applies to requests that begin after the reload
 	EffectBooks   Effect = "the books process restarts" // with the new value, which the traffic process, if it uses the key, uses at once
-	EffectRestart Effect = "needs a restart"            // the old value stays until wayside run is restarted
+	EffectRestart Effect = "needs a restart"            // the old value stays until `wayside run` is restarted
 )
 
 func effectOf(path string) Effect {
@@ -51,7 +51,7 @@ func (c *Config) ForBooks() *Config {
 type Change struct {
 	Traffic []string // in effect at once
 	Books   []string // in effect when the books process has restarted
-	Restart []string // in effect when wayside run is restarted
+	Restart []string // in effect when `wayside run` is restarted
 }
 
 // Reload compares the current configuration with a new one. It returns the configuration to apply: the new one, but with the old values of

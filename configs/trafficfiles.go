@@ -13,7 +13,7 @@ import (
 )
 
 // This file reads the files that are named in the keys of listeners, groups and routes. They are read and checked when wayside starts and
-// on each reload, so that a bad one is refused with the position of its key.
+// on each reload, so that a bad file is rejected with the position of its key.
 
 // readTrafficFiles reads all these files. It skips keys that have errors.
 func (l *loader) readTrafficFiles(c *Config) {

@@ -130,8 +130,8 @@ func refusesChecksum(err error) bool {
 	return isUnsupported(err)
 }
 
-// isCut recognises a connection that ended without a response. A server that rejects a request before it has read the
-// body may close the connection, so that its response is lost.
+// isCut recognises a connection that ended without a response. A server that rejects a request before it has read the body may close the
+// connection, and its response is then lost.
 func isCut(err error) bool {
 	var op *net.OpError
 	var foreign *foreignError

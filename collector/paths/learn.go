@@ -20,7 +20,7 @@ const (
 	exceptionCount = 8    // responses that a child needs to become such a name
 )
 
-// sample is a row as the tree uses it.
+// sample is a row in the form that the tree uses.
 type sample struct {
 	rest  string // label below the prefix, with its slash
 	count int

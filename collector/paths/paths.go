@@ -104,7 +104,7 @@ type tally struct {
 // row is an admitted name of a row.
 type row struct {
 	name
-	shown string // the template for which the row is counted, and limited
+	shown string // the template under which the row is counted for the limits
 	order uint32
 	count int // number of responses that prove that the route exists, up to countMax
 }

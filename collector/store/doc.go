@@ -50,7 +50,7 @@
 // <Dir>/ is Badger's folder. It also has a file "schema", with the schema version as text and its CRC32C. With this file, a store of a
 // newer wayside is recognised before Badger opens the folder. Beside this folder:
 //
-//	<Dir>.lock         locked while the store is open; not empty once a store was created
+//	<Dir>.lock         locked while the store is open; not empty after a store has been created
 //	<Dir>.ledgers      a copy of the ledgers, in case the store is lost (ledger_backup.go, ADR 60)
 //	<Dir>.opening      exists while the store is being opened; the text of a Go crash during that time is written to it
 //	<Dir>.condemned    says that Verify found damage, and the next Open must set the store aside
@@ -61,7 +61,7 @@
 // Keys, with widths in bytes. Numbers are big endian so that they sort, and hours have their sign bit flipped:
 //
 //	's'                                               schema: version (4), when the books began (8, µs)
-//	'a' epoch(16)                                     unreconciled epoch: 1, or 2 once its objects are imported; 'a' alone: all epochs
+//	'a' epoch(16)                                     unreconciled epoch: 1, or 2 after its objects have been imported; 'a' alone: all epochs
 //	'm'                                               counters: see below
 //	'k'                                               checkpoint: number of the last batch that all rows include (8)
 //	'w' epoch(16)                                     watermark: seq (8), applied (8), quarantined (8), first seq applied (8)

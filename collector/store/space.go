@@ -112,8 +112,8 @@ func (s *Space) flushMemtable() error {
 	return nil
 }
 
-// awaitFlush waits until the logs of some memtables are gone, because Badger removes a log as soon as the memtable's table is durable. It
-// stops waiting after flushWait; the next Flatten reclaims the rest of the space.
+// awaitFlush waits until the logs of some memtables have been removed. Badger removes a log as soon as the memtable's table is durable.
+// It stops waiting after flushWait; the next Flatten reclaims the rest of the space.
 func (s *Space) awaitFlush(logs []string) {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()

@@ -129,9 +129,8 @@ func (s *Supervisor) Status() Status {
 	return s.status
 }
 
-// stableAfter is how long a child must have run before the restart delay is reset to its minimum. That is long enough
-// to open the store and to drain for a while, so that even a child that is killed every few seconds keeps up with the
-// traffic.
+// stableAfter is how long a child must have run before the restart delay is reset to its minimum. That is long enough to open the store
+// and to drain for a while, so even a child that is killed every few seconds keeps up with the traffic.
 const stableAfter = 3 * time.Second
 
 // Run starts the child, and restarts it whenever it ends, until ctx is done. Then it closes the channels, waits for the

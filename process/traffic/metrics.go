@@ -7,8 +7,8 @@ import (
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// metrics returns the traffic process's registry. The figures are read at each scrape, so that traffic pays only for counting. The metrics of
-// proxy and spool are defined in those packages.
+// metrics returns the traffic process's registry. The figures are read at each scrape, so counting is the only cost for traffic. The
+// metrics of proxy and spool are defined in those packages.
 func (t *traffic) metrics() prometheus.Gatherer {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(

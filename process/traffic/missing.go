@@ -31,9 +31,9 @@ type fileWatch struct {
 // because the store and the queue replace files.
 const watchInterval = 5 * time.Second
 
-// watched returns, for each part of wayside, patterns of files that never disappear while wayside is running, once they exist. While no
-// books process responds, the store is not among the parts, because it may be closed, and a closed store has no log. expected has the
-// patterns of files that an open store always has.
+// watched returns, for each part of wayside, patterns of files that, as soon as they exist, never disappear while wayside is running.
+// While no books process responds, the store is not among the parts, because it may be closed, and a closed store has no log. expected
+// has the patterns of files that an open store always has.
 func (w *fileWatch) watched(ctx context.Context) (watched map[string][]string, expected []string) {
 	in := func(parent string, names ...string) (out []string) {
 		for _, name := range names {

@@ -44,8 +44,8 @@ func logWarnings(log *slog.Logger, cfg *configs.Config) {
 	}
 }
 
-// makeRoom raises GOMAXPROCS, because each event loop permanently occupies one of the Go runtime's Ps (see GOMAXPROCS). It returns the
-// number of loops: one for each CPU that this process may use.
+// makeRoom raises GOMAXPROCS, because each event loop permanently takes up one of the threads that GOMAXPROCS allows to run Go code. It
+// returns the number of loops: one for each CPU that this process may use.
 func makeRoom(cfg *configs.Config) (loops int) {
 	loops = runtime.GOMAXPROCS(0)
 	if cfg.Proxy.Driver != string(proxy.DriverGoroutine) {

@@ -184,7 +184,7 @@ func (t *reloadTrial) run(ctx context.Context, reloads, sockets, clients int) (s
 
 // talk opens a WebSocket and sends messages over it until the traffic ends.
 func (t *reloadTrial) talk(ctx, traffic context.Context, opened chan<- error) {
-	conn, _, err := websocket.Dial(ctx, "wss://edge.test/socket", &websocket.DialOptions{HTTPClient: t.client()}) //nolint:bodyclose // the connection has taken the body
+	conn, _, err := websocket.Dial(ctx, "wss://edge.test/socket", &websocket.DialOptions{HTTPClient: t.client()}) //nolint:bodyclose // the connection owns the body
 	opened <- err
 	if err != nil {
 		return

@@ -148,7 +148,7 @@ func (b *rebuilder) runsOf(p *pair, meta map[string]string, rows uint64) ([]cata
 	return runs, err
 }
 
-// Skippable reports whether an error concerns a single object, so that the others can still be read. This includes an object that a newer
+// Skippable reports whether an error concerns a single object, so the others can still be read. This includes an object that a newer
 // wayside wrote: only that version can read it.
 func Skippable(err error) bool {
 	return skippable(err) || errors.Is(err, uploader.ErrNewerFormat) || errors.Is(err, errTooManyRows)

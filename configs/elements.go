@@ -40,7 +40,7 @@ func elementKeys(c *Config) (list []elementKey) {
 	return list
 }
 
-// sample returns a configuration with one element of each kind, which is used to document the keys of elements.
+// sample returns a configuration with one element of each kind. It is used to document the keys of elements.
 func sample() *Config {
 	c := Default()
 	c.TLS.Certificates = []Certificate{{}}

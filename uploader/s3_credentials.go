@@ -24,9 +24,9 @@ func awsCredentials(o TargetOptions) *credentials.Credentials {
 	}}})
 }
 
-// roleCredentials gets credentials from the service that issues those of a role: STS for a pod's token file, the endpoint of a container,
-// or the metadata service of an instance. minio's provider supports the usual environment variables of all three, except those that
-// change an endpoint or turn off the metadata service.
+// roleCredentials gets the credentials of a role from the service that issues them: STS for a pod's token file, the endpoint of a
+// container, or the metadata service of an instance. minio's provider supports the usual environment variables of all three, except those
+// that change an endpoint or turn off the metadata service.
 func roleCredentials() credentials.Provider {
 	p := &credentials.IAM{Client: &http.Client{Timeout: iamTimeout, Transport: roleTransport()}}
 	inContainer := os.Getenv("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI") != "" || os.Getenv("AWS_CONTAINER_CREDENTIALS_FULL_URI") != ""

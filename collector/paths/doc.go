@@ -7,7 +7,7 @@
 //  2. If a configured template matches the path, the template is the label ("/users/{id}", "/static/**").
 //  3. Otherwise, segments that are clearly identifiers (numbers, UUIDs, ULIDs, hashes, dates, e-mail addresses, tokens) become
 //     "{id}". Empty segments and a trailing slash are kept.
-//  4. Segments at a level that, as the labeler has learnt, varies also become "{id}" (see below).
+//  4. If the labeler has learnt that a level varies, the segments at that level also become "{id}" (see below).
 //  5. The triple (host, method, label) is admitted as a new row if there is room, and is never removed to make room for another. If there
 //     is no room, the event is counted under the label [Other], so totals always add up.
 //

@@ -61,7 +61,7 @@
 // Keys, with widths in bytes. Numbers are big endian so that they sort, and hours have their sign bit flipped:
 //
 //	's'                                               schema: version (4), when the books began (8, µs)
-//	'a' epoch(16)                                     unreconciled epoch: 1, or 2 after its objects have been imported; 'a' alone: all epochs
+//	'a' epoch(16)                                     unreconciled epoch: 1; 2 after the import of its objects; 'a' alone: all epochs
 //	'm'                                               counters: see below
 //	'k'                                               checkpoint: number of the last batch that all rows include (8)
 //	'w' epoch(16)                                     watermark: seq (8), applied (8), quarantined (8), first seq applied (8)

@@ -109,8 +109,8 @@ func (s *Supervisor) Replace(config []byte) {
 	}
 }
 
-// ForceStop makes Run kill a child that is being stopped immediately instead of waiting for it, now and in the future. Events that it has
-// not applied stay in the spool.
+// After ForceStop, Run no longer waits for a child that is being stopped but kills it immediately. Events that it has not applied stay in
+// the spool.
 func (s *Supervisor) ForceStop() { s.forceOnce.Do(func() { close(s.force) }) }
 
 // errReplaced is the reason why a child ended after Replace.

@@ -232,8 +232,8 @@ func (f *filling) count(ctx context.Context, c *reader.Contribution, last uint64
 	return nil
 }
 
-// endHour makes the path table learn the rows of an hour if any of them has a name that did not occur in later hours, which are refilled
-// first.
+// endHour makes the path table learn the rows of an hour if any of them has a name that did not occur in later hours (these are refilled
+// first).
 func (f *filling) endHour(ctx context.Context) error {
 	if !f.fresh {
 		return nil

@@ -45,7 +45,7 @@ func checkArchiveURL(s string) string {
 // prefixBytesMax leaves room for the rest of an object's name. S3 allows 1,024 bytes in total.
 const prefixBytesMax = 512
 
-// checkPrefix refuses prefixes that different servers and tools interpret differently.
+// checkPrefix rejects prefixes that different servers and tools interpret differently.
 func checkPrefix(prefix string) string {
 	if len(prefix) > prefixBytesMax {
 		return fmt.Sprintf("its prefix has %d bytes: the maximum is %d", len(prefix), prefixBytesMax)

@@ -46,7 +46,7 @@ func checkSetRequestField(line string) string {
 	return checkField(line)
 }
 
-// checkSetResponseField is checkField, but refuses the clientName placeholder.
+// checkSetResponseField is checkField, but rejects the clientName placeholder.
 func checkSetResponseField(line string) string {
 	if strings.Contains(line, clientName) {
 		return clientName + " is for fields that are set in requests (request_fields.set): leave it out"
@@ -65,7 +65,7 @@ func checkFieldName(name string) string {
 	return ""
 }
 
-// checkAddedField and checkRemovedField also refuse Host, because a request has exactly one.
+// checkAddedField and checkRemovedField also reject Host, because a request has exactly one Host field.
 func checkAddedField(line string) string {
 	if name, _, _ := strings.Cut(line, ":"); strings.EqualFold(name, "host") {
 		return "Host can be set, not added: a request has exactly one"

@@ -117,7 +117,7 @@ func (v *validator) groupTLS(u *Upstream, path string) {
 	v.pair(t.CertFile, t.KeyFile, path+".tls.cert_file", path+".tls.key_file")
 }
 
-// pair refuses a certificate without its key, and a key without its certificate.
+// pair rejects a certificate without its key, and a key without its certificate.
 func (v *validator) pair(cert, key, certPath, keyPath string) {
 	last := func(path string) string { return path[strings.LastIndexByte(path, '.')+1:] }
 	switch {

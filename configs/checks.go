@@ -235,7 +235,7 @@ func checkRegion(s string) string {
 
 var bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*[a-z0-9]$`)
 
-// checkBucket refuses names that no S3 server allows. It accepts underscores, although AWS no longer allows them in new buckets, because
+// checkBucket rejects names that no S3 server allows. It accepts underscores, although AWS no longer allows them in new buckets, because
 // old buckets in us-east-1 and buckets on other servers may have them.
 func checkBucket(name string) string {
 	const rules = "write 3 to 63 lower-case letters, digits, hyphens, dots and underscores, with a letter or digit at both ends"
@@ -253,7 +253,7 @@ func checkBucket(name string) string {
 
 var ipv4Like = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+$`)
 
-// checkNetwork accepts an address, or a network whose host bits are zero. It refuses IPv4 addresses in IPv6 notation, which would never match.
+// checkNetwork accepts an address, or a network whose host bits are zero. It rejects IPv4 addresses in IPv6 notation, which would never match.
 func checkNetwork(s string) string {
 	if addr, err := netip.ParseAddr(s); err == nil {
 		switch {

@@ -13,7 +13,7 @@ import (
 // Missing or unwritable directories, names that cannot be resolved and a full disk are not errors here: the processes continue in spite
 // of them and report them.
 
-// checkDirectory refuses a path that is a file or leads through one, and paths on which no files can be created.
+// checkDirectory rejects a path that is a file or leads through one, and paths on which no files can be created.
 func checkDirectory(dir string) string {
 	info, err := os.Stat(dir)
 	switch {

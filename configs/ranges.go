@@ -17,7 +17,7 @@ type number interface {
 	int | Duration | Bytes | Percent
 }
 
-// atLeast refuses smaller values.
+// atLeast rejects smaller values.
 func atLeast[T number](least T) check {
 	c := check{problem: func(field any) string {
 		if value := *field.(*T); value < least { //nolint:forcetypeassert // TestTableCoversConfig checks each key's default
@@ -31,7 +31,7 @@ func atLeast[T number](least T) check {
 	return c
 }
 
-// between refuses values outside of both limits.
+// between rejects values outside of both limits.
 func between[T number](least, most T) check {
 	return check{fmt.Sprintf("%v to %v", least, most), func(field any) string {
 		if value := *field.(*T); value > most { //nolint:forcetypeassert // as above
@@ -62,7 +62,7 @@ func ifSet[T Duration | Bytes](c check) check {
 	}}
 }
 
-// segmentSize refuses sizes that are not a whole number of memory pages.
+// segmentSize rejects sizes that are not a whole number of memory pages.
 func segmentSize() check {
 	c := between(64*KiB, 32*MiB)
 	return check{c.allowed, func(field any) string {
@@ -88,7 +88,7 @@ func optional(f func(string) string) check {
 	})
 }
 
-// oneOf refuses texts that are not listed.
+// oneOf rejects texts that are not listed.
 func oneOf(values ...string) check {
 	return textCheck(func(s string) string {
 		if slices.Contains(values, s) {
@@ -98,7 +98,7 @@ func oneOf(values ...string) check {
 	})
 }
 
-// checkFilled refuses an empty data directory.
+// checkFilled rejects an empty data directory.
 func checkFilled(s string) string {
 	if strings.TrimSpace(s) != "" {
 		return ""

@@ -51,7 +51,7 @@ func (l *loader) readSecret(path, file string, into *Secret, check func(string) 
 	*into = Secret(secret)
 }
 
-// checkAccessKey refuses keys that cannot be sent in a header field, for example because the file has a second line.
+// checkAccessKey rejects keys that cannot be sent in a header field, for example because the file has a second line.
 func checkAccessKey(s string) string {
 	if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 		return "has a space, a line break or a character outside ASCII: write only the key into it"

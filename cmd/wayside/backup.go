@@ -16,7 +16,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/terminal"
 )
 
-// pathBackup is the path on the admin listener that makes a backup.
+// pathBackup is the admin listener's path for making a backup.
 const pathBackup = "/-/backup"
 
 func newBackup() *cobra.Command {

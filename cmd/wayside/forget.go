@@ -18,7 +18,7 @@ import (
 	"github.com/wayside-proxy/wayside/process/books"
 )
 
-// pathForget is the path on the admin listener that forgets paths.
+// pathForget is the admin listener's path for forgetting paths.
 const pathForget = "/-/forget"
 
 // forgetFlags are the flags of `wayside forget`.

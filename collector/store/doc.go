@@ -9,8 +9,8 @@
 //     row includes. After a crash, the batches since the checkpoint are folded again from their blocks, each into exactly those rows that
 //     do not include the batch. [Store.Account] reads the totals and the sum over the rows consistently.
 //   - Archive before delete. [Catalogue.DeleteBlocks] deletes a block only if its plan is verified and the checkpoint includes its batch.
-//   - A disk error is not blamed on the batch: it wraps [ErrUnavailable]. After a commit whose outcome is unknown the store refuses all
-//     further writes ([ErrFailed]) until it is reopened, because continuing could apply a batch twice.
+//   - A disk error does not count as an error of the batch: it wraps [ErrUnavailable]. After a commit whose outcome is unknown, the store
+//     rejects all further writes ([ErrFailed]) until it is reopened, because continuing could apply a batch twice.
 //   - Bounded. At most [Options.LiveRowsMax] rows stay in memory; readers hold one row and one block at a time.
 //
 // # When data may be lost

@@ -16,7 +16,7 @@ type shared[T any] struct {
 	good time.Time // until when the value of call is valid; zero while call is in progress; guarded by mu
 }
 
-// call is one call of make. value is set before done is closed.
+// call is one call of shared.make. value is set before done is closed.
 type call[T any] struct {
 	done    chan struct{}
 	waiters int // guarded by the shared's mu

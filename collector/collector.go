@@ -67,8 +67,8 @@ type Store interface {
 
 // Errors of DrainOnce. Nothing is lost: the next call gets the same events again.
 var (
-	// ErrPaused means that the data directory has reached data.bytes_max, or that the disk has less than data.free_min
-	// free. The error text says which.
+	// ErrPaused means that the data directory has reached data.bytes_max, or that the disk has less than data.free_min free. The error
+	// message says which of the two.
 	ErrPaused = errors.New("paused")
 	// ErrSource means that the spools cannot be reached.
 	ErrSource = errors.New("spool not reachable")

@@ -120,8 +120,8 @@ func (g *guard) applied(events int) {
 	g.mu.Unlock()
 }
 
-// measure returns the last measurement, or takes a new one if that is older than guardInterval. If walking through the
-// files takes long, the walk happens less often, and only the free space is measured at that interval.
+// measure returns the last measurement, or takes a new one if the last is older than guardInterval. If walking through the files takes a
+// long time, the walk happens less often, and only the free space is measured every guardInterval.
 func (g *guard) measure() usage {
 	g.mu.Lock()
 	defer g.mu.Unlock()

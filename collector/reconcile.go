@@ -48,7 +48,7 @@ func newReconciler(o *Options, m *metrics, storeMu *sync.Mutex) *reconciler {
 // damage:
 //
 //   - A queue was damaged after its events had been applied. The spool counted them as dropped, and now takes that back.
-//   - A store was set aside, or replaced by an older copy. Responses that had been acknowledged are missing from it. They are
+//   - A store was set aside, or replaced by an older copy. Responses that had been acknowledged are missing from the new store. They are
 //     counted as quarantined, so that the loss is visible and the figures add up.
 func (r *reconciler) reconcile(ctx context.Context, ledgers []spool.Ledger) error {
 	marks := r.store.Marks()

@@ -131,7 +131,7 @@ func (c *Collector) spooled(ctx context.Context) (uint64, error) {
 	return left, nil
 }
 
-// readyInterval is how often ledgers are compared until a refill may begin.
+// readyInterval is the time between comparisons of ledgers until a refill may begin.
 const readyInterval = 500 * time.Millisecond
 
 // upkeep publishes a snapshot, compares ledgers and retires epochs. It does each of these when it is due, or all of them if force is set.

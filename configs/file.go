@@ -85,7 +85,7 @@ func isManifest(root *yaml.Node) bool {
 	return has["apiVersion"] && has["kind"]
 }
 
-// undecodable finds the first bytes that are not text, because the parser does not report their position. It leaves UTF-16 to the parser.
+// undecodable finds the first bytes that are not text, because the parser does not report their position. UTF-16 is left to the parser.
 func undecodable(data []byte) (line, column int, what string) {
 	if bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) {
 		return 0, 0, ""
@@ -159,8 +159,8 @@ func (l *loader) mapping(file, section string, n *yaml.Node) {
 	}
 }
 
-// setBefore reports on which line the file has already set a key. `proxy.via` and `proxy: {via: …}` are the same key, and so are a section's
-// shorthand and the key that it stands for.
+// setBefore reports whether the file has already set a key, and on which line. `proxy.via` and `proxy: {via: …}` are the same key, and so
+// are a section's shorthand and the key that it stands for.
 func (l *loader) setBefore(path string, v *yaml.Node, line int) (before int, twice bool) {
 	if long, short := shorthand[path]; short && v.Kind == yaml.ScalarNode {
 		path = long

@@ -12,8 +12,8 @@ var lastRunPrefixes = []string{
 	"archive.", "retention.", "report.", "prune.", "paths.", "record.", "metrics.", "collector.", "spool.", "data.", "service", "instance",
 }
 
-// LastRunKeys returns the keys that a later command on the same data directory needs, except those at their default. It maps the path of each key to
-// its value as text, for [LoadOptions.LastRun]. The values contain no secrets, only the names of files with secrets.
+// LastRunKeys returns the keys that a later command on the same data directory needs, except those at their default. It maps the path of
+// each key to its value as text, for [LoadOptions.LastRun]. The values contain no secrets, but only the names of files with secrets.
 func (c *Config) LastRunKeys() map[string]string {
 	keys, standard := map[string]string{}, Default()
 	own := *c

@@ -22,8 +22,8 @@ const (
 	// traffic process as a whole may use 1/trafficShare.
 	connsShare, heldShare, trafficShare = 4, 16, 2
 	trafficBytesLeast                   = 32 << 20
-	// descriptorsKept are reserved for files, the books process and the links to it. The two admin listeners get an eighth each, at most
-	// 1,024.
+	// descriptorsKept is the number of descriptors that are reserved for files, for the books process and for the links to it. The two
+	// admin listeners get an eighth each, but at most 1,024.
 	descriptorsKept = 192
 )
 

@@ -14,8 +14,8 @@ import (
 // keyFileBytesMax limits the size of a file with a secret or with certificates.
 const keyFileBytesMax = 1 << 20
 
-// readSecrets reads the files that the *_file keys name. It is an error if the same source sets both a token and a token file. If different
-// sources set them, the one with higher precedence wins.
+// readSecrets reads the files that the *_file keys name. It is an error if the same source sets both a token and a token file. If
+// different sources set them, the value from the source with higher precedence is used.
 func (l *loader) readSecrets(c *Config) {
 	token, file := l.origins["admin.token"], l.origins["admin.token_file"]
 	switch {

@@ -71,7 +71,8 @@ const (
 	TiB
 )
 
-// units are in the order in which String tries them. Parsing accepts all of them, in upper or lower case. Kubernetes writes Ki, Mi, Gi and Ti.
+// units lists the units in the order in which String tries them. Parsing accepts all of them, in upper or lower case. Kubernetes writes
+// Ki, Mi, Gi and Ti.
 var units = []struct {
 	name string
 	size Bytes

@@ -71,8 +71,8 @@ func (b *objectBuffer) release() {
 	b.written, b.present = 0, 0
 }
 
-// trim discards the content but keeps the pages that were written since the last trim, for objects of the same size. It
-// frees the others.
+// trim discards the content. It keeps the pages that were written since the last trim, for objects of the same size, and frees the other
+// pages.
 func (b *objectBuffer) trim() {
 	b.reset()
 	page := int64(unix.Getpagesize())

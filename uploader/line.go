@@ -113,8 +113,8 @@ func (l *Line) GRPCStatus() event.GRPCStatus {
 // unescaped truncates a text to the limit of its field. In a line, a byte that JSON cannot represent takes three bytes.
 func unescaped(text string, limit int) []byte { return []byte(text[:min(len(text), limit)]) }
 
-// parseLine parses one line of an event object into l. hour (since 1970) and epoch are those of the object. The error
-// wraps [ErrDamaged] if wayside would not write such a line, or [ErrNewerFormat].
+// parseLine parses one line of an event object into l. hour (since 1970) and epoch are those of the object. The error wraps [ErrDamaged]
+// if wayside would not write such a line, or [ErrNewerFormat] for a line in a newer format.
 func parseLine(text []byte, l *Line, hour int64, epoch uuid.UUID) error {
 	*l = Line{}
 	if err := json.Unmarshal(text, l); err != nil {

@@ -13,8 +13,8 @@ import (
 // because the bytes of an object depend on it.
 const FormatVersion = 1
 
-// Names in an object's metadata. S3 stores them as x-amz-meta-…, and a directory in the file beside the object. They
-// are part of the format.
+// Names in an object's metadata. In S3, they are stored as x-amz-meta-…; in a directory, in the file beside the object. The names are
+// part of the format.
 const (
 	MetaFormat    = "wayside-format"       // [FormatVersion]
 	MetaRows      = "wayside-rows"         // responses; drop records are not counted

@@ -201,8 +201,8 @@ var plain = func() (t [256]bool) {
 	return t
 }()
 
-// appendString appends v as a JSON string. Since JSON cannot represent bytes that are not valid UTF-8, these become
-// %XX, as in a URL.
+// appendString appends v as a JSON string. Since JSON cannot represent bytes that are not valid UTF-8, such bytes become %XX, as in a
+// URL.
 func appendString[T []byte | string](dst []byte, v T) []byte {
 	dst = append(dst, '"')
 	start := 0

@@ -14,9 +14,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// gzipLevel is part of [FormatVersion] 1, because the same plan must always give the same bytes. Compared with level 6,
-// it takes half the time, and its output is larger by 1 % of the raw size (BenchmarkLevels,
-// docs/adr/0009-archive-compression.md).
+// gzipLevel is part of [FormatVersion] 1, because the same plan must always give the same bytes. Compared with level 6, it takes half the
+// time, and its output is larger, by 1 % of the raw size (BenchmarkLevels, docs/adr/0009-archive-compression.md).
 const gzipLevel = 2
 
 // flushBytes is how much NDJSON is collected before it is hashed and compressed.

@@ -79,8 +79,8 @@ func widened(from, to time.Time) snapshot.Range {
 	return r
 }
 
-// spans reads the range of a query and, if there is one, the range to compare it with. For a comparison, both are cut
-// off at the current time.
+// spans reads the range of a query and, if there is one, the range to compare it with. For a comparison, both ranges are cut off at the
+// current time.
 func (h *handler) spans(p *params) (main, before span, comparing bool) {
 	asked := widened(p.span("from", "to"))
 	other, comparing := p.compared(asked, stats.MinuteOf(h.Now()))

@@ -12,9 +12,8 @@ const (
 	cacheKeyBytes = 112
 )
 
-// cache holds the rows of recent paths. It is direct-mapped: a new path replaces the one in its slot, so millions of
-// different paths cost neither memory nor garbage collection. A slot contains its whole key, so a collision only costs
-// a cache miss.
+// cache holds the rows of recent paths. It is direct-mapped: a new path replaces the one in its slot, so millions of different paths cost
+// neither memory nor garbage collection. A slot contains its whole key, so a collision causes only a cache miss.
 type cache struct {
 	seed  maphash.Seed
 	slots []slot // allocated at first use

@@ -49,8 +49,8 @@ func parseTemplate(text string) (configuredTemplate, error) {
 	return t, nil
 }
 
-// match reports whether the template matches the path. It backtracks only to the last "**", so the cost is at most the product of
-// the two lengths.
+// match reports whether the template matches the path. It backtracks only to the last "**", so the cost is at most proportional to the
+// product of the two lengths.
 func (t *configuredTemplate) match(path []byte) bool {
 	if path[0] != '/' {
 		return false

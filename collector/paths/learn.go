@@ -206,8 +206,8 @@ const (
 	verdictLearnt         // they are values: merged permanently
 )
 
-// judge recognises values by three properties. There are many of them, and many were seen only once. They are alike: the same names
-// appear below several of them. Their number grows with the traffic.
+// judge recognises values by three properties: there are many children, and many of them were seen only once; they are alike, that is,
+// the same names appear below several of them; and their number grows with the traffic.
 func (t *tree) judge(children []*child) verdict {
 	n := len(children)
 	if n < childrenMin {
@@ -253,8 +253,8 @@ const (
 	sameCount   = 8  // responses that a child needs before it is compared with all others
 )
 
-// likeness counts the children that have names below them (inner), and how many of these share such a name with several
-// other children (alike). same reports whether all well-known children have mostly the same names below them.
+// likeness counts the children that have names below them (inner), and those among them that share such a name with several other
+// children (alike). same reports whether all children with many responses have mostly the same names below them.
 func likeness(children []*child) (inner, alike int, same bool) {
 	seen := map[uint32]int{}
 	for _, c := range children {

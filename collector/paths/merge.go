@@ -28,8 +28,8 @@ type Rules struct {
 
 func levelKey(host, prefix string) string { return host + "\x00" + prefix }
 
-// Label returns the template under which a row with this label is shown now. It returns most labels unchanged, without
-// an allocation.
+// Label returns the template under which a row with this label is currently shown. It returns most labels unchanged, without an
+// allocation.
 func (r *Rules) Label(host, label string) string {
 	if r == nil || len(r.levels) == 0 || len(label) == 0 || label[0] != '/' || r.configured[label] {
 		return label

@@ -134,9 +134,8 @@ const (
 	outlierGap   = 3  // minimum ratio between the count of an outlier and the count of any child that is not one
 )
 
-// outlier returns the count above which a few children have several times as many responses as all others. The counts
-// of values decrease gradually, however uneven they are; the count of a name among them ("/user/login" beside
-// "/user/anna") stands out.
+// outlier returns the count above which a few children have several times as many responses as all others. The counts of values decrease
+// gradually, even if they are very uneven; the count of a name among them ("/user/login" beside "/user/anna") stands out.
 func outlier(children []*child) int {
 	counts := make([]int, len(children))
 	for i, c := range children {

@@ -107,9 +107,9 @@ func (l *Labeler) Rollback() {
 	l.Begin()
 }
 
-// Restore adds one persisted entry. It must be called before the first Begin. The order of entries does not matter.
-// Rows that were admitted under a higher Max stay. An error wraps [ErrState], and the entry is ignored. Restore does
-// not retain its arguments.
+// Restore adds one persisted entry. It must be called before the first Begin. The order of entries does not matter. Rows that were
+// admitted under a higher Max stay. If the entry is invalid, it is ignored, and the error wraps [ErrState]. Restore does not retain its
+// arguments.
 func (l *Labeler) Restore(key, value []byte) error {
 	if len(key) != 5 || len(value) == 0 || value[0] == 0 || value[0] > rowVersionEdge || value[0] > stateVersion && key[0] != 'r' {
 		return fmt.Errorf("%w: key of %d bytes, value of %d", ErrState, len(key), len(value))

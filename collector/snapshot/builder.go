@@ -74,8 +74,8 @@ type entry struct {
 	count     uint64
 }
 
-// NewBuilder returns a builder of snapshots over the window (0: 24 hours). rules returns the rules by which rows are
-// merged; if it is nil, no rows are merged.
+// NewBuilder returns a builder of snapshots over the window (0: 24 hours). rules returns the rules for merging rows; if rules is nil, no
+// rows are merged.
 func NewBuilder(source RowSource, window time.Duration, rules func() *paths.Rules) *Builder {
 	if rules == nil {
 		rules = func() *paths.Rules { return nil }

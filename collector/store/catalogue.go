@@ -105,9 +105,8 @@ func openBlock(txn *badger.Txn, d *block.Decoder, id catalogue.BlockID, epoch uu
 	return err
 }
 
-// AddPlan durably stores a new plan and assigns its ID. The same transaction removes its blocks from the pending ones.
-// The error wraps [ErrInvalid] if a block is not pending, belongs to another hour or epoch, or if there are more than
-// 4,096 blocks.
+// AddPlan durably stores a new plan and assigns its ID. The same transaction removes the plan's blocks from the pending ones. The error
+// wraps [ErrInvalid] if a block is not pending or belongs to a different hour or epoch, or if there are more than 4,096 blocks.
 func (c *Catalogue) AddPlan(ctx context.Context, p *catalogue.Plan) error {
 	unlock, err := c.beginWrite(ctx)
 	if err != nil {

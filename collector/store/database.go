@@ -103,8 +103,8 @@ func (d *database) Failed() error {
 	return nil
 }
 
-// update runs fn in a transaction and commits it durably. If fn fails, update returns its error and nothing is written.
-// The caller must have called enter, and must not have called leave yet.
+// update runs fn in a transaction and commits it durably. If fn fails, update returns fn's error, and nothing is written. The caller must
+// have called enter, and must not have called leave yet.
 func (d *database) update(fn func(*badger.Txn) error) error {
 	if err := d.Failed(); err != nil {
 		return err
@@ -148,9 +148,9 @@ func (d *database) viewOnce(fn func(*badger.Txn) error) error {
 	return d.view(fn)
 }
 
-// Badger limits the bytes and the entries of a transaction, and the size of entries depends on what clients send:
-// hosts, paths, methods, statuses. So no list is written in transactions of a fixed number of elements. Instead, a
-// chunk that does not fit is halved until it does. A single row, plan or name always fits.
+// Badger limits the bytes and the entries of a transaction, and the size of entries depends on what clients send: hosts, paths, methods,
+// statuses. So no list is written in transactions of a fixed number of elements. Instead, a chunk that does not fit is halved until it
+// fits. A single row, plan or name always fits.
 
 // fitting calls write with n, the number of elements to write in one transaction, and halves n as long as they do not fit. It returns the
 // number of elements written. A write that fails must have no effect.
@@ -164,8 +164,8 @@ func fitting(n int, write func(n int) error) (int, error) {
 	}
 }
 
-// inChunks calls write for n elements, in chunks of at most limit elements, or fewer if they do not fit. write must
-// write the elements [from, to). After a chunk that did not fit, it is called again with fewer elements.
+// inChunks calls write for n elements, in chunks of at most limit elements, or fewer if they do not fit. write must write the elements
+// [from, to). If a chunk does not fit, write is called again with fewer elements.
 func inChunks(ctx context.Context, n, limit int, write func(from, to int) error) error {
 	for from, size := 0, limit; from < n; {
 		if err := ctx.Err(); err != nil {

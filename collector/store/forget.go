@@ -28,8 +28,8 @@ type Forget struct {
 	Path string
 	// PathState is written after everything else.
 	PathState []StateChange
-	// Reopen sets verified plans back to planned if some of their events have changed and all of them are still in the
-	// store, so that their objects are written again.
+	// Reopen sets verified plans back to planned if some of their events have changed and all of their events are still in the store.
+	// Their objects are then written again.
 	Reopen bool
 	// Count makes Forget only count what it would remove, and change nothing.
 	Count bool

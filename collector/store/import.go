@@ -42,8 +42,8 @@ func (s *Store) ImportRows(ctx context.Context, keys []stats.Key, rows []*stats.
 	return nil
 }
 
-// ImportEpoch counts an epoch whose rows were imported as applied, archived and deleted, and adds its objects to the
-// catalogue. The epoch must be new to the store.
+// ImportEpoch adds an epoch whose rows have been imported: it counts the epoch's responses as applied, archived and deleted, and adds its
+// objects to the catalogue. The epoch must be new to the store.
 func (s *Store) ImportEpoch(ctx context.Context, e ImportedEpoch) error {
 	if err := s.importEpoch(ctx, e); err != nil {
 		return fmt.Errorf("import epoch %s: %w", e.Epoch, err)

@@ -20,8 +20,8 @@ import (
 // the ledgers are also written to a file beside the store. The file is always rewritten as a whole, and synced before SetLedger returns
 // (ADR 60).
 
-// The first line of the file has the same form in every version: name, version, and the CRC32C of the version and
-// everything after that line. So a flipped bit cannot make a file look newer than it is.
+// The first line of the file has the same form in every version: name, version, and the CRC32C of the version and everything after that
+// line. So a flipped bit cannot make the file look as if a newer version had written it.
 const (
 	backupVersion = 1
 	backupName    = "wayside ledgers"

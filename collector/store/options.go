@@ -62,20 +62,20 @@ type Options struct {
 	// CheckpointInterval is the time between checkpoints in Run; default 1 minute. Run makes a checkpoint earlier after
 	// a quarter of a million events, which bounds the work of a replay, or if a deletion is waiting for one.
 	CheckpointInterval time.Duration
-	// LiveRowsMax limits the rows in memory; default 8,192, of about 1 to 3 KiB each. If there are more, a checkpoint
-	// is forced.
+	// LiveRowsMax limits the number of rows in memory; default 8,192. A row takes up about 1 to 3 KiB. If there are more rows, a
+	// checkpoint is forced.
 	LiveRowsMax int
-	// MemTableBytes is the size of Badger's memtable; default 4 MiB. Up to three memtables are in memory, and a
-	// transaction can use at most 15 % of one.
+	// MemTableBytes is the size of Badger's memtable; default 4 MiB. Up to three memtables are in memory, and a transaction can have at
+	// most 15 % of the size of one.
 	MemTableBytes int64
 	// ReserveBytes is the size of the reserve file; default 4 MiB, negative for none. Its space allows the store to be
 	// opened on a full disk.
 	ReserveBytes int64
-	// OpenFreeMin is the free disk space, in bytes, that is required to open the store; default 8 MiB, negative for no
-	// check. With less, SIGBUS could kill the process in Badger.
+	// OpenFreeMin is the free disk space, in bytes, that is required to open the store; default 8 MiB, negative for no check. With less
+	// free space, the process could be killed by SIGBUS in Badger.
 	OpenFreeMin int64
-	// RefuseDamaged makes Open leave a damaged store in place and return an error that wraps [ErrDamaged]. It is for
-	// callers that only read. With it, the ledger backup is neither restored nor written.
+	// RefuseDamaged makes Open leave a damaged store in place and return an error that wraps [ErrDamaged]. It is for callers that only
+	// read. If it is set, the ledger backup is neither restored nor written.
 	RefuseDamaged bool
 	// LedgersMax is the number of ledgers of retired epochs that are kept individually; default 1,000. Older ledgers are added up.
 	LedgersMax int

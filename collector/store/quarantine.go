@@ -82,8 +82,8 @@ func writeQuarantineFile(dir, name string, body []byte) error {
 	return nil
 }
 
-// moveToQuarantine moves a file or folder of the store to the quarantine, as "<date>-<name>", and writes a report
-// beside it. The report has the time, and the text that the function report returns for the new name.
+// moveToQuarantine moves a file or folder of the store to the quarantine, as "<date>-<name>", and writes a report beside it. The report
+// contains the time, and the text that the function report returns when called with the new name.
 func moveToQuarantine(o *Options, from, name string, report func(to string) string) (to string, err error) {
 	if err := os.MkdirAll(o.QuarantineDir, 0o750); err != nil {
 		return "", fmt.Errorf("%w: %w", ErrUnavailable, err)

@@ -90,9 +90,9 @@ func (s *Space) flatten() error {
 	return nil
 }
 
-// flushMemtable makes Badger write its memtable to a table, because Flatten does not affect deletions that are still in
-// the memtable. The only way that Badger offers is to fill the memtable up. If the disk is too full for that,
-// flushMemtable does nothing; traffic will fill the memtable eventually.
+// flushMemtable makes Badger write its memtable to a table, because Flatten does not affect deletions that are still in the memtable. The
+// only way to achieve this is to fill up the memtable. If the disk is too full for that, flushMemtable does nothing; traffic will fill
+// the memtable eventually.
 func (s *Space) flushMemtable() error {
 	free, err := disk.Free(s.o.Dir)
 	if err != nil || free < 4*s.o.MemTableBytes+max(s.o.OpenFreeMin, 0) {

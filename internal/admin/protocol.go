@@ -10,7 +10,7 @@ const (
 	PathVerify  = InternalPrefix + "verify"  // GET; with ?local=true, without the archive: []*verify.Check
 	PathForget  = InternalPrefix + "forget"  // POST ForgetOrder: ForgetAnswer
 	PathFiles   = InternalPrefix + "files"   // GET: patterns that match the store's current files, as []string
-	PathBackup  = InternalPrefix + "backup/" // POST: followed by begin; then by write or cancel, see books.backup
+	PathBackup  = InternalPrefix + "backup/" // POST: followed by the step (begin, then write or cancel), see books.backup
 	PathFinish  = InternalPrefix + "finish"  // POST: Finished
 	PathMark    = InternalPrefix + "mark"    // POST catalogue.Mark: the mark in its stored form
 )

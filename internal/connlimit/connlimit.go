@@ -304,8 +304,8 @@ func (c *Conn) Yield(d time.Duration) {
 	}
 }
 
-// grace is how long a client may take to send a request, after it has connected or received a response, before its connection counts
-// as waiting. Without it, no client could send a request during a flood of new connections.
+// grace is how long a client may take to send a request, after it has connected or received a response, before its connection counts as
+// waiting. Without grace, no client could send a request during a flood of new connections.
 const grace = 250 * time.Millisecond
 
 // idle reports whether the connection has been waiting for longer than grace.

@@ -69,8 +69,8 @@ func Exists(dir string) error {
 	return refuseIncomplete(dir)
 }
 
-// Foreign returns the name of an entry of dir that is not wayside's. It returns "" if there is none, or if dir is already
-// a data directory.
+// Foreign returns the name of an entry in dir that does not belong to wayside. It returns "" if there is no such entry, or if dir is
+// already a data directory.
 func Foreign(dir string) string {
 	if !errors.Is(Known(dir), ErrNoData) {
 		return ""

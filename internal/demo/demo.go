@@ -66,9 +66,8 @@ type Options struct {
 	HTTPClient *http.Client // for the admin listener; default http.DefaultClient
 }
 
-// Run sends the traffic, waits until the books have settled, archives, and writes the summary to o.Out. When ctx ends,
-// only the traffic stops: requests in flight are completed and the summary is written, so wayside must keep running
-// until Run returns.
+// Run sends the traffic, waits until the books have settled, archives, and writes the summary to o.Out. When ctx is done, only the
+// traffic stops: requests in flight are completed and the summary is written, so wayside must keep running until Run returns.
 func Run(ctx context.Context, o Options) error {
 	address, err := o.complete()
 	if err != nil {

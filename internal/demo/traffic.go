@@ -65,8 +65,8 @@ var live = route{0, []int{200}, -1, func(_ *traffic, g *dice, r *load.Request) {
 // Typical requests of scanners. None of these paths exists.
 var scannerPaths = []string{"/wp-login.php", "/.env", "/.git/config", "/admin/", "/phpmyadmin/index.php", "/cgi-bin/luci"}
 
-// traffic chooses the request for each nonce, which depends only on the seed, and checks the responses. All connections
-// may call its methods concurrently.
+// traffic chooses the request for each nonce, depending only on the seed and the nonce, and checks the responses. All connections may
+// call its methods concurrently.
 type traffic struct {
 	seed     uint64
 	abandon  bool

@@ -56,9 +56,8 @@ type Event struct {
 	Kind       Kind
 	Status     uint16 // as sent to the client; 499 if the client disconnected before the last byte
 
-	// DurationMicros is the time from when the upstream had the request until the last byte of the response;
-	// TTFBMicros is the time until the first byte. Both are 0 if the request never reached an upstream. The duration
-	// of a stream is its lifetime.
+	// DurationMicros is the time from the moment when the upstream had the whole request until the last byte of the response; TTFBMicros
+	// is the time until the first byte. Both are 0 if the request never reached an upstream. The duration of a stream is its lifetime.
 	DurationMicros uint64
 	TTFBMicros     uint64
 
@@ -84,8 +83,8 @@ type Event struct {
 	ErrorType []byte
 	Route     []byte // name of the route that the request took; empty if routes have no names
 
-	// Attempts is how many times the request was sent to an upstream, if more than once. Encode writes 1 as 0, because
-	// 1 is the usual case.
+	// Attempts is how many times the request was sent to an upstream, if more than once. Encode writes 1 as 0, because one attempt is the
+	// usual case.
 	Attempts uint8
 	// TLSVersion is the TLS version of the client's connection, as numbered in crypto/tls; 0 for cleartext.
 	TLSVersion uint16

@@ -1,4 +1,4 @@
-// Package memlimit keeps a process near the amount of memory that it should use, without making the garbage collector run all the time.
+// Package memlimit keeps a process near the amount of memory that it should use, without making the garbage collector run continuously.
 //
 // The runtime's memory limit (debug.SetMemoryLimit) counts all memory of the runtime, not only the heap. That includes span structures,
 // mark bits and half-empty spans from a time when the heap was larger, which are never released. After such a peak, the limit can leave

@@ -70,8 +70,8 @@ func (o *output) pass() {
 	o.line = o.line[:0]
 }
 
-// end passes on the last line and returns the trace: its first lines joined into one, the part that was kept, and the
-// number of bytes that did not fit.
+// end passes on the last line and describes the trace: it returns the first lines joined into one, the part that was kept, and the number
+// of bytes for which there was no room.
 func (o *output) end() (head string, trace []byte, cut int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

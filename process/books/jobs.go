@@ -125,8 +125,8 @@ type JobDone struct {
 	Rows    uint64 `json:"rows"`
 	Bytes   uint64 `json:"bytes"`
 	Expired int    `json:"expired,omitempty"` // number of objects removed from the archive
-	// Spooled is the number of responses still in the spool, which are neither applied nor archived. It is known only if no wayside is
-	// running.
+	// Spooled is the number of responses that are still in the spool and therefore neither applied nor archived. It is known only if no
+	// wayside is running.
 	Spooled uint64 `json:"spooled,omitempty"`
 
 	// Young is the number of events that are not archived because they were applied less than After (archive.after) ago.

@@ -137,8 +137,8 @@ func OpenForget(ctx context.Context, cfg *configs.Config, log *slog.Logger) (do 
 // ErrNoCatalogue means that there is an archive but no catalogue.
 var ErrNoCatalogue = errors.New("no catalogue: wayside is not running, and there is no store in the data directory")
 
-// Plans reads the archive's catalogue, without blocks, from a copy of the store in a data directory that no wayside is using. The error wraps
-// [ErrNoCatalogue] if there is no store, or an error of [OpenCopy].
+// Plans reads the archive's catalogue, without blocks, from a copy of the store in a data directory that no wayside is using. The error
+// wraps [ErrNoCatalogue] if there is no store; other errors come from [OpenCopy].
 func Plans(ctx context.Context, dir string) (plans []catalogue.Plan, err error) {
 	if _, err := os.Stat(filepath.Join(dir, datadir.StoreDir)); errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("%w %s", ErrNoCatalogue, dir)

@@ -1,8 +1,8 @@
 // Package doctor examines a machine and a configuration, before wayside is started or while it is running, and says what is wrong and
 // what to do.
 //
-// doctor.go runs the checks. Each of the other files has the checks for one subject. They try what wayside will do: listen, connect, write,
-// sync, archive an object. They remove everything that they create.
+// doctor.go runs the checks. Each of the other files has the checks for one subject. The checks try the same actions as wayside:
+// listening, connecting, writing, syncing, and archiving an object. They remove everything that they create.
 package doctor
 
 import (

@@ -142,8 +142,8 @@ func (t *traffic) openSpool() (*spool.Set, error) {
 	})
 }
 
-// booksTimerSlack is how late the books process's timed waits may end. Badger alone checks forty times a second whether there is something to
-// compact. With this slack, the kernel combines these and other waits into four wake-ups a second (ADR 86).
+// booksTimerSlack is how late the books process's timed waits may end. Badger alone checks forty times a second whether there is
+// something to compact. With this slack, the kernel combines these and other waits into four wake-ups per second (ADR 86).
 const booksTimerSlack = 250 * time.Millisecond
 
 func (t *traffic) newChild() (*supervise.Supervisor, error) {

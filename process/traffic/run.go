@@ -1,6 +1,7 @@
 // Package traffic is the traffic process. It forwards requests, records them in the spool, and serves the admin listener and the probes
 // listener. It starts the books process and communicates with it through the channels of package link. It connects proxy, spool and admin
-// under one configuration. It never imports the store: nothing that the books process does can fail, delay or crash a request.
+// under one configuration. It never imports the store: nothing that the books process does can make a request fail, delay it, or crash
+// the process that handles it.
 //
 //   - run.go, shutdown.go: the process from start to end
 //   - parts.go: its parts, how they are created, connected and started; options.go, groups.go, routes.go: the options of the proxy
@@ -47,7 +48,7 @@ type Options struct {
 }
 
 // Run runs the traffic process from start to exit. It stops when ctx is done or a signal arrives. The error wraps [datadir.ErrInUse] or
-// [datadir.ErrUnsafe], or is about an address that cannot be used or a part that failed.
+// [datadir.ErrUnsafe], or says that an address cannot be used or that a part has failed.
 func Run(ctx context.Context, o Options) error {
 	cfg := o.Config
 	log, level, sink := logsink.Open(o.LogTo, cfg.Log.Level, cfg.Log.Format, "run")

@@ -27,8 +27,8 @@ type sample struct {
 	Settled       bool    `json:"settled"` // whether the work after the load was done when the CPU time was read
 }
 
-// measureAll loads the contestants in rounds. In a round, each load is put on all contestants in turn. Each round
-// begins with a different contestant.
+// measureAll puts the loads on the contestants in rounds. In each round, each load is put on all contestants in turn. Each round begins
+// with a different contestant.
 func (f *setup) measureAll(ctx context.Context) ([]sample, error) {
 	for _, w := range f.loads {
 		for _, c := range f.contestants {

@@ -57,8 +57,8 @@ func StartNginx(ctx context.Context, dir string) (*Nginx, error) {
 	return StartNginxWith(ctx, dir, "1", nginxOrigin)
 }
 
-// StartNginxWith starts nginx with this number of worker processes and a part of its http block, in which %s stands for
-// the address to listen on. Its files are in dir.
+// StartNginxWith starts nginx with this number of worker processes. httpBlock is a part of nginx's http block, in which %s stands for the
+// address to listen on. Its files are in dir.
 func StartNginxWith(ctx context.Context, dir, workers, httpBlock string) (*Nginx, error) {
 	path, err := NginxPath()
 	if err != nil {

@@ -22,7 +22,7 @@ type Request struct {
 type Response struct {
 	Name string
 	Raw  string
-	// Late says that the fault comes after the header. In that case the client already has the status, and must notice
-	// that the response is incomplete.
+	// Late means that the fault comes after the header. In that case, the client already has the status, and must notice that the
+	// response is incomplete.
 	Late bool
 }

@@ -22,7 +22,7 @@ func route(i int) string {
 	return fmt.Sprintf("/api/%s/list", strings.Repeat(string(rune('a'+i%25)), 3+i/25))
 }
 
-// randomPath appends a path that is requested only once. It consists of one word, two words, or up to six, lies below a
+// randomPath appends a path that is requested only once. Such a path consists of one word, two words, or up to six words, lies below a
 // known name, or has a known ending.
 func randomPath(dst []byte, seed, nonce uint64) []byte {
 	r := rand.New(rand.NewPCG(seed, nonce))

@@ -38,7 +38,7 @@ import (
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// Store is where events go. [store.Store] implements it and documents the methods.
+// Store is where events are applied. [store.Store] implements it and documents the methods.
 type Store interface {
 	Apply(b *store.Batch) error
 	Quarantine(epoch uuid.UUID, lastSeq, responses uint64, raw []byte, reason string) error

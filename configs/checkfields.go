@@ -31,7 +31,7 @@ func checkField(line string) string {
 // clientName is a placeholder in a field that is set in requests. The name in the client's certificate replaces it.
 const clientName = "${tls_client_name}"
 
-// checkSetRequestField is checkField, but also allows one clientName placeholder in any field except Host.
+// checkSetRequestField is like checkField, but also allows one clientName placeholder in any field except Host.
 func checkSetRequestField(line string) string {
 	name, value, _ := strings.Cut(line, ":")
 	switch strings.Count(value, clientName) {
@@ -46,7 +46,7 @@ func checkSetRequestField(line string) string {
 	return checkField(line)
 }
 
-// checkSetResponseField is checkField, but rejects the clientName placeholder.
+// checkSetResponseField is like checkField, but rejects the clientName placeholder.
 func checkSetResponseField(line string) string {
 	if strings.Contains(line, clientName) {
 		return clientName + " is for fields that are set in requests (request_fields.set): leave it out"

@@ -88,7 +88,7 @@ func checkSecret(s string) string {
 	return ""
 }
 
-// nameLengthMax is the largest length of a service's or an instance's name, in characters.
+// nameLengthMax is the maximum length of a service's or an instance's name, in characters.
 const nameLengthMax = 128
 
 // checkName accepts names that, when escaped, can be part of a file's or an object's name.
@@ -138,7 +138,7 @@ func checkPort(port string, least int) string {
 	return ""
 }
 
-// parseURL is url.Parse with a message that says what to do. form shows what a correct URL looks like.
+// parseURL is like url.Parse, but returns a message that says what to do. form shows what a correct URL looks like.
 func parseURL(s, form string) (u *url.URL, msg string) {
 	if strings.ContainsFunc(s, unicode.IsSpace) {
 		return nil, fmt.Sprintf("%q has a blank: write %s, and a blank in a path as %%20", s, form)

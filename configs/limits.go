@@ -39,7 +39,7 @@ func (c *Config) queueBytesWithin(limit Bytes) Bytes {
 // QueueBytesMax returns spool.bytes_max, or less if data.bytes_max is small.
 func (c *Config) QueueBytesMax() int64 { return c.queueBytesWithin(c.Data.BytesMax).Int64() }
 
-// SpoolBytesMax returns the largest size of the spool on disk: queue and journal.
+// SpoolBytesMax returns the maximum size of the spool on disk: queue and journal.
 func (c *Config) SpoolBytesMax() int64 {
 	return c.QueueBytesMax() + int64(c.Spool.Segments)*c.Spool.SegmentBytes.Int64()
 }

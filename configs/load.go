@@ -18,7 +18,7 @@ import (
 type LoadOptions struct {
 	// File is the configuration file. If it is empty, the file is the one that WAYSIDE_CONFIG names, or else there is none.
 	File string
-	// Environ contains NAME=value entries, as from os.Environ. A variable with an empty value counts as not set.
+	// Environ contains NAME=value entries, in the form of os.Environ. A variable with an empty value counts as not set.
 	Environ []string
 	// Flags maps the path of a key (or a section's shorthand, such as data) to the value of its flag. It contains only flags that were given.
 	Flags map[string]string

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// priorityZero is what the getpriority system call returns for niceness 0: it returns 20 minus the niceness.
+// priorityZero is the result of the getpriority system call for niceness 0, because that call returns 20 minus the niceness.
 const priorityZero = 20
 
 // SetNiceness sets the niceness of all threads in the process. In Linux, each thread has its own niceness, and a new thread inherits it

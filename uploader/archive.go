@@ -122,7 +122,7 @@ func (a *archiver) nextPlans(ctx context.Context, all bool) ([]*catalogue.Plan, 
 	return pl.cut(pending, now, all), nil
 }
 
-// pendingAfterImport lists pending blocks, after removing events from them that another store has archived already.
+// pendingAfterImport lists pending blocks, after the events that another store has already archived have been removed from them.
 func (a *archiver) pendingAfterImport(ctx context.Context, appliedBefore time.Time) ([]catalogue.Pending, error) {
 	for {
 		pending, err := a.pending(ctx, appliedBefore)
@@ -156,7 +156,7 @@ func (a *archiver) reportPending(pending []catalogue.Pending) {
 	a.status.change(func(s *Status) { s.PendingEvents = rows })
 }
 
-// execute carries out a stored plan: it builds, writes, reads back and marks the object.
+// execute carries out a stored plan: it builds the object, writes it, reads it back, and marks the plan as verified.
 func (a *archiver) execute(ctx context.Context, p *catalogue.Plan, r *Result) error {
 	b, err := a.builder.build(ctx, a.o.Source, p)
 	a.estimate.learn(b)

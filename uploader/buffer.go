@@ -45,7 +45,7 @@ func (b *objectBuffer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// acquire maps the memory. If the kernel refuses, each reader builds the object again.
+// acquire maps the memory. If the kernel refuses the mapping, each reader builds the object again.
 func (b *objectBuffer) acquire() {
 	if b.memory != nil {
 		return
@@ -129,7 +129,7 @@ func (r *objectReader) Seek(offset int64, whence int) (int64, error) {
 	return offset, nil
 }
 
-// close stops the building. The reader must not be used afterwards.
+// close stops the building of the object, if it is in progress. The reader must not be used afterwards.
 func (r *objectReader) close() {
 	if r.again != nil {
 		r.again.close()

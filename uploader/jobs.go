@@ -31,7 +31,7 @@ type Job struct {
 	Run func(context.Context, *Result) error
 }
 
-// Alone calls fn while no job is running. It waits for a running job.
+// Alone calls fn while no job is running. If a job is running, it first waits for that job to end.
 func (u *Uploader) Alone(ctx context.Context, fn func() error) error {
 	select {
 	case <-u.token:
@@ -42,7 +42,7 @@ func (u *Uploader) Alone(ctx context.Context, fn func() error) error {
 	return fn()
 }
 
-// runJob runs one job while no other is running, and records its result.
+// runJob runs one job while no other job is running, and records the result.
 func (u *Uploader) runJob(ctx context.Context, job string, fn func(context.Context, *Result) error) (Result, error) {
 	r := Result{Job: job}
 	err := u.Alone(ctx, func() error {
@@ -64,7 +64,7 @@ func (u *Uploader) runJob(ctx context.Context, job string, fn func(context.Conte
 	return r, err
 }
 
-// RunJob runs one of [Options.Jobs] now. It waits for a running job.
+// RunJob runs one of [Options.Jobs] now. If a job is running, it first waits for that job to end.
 func (u *Uploader) RunJob(ctx context.Context, name string) (Result, error) {
 	for i := range u.o.Jobs {
 		if u.o.Jobs[i].Name == name {

@@ -22,7 +22,7 @@ const (
 	MetaRawBytes  = "wayside-raw-bytes"    // size of the NDJSON
 	MetaRawSHA256 = "wayside-raw-sha256"   // hash of the NDJSON, in hex
 	MetaRunCount  = "wayside-runs-count"   // number of sequence runs
-	MetaRuns      = "wayside-runs"         // "first-last,first-last,…", both ends included; absent if it does not fit
+	MetaRuns      = "wayside-runs"         // "first-last,first-last,…", both ends included; absent if there is no room for it
 	metaHeadBytes = len("x-amz-meta-: \n") // maximum size of an entry in addition to its name and value
 )
 

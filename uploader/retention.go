@@ -16,7 +16,7 @@ var ErrArchiveMissing = errors.New("archived object is not as it was when it was
 // deleter is a target that can remove objects. S3 targets deliberately cannot: with lifecycle rules of the bucket, objects can be removed
 // without giving every pod permission to delete.
 type deleter interface {
-	// Delete removes an object. It is not an error if there is none.
+	// Delete removes an object. If there is no such object, that is not an error.
 	Delete(ctx context.Context, key string) error
 }
 

@@ -14,7 +14,7 @@ import (
 // wakeInterval is how often Run compares the next due time with the clock. A timer alone would not react when the clock is changed.
 const wakeInterval = time.Minute
 
-// Run executes all jobs by their schedules until ctx is done, one at a time, and returns ctx's error.
+// Run executes all jobs according to their schedules, one at a time, until ctx is done. It returns ctx's error.
 //
 // A single run makes up for all runs that were missed while no process was running, because a job does everything that is pending, no
 // matter for how many scheduled runs. The archive job and the clean job run immediately if they have never run before; the archive job

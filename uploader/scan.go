@@ -322,8 +322,7 @@ func (r *lineReader) explain(err error) error {
 	return Damagedf("%w", err)
 }
 
-// limitedSource counts and hashes what is read through it, remembers an error of its reader, and fails beyond limit
-// bytes.
+// limitedSource counts and hashes what is read through it, keeps an error of its reader, and fails after limit bytes.
 type limitedSource struct {
 	r     io.Reader
 	h     hash.Hash

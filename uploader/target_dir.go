@@ -130,7 +130,7 @@ func (t *dirTarget) Delete(_ context.Context, key string) error {
 	return nil
 }
 
-// removeProbe deletes the object with which the archive was tested.
+// removeProbe deletes the object that was written to test the archive.
 func (t *dirTarget) removeProbe(ctx context.Context, key string) error { return t.Delete(ctx, key) }
 
 func (t *dirTarget) List(ctx context.Context, prefix string, fn func(ObjectInfo) error) error {

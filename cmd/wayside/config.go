@@ -54,7 +54,7 @@ func (f *configFlags) bind(cmd *cobra.Command, names ...string) {
 	}
 }
 
-// flagValue adds a flag and returns a function that returns its value. --upstream can be repeated; its values are then a list.
+// flagValue adds a flag and returns a function that returns the flag's value. --upstream can be repeated; the value is then a list.
 func flagValue(cmd *cobra.Command, name, help string) func() string {
 	if name == "upstream" {
 		list := cmd.Flags().StringArray(name, nil, help)
@@ -69,8 +69,8 @@ func flagValue(cmd *cobra.Command, name, help string) func() string {
 func (f *configFlags) options(cmd *cobra.Command) configs.LoadOptions {
 	flags := map[string]string{}
 	for _, fk := range flagKeys {
-		// A command may have a flag with the same name but another meaning, such as --admin of the commands that find a
-		// running wayside.
+		// A command may have a flag with the same name but a different meaning, such as --admin of the commands that find a running
+		// wayside.
 		if value := f.values[fk.key]; value != nil && cmd.Flags().Changed(fk.flag) {
 			flags[fk.key] = value()
 		}

@@ -13,7 +13,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// sorts maps the values of "sort" to their figures. The order is always descending.
+// sorts maps the values of "sort" to the figures by which rows are sorted. The order is always descending.
 var sorts = map[string]func(*stats.Row) uint64{
 	"count":     func(r *stats.Row) uint64 { return r.Count },
 	"rate":      func(r *stats.Row) uint64 { return r.Count }, // the range is the same for all rows

@@ -184,7 +184,7 @@ type Mark struct {
 	Open        bool   // events after Seq were lost, and no event has been applied since
 }
 
-// Marks returns the same as [Accounts.Watermarks], together with the numbers of responses.
+// Marks is like [Accounts.Watermarks], but also returns the numbers of responses.
 func (a *Accounts) Marks() map[uuid.UUID]Mark {
 	a.mu.Lock()
 	defer a.mu.Unlock()

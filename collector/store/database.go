@@ -37,7 +37,8 @@ func newDatabase(o *Options, db *badger.DB) *database {
 	return d
 }
 
-// enter marks the beginning of a call that uses the database; leave must follow. Close waits for calls in progress.
+// enter marks the beginning of a call that uses the database. At the end of the call, leave must be called. Close waits for calls in
+// progress.
 func (d *database) enter() error {
 	d.useMu.Lock()
 	defer d.useMu.Unlock()

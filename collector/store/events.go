@@ -172,7 +172,7 @@ func (w *eventWalk) block(id catalogue.BlockID, value []byte) error {
 	var h block.Header
 	damaged := h.DecodeBlock(value) != nil
 	if damaged || h.MaxTime < w.q.FromMicros || h.MinTime >= w.q.ToMicros {
-		return nil //nolint:nilerr // damage is reported when the plan is archived; a query shows the rest
+		return nil //nolint:nilerr // damage is reported when the plan is archived; a query returns the other events
 	}
 	if w.q.holds != nil && !w.q.holds(&h) {
 		return nil

@@ -42,7 +42,7 @@ type backupContent struct {
 	Ledgers []backedUpLedger `json:"ledgers"` // in the order in which they were stored; the sum, if there is one, comes first
 }
 
-// ledgerBackup is the backup file as it was last read or written.
+// ledgerBackup is the state of the backup file when it was last read or written.
 type ledgerBackup struct {
 	backupContent
 	body   []byte // nil if there is no file

@@ -77,7 +77,7 @@ func (i *LogImports) ImportedLogs() []ImportedLog {
 	return slices.SortedFunc(maps.Values(i.logs), func(a, b ImportedLog) int { return a.From.Compare(b.From) })
 }
 
-// ImportedResponses is the number of responses in the rows of imported logs.
+// ImportedResponses returns the number of responses in the rows of imported logs.
 func (i *LogImports) ImportedResponses() (n uint64) {
 	i.mu.Lock()
 	defer i.mu.Unlock()

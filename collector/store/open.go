@@ -35,7 +35,7 @@ var openMu sync.Mutex
 //   - a ledger backup with ledgers that the store lacks: it restores the ledgers, and counts the missing responses of their epochs as
 //     quarantined. If the backup is damaged, it sets the backup aside and writes a new one.
 //
-// SIGKILL leaves no crash text, so it is no reason to set the store aside.
+// After a SIGKILL, there is no crash text, so a SIGKILL never causes Open to set the store aside.
 func Open(o Options) (*Store, error) {
 	if err := o.setDefaults(); err != nil {
 		return nil, err

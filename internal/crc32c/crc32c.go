@@ -9,5 +9,5 @@ var table = crc32.MakeTable(crc32.Castagnoli)
 // Sum returns the checksum of b.
 func Sum(b []byte) uint32 { return crc32.Checksum(b, table) }
 
-// Update returns the checksum of b appended to the bytes from which sum was computed.
+// Update returns the checksum of the bytes from which sum was computed, followed by b.
 func Update(sum uint32, b []byte) uint32 { return crc32.Update(sum, table, b) }

@@ -4,7 +4,7 @@
 // checking the figures of a server: every request carries a nonce, a unique number, and ends in one of three states.
 //
 //   - Not sent: the kernel has not accepted a single byte of the request. It is sent later, on another connection.
-//   - Sent: the kernel has accepted at least one byte. The server may or may not have seen it. It is never sent again.
+//   - Sent: the kernel has accepted at least one byte. The server may or may not have received the request. It is never sent again.
 //   - Received: the response has arrived completely, as defined by its framing (Content-Length, chunks, or the end of the connection). A
 //     received request counts as completed if [Options.Verify] accepts the response.
 //

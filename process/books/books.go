@@ -2,7 +2,7 @@
 // runs the scheduled jobs. It connects the collector, the store and the uploader according to one configuration.
 //
 //   - start.go: the process from start to end, as a child of `wayside run` or started separately
-//   - books.go: its parts, the loops that drive them, and the order in which they stop
+//   - books.go: the parts of the process, the loops that drive them, and the order in which they stop
 //   - refill.go: refills a new store from the archive after the old one was damaged
 //   - handler.go: its HTTP interface, for the traffic process and, through that process, for all clients
 //   - commands.go: requests from commands such as `wayside archive`

@@ -15,7 +15,7 @@ import (
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// audit reports and verifies the figures of both processes. It requests those of the store from the books process.
+// audit reports and verifies the figures of both processes. It requests the figures of the store from the books process.
 type audit struct {
 	spool      *spool.Set
 	proxy      *proxy.Proxy

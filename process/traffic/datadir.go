@@ -121,7 +121,7 @@ func (d *dataDir) await(ctx context.Context) bool {
 	}
 }
 
-// inPlace reports whether the path still leads to the directory that is locked.
+// inPlace reports whether the path is still that of the directory that is locked.
 func (d *dataDir) inPlace() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -42,7 +42,7 @@ func (m *marker) add(kind, text string) {
 	}
 }
 
-// run sends marks until ctx is done. After an error it tries again, as often as necessary.
+// run sends marks until ctx is done. After an error, it tries again, as many times as necessary.
 func (m *marker) run(ctx context.Context) {
 	for {
 		select {

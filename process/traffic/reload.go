@@ -54,7 +54,7 @@ func (r *reloader) handover(cfg *configs.Config) ([]byte, error) {
 	return books.Handover()
 }
 
-// Reloaded is the response to POST /-/reload: the keys that have changed, by what happens with their new values.
+// Reloaded is the response to POST /-/reload: the keys that have changed, grouped by when their new values take effect.
 type Reloaded struct {
 	Traffic []string `json:"in_effect"`        // keys whose new values apply to requests that begin from now on
 	Books   []string `json:"books_restarting"` // keys whose new values take effect when the books process has restarted

@@ -111,7 +111,7 @@ type wakes struct {
 	all  uint64
 }
 
-// wakesOf reads the voluntary context switches of all threads. Threads that have ended are missing.
+// wakesOf reads the voluntary context switches of all threads. Threads that have ended are not included.
 func wakesOf(root int) (w wakes, err error) {
 	tree, err := treeOf(root)
 	if err != nil {

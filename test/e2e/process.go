@@ -333,7 +333,7 @@ func (w *Wayside) AwaitSettled(ctx context.Context) (Accounting, error) {
 	}
 }
 
-// AwaitRefill waits until the archive has refilled a store that started empty because the previous one was damaged.
+// AwaitRefill waits until a store that started empty, because the previous one was damaged, has been refilled from the archive.
 func (w *Wayside) AwaitRefill(ctx context.Context) error {
 	for {
 		body, err := w.Ask(ctx, http.MethodGet, "/api/v1/storage")

@@ -1,4 +1,4 @@
-// Command edge proves that wayside can be trusted at the edge, with the real binary.
+// Command edge proves, with the real binary, that wayside can be trusted at the edge of a network.
 //
 //	go run ./test/edge topology [-requests 1000000] [-for 10m]   servers are killed, hang, return, and are taken out by reloads; every response is accounted for
 //	go run ./test/edge reload [-reloads 100]                     WebSockets stay open through reloads under load

@@ -156,7 +156,7 @@ func (o options) piece(ctx context.Context, lab *Lab, f Fault, code string, shor
 	return p, nil
 }
 
-// choose finds faults by name. A name that ends in * is a prefix. Without names, it returns the short form of all
+// choose finds faults by name. A name that ends in * selects all faults with that prefix. Without names, it returns the short form of all
 // faults.
 func choose(names string) (chosen []Fault, short bool, err error) {
 	fields := strings.FieldsFunc(names, func(r rune) bool { return r == ',' || r == ' ' })

@@ -82,7 +82,7 @@ func (p *proof) compareAll(e *engine, worst *float64) error {
 	return p.others(e)
 }
 
-// equal compares a column with the expected figures. A figure of 0 needs no row.
+// equal compares a column with the expected figures. A figure of 0 does not need a row.
 func equal(rows []row, key []string, column string, want map[string]uint64) error {
 	rest := maps.Clone(want)
 	for _, r := range rows {

@@ -26,7 +26,7 @@ const (
 	restart      // stopped by SIGTERM and restarted
 	killed       // kill -9 of the traffic process, after which the books process also ends
 	noBooks      // kill -9 of the books process
-	full         // runs without a books process until the spool is full, is then killed, and is restarted with one
+	full         // runs without a books process until the spool is full, is then killed, and is restarted with a books process
 	bursts       // three bursts, each archived before the next begins, which gives several objects
 	lives        // the number of values
 )

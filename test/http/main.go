@@ -1,4 +1,4 @@
-// Command http runs the long proofs of the traffic path. Each has its own wayside:
+// Command http runs the long proofs of the traffic path. Each proof has its own wayside:
 //
 //	go run ./test/http mixed   a million nonces in every kind of request: none crossed, none replayed, the books agree
 //	go run ./test/http memory  1 GiB down and up, and 1,000 connections that declare 4 MiB and send nothing

@@ -24,7 +24,7 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
-// memory proves that neither a large body nor the declaration of one costs memory.
+// memory proves that neither a large body nor the declaration of a large body takes up memory.
 func memory(ctx context.Context, r *rig, size int64) (string, error) {
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if req.Method == http.MethodPost {

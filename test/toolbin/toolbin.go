@@ -52,7 +52,7 @@ func Binary(name, folder, pkg string) (string, error) {
 	return bin, buildLocked(tools, bin, pkg)
 }
 
-// buildLocked builds a program once, even if several test processes need it at the same time.
+// buildLocked builds a program only once, even if several test processes need it at the same time.
 func buildLocked(tools, bin, pkg string) error {
 	lock, err := os.OpenFile(filepath.Join(filepath.Dir(bin), "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {

@@ -15,7 +15,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
-// guard measures the size of the data directory and decides when applying must pause. It is safe for concurrent use.
+// guard measures the size of the data directory and decides when the collector must stop applying events for a while. It is
+// safe for concurrent use.
 type guard struct {
 	dir, archiveDir   string
 	bytesMax, freeMin int64

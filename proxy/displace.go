@@ -10,7 +10,7 @@ import (
 // silent ones. So a client with few connections finds room at once, however many addresses occupy the rest of the room, and those
 // addresses end up with equal shares.
 
-// candidate is a connection that may give way because the proxy is waiting for its client.
+// candidate is a connection that may be closed to make room because the proxy is waiting for its client.
 type candidate struct {
 	c          *clientConn
 	listedWait int64 // how long the proxy had waited for it when it was listed
@@ -110,7 +110,7 @@ func (a *admission) listDisplaceable(now int64) {
 	a.listingTook = a.listedAt.Sub(began)
 }
 
-// markForClose marks a connection that must give way, so that unlockAndClose ends it. Proxy.mu is held.
+// markForClose marks a connection that is to be closed to make room, so that unlockAndClose ends it. Proxy.mu is held.
 func (a *admission) markForClose(c *clientConn) {
 	p := a.p
 	c.gaveWay.Store(true)

@@ -11,21 +11,21 @@ import (
 // The limits in this file protect the proxy, and protect clients from each other. All clients share three resources: client connections,
 // upstream connections, and the memory for unfinished headers and buffered bodies. The same rule divides each of them: an eighth is
 // reserved for addresses that use little; of the rest, an address may use at most twice as much as it leaves free. So a single address
-// gets 58 %, eight addresses get 10 % each, and something is always left for the next one. If there is no room, connections give way: the
-// proxy closes those for whose clients it has waited longest. If the address uses much, these are connections of the same address,
+// gets 58 %, eight addresses get 10 % each, and something is always left for the next one. If there is no room, the proxy
+// closes the connections for whose clients it has waited longest. If the address uses much, these are connections of the same address,
 // otherwise of any address.
 //
-// limits.go counts usage and applies the rule. displace.go chooses the connections that give way to a new one. waiting.go keeps new connections
-// for which there is no room yet.
+// limits.go counts usage and applies the rule. displace.go chooses the connections that are closed to make room for a new one. waiting.go
+// keeps new connections for which there is no room yet.
 
 const (
 	// headBytesFree is how many bytes each connection may buffer without counting: enough for most headers.
 	headBytesFree = clientReadBytes
-	// giveWayAfter is how long the proxy must have waited for a client before the client's connection gives way. The time that the client's
-	// bytes would take at slowBytesPerSecond does not count.
+	// giveWayAfter is how long the proxy must have waited for a client before it may close the client's connection to make room. The time
+	// that the client's bytes would take at slowBytesPerSecond does not count.
 	giveWayAfter       = int64(time.Second)
 	slowBytesPerSecond = 4 << 10
-	// giveWayAtOnce and giveWayPause limit the work of searching for connections that give way.
+	// giveWayAtOnce and giveWayPause limit the work of searching for connections that can be closed.
 	giveWayAtOnce = 8
 	giveWayPause  = 10 * time.Millisecond
 	// firstByteWithin is the time after which a connection whose first header is incomplete can be displaced.
@@ -63,7 +63,7 @@ func mayUse(uses, more, total, limit int64) bool {
 // smallUse returns how much any address may use as long as something is free.
 func smallUse(limit int64) int64 { return limit / 128 }
 
-// admission decides for which connections there is room, and which ones give way to others. Proxy.mu guards its fields, except p.
+// admission decides for which connections there is room, and which ones are closed to make room. Proxy.mu guards its fields, except p.
 type admission struct {
 	p            *Proxy
 	conns        int                    // number of admitted, open connections

@@ -30,7 +30,7 @@ type pool struct {
 	idleFor  time.Duration
 	readSize int
 	h2       *h2Links       // nil if HTTP/2 is never used with the server
-	giveWay  func(*account) // makes connections of an address give way, or those of any address if its argument is nil; may itself be nil
+	giveWay  func(*account) // closes connections of an address to make room, or of any address if its argument is nil; may itself be nil
 
 	mu        sync.Mutex
 	conns     int                // guarded by mu; maximum number of connections
@@ -99,7 +99,7 @@ func (p *pool) get(d driver, from *account, client *clientConn) (*upstreamConn, 
 	return p.waitFor(w)
 }
 
-// askForRoom makes connections give way to a waiting request.
+// askForRoom has connections closed to make room for a waiting request.
 func (p *pool) askForRoom(from *account) {
 	p.mu.Lock()
 	if p.open-p.idleCount >= p.max {

@@ -8,8 +8,9 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/loop"
 )
 
-// A new connection for which there is no room waits for a short time until another connection gives way. One goroutine handles all waiting connections.
-// If each had its own goroutine, these would compete for Proxy.mu, and other clients' requests would be scheduled after a thousand of them.
+// A new connection for which there is no room waits for a short time until another one is closed. One goroutine handles all waiting
+// connections. If each had its own goroutine, these would compete for Proxy.mu, and other clients' requests would be scheduled after a
+// thousand of them.
 
 const (
 	// waitingMax limits the number of connections that are waiting or being refused. If there are more, connections from addresses that use much
@@ -103,7 +104,7 @@ func (a *admission) admitWaiting() (found, refused []waitingConn) {
 }
 
 // worthWaiting reports whether there may soon be room for a connection. If its address uses little, it can displace other connections. Otherwise
-// there must be connections that give way. Proxy.mu is held.
+// there must be connections that can be closed to make room. Proxy.mu is held.
 func (a *admission) worthWaiting(w waitingConn) bool {
 	of := a.accounts[w.c.share.key]
 	if of == nil || of.small(w.c.gen.o.MaxConns) {

@@ -11,10 +11,10 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// Rows calls fn with every row of the hours [fromHour, toHour), stored or live, once per key and hour by hour. The row is only valid
-// during the call and must not be changed. Some rows may include a batch that is applied during the walk, while others do not. A caller
-// that needs a consistent set must therefore call Rows between two batches. If fn returns an error, the walk ends and Rows returns that
-// error.
+// Rows calls fn with every row of the hours [fromHour, toHour), stored or live. It goes hour by hour and calls fn once per key. The row is
+// only valid during the call and must not be changed. Some rows may include a batch that is applied during the walk, while others do not.
+// A caller that needs a consistent set must therefore call Rows between two batches. If fn returns an error, the walk ends and Rows
+// returns that error.
 func (s *Statistics) Rows(ctx context.Context, fromHour, toHour int64, fn func(stats.Key, *stats.Row) error) error {
 	if err := s.enter(); err != nil {
 		return err

@@ -131,7 +131,7 @@ func (q *request) under(prefix string) bool {
 	return strings.HasPrefix(q.path, prefix) || strings.HasPrefix(path.Clean(q.path)+"/", prefix)
 }
 
-// gone returns a channel that is closed when the connection gives way to another one.
+// gone returns a channel that is closed when the connection is evicted to make room for another one.
 func (q *request) gone() <-chan struct{} {
 	if c, ok := q.ctx.Conn().(*connlimit.Conn); ok {
 		return c.Aborted()

@@ -89,8 +89,8 @@ type wrongTokens struct {
 // wrongTokenLogEvery is the minimum time between two log lines about wrong tokens.
 const wrongTokenLogEvery = 10 * time.Second
 
-// wrongToken rejects the request after a delay and closes its connection. During the delay, the connection is among the first to give way
-// to others.
+// wrongToken rejects the request after a delay and closes its connection. During the delay, the connection is among the first that
+// are closed to make room for others.
 func (q *request) wrongToken() {
 	q.s.tokens.note(q.ctx.RemoteAddr())
 	if c, ok := q.ctx.Conn().(*connlimit.Conn); ok {

@@ -1,9 +1,9 @@
 // Package connlimit limits the connections of a listener, in total and per address. It never refuses a new connection: if there is no
-// room, the connection that has waited longest for a request gives way.
+// room, it closes the connection that has waited longest for a request.
 //
 // A connection counts as waiting while the server waits for a request from it: its client sends nothing, has sent only part of a request,
 // sends very slowly, or is idle between requests. However, each client first has a quarter of a second (grace) to send a request. If no
-// connection is waiting, the one whose client has read nothing for the longest time gives way, although its request is being handled.
+// connection is waiting, the one whose client has read nothing for the longest time is closed, although its request is being handled.
 //
 // The total is strict: a connection counts until its server has closed it. The limit per address can be exceeded until the server notices
 // that a connection has been closed.

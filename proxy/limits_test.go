@@ -36,7 +36,7 @@ func until(t *testing.T, what string, condition func() bool) {
 }
 
 // TestSilentConnectionsOfOneAddress: one address cannot use all connections: others find room. The address itself finds room when its
-// silent connections give way.
+// silent connections are closed.
 func TestSilentConnectionsOfOneAddress(t *testing.T) {
 	b := start(t, echoHead(t), func(o *Options) { o.MaxConns = 30 })
 	b.responses = -1
@@ -64,7 +64,7 @@ func TestSilentConnectionsOfOneAddress(t *testing.T) {
 	}
 }
 
-// upstreamPeak returns the largest number of connections to the upstream before the first one gives way.
+// upstreamPeak returns the largest number of connections to the upstream before the first one is closed to make room.
 func (b *bench) upstreamPeak() (most int64) {
 	b.t.Helper()
 	until(b.t, "a connection gives way", func() bool {
@@ -75,7 +75,7 @@ func (b *bench) upstreamPeak() (most int64) {
 	return most
 }
 
-// TestTricklingBodiesOfOneAddress: one address cannot use all upstream connections: connections with slow request bodies give way.
+// TestTricklingBodiesOfOneAddress: one address cannot use all upstream connections: connections with slow request bodies are closed.
 func TestTricklingBodiesOfOneAddress(t *testing.T) {
 	b := start(t, origin(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }), func(o *Options) {
 		o.MaxConnsPerUpstream, o.MaxConnWait = 9, time.Minute
@@ -105,7 +105,7 @@ func TestTricklingBodiesOfOneAddress(t *testing.T) {
 	}
 }
 
-// TestUnreadResponsesOfOneAddress: upstream connections whose clients do not read the response give way, too.
+// TestUnreadResponsesOfOneAddress: upstream connections whose clients do not read the response are closed, too.
 func TestUnreadResponsesOfOneAddress(t *testing.T) {
 	b := start(t, origin(t, func(w http.ResponseWriter, r *http.Request) {
 		piece := make([]byte, 64<<10)
@@ -164,7 +164,7 @@ func TestUnfinishedHeadersOfOneAddress(t *testing.T) {
 	}
 }
 
-// TestTunnelsLeaveRoom: upgraded connections do not give way, so they may not use all connections.
+// TestTunnelsLeaveRoom: upgraded connections are not closed to make room, so they may not use all connections.
 func TestTunnelsLeaveRoom(t *testing.T) {
 	b := start(t, upgradeOrigin(t, func(conn *net.TCPConn, br *bufio.Reader) { _, _ = io.Copy(io.Discard, br) }), func(o *Options) { o.MaxConns = 16 })
 	b.responses = -1

@@ -67,7 +67,7 @@ func TestHeaderBeforeStreamedBody(t *testing.T) {
 	until(t, "nothing counts as silent", func() bool { return b.p.silent.Load() == 0 })
 }
 
-// TestSilentUploadGivesWay: a client that sends only the header of a streamed request gives way to others that need its connection to
+// TestSilentUploadGivesWay: a client that sends only the header of a streamed request is disconnected if others need its connection to
 // the service.
 func TestSilentUploadGivesWay(t *testing.T) {
 	url := origin(t, func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })

@@ -242,7 +242,7 @@ func TestTLSLimits(t *testing.T) {
 	b.dial().get("/")
 }
 
-// TestSilentTLSConnectionsGiveWay: connections that are silent before or during the handshake give way if there is no room.
+// TestSilentTLSConnectionsGiveWay: connections that are silent before or during the handshake are closed if there is no room.
 func TestSilentTLSConnectionsGiveWay(t *testing.T) {
 	b := start(t, echoHead(t), overTLSOptions(t, func(o *Options) { o.MaxConns = 64 }))
 	b.responses = 1

@@ -67,8 +67,8 @@ func TestHeaderBeforeStreamedBody(t *testing.T) {
 	until(t, "nothing counts as silent", func() bool { return b.p.silent.Load() == 0 })
 }
 
-// TestSilentUploadGivesWay: a client that sends only the header of a streamed request is disconnected if others need its connection to
-// the service.
+// TestSilentUploadGivesWay: a client that sends only the header of a streamed request gets 408 if others need its connection to the
+// service.
 func TestSilentUploadGivesWay(t *testing.T) {
 	url := origin(t, func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
 	b := start(t, url, func(o *Options) { o.MaxConnsPerUpstream, o.MaxConnWait = 1, time.Minute })

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -175,7 +176,11 @@ func checkAnswers(t *testing.T, data, out []byte, events []event.Event) {
 		if err != nil {
 			t.Fatalf("%q: answered %q: %v", data, out, err)
 		}
-		if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != int(e.Status) && e.Status != statusClientClosed {
+		_, err = io.Copy(io.Discard, resp.Body)
+		if len(e.Method) == 0 && bytes.Contains(data, []byte("HEAD")) && errors.Is(err, io.ErrUnexpectedEOF) {
+			err = nil // a request that begins with HEAD is refused without a body, although it has no valid method
+		}
+		if err != nil || resp.StatusCode != int(e.Status) && e.Status != statusClientClosed {
 			t.Fatalf("%q: answered %q %v, recorded %d", data, out, err, e.Status)
 		}
 	}

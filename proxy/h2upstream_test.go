@@ -76,13 +76,14 @@ func TestHTTP2Upstream(t *testing.T) {
 				t.Run(upstream+", "+client+", "+name, func(t *testing.T) {
 					b := begin(t)
 					b.responses = 1
-					c := b.h2()
+					c, scheme := b.h2(), "http" // its connections are encrypted without its knowledge
 					if version == "1.1" {
+						scheme = b.proto()
 						tr := &http.Transport{TLSClientConfig: testCertificates(t).client}
 						t.Cleanup(tr.CloseIdleConnections)
 						c = &http.Client{Transport: tr, Timeout: 60 * time.Second}
 					}
-					r, _ := http.NewRequest(test.method, b.proto()+"://"+b.addr+"/a%2Fb?c=d", struct{ io.Reader }{strings.NewReader(test.body)})
+					r, _ := http.NewRequest(test.method, scheme+"://"+b.addr+"/a%2Fb?c=d", struct{ io.Reader }{strings.NewReader(test.body)})
 					if r.ContentLength = test.length; test.length == 0 {
 						r.Body = nil
 					}
@@ -135,6 +136,7 @@ func TestHTTP2UpstreamManyStreams(t *testing.T) {
 		_, _ = io.WriteString(w, r.URL.Path)
 	}), nil)
 	const workers, each = 48, 20
+	schemes := []string{"http", b.proto()} // the connections of the first client are encrypted without its knowledge
 	clients := []*http.Client{b.h2(), {Transport: &http.Transport{TLSClientConfig: testCertificates(t).client, MaxIdleConnsPerHost: workers}}}
 	t.Cleanup(clients[1].CloseIdleConnections)
 	var wg sync.WaitGroup
@@ -143,7 +145,7 @@ func TestHTTP2UpstreamManyStreams(t *testing.T) {
 			for n := range each {
 				path := fmt.Sprintf("/%d/%d", i, n)
 				body := strings.Repeat(path, (i*n)%3000)
-				r, _ := http.NewRequest("POST", b.proto()+"://"+b.addr+path, strings.NewReader(body))
+				r, _ := http.NewRequest("POST", schemes[i%2]+"://"+b.addr+path, strings.NewReader(body))
 				if i%4 < 2 {
 					r.ContentLength = -1
 				}
@@ -371,6 +373,7 @@ func TestHTTP2UpstreamUnrest(t *testing.T) {
 			}
 		}
 	})
+	schemes := []string{"http", b.proto()} // the connections of the first client are encrypted without its knowledge
 	clients := []*http.Client{b.h2(), {Transport: &http.Transport{TLSClientConfig: testCertificates(t).client, MaxIdleConnsPerHost: 16}}}
 	t.Cleanup(clients[1].CloseIdleConnections)
 	for i := range 16 {
@@ -378,7 +381,7 @@ func TestHTTP2UpstreamUnrest(t *testing.T) {
 			for n := range 60 {
 				path := fmt.Sprintf("/%d/%d", i, n)
 				ctx, cancel := context.WithCancel(t.Context())
-				r, _ := http.NewRequestWithContext(ctx, "POST", b.proto()+"://"+b.addr+path, struct{ io.Reader }{strings.NewReader(strings.Repeat("x", n*977))})
+				r, _ := http.NewRequestWithContext(ctx, "POST", schemes[i%2]+"://"+b.addr+path, struct{ io.Reader }{strings.NewReader(strings.Repeat("x", n*977))})
 				if n%3 == 0 {
 					time.AfterFunc(time.Duration(i*n)*time.Microsecond, cancel)
 				}

@@ -1,6 +1,8 @@
 package http1
 
 import (
+	"bytes"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -238,6 +240,11 @@ func (h *Request) takeTrailer(value []byte) (keep bool, err error) {
 	for _, name := range []string{"content-length", "transfer-encoding", "host", "trailer"} {
 		if hasToken(value, name) {
 			return false, ErrFraming
+		}
+	}
+	for name := range bytes.SplitSeq(value, []byte(",")) {
+		if name = bytes.Trim(name, " \t"); slices.ContainsFunc(name, func(c byte) bool { return !isToken[c] }) {
+			return false, nil // other parsers may find other names in such a value
 		}
 	}
 	return !h.HTTP10, nil

@@ -141,11 +141,16 @@ func (c *Conn) fragment(b []byte) *ConnError {
 	if c.block.bytes += len(b); c.block.bytes > c.blockBytesMax() {
 		return &ConnError{CodeEnhanceYourCalm, "field block too large", LimitContinuations}
 	}
+	whole := b
 	if c.left > 0 || !c.frame.has(flagEndHeaders) || len(c.block.raw) > 0 {
 		c.block.raw = append(c.block.raw, b...)
+		whole = c.block.raw
+	}
+	if c.left > 0 || !c.frame.has(flagEndHeaders) {
 		return nil
 	}
-	return c.decompress(b)
+	// The block is decompressed before its padding arrives, however it was split.
+	return c.decompress(whole)
 }
 
 func (c *Conn) decompress(b []byte) *ConnError {
@@ -200,9 +205,6 @@ func (c *Conn) emit(f hpack.HeaderField) {
 func (c *Conn) endBlock() *ConnError {
 	b := &c.block
 	b.open = false
-	if err := c.decompress(b.raw); err != nil {
-		return err
-	}
 	if b.raw = b.raw[:0]; cap(b.raw) > scratchBytes {
 		b.raw = nil
 	}

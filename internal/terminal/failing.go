@@ -27,14 +27,14 @@ func (i *incident) line() string {
 	where := style(faint, "  "+Safe(i.Host)+i.route())
 	if i.Kind == "slow" {
 		return style(yellow, "▲ SLOW    ") + name + style(yellow, "p95 "+duration(i.P95)) + ", usually " + duration(i.UsualP95) + ", " + style(bold, since) +
-			fmt.Sprintf(", %s slow requests", grouped(i.Affected)) + where
+			fmt.Sprintf(", %s slow requests", Grouped(i.Affected)) + where
 	}
 	usually := "usually " + shareText(i.UsualShare)
 	if i.UsualCount == 0 {
 		usually = "a new path"
 	}
 	return style(red, "▲ FAILING ") + name + style(red, shareText(i.Share)+" errors") + ", " + usually + ", " + style(bold, since) +
-		fmt.Sprintf(", %s failed", grouped(i.Affected)) + where
+		fmt.Sprintf(", %s failed", Grouped(i.Affected)) + where
 }
 
 func shareText(share float64) string {

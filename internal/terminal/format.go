@@ -18,15 +18,15 @@ func Counted[N int | int64 | uint64](n N, what string) string {
 func number(n uint64) string {
 	switch {
 	case n < 1_000_000:
-		return grouped(n)
+		return Grouped(n)
 	case n < 1_000_000_000:
 		return fmt.Sprintf("%.1fM", float64(n)/1e6)
 	}
 	return fmt.Sprintf("%.1fG", float64(n)/1e9)
 }
 
-// grouped formats a count with a comma every three digits.
-func grouped(n uint64) string {
+// Grouped formats a count with a comma every three digits.
+func Grouped(n uint64) string {
 	digits := strconv.FormatUint(n, 10)
 	var out strings.Builder
 	for i, d := range digits {
@@ -44,9 +44,9 @@ func duration(micros uint64) string {
 	case micros < 1000:
 		return fmt.Sprintf("%dµs", micros)
 	case micros < 1_000_000:
-		return threeDigits(float64(micros)/1e3) + "ms"
+		return ThreeDigits(float64(micros)/1e3) + "ms"
 	}
-	return threeDigits(float64(micros)/1e6) + "s"
+	return ThreeDigits(float64(micros)/1e6) + "s"
 }
 
 // latency formats a latency. If the figures have no responses, it returns "–".
@@ -57,7 +57,8 @@ func (f *figures) latency(micros uint64) string {
 	return duration(micros)
 }
 
-func threeDigits(v float64) string {
+// ThreeDigits formats a number with three digits, or with all digits before the point if it has more.
+func ThreeDigits(v float64) string {
 	switch {
 	case v < 10:
 		return fmt.Sprintf("%.2f", v)
@@ -74,7 +75,7 @@ func perSecond(v float64) string {
 	case v < 0.1:
 		return fmt.Sprintf("%.2g/min", v*60)
 	}
-	return threeDigits(v) + "/s"
+	return ThreeDigits(v) + "/s"
 }
 
 func percent(part, all uint64) string {
@@ -85,7 +86,7 @@ func percent(part, all uint64) string {
 	if share < 0.1 {
 		return "<0.1%"
 	}
-	return threeDigits(share) + "%"
+	return ThreeDigits(share) + "%"
 }
 
 func size(n uint64) string {
@@ -97,7 +98,7 @@ func size(n uint64) string {
 	if i == 0 {
 		return fmt.Sprintf("%dB", n)
 	}
-	return threeDigits(v) + units[i]
+	return ThreeDigits(v) + units[i]
 }
 
 var blocks = []rune(" ▁▂▃▄▅▆▇█")

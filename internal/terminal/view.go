@@ -65,9 +65,9 @@ func (m *model) heading() []string {
 		errors = style(red, errors)
 	}
 	if dropped := sumOf(t.Dropped); dropped > 0 {
-		errors += "  " + style(red, grouped(dropped)+" not recorded")
+		errors += "  " + style(red, Grouped(dropped)+" not recorded")
 	}
-	totals := fmt.Sprintf("%s requests  %s now  %s  p50 %s  p95 %s  p99 %s  ", style(bold, grouped(t.Count)), style(bold, perSecond(m.recent.Totals.Rate)), errors,
+	totals := fmt.Sprintf("%s requests  %s now  %s  p50 %s  p95 %s  p99 %s  ", style(bold, Grouped(t.Count)), style(bold, perSecond(m.recent.Totals.Rate)), errors,
 		t.latency(t.Latency.P50), t.latency(t.Latency.P95), t.latency(t.Latency.P99))
 	if room := m.width - ansi.StringWidth(totals); room >= 10 {
 		totals += style(cyan, spark(m.recent.Totals.Count, min(room, 30)))
@@ -231,7 +231,7 @@ func (m *model) path(height int) []string {
 	if t.Errors > 0 {
 		failed = style(red, failed)
 	}
-	lines = append(lines, fmt.Sprintf("%s requests  %s  errors %s  p50 %s  p90 %s  p95 %s  p99 %s  max %s  sent %s", style(bold, grouped(t.Count)), perSecond(t.Rate),
+	lines = append(lines, fmt.Sprintf("%s requests  %s  errors %s  p50 %s  p90 %s  p95 %s  p99 %s  max %s  sent %s", style(bold, Grouped(t.Count)), perSecond(t.Rate),
 		failed, t.latency(t.Latency.P50), t.latency(t.Latency.P90), t.latency(t.Latency.P95), t.latency(t.Latency.P99), t.latency(t.Latency.Max), size(t.BytesOut)), "")
 	lines = append(lines, m.picture()...)
 	lines = append(lines, "", counts(t.Status, func(code string) string { return style(statusColor(statusOf(code)), code) }), "")
@@ -273,7 +273,7 @@ func counts(status map[string]uint64, name func(code string) string) string {
 	slices.SortFunc(all, func(a, b pair) int { return cmp.Or(cmp.Compare(b.count, a.count), cmp.Compare(a.code, b.code)) })
 	parts := make([]string, len(all))
 	for i, p := range all {
-		parts[i] = name(p.code) + " " + grouped(p.count)
+		parts[i] = name(p.code) + " " + Grouped(p.count)
 	}
 	return strings.Join(parts, "   ")
 }

@@ -2,33 +2,9 @@ package weekly
 
 import (
 	"fmt"
-	"strconv"
-	"strings"
+
+	"github.com/wayside-proxy/wayside/internal/terminal"
 )
-
-// count formats a number with a comma every three digits.
-func count(n uint64) string {
-	digits := strconv.FormatUint(n, 10)
-	var out strings.Builder
-	for i, d := range digits {
-		if i > 0 && (len(digits)-i)%3 == 0 {
-			out.WriteByte(',')
-		}
-		out.WriteRune(d)
-	}
-	return out.String()
-}
-
-// three formats a number with three digits.
-func three(v float64) string {
-	switch {
-	case v < 10:
-		return fmt.Sprintf("%.2f", v)
-	case v < 100:
-		return fmt.Sprintf("%.1f", v)
-	}
-	return fmt.Sprintf("%.0f", v)
-}
 
 func share(part, all uint64) string {
 	switch {
@@ -41,7 +17,7 @@ func share(part, all uint64) string {
 	if percent < 0.01 {
 		return "< 0.01 %"
 	}
-	return three(percent) + " %"
+	return terminal.ThreeDigits(percent) + " %"
 }
 
 // latency formats a latency in microseconds; "–" if there are no responses.
@@ -52,17 +28,17 @@ func (f *Figures) latency(micros uint64) string {
 	case micros < 1000:
 		return fmt.Sprintf("%d µs", micros)
 	case micros < 1_000_000:
-		return three(v/1e3) + " ms"
+		return terminal.ThreeDigits(v/1e3) + " ms"
 	default:
-		return three(v/1e6) + " s"
+		return terminal.ThreeDigits(v/1e6) + " s"
 	}
 }
 
 func (f *Figures) rate() string {
 	if f.Rate < 0.1 {
-		return three(f.Rate*60) + " /min"
+		return terminal.ThreeDigits(f.Rate*60) + " /min"
 	}
-	return three(f.Rate) + " /s"
+	return terminal.ThreeDigits(f.Rate) + " /s"
 }
 
 // against describes how a figure has changed; empty if there is nothing to compare with.
@@ -85,9 +61,9 @@ func (c *Change) says() string {
 	case "slower":
 		return fmt.Sprintf("p95 %s, before %s", c.latency(c.Latency.P95), c.Before.latency(c.Before.Latency.P95))
 	case "new":
-		return count(c.Count) + " requests, none before"
+		return terminal.Grouped(c.Count) + " requests, none before"
 	case "vanished":
-		return "no requests, before " + count(c.Before.Count)
+		return "no requests, before " + terminal.Grouped(c.Before.Count)
 	}
 	return c.Kind
 }
@@ -106,7 +82,7 @@ func (w *Week) tiles() [][3]string {
 		return against(float64(n), float64(b))
 	}
 	return [][3]string{
-		{"Requests", count(now.Count), against(float64(now.Count), float64(was.Count))},
+		{"Requests", terminal.Grouped(now.Count), against(float64(now.Count), float64(was.Count))},
 		{"Rate", now.rate(), against(now.Rate, was.Rate)},
 		{"Errors", share(now.Errors, now.Count), before},
 		{"p50", now.latency(now.Latency.P50), latency(now.Latency.P50, was.Latency.P50)},

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"html"
 	"io"
+
+	"github.com/wayside-proxy/wayside/internal/terminal"
 )
 
 const style = `body{font:15px/1.5 system-ui,sans-serif;color:#18212a;max-width:52rem;margin:2rem auto;padding:0 1rem}
@@ -27,9 +29,9 @@ func (w *Week) HTML(to io.Writer) error {
 	}
 	fmt.Fprint(out, "</dl>\n")
 	w.trend(out)
-	w.htmlRows(out, "Busiest", w.Busiest, func(r *Row) string { return count(r.Count) + " requests" })
+	w.htmlRows(out, "Busiest", w.Busiest, func(r *Row) string { return terminal.Grouped(r.Count) + " requests" })
 	w.htmlRows(out, "Slowest (p95)", w.Slowest, func(r *Row) string { return r.latency(r.Latency.P95) })
-	w.htmlRows(out, "Most errors", w.MostFailing, func(r *Row) string { return count(r.Errors) + " errors, " + share(r.Errors, r.Count) })
+	w.htmlRows(out, "Most errors", w.MostFailing, func(r *Row) string { return terminal.Grouped(r.Errors) + " errors, " + share(r.Errors, r.Count) })
 	w.htmlChanges(out)
 	if deploys := w.deploys(); len(deploys) > 0 {
 		fmt.Fprint(out, "<h2>Marks</h2>\n<table>\n")
@@ -64,7 +66,7 @@ func (w *Week) trend(out io.Writer) {
 	for i := range w.Days {
 		d := &w.Days[i]
 		fmt.Fprintf(out, "<tr><td>%s</td><td class=\"num\">%s</td><td class=\"num\">%s</td><td class=\"num\">%s</td></tr>\n",
-			d.Time.UTC().Format("Mon 2 Jan 15:04"), count(d.Count), html.EscapeString(share(d.Errors, d.Count)), d.latency(d.Latency.P95))
+			d.Time.UTC().Format("Mon 2 Jan 15:04"), terminal.Grouped(d.Count), html.EscapeString(share(d.Errors, d.Count)), d.latency(d.Latency.P95))
 	}
 	fmt.Fprint(out, "</table>\n")
 }

@@ -30,13 +30,13 @@ func (w *Week) Text(to io.Writer) error {
 	w.table(out, func(t io.Writer) {
 		for i := range w.Days {
 			d := &w.Days[i]
-			fmt.Fprintf(t, "%s\t%s\t%s errors\tp95 %s\t%s\n", d.Time.UTC().Format("Mon 2 Jan 15:04"), count(d.Count), share(d.Errors, d.Count),
+			fmt.Fprintf(t, "%s\t%s\t%s errors\tp95 %s\t%s\n", d.Time.UTC().Format("Mon 2 Jan 15:04"), terminal.Grouped(d.Count), share(d.Errors, d.Count),
 				d.latency(d.Latency.P95), strings.Repeat("█", int(d.Count*barWidth/most)))
 		}
 	})
-	w.rows(out, "BUSIEST", w.Busiest, func(r *Row) string { return count(r.Count) + " requests" })
+	w.rows(out, "BUSIEST", w.Busiest, func(r *Row) string { return terminal.Grouped(r.Count) + " requests" })
 	w.rows(out, "SLOWEST (p95)", w.Slowest, func(r *Row) string { return r.latency(r.Latency.P95) })
-	w.rows(out, "MOST ERRORS", w.MostFailing, func(r *Row) string { return count(r.Errors) + " errors, " + share(r.Errors, r.Count) })
+	w.rows(out, "MOST ERRORS", w.MostFailing, func(r *Row) string { return terminal.Grouped(r.Errors) + " errors, " + share(r.Errors, r.Count) })
 	w.changes(out)
 	if deploys := w.deploys(); len(deploys) > 0 {
 		fmt.Fprint(out, "\nMARKS\n")

@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/wayside-proxy/wayside/internal/terminal"
 )
 
 // Days is the length of the reviewed period in days.
@@ -191,7 +193,7 @@ func (w *Week) complete() string {
 		return "The books do not add up at the moment: GET /api/v1/accounting says which figures disagree (under traffic, ask again)."
 	case b.Dropped > 0 || b.Quarantined > 0:
 		return fmt.Sprintf("Every one of %s responses is accounted for; %s could not be recorded, and %s are in the quarantine.",
-			count(b.Responses), count(b.Dropped), count(b.Quarantined))
+			terminal.Grouped(b.Responses), terminal.Grouped(b.Dropped), terminal.Grouped(b.Quarantined))
 	}
-	return fmt.Sprintf("Every one of %s responses is recorded.", count(b.Responses))
+	return fmt.Sprintf("Every one of %s responses is recorded.", terminal.Grouped(b.Responses))
 }

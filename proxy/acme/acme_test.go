@@ -18,6 +18,7 @@ import (
 	"github.com/wayside-proxy/wayside/proxy"
 	"github.com/wayside-proxy/wayside/proxy/certs"
 	"github.com/wayside-proxy/wayside/test/acmetest"
+	"github.com/wayside-proxy/wayside/test/loopback"
 )
 
 // logLines is a log handler that counts lines.
@@ -135,8 +136,12 @@ func TestIssueRenewRestart(t *testing.T) {
 func TestAuthorityAway(t *testing.T) {
 	log := &logLines{}
 	now := time.Now()
+	authority, err := loopback.FreeAddress()
+	if err != nil {
+		t.Fatal(err)
+	}
 	o := Options{
-		Dir: filepath.Join(t.TempDir(), "acme"), Hosts: []string{"a.example.test"}, Directory: "https://" + acmetest.FreeAddr(t) + "/dir",
+		Dir: filepath.Join(t.TempDir(), "acme"), Hosts: []string{"a.example.test"}, Directory: "https://" + authority + "/dir",
 		Logger: slog.New(slog.NewTextHandler(log, nil)), Now: func() time.Time { return now },
 	}
 	ca := certtest.NewCA(t, "earlier")

@@ -19,6 +19,7 @@ import (
 
 	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/proxy"
+	"github.com/wayside-proxy/wayside/test/loopback"
 )
 
 // listen listens on a free loopback port.
@@ -31,12 +32,14 @@ func listen(t *testing.T) net.Listener {
 	return ln
 }
 
-// freePort finds an address for a program that cannot take an open listener.
-func freePort(t *testing.T) string {
+// freeAddress finds an address for a program that cannot take an open listener.
+func freeAddress(t *testing.T) string {
 	t.Helper()
-	ln := listen(t)
-	defer func() { _ = ln.Close() }()
-	return ln.Addr().String()
+	addr, err := loopback.FreeAddress()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return addr
 }
 
 // need returns the program's path, or skips the test and says why.
@@ -109,7 +112,7 @@ func writeFile(t *testing.T, name, text string) string {
 // its address.
 func nginx(t *testing.T, backend string) string {
 	path := need(t, "nginx")
-	addr, dir := freePort(t), t.TempDir()
+	addr, dir := freeAddress(t), t.TempDir()
 	config := writeFile(t, "nginx.conf", fmt.Sprintf(`
 daemon off; master_process off; error_log stderr crit; pid %[1]s/pid;
 events { worker_connections 512; }
@@ -131,7 +134,7 @@ http {
 // haproxy starts haproxy with its defaults in front of backend.
 func haproxy(t *testing.T, backend string) string {
 	path := need(t, "haproxy")
-	addr := freePort(t)
+	addr := freeAddress(t)
 	config := writeFile(t, "haproxy.cfg", fmt.Sprintf(`
 global
 	maxconn 512

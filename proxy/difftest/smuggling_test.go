@@ -85,7 +85,7 @@ server.listen(Number(process.argv[2].split(':')[1]), '127.0.0.1');
 
 func node(t *testing.T) origin {
 	path := need(t, "node")
-	addr := freePort(t)
+	addr := freeAddress(t)
 	run(t, addr, path, writeFile(t, "origin.js", nodeOrigin), addr)
 	return origin{"node", addr, func() []request {
 		resp, err := http.Get("http://" + addr + "/received")

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wayside-proxy/wayside/test/loopback"
 	"github.com/wayside-proxy/wayside/test/routecorpus"
 	"github.com/wayside-proxy/wayside/test/toolbin"
 )
@@ -111,12 +112,11 @@ func ask(t *testing.T, addr string, c *routecorpus.Case) string {
 func freeAddrs(t *testing.T, n int) (addrs []string) {
 	t.Helper()
 	for range n {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		addr, err := loopback.FreeAddress()
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer ln.Close()
-		addrs = append(addrs, ln.Addr().String())
+		addrs = append(addrs, addr)
 	}
 	return addrs
 }

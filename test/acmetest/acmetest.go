@@ -21,6 +21,7 @@ import (
 
 	"github.com/wayside-proxy/wayside/internal/certtest"
 	"github.com/wayside-proxy/wayside/proxy/certs"
+	"github.com/wayside-proxy/wayside/test/loopback"
 	"github.com/wayside-proxy/wayside/test/toolbin"
 )
 
@@ -33,15 +34,13 @@ type Authority struct {
 	HTTPAddr  string         // address at which pebble validates with HTTP-01
 }
 
-// FreeAddr returns a loopback address on which nothing is listening.
-func FreeAddr(t testing.TB) string {
+func freeAddress(t testing.TB) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := loopback.FreeAddress()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = ln.Close() }()
-	return ln.Addr().String()
+	return addr
 }
 
 func port(addr string) int { return int(netip.MustParseAddrPort(addr).Port()) }
@@ -60,8 +59,8 @@ func Start(t testing.TB) *Authority {
 	dir := t.TempDir()
 	ca := certtest.NewCA(t, "pebble's own")
 	cert, key := ca.Issue(t, certtest.Leaf{Names: []string{"127.0.0.1"}}).Write(t, dir, "pebble")
-	listen, manage := FreeAddr(t), FreeAddr(t)
-	a := &Authority{Directory: "https://" + listen + "/dir", CA: ca, TLSAddr: FreeAddr(t), HTTPAddr: FreeAddr(t)}
+	listen, manage := freeAddress(t), freeAddress(t)
+	a := &Authority{Directory: "https://" + listen + "/dir", CA: ca, TLSAddr: freeAddress(t), HTTPAddr: freeAddress(t)}
 	config, err := json.Marshal(map[string]any{"pebble": map[string]any{
 		"listenAddress": listen, "managementListenAddress": manage, "certificate": cert, "privateKey": key,
 		"httpPort": port(a.HTTPAddr), "tlsPort": port(a.TLSAddr),

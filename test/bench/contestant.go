@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/wayside-proxy/wayside/internal/datadir"
-	"github.com/wayside-proxy/wayside/test/e2e"
+	"github.com/wayside-proxy/wayside/test/loopback"
 )
 
 const (
@@ -59,7 +59,7 @@ func (f *setup) start(ctx context.Context) error {
 		}
 	}
 	var err error
-	if f.originAddr, err = e2e.FreeAddress(); err != nil {
+	if f.originAddr, err = loopback.FreeAddress(); err != nil {
 		return err
 	}
 	if f.origin, err = startNginx("origin", f.dir, fmt.Sprintf(nginxOrigin, f.originAddr, originBody)); err != nil {
@@ -94,7 +94,7 @@ func (f *setup) tools() []string {
 }
 
 func (f *setup) startContestant(ctx context.Context, c *contestant) (err error) {
-	if c.address, err = e2e.FreeAddress(); err != nil {
+	if c.address, err = loopback.FreeAddress(); err != nil {
 		return err
 	}
 	log := filepath.Join(f.dir, c.name+".access.log")

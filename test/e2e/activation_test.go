@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/wayside-proxy/wayside/test/loopback"
 )
 
 // serviceManager hands a socket to the processes that it starts, one after the other, and receives their notifications, as systemd does.
@@ -28,7 +30,7 @@ type serviceManager struct {
 
 func newServiceManager(t *testing.T, dir string) *serviceManager {
 	t.Helper()
-	address, err := FreeAddress()
+	address, err := loopback.FreeAddress()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,9 +40,12 @@ func TestCollectSocketWithoutDescriptors(t *testing.T) {
 	t.Parallel()
 	w, log := newWayside(t, origin(t), "--no-collector")
 	start(t, w)
+	// A connection of its own: other tests close the unused connections of the default transport, and a new one could not be accepted.
+	client := http.Client{Transport: &http.Transport{MaxConnsPerHost: 1}, Timeout: time.Minute}
+	defer client.CloseIdleConnections()
 	request := func(when string) {
 		t.Helper()
-		resp, err := http.Get("http://" + w.Listen + "/") //nolint:noctx // not needed in a test
+		resp, err := client.Get("http://" + w.Listen + "/") //nolint:noctx // not needed in a test
 		if err != nil {
 			t.Fatalf("%s: %v", when, err)
 		}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/wayside-proxy/wayside/internal/certtest"
 	"github.com/wayside-proxy/wayside/test/acmetest"
+	"github.com/wayside-proxy/wayside/test/loopback"
 	"github.com/wayside-proxy/wayside/test/toolbin"
 )
 
@@ -155,7 +156,7 @@ func newEdge(t *testing.T) *edge {
 	e := &edge{T: t, dir: t.TempDir(), ca: certtest.NewCA(t, "edge"), services: map[string]*edgeService{}}
 	for _, address := range []*string{&e.listen, &e.redirect} {
 		var err error
-		if *address, err = FreeAddress(); err != nil {
+		if *address, err = loopback.FreeAddress(); err != nil {
 			t.Fatal(err)
 		}
 	}

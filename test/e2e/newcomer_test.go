@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/wayside-proxy/wayside/test/loopback"
 )
 
 // TestNewcomer does what a new user does in the first minutes, and checks that the messages are helpful.
@@ -48,7 +50,7 @@ func TestNewcomer(t *testing.T) {
 // be ready.
 func TestUpstreamAway(t *testing.T) {
 	t.Parallel()
-	address, err := FreeAddress()
+	address, err := loopback.FreeAddress()
 	if err != nil {
 		t.Fatal(err)
 	}

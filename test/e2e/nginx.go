@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/wayside-proxy/wayside/test/loopback"
 )
 
 const nginxConfig = `daemon off;
@@ -64,7 +66,7 @@ func StartNginxWith(ctx context.Context, dir, workers, httpBlock string) (*Nginx
 	if err != nil {
 		return nil, err
 	}
-	addr, err := FreeAddress()
+	addr, err := loopback.FreeAddress()
 	if err != nil {
 		return nil, err
 	}

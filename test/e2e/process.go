@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -57,33 +55,6 @@ func CopyBinary(binary, dir string) (string, error) {
 	name := filepath.Join(dir, "wayside")
 	return name, os.WriteFile(name, text, 0o755)
 }
-
-// FreeAddress returns a loopback address on which no process is listening. Its port is below the ports of outgoing connections
-// (ip_local_port_range, from 32768), because otherwise an outgoing connection could occupy the port while wayside is being restarted.
-// Until this process ends, no other call returns the same port, not even in another process: the UDP port with the same number serves as
-// a lock.
-func FreeAddress() (string, error) {
-	var err error
-	for range 100 {
-		port := 15_000 + rand.IntN(15_000)
-		var mark *net.UDPConn
-		if mark, err = net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}); err != nil {
-			continue
-		}
-		var ln net.Listener
-		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-		if ln, err = net.Listen("tcp", addr); err != nil {
-			_ = mark.Close()
-			continue
-		}
-		marks.Store(mark, true)
-		return addr, ln.Close()
-	}
-	return "", err
-}
-
-// marks refers to the sockets that FreeAddress has opened, so that the garbage collector does not close them.
-var marks sync.Map
 
 // Wayside is a `wayside run` process and its data directory. The process can be killed and restarted.
 type Wayside struct {

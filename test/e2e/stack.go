@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/wayside-proxy/wayside/test/loopback"
 	"github.com/wayside-proxy/wayside/test/s3test"
 	"github.com/wayside-proxy/wayside/uploader"
 )
@@ -63,7 +64,7 @@ func (s *Stack) start(ctx context.Context, o StackOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	listen, err := FreeAddress()
+	listen, err := loopback.FreeAddress()
 	if err != nil {
 		return err
 	}

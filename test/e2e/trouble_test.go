@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/wayside-proxy/wayside/internal/load"
+	"github.com/wayside-proxy/wayside/test/loopback"
 	"github.com/wayside-proxy/wayside/test/s3test"
 )
 
@@ -31,7 +32,7 @@ func origin(t *testing.T) string {
 // newWayside returns a wayside that has not been started yet. Its archive is in the data directory.
 func newWayside(t *testing.T, upstream string, args ...string) (*Wayside, *LogBuffer) {
 	t.Helper()
-	listen, err := FreeAddress()
+	listen, err := loopback.FreeAddress()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +120,7 @@ func TestListenEqualsUpstream(t *testing.T) {
 
 func TestDeadUpstreamIsAnsweredAndRecorded(t *testing.T) {
 	t.Parallel()
-	dead, err := FreeAddress()
+	dead, err := loopback.FreeAddress()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -291,7 +292,7 @@ func fill(t *testing.T, name string) {
 // admin address.
 func startUnwritable(t *testing.T, w *Wayside, with ...func(*exec.Cmd)) (admin string) {
 	t.Helper()
-	admin, err := FreeAddress()
+	admin, err := loopback.FreeAddress()
 	if err != nil {
 		t.Fatal(err)
 	}

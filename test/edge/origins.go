@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/wayside-proxy/wayside/test/e2e"
+	"github.com/wayside-proxy/wayside/test/loopback"
 )
 
 //go:embed origin.js
@@ -118,7 +119,7 @@ func newOrigins(dir string, r *records) (list []*origin, stop func(), err error)
 		return nil, nil, err
 	}
 	for _, name := range []string{"nginx-1", "nginx-2", "node-1", "node-2"} {
-		address, err := e2e.FreeAddress()
+		address, err := loopback.FreeAddress()
 		if err != nil {
 			return nil, nil, err
 		}
@@ -155,7 +156,7 @@ func startNamed(r *records) (list []*origin, port string, stop func(), err error
 			_ = s.Close()
 		}
 	}
-	free, err := e2e.FreeAddress()
+	free, err := loopback.FreeAddress()
 	if err != nil {
 		return nil, "", stop, err
 	}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/wayside-proxy/wayside/internal/certtest"
 	"github.com/wayside-proxy/wayside/test/e2e"
+	"github.com/wayside-proxy/wayside/test/loopback"
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
@@ -95,7 +96,7 @@ func (t *reloadTrial) start(ctx context.Context) (err error) {
 	if t.w.Binary, err = e2e.Build(ctx, t.dir); err != nil {
 		return err
 	}
-	if t.w.Listen, err = e2e.FreeAddress(); err != nil {
+	if t.w.Listen, err = loopback.FreeAddress(); err != nil {
 		return err
 	}
 	if t.w.Log, err = os.Create(filepath.Join(t.dir, "log")); err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/wayside-proxy/wayside/internal/certtest"
 	"github.com/wayside-proxy/wayside/test/e2e"
+	"github.com/wayside-proxy/wayside/test/loopback"
 )
 
 // finding is one finding of testssl.sh.
@@ -108,7 +109,7 @@ func startForTestssl(ctx context.Context, dir string) (*e2e.Wayside, error) {
 	if err != nil {
 		return nil, err
 	}
-	listen, err := e2e.FreeAddress()
+	listen, err := loopback.FreeAddress()
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/wayside-proxy/wayside/internal/certtest"
 	"github.com/wayside-proxy/wayside/test/e2e"
+	"github.com/wayside-proxy/wayside/test/loopback"
 )
 
 // topologyTrial is one run. It has two nginx origins that use TLS with client certificates, two node origins, a DNS name with changing
@@ -142,7 +143,7 @@ func (t *topologyTrial) startWayside(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	listen, err := e2e.FreeAddress()
+	listen, err := loopback.FreeAddress()
 	if err != nil {
 		return err
 	}

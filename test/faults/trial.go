@@ -15,6 +15,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/load"
 	"github.com/wayside-proxy/wayside/internal/verify"
 	"github.com/wayside-proxy/wayside/test/e2e"
+	"github.com/wayside-proxy/wayside/test/loopback"
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
@@ -76,7 +77,7 @@ func (l *Lab) newTrial(env ...string) (*trial, error) {
 
 // newTrialIn is like newTrial, but with a data directory in a different place, such as another filesystem.
 func (l *Lab) newTrialIn(dir, dataDir string, env ...string) (*trial, error) {
-	listen, err := e2e.FreeAddress()
+	listen, err := loopback.FreeAddress()
 	if err != nil {
 		return nil, err
 	}

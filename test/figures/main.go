@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/wayside-proxy/wayside/test/e2e"
+	"github.com/wayside-proxy/wayside/test/loopback"
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
@@ -63,7 +64,7 @@ func run(ctx context.Context, ranges, seconds int, seed uint64) error {
 		return err
 	}
 	defer stop()
-	listen, err := e2e.FreeAddress()
+	listen, err := loopback.FreeAddress()
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/wayside-proxy/wayside/test/e2e"
+	"github.com/wayside-proxy/wayside/test/loopback"
 )
 
 // life says what happens to an instance while it is serving.
@@ -86,7 +87,7 @@ type fleetRun struct {
 
 // serve runs an instance from its start to its end. Afterwards, all its events are in the bucket.
 func (f *fleetRun) serve(ctx context.Context, in *instance) (err error) {
-	listen, err := e2e.FreeAddress()
+	listen, err := loopback.FreeAddress()
 	if err != nil {
 		return err
 	}

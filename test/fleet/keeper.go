@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/wayside-proxy/wayside/test/e2e"
+	"github.com/wayside-proxy/wayside/test/loopback"
 )
 
 // keeper is a ZooKeeper from Debian's package, which S3Queue and replicated tables need.
@@ -25,7 +25,7 @@ func haveKeeper() bool {
 }
 
 func startKeeper(dir string) (*keeper, error) {
-	address, err := e2e.FreeAddress()
+	address, err := loopback.FreeAddress()
 	if err != nil {
 		return nil, err
 	}

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/wayside-proxy/wayside/test/e2e"
+	"github.com/wayside-proxy/wayside/test/loopback"
 	"github.com/wayside-proxy/wayside/test/toolbin"
 )
 
@@ -131,7 +132,7 @@ type rig struct {
 func (r *rig) startServer(binary string, encrypted bool) {
 	r.t.Helper()
 	var err error
-	if r.server, err = e2e.FreeAddress(); err != nil {
+	if r.server, err = loopback.FreeAddress(); err != nil {
 		r.t.Fatal(err)
 	}
 	_, port, _ := net.SplitHostPort(r.server)
@@ -158,7 +159,7 @@ func (r *rig) startServer(binary string, encrypted bool) {
 
 func (r *rig) startWayside(binary, driver string, clientTLS, serverTLS bool) {
 	r.t.Helper()
-	listen, err := e2e.FreeAddress()
+	listen, err := loopback.FreeAddress()
 	if err != nil {
 		r.t.Fatal(err)
 	}

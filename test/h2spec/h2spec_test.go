@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/wayside-proxy/wayside/test/e2e"
+	"github.com/wayside-proxy/wayside/test/loopback"
 	"github.com/wayside-proxy/wayside/test/toolbin"
 )
 
@@ -57,7 +58,7 @@ func conform(t *testing.T, spec, binary, driver string) {
 		_, _ = io.WriteString(w, "a body of several bytes")
 	}))
 	defer origin.Close()
-	listen, err := e2e.FreeAddress()
+	listen, err := loopback.FreeAddress()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/wayside-proxy/wayside/test/e2e"
+	"github.com/wayside-proxy/wayside/test/loopback"
 	"github.com/wayside-proxy/wayside/test/s3test"
 	"github.com/wayside-proxy/wayside/uploader"
 )
@@ -60,14 +61,14 @@ func (r *rig) start(ctx context.Context, o options, s3 bool) (err error) {
 		return err
 	}
 	r.origin = origin
-	if r.probes, err = e2e.FreeAddress(); err != nil {
+	if r.probes, err = loopback.FreeAddress(); err != nil {
 		return err
 	}
 	r.wayside = &e2e.Wayside{
 		DataDir: filepath.Join(r.dir, "data"), Log: r.log, Args: []string{"--upstream", "http://" + upstream},
 		Env: []string{"WAYSIDE_ADMIN_PROBES=" + r.probes},
 	}
-	if r.wayside.Listen, err = e2e.FreeAddress(); err != nil {
+	if r.wayside.Listen, err = loopback.FreeAddress(); err != nil {
 		return err
 	}
 	if err := r.openArchive(ctx, s3); err != nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/wayside-proxy/wayside/test/e2e"
+	"github.com/wayside-proxy/wayside/test/loopback"
 	"github.com/wayside-proxy/wayside/test/procfs"
 	"github.com/wayside-proxy/wayside/uploader"
 )
@@ -37,7 +38,7 @@ func (r *rig) start(ctx context.Context, upstream string) error {
 			return err
 		}
 	}
-	listen, err := e2e.FreeAddress()
+	listen, err := loopback.FreeAddress()
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/wayside-proxy/wayside/test/e2e"
+	"github.com/wayside-proxy/wayside/test/loopback"
 )
 
 type options struct {
@@ -75,7 +76,7 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	defer shop.close()
-	listen, err := e2e.FreeAddress()
+	listen, err := loopback.FreeAddress()
 	if err != nil {
 		return err
 	}

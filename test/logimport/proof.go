@@ -18,6 +18,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 	"github.com/wayside-proxy/wayside/process/books/logimport"
 	"github.com/wayside-proxy/wayside/test/e2e"
+	"github.com/wayside-proxy/wayside/test/loopback"
 )
 
 // proof is the import of one file.
@@ -80,7 +81,7 @@ func (p *proof) compare(ctx context.Context, want *counts, lines uint64) error {
 	if out, err := exec.CommandContext(ctx, p.binary, "verify", "--data", p.data).CombinedOutput(); err != nil {
 		return fmt.Errorf("wayside verify: %w\n%s", err, out)
 	}
-	listen, err := e2e.FreeAddress()
+	listen, err := loopback.FreeAddress()
 	if err != nil {
 		return err
 	}

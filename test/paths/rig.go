@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/wayside-proxy/wayside/test/e2e"
+	"github.com/wayside-proxy/wayside/test/loopback"
 )
 
 // rig is an origin and a real wayside in front of it, whose memory is sampled from the start.
@@ -49,7 +50,7 @@ func startRig(ctx context.Context, dir string, o options) (*rig, error) {
 
 // start starts a wayside on a data directory.
 func (r *rig) start(ctx context.Context, data, archive string) (*e2e.Wayside, error) {
-	listen, err := e2e.FreeAddress()
+	listen, err := loopback.FreeAddress()
 	if err != nil {
 		return nil, err
 	}

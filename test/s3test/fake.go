@@ -5,6 +5,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+
+	"github.com/wayside-proxy/wayside/test/loopback"
 )
 
 // StartFake runs gofakes3, a second and simpler S3 server. It checks no signatures and keeps everything in memory, so [Server.ObjectPath]
@@ -15,16 +17,16 @@ func StartFake(dir string) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{Bucket: "wayside-fake", AccessKey: "any", SecretKey: "anything", Region: "us-east-1", dir: dir}
-	if s.port, err = freePort(); err != nil {
+	if s.address, err = loopback.FreeAddress(); err != nil {
 		return nil, err
 	}
-	s.Endpoint = "http://127.0.0.1:" + s.port
+	s.Endpoint = "http://" + s.address
 	log, err := os.OpenFile(filepath.Join(dir, "s3server.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the log of the S3 server: %w", err)
 	}
 	defer log.Close()
-	cmd := exec.Command(bin, "127.0.0.1:"+s.port, s.Bucket)
+	cmd := exec.Command(bin, s.address, s.Bucket)
 	cmd.Stdout, cmd.Stderr = log, log
 	if s.process, err = startProcess(cmd); err != nil {
 		return nil, fmt.Errorf("start the S3 server: %w", err)

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -24,6 +23,8 @@ import (
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
 	"golang.org/x/sys/unix"
+
+	"github.com/wayside-proxy/wayside/test/loopback"
 )
 
 // readyTimeout is the maximum time for starting the server. Only a failure takes that long.
@@ -38,7 +39,7 @@ type Server struct {
 	Region    string
 
 	dir     string // contains data/BUCKET and the log
-	port    string
+	address string
 	process *process // nil while stopped
 }
 
@@ -66,17 +67,14 @@ func Start(tb testing.TB) *Server {
 // requests. The caller must stop the server with Stop. The server also ends when the process that started it ends.
 func StartProcess(dir string) (*Server, error) {
 	s := &Server{Bucket: "wayside-test", AccessKey: "wayside-test-key", SecretKey: "wayside-test-secret", Region: "us-east-1", dir: dir}
-	// Another process can take the port before the server listens on it.
 	var err error
-	for range 3 {
-		if s.port, err = freePort(); err != nil {
-			return nil, err
-		}
-		if err = s.Restart(); err == nil {
-			return s, nil
-		}
+	if s.address, err = loopback.FreeAddress(); err != nil {
+		return nil, err
 	}
-	return nil, err
+	if err = s.Restart(); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // Restart restarts a stopped server with the same address and files.
@@ -85,7 +83,7 @@ func (s *Server) Restart() error {
 	if err != nil {
 		return err
 	}
-	s.Endpoint = "http://127.0.0.1:" + s.port
+	s.Endpoint = "http://" + s.address
 	args, err := s.arguments()
 	if err != nil {
 		return err
@@ -115,7 +113,7 @@ func (s *Server) arguments() ([]string, error) {
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return nil, fmt.Errorf("create the S3 server's folder: %w", err)
 	}
-	args := []string{"--port", "127.0.0.1:" + s.port, "--region", s.Region, "--quiet", "posix"}
+	args := []string{"--port", s.address, "--region", s.Region, "--quiet", "posix"}
 	if unix.Setxattr(data, "user.wayside-test", []byte("x"), 0) != nil {
 		if err := os.MkdirAll(sidecar, 0o700); err != nil {
 			return nil, fmt.Errorf("create the S3 server's folder: %w", err)
@@ -194,16 +192,6 @@ func (s *Server) ready() error {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
-}
-
-func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("find a free port: %w", err)
-	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	return port, err
 }
 
 // process is a child that dies with this process.

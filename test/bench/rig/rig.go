@@ -20,6 +20,7 @@ import (
 
 	"github.com/wayside-proxy/wayside/internal/load"
 	"github.com/wayside-proxy/wayside/test/e2e"
+	"github.com/wayside-proxy/wayside/test/loopback"
 )
 
 // stopTimeout limits the time for stopping a wayside. Only a failure takes that long.
@@ -85,7 +86,7 @@ func New(ctx context.Context, parent string) (*Rig, error) {
 
 // Start starts a wayside in front of the origin. Its data is in a folder with the given name.
 func (r *Rig) Start(ctx context.Context, name string, env []string, args ...string) (*e2e.Wayside, error) {
-	listen, err := e2e.FreeAddress()
+	listen, err := loopback.FreeAddress()
 	if err != nil {
 		return nil, err
 	}

@@ -1,9 +1,9 @@
-// Package wayside embeds the licences of the binary.
+// Package wayside embeds the licenses of the binary.
 package wayside
 
 import _ "embed" // for the texts below
 
-// License and Notice are those of wayside itself. ThirdParty has the licences and notices of everything that is linked into the binary;
+// License and Notice are those of wayside itself. ThirdParty has the licenses and notices of everything that is linked into the binary;
 // go test . -run TestThirdPartyLicenses -update writes it.
 var (
 	//go:embed LICENSE

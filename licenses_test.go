@@ -58,7 +58,7 @@ func goroot(t *testing.T) string {
 	return strings.TrimSpace(string(out))
 }
 
-// licenceFiles returns the licences and notices in a folder.
+// licenceFiles returns the licenses and notices in a folder.
 func licenceFiles(t *testing.T, dir string) (names []string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -95,7 +95,7 @@ func collect(t *testing.T) map[string][]string {
 	}
 	licensed := map[string]bool{}
 	for _, p := range linked(t) {
-		for dir := p.Dir; strings.HasPrefix(dir, p.Module.Dir); dir = filepath.Dir(dir) { // code from elsewhere has its licence in its own folder
+		for dir := p.Dir; strings.HasPrefix(dir, p.Module.Dir); dir = filepath.Dir(dir) { // code from elsewhere has its license in its own folder
 			for _, name := range licenceFiles(t, dir) {
 				rel, _ := filepath.Rel(p.Module.Dir, name)
 				add(fmt.Sprintf("%s %s, %s", p.Module.Path, p.Module.Version, rel), name)
@@ -115,7 +115,7 @@ func collect(t *testing.T) map[string][]string {
 	return from
 }
 
-// TestThirdPartyLicenses: THIRD_PARTY_LICENSES has the licences and notices of exactly the linked packages.
+// TestThirdPartyLicenses: THIRD_PARTY_LICENSES has the licenses and notices of exactly the linked packages.
 func TestThirdPartyLicenses(t *testing.T) {
 	from := collect(t)
 	var texts []string

@@ -229,7 +229,7 @@ func (c *Collector) Snapshots() *snapshot.History { return c.publisher.history }
 func (c *Collector) Live() *live.Feed { return c.live }
 
 // Rules returns the rules that currently determine under which label each row is shown. The result is nil until something has been
-// learnt.
+// learned.
 func (c *Collector) Rules() *paths.Rules { return c.o.Labeler.Rules() }
 
 // Registry returns the collector's own metrics.

@@ -94,7 +94,7 @@ func TestReplayChangesNothing(t *testing.T) {
 	}
 }
 
-// While the store is unavailable, nothing is quarantined and nothing is learnt. The same batch is applied later.
+// While the store is unavailable, nothing is quarantined and nothing is learned. The same batch is applied later.
 func TestUnavailableStoreIsRetried(t *testing.T) {
 	r := newRig(t, nil)
 	r.source.add(r.epoch, r.request("/a", 200), r.malformed(), r.request("/b", 200))

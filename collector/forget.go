@@ -23,7 +23,7 @@ type ForgetOptions struct {
 	Count bool
 }
 
-// Forget removes paths from everything in the books process: rows, events, learnt templates, snapshots, and the activity of the last half
+// Forget removes paths from everything in the books process: rows, events, learned templates, snapshots, and the activity of the last half
 // hour. All counts are kept, under "(other)". Forget first applies the events that are in the spools when it is called, so that these are
 // also forgotten. Later requests for the paths are recorded like any others. The store's files are rewritten and then no longer contain
 // the paths either. No event is applied until that is done; new events stay in the spools.

@@ -33,7 +33,7 @@ func (r *rig) openSpool(t *testing.T) *spool.Set {
 
 // TestStoreLostWithALedgerAndItsSpool: a process died after it had stored the ledger of an epoch but before it had
 // removed the spool, and then the store is lost too. The epoch must count once, even if the spool has lost its
-// acknowledgements. The same applies to an epoch without a spool.
+// acknowledgments. The same applies to an epoch without a spool.
 func TestStoreLostWithALedgerAndItsSpool(t *testing.T) {
 	for name, unacknowledged := range map[string]bool{"acknowledged": false, "not acknowledged": true} {
 		t.Run(name, func(t *testing.T) {

@@ -53,7 +53,7 @@ func (k *KnownRows) Add(keys []stats.Key, rows []*stats.Row) (fresh bool) {
 	return fresh
 }
 
-// Relearn lets a labeler learn from the rows. Rows with older labels are then shown under the templates learnt from these rows, and new
+// Relearn lets a labeler learn from the rows. Rows with older labels are then shown under the templates learned from these rows, and new
 // events are counted in the rows that exist instead of adding more. Relearn returns the changes that the caller must store.
 func (k *KnownRows) Relearn(l *paths.Labeler) []store.StateChange {
 	l.Begin()
@@ -64,7 +64,7 @@ func (k *KnownRows) Relearn(l *paths.Labeler) []store.StateChange {
 	return stateChanges(l)
 }
 
-// Relearn lets the labeler learn from the refilled rows, and stores what it has learnt.
+// Relearn lets the labeler learn from the refilled rows, and stores what it has learned.
 func (c *Collector) Relearn(ctx context.Context, k *KnownRows) error {
 	c.drainMu.Lock()
 	defer c.drainMu.Unlock()

@@ -71,7 +71,7 @@ func TestStrangersDoNotForward(t *testing.T) {
 	}
 }
 
-// TestLengthsAreWrittenAsNumbers: Content-Length is normalised in both directions.
+// TestLengthsAreWrittenAsNumbers: Content-Length is normalized in both directions.
 func TestLengthsAreWrittenAsNumbers(t *testing.T) {
 	b := start(t, rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
 		r := readRequest(br)

@@ -283,7 +283,7 @@ func setTarget(p *Proxy, to *target) {
 	passLoops(p)
 }
 
-// passLoops waits until each loop has called a function, because otherwise the race detector sees no synchronisation between a loop and the test.
+// passLoops waits until each loop has called a function, because otherwise the race detector sees no synchronization between a loop and the test.
 func passLoops(p *Proxy) {
 	for _, d := range p.drivers.loops() {
 		called := make(chan struct{})

@@ -10,7 +10,7 @@ import (
 )
 
 // h2Link is a connection to a server that speaks HTTP/2. It is shared by the calls of many clients. One task reads frames and never waits
-// for a call; another one sends the output of all calls. Both run on the driver that dialled the connection. Calls may come from any
+// for a call; another one sends the output of all calls. Both run on the driver that dialed the connection. Calls may come from any
 // driver. Fields are guarded by mu unless their comment says otherwise. A task that holds mu must not wait, and must not lock links.mu.
 type h2Link struct {
 	*upstreamConn // the connection; not guarded

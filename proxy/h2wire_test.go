@@ -247,7 +247,7 @@ func TestHTTP2WrongLength(t *testing.T) {
 	}
 }
 
-// TestHTTP2PrefaceInPieces: the preface is recognised wherever it is split, and other requests are not delayed by that.
+// TestHTTP2PrefaceInPieces: the preface is recognized wherever it is split, and other requests are not delayed by that.
 func TestHTTP2PrefaceInPieces(t *testing.T) {
 	b := start(t, canned(t, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"), nil)
 	b.responses = 3

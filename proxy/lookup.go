@@ -14,7 +14,7 @@ import (
 const resolveTimeout = 5 * time.Second
 
 // upstreamAddrs looks up an upstream's name at intervals, so that connections to addresses that the name no longer has are not used for further
-// requests. Dialling does not use these results: it looks up the name again.
+// requests. Dialing does not use these results: it looks up the name again.
 type upstreamAddrs struct {
 	host     string // empty if the upstream is an address
 	every    time.Duration

@@ -130,7 +130,7 @@ type Options struct {
 	IdleTimeout time.Duration
 	// WriteTimeout limits the time without progress while writing to a client. Default 60s.
 	WriteTimeout time.Duration
-	// ConnectTimeout limits dialling the upstream, including the name lookup. Default 5s.
+	// ConnectTimeout limits dialing the upstream, including the name lookup. Default 5s.
 	ConnectTimeout time.Duration
 	// ResponseTimeout limits the time from the sending of a request to the arrival of the upstream's response header; after that the
 	// client gets 504. It must be longer than the service's slowest request. Default 60s.
@@ -141,7 +141,7 @@ type Options struct {
 	// connections are exempt. It also cuts off large downloads by slow clients. Default 0: no limit.
 	TotalTimeout time.Duration
 	// ResolveInterval is the time between two lookups of the upstream's name. Connections to addresses that the name no longer has are not
-	// reused. If it is negative, the name is looked up only when dialling. Default 30s.
+	// reused. If it is negative, the name is looked up only when dialing. Default 30s.
 	ResolveInterval time.Duration
 	// TunnelTimeout limits the silence on an upgraded connection, counting both directions. Default 1h.
 	TunnelTimeout time.Duration

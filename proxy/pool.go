@@ -39,7 +39,7 @@ type pool struct {
 	byAccount map[*account]int64 // guarded by mu; connections by address; nil if this is the only pool, so that account.upstream counts them
 	idle      [][]*upstreamConn  // guarded by mu; by driver, with the most recently used last
 	idleCount int                // guarded by mu; idle connections of all drivers
-	open      int                // guarded by mu; idle, in use and being dialled
+	open      int                // guarded by mu; idle, in use and being dialed
 	waiters   []*waiter          // guarded by mu; in order of arrival
 	dedicated int                // guarded by mu; number of open dedicated connections
 	closed    bool               // guarded by mu; connections are closed when they are put back

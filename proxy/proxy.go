@@ -28,7 +28,7 @@ type Proxy struct {
 
 	closing    atomic.Bool
 	stop       chan struct{}   // closed to end the sweeper
-	stopped    context.Context // cancelled to end background work
+	stopped    context.Context // canceled to end background work
 	cancel     context.CancelFunc
 	background sync.WaitGroup
 	ending     sync.Once

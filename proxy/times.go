@@ -28,7 +28,7 @@ func (t *times) beginRequest() {
 }
 
 // beginSending is called when a connection is available, just before the request is sent over it. It returns how long the request has waited for the
-// connection, and whether that is worth reporting. reused means that the connection did not have to be dialled.
+// connection, and whether that is worth reporting. reused means that the connection did not have to be dialed.
 func (t *times) beginSending(reused bool) (waited time.Duration, worth bool) {
 	t.sent = time.Now()
 	waited = t.sent.Sub(t.asked)

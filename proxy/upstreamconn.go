@@ -20,7 +20,7 @@ type upstreamConn struct {
 	call      *h2Call // equal to Conn for a request on a shared connection; nil for a connection
 	limits    deadlines
 	addr      netip.Addr // address of the upstream; invalid for a Unix socket
-	dedicated bool       // dialled for a single upgrade, and never in the pool
+	dedicated bool       // dialed for a single upgrade, and never in the pool
 	from      *account   // account of the client that is using it; nil if there is none. Guarded by the pool's mu
 	reused    bool       // has already carried a complete response
 	broken    bool       // it cannot be used again

@@ -31,7 +31,7 @@ func (s *Set) Ack(_ context.Context, id uuid.UUID, seq uint64) error {
 	return nil
 }
 
-// commitAcks commits the pending acknowledgements of all epochs.
+// commitAcks commits the pending acknowledgments of all epochs.
 func (c *committer) commitAcks() error {
 	var errs []error
 	for _, e := range c.allEpochs() {
@@ -45,7 +45,7 @@ func (c *committer) commitAcks() error {
 	return errors.Join(errs...)
 }
 
-// commitAcksOf commits the state and the acknowledgements of an epoch. If no queue file of the epoch can be written, the acknowledgements
+// commitAcksOf commits the state and the acknowledgments of an epoch. If no queue file of the epoch can be written, the acknowledgments
 // are kept in memory only. After a restart, the acknowledged events are then delivered again, which consumers must expect.
 func (c *committer) commitAcksOf(e *epoch) error {
 	q := e.writer()
@@ -85,7 +85,7 @@ func (c *committer) changeFailed(e *epoch, q *queue.File, err error) error {
 	}
 }
 
-// pruneAcked must be called after state has become durable. If state includes all acknowledgements, it removes the queue files without a
+// pruneAcked must be called after state has become durable. If state includes all acknowledgments, it removes the queue files without a
 // batch in the index, except the newest one.
 func (c *committer) pruneAcked(e *epoch, state *queue.State) {
 	c.mu.Lock()

@@ -239,7 +239,7 @@ func (c *committer) commitSegment(e *epoch, seg *journal.Segment) error {
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
-// write commits a batch together with the acknowledgements. If the queue is full, it commits the acknowledgements first, which may make room.
+// write commits a batch together with the acknowledgments. If the queue is full, it commits the acknowledgments first, which may make room.
 func (c *committer) write(e *epoch, generation uint64, b *entry, value []byte) error {
 	q := e.writer()
 	if q == nil {

@@ -38,7 +38,7 @@
 // # Writing
 //
 // The committer seals the active journal segment when it is half full, or CommitInterval after its first event. It writes the segment as one
-// bbolt value, in the same transaction as the segment's generation, all figures of the ledger, and the acknowledgements. A segment is reused
+// bbolt value, in the same transaction as the segment's generation, all figures of the ledger, and the acknowledgments. A segment is reused
 // only after a later commit. After a failed fsync, nothing is written to that queue file any more. A new file is created, the events of the
 // segments that are still held are committed to it with the same seqs, and the old file serves reads until it is drained.
 //

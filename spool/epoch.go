@@ -43,7 +43,7 @@ type epoch struct {
 	peeked         uint64    // the last seq that Peek returned …
 	peekedAt       time.Time // … and when
 	flushed        uint64    // Peek returns batches up to this seq without waiting
-	ackPending     bool      // an acknowledgement is waiting for a commit
+	ackPending     bool      // an acknowledgment is waiting for a commit
 	newer          bool      // Peek found a record written by a newer wayside: the rest waits for that version
 
 	// Owned by the committer (whoever holds Set.sem).

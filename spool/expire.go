@@ -92,7 +92,7 @@ func (c *committer) expireSome(e *epoch) (responses uint64, more bool, err error
 	e.ackedResponses += acknowledged
 	e.recorded -= min(e.recorded, responses)
 	e.counters.drop(lostAge, responses)
-	e.ackPending = true // for acknowledgements that came during the transaction
+	e.ackPending = true // for acknowledgments that came during the transaction
 	c.mu.Unlock()
 	e.counters.committed(state)
 	c.pruneAcked(e, state)

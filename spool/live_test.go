@@ -87,7 +87,7 @@ func (r *reader) step(t *testing.T) bool {
 			}
 		}
 		r.applied[b.Epoch] = max(r.applied[b.Epoch], b.LastSeq)
-		if len(batches)%2 == 0 { // delay the acknowledgement from time to time
+		if len(batches)%2 == 0 { // delay the acknowledgment from time to time
 			continue
 		}
 		if err := r.source.Ack(context.Background(), b.Epoch, b.LastSeq); err != nil {

@@ -29,7 +29,7 @@ type model struct {
 	now     time.Time
 }
 
-// TestModel runs a spool through random appends, commits, peeks, acknowledgements, restarts and kills, and compares it with a model.
+// TestModel runs a spool through random appends, commits, peeks, acknowledgments, restarts and kills, and compares it with a model.
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		dir, err := os.MkdirTemp("", "spool-model") //nolint:usetesting // each of rapid's cases needs its own
@@ -177,7 +177,7 @@ func (m *model) age(t *rapid.T) {
 	clear(m.held)
 }
 
-// kill commits the acknowledgements first. Otherwise events whose acknowledgements a kill undoes would be delivered again, which this model
+// kill commits the acknowledgments first. Otherwise events whose acknowledgments a kill undoes would be delivered again, which this model
 // does not cover; TestKill does.
 func (m *model) kill(t *rapid.T) {
 	m.commitAcks(t)

@@ -60,7 +60,7 @@ var (
 	errFrame = errors.New("malformed spool frame")
 )
 
-// remoteErrors are the sentinel errors that errors.Is recognises on the other side of the connection, too. An error's code is its index here,
+// remoteErrors are the sentinel errors that errors.Is recognizes on the other side of the connection, too. An error's code is its index here,
 // so the order is part of the protocol. Code 0 means any other error.
 var remoteErrors = []error{nil, ErrUnknownEpoch, ErrNotDrained, ErrAckBeyond, ErrClosed}
 

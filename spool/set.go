@@ -18,7 +18,7 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// ackDelayMax is how long an acknowledgement waits for a commit of events into which it can be written.
+// ackDelayMax is how long an acknowledgment waits for a commit of events into which it can be written.
 const ackDelayMax = time.Second
 
 // Set contains the spool of this process and those that dead processes left. All methods are safe for concurrent use.

@@ -95,7 +95,7 @@ func verifyBatch(raw []byte, id uuid.UUID, key *entry) error {
 }
 
 // VerifyDir checks the spools in dir that no process has open: journals, queues and ledgers. through are the consumer's watermarks, or nil if
-// they are unknown; an acknowledgement beyond its watermark is a problem. VerifyDir changes nothing, and skips folders that are in use.
+// they are unknown; an acknowledgment beyond its watermark is a problem. VerifyDir changes nothing, and skips folders that are in use.
 func VerifyDir(ctx context.Context, dir string, through map[uuid.UUID]uint64) ([]*verify.Check, error) {
 	v := &dirVerification{
 		through:  through,

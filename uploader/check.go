@@ -43,7 +43,7 @@ func CheckCatalogue(ctx context.Context, plans []*catalogue.Plan, ts *Targets) (
 }
 
 // checkObject compares one object with the catalogue and records the result. Zero fields of want are unknown. Only a response from the
-// archive is evidence of a problem: a broken connection or a cancelled context proves nothing about the object.
+// archive is evidence of a problem: a broken connection or a canceled context proves nothing about the object.
 func checkObject(ctx context.Context, c *verify.Check, t Target, p *catalogue.Plan, key string, want built) {
 	err := compareObject(ctx, t, p, key, want)
 	switch {

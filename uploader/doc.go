@@ -33,7 +33,7 @@
 //
 // # When the target responds with an error
 //
-// s3_foreign.go recognises servers that do not speak S3. s3_put.go handles an error of a PUT: it sends the request again with another
+// s3_foreign.go recognizes servers that do not speak S3. s3_put.go handles an error of a PUT: it sends the request again with another
 // kind of checksum, checks whether the object exists, or fails. s3_hints.go writes the error message for the log. If a PUT or the
 // read-back fails, the job ends (stopError in archive.go), the plan stays, and run.go tries again after a pause of 1 s that doubles up to
 // 5 min. 500, 503 and SlowDown are handled like any other error: nothing is lost, and the next attempt sends the same bytes under the

@@ -79,7 +79,7 @@ func TestEstimateFollowsWhatIsTooLarge(t *testing.T) {
 			broken = nil
 		}
 		u, _ := newTest(t, m, target, func(o *Options) { o.ObjectBytes = objectBytes })
-		u.archiver.estimate.ratio = 0.1 // as if events had compressed well; if nothing is learnt, this gives two objects of half a megabyte
+		u.archiver.estimate.ratio = 0.1 // as if events had compressed well; if nothing is learned, this gives two objects of half a megabyte
 		for range 2 {
 			_, _ = u.ArchiveOnce(t.Context(), true) // the first fails, or the second has nothing to do
 		}

@@ -110,17 +110,17 @@ func (h s3Hints) networkHint(err error) string {
 	return ""
 }
 
-// isPrecondition recognises responses to If-None-Match that say that the object exists. Older MinIO servers send 304, and AWS sends 409
+// isPrecondition recognizes responses to If-None-Match that say that the object exists. Older MinIO servers send 304, and AWS sends 409
 // while another upload of the same object is in progress.
 func isPrecondition(err error) bool {
 	r := minio.ToErrorResponse(err)
 	return r.StatusCode == http.StatusPreconditionFailed || r.StatusCode == http.StatusNotModified || r.Code == "ConditionalRequestConflict"
 }
 
-// isDenied recognises the response to an access key that has no permission to write. Some servers also send it if the object is locked.
+// isDenied recognizes the response to an access key that has no permission to write. Some servers also send it if the object is locked.
 func isDenied(err error) bool { return minio.ToErrorResponse(err).Code == "AccessDenied" }
 
-// refusesChecksum recognises the responses of servers that want another checksum, or none. It does not include BadDigest, which means
+// refusesChecksum recognizes the responses of servers that want another checksum, or none. It does not include BadDigest, which means
 // that the body was damaged in transit.
 func refusesChecksum(err error) bool {
 	switch minio.ToErrorResponse(err).Code {
@@ -130,7 +130,7 @@ func refusesChecksum(err error) bool {
 	return isUnsupported(err)
 }
 
-// isCut recognises a connection that ended without a response. A server that rejects a request before it has read the body may close the
+// isCut recognizes a connection that ended without a response. A server that rejects a request before it has read the body may close the
 // connection, and its response is then lost.
 func isCut(err error) bool {
 	var op *net.OpError
@@ -139,7 +139,7 @@ func isCut(err error) bool {
 	return !errors.As(err, &foreign) && minio.ToErrorResponse(err).StatusCode == 0 && !dial && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
 }
 
-// isUnsupported recognises the responses of servers that do not support If-None-Match in a PUT.
+// isUnsupported recognizes the responses of servers that do not support If-None-Match in a PUT.
 func isUnsupported(err error) bool {
 	r := minio.ToErrorResponse(err)
 	return r.StatusCode == http.StatusNotImplemented || r.Code == "NotImplemented"

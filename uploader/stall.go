@@ -22,7 +22,7 @@ const slowestLink = 32 << 10
 // expected.
 const patienceMax = 4
 
-// errStalled is the cause of a context that was cancelled because its request stalled.
+// errStalled is the cause of a context that was canceled because its request stalled.
 var errStalled = errors.New("no progress")
 
 // requests ends requests to targets that make no progress.
@@ -79,7 +79,7 @@ func (q *request) end(err error) error {
 	}
 	q.patience.Store(min(2*max(q.patience.Load(), 1), patienceMax))
 	// Only the text of err is included, because err wraps context.Canceled, from which callers would conclude that the
-	// job was cancelled.
+	// job was canceled.
 	return fmt.Errorf("%w: no progress in %s: the server or the link hangs, or is slower than archive.timeout allows for: %s",
 		context.DeadlineExceeded, q.limit, printable(err.Error(), remoteTextMax))
 }

@@ -83,7 +83,7 @@ func (s *JobStatus) finish(r Result, err error, now time.Time) {
 	switch {
 	case err == nil:
 		s.LastSuccess, s.LastError, s.ConsecutiveFailures = now, "", 0
-	case errors.Is(err, context.Canceled): // the caller cancelled it, which is not a failure
+	case errors.Is(err, context.Canceled): // the caller canceled it, which is not a failure
 	default:
 		s.LastError = r.Error
 		s.ConsecutiveFailures++

@@ -46,7 +46,7 @@ func TestDirectoryShowsOnlyWholeObjects(t *testing.T) {
 	}
 }
 
-// Truncated metadata is recognised as damaged, wherever it was cut, because its last byte must be a line feed.
+// Truncated metadata is recognized as damaged, wherever it was cut, because its last byte must be a line feed.
 func TestDirectoryNoticesMetadataCutOff(t *testing.T) {
 	const key = "v1/dt=a/x.ndjson.gz"
 	p := directory(t)

@@ -126,7 +126,7 @@ type Uploader struct {
 	jobsAt             []schedule // schedules of Options.Jobs
 
 	// token contains one element while no job is running. It is a channel because waiting for a channel can be
-	// cancelled.
+	// canceled.
 	token    chan struct{}
 	answered time.Duration // Options.Elapsed when the archive last worked; 0 if it has failed since or is untested; guarded by token
 }

@@ -125,7 +125,7 @@ var flagValues = map[string][]string{
 	"archive": {"file:///", "s3://"}, "upstream": {"http://127.0.0.1:", "unix:///"}, "from": {"-1h", "-24h", "-7d"}, "to": {"now", "-1h"},
 }
 
-// interruptible returns a RunE whose context is cancelled by Ctrl-C or SIGTERM.
+// interruptible returns a RunE whose context is canceled by Ctrl-C or SIGTERM.
 func interruptible(run func(ctx context.Context, cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		ctx, cancel := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, os.Interrupt)

@@ -64,7 +64,7 @@ type Options struct {
 	Now       func() time.Time    // nil means clock.Now
 	Logger    *slog.Logger        // nil means slog.Default
 
-	// Rules returns the rules that merge rows counted before their template was learnt. It may be nil.
+	// Rules returns the rules that merge rows counted before their template was learned. It may be nil.
 	Rules func() *paths.Rules
 
 	// Service and Instance are shown in every event, as in the archive.
@@ -200,7 +200,7 @@ func (b badRequest) Error() string { return b.text }
 var ErrUnavailable = errors.New("the books are not available at the moment")
 
 // answer turns a function that returns a value or an error into a handler. The function runs with a slot and has at most queryTime; it is
-// cancelled if the client disconnects. The slot is released before the encoded response is sent, so slow clients do not take up slots.
+// canceled if the client disconnects. The slot is released before the encoded response is sent, so slow clients do not take up slots.
 func (h *handler) answer(s slots, fn func(*http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		h.send(w, h.compute(w, r, s, fn))

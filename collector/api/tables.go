@@ -233,7 +233,7 @@ func (r *pathRow) key() stats.Key {
 	return stats.Key{Host: r.Host, Method: r.Method, Label: r.Path, Route: r.Route}
 }
 
-// shownKey returns the name under which a row is currently shown. Rows from before and after a template was learnt have the same shown
+// shownKey returns the name under which a row is currently shown. Rows from before and after a template was learned have the same shown
 // name.
 func (h *handler) shownKey(k stats.Key) stats.Key {
 	k.Hour, k.Label = 0, h.Rules().Label(k.Host, k.Label)

@@ -31,7 +31,7 @@ const IncidentsMax = 1000
 // Options configure a Watch.
 type Options struct {
 	Source Source // required
-	// Rules returns the rules that merge rows counted before their template was learnt; nil: none.
+	// Rules returns the rules that merge rows counted before their template was learned; nil: none.
 	Rules func() *paths.Rules
 	// Applied returns a number that changes whenever responses are applied; nil: at each check, assume that responses have been applied.
 	Applied func() uint64

@@ -7,7 +7,7 @@
 //  2. If a configured template matches the path, the template is the label ("/users/{id}", "/static/**").
 //  3. Otherwise, segments that are clearly identifiers (numbers, UUIDs, ULIDs, hashes, dates, e-mail addresses, tokens) become
 //     "{id}". Empty segments and a trailing slash are kept.
-//  4. If the labeler has learnt that a level varies, the segments at that level also become "{id}" (see below).
+//  4. If the labeler has learned that a level varies, the segments at that level also become "{id}" (see below).
 //  5. The triple (host, method, label) is admitted as a new row if there is room, and is never removed to make room for another. If there
 //     is no room, the event is counted under the label [Other], so totals always add up.
 //
@@ -34,7 +34,7 @@
 // # Room
 //
 // [Options.Max] bounds the number of templates (host and label) that are shown. There may be twice as many rows as templates, because
-// rows also differ by method, and four times as many labels, because rows that are older than a learnt level keep their labels. Nothing
+// rows also differ by method, and four times as many labels, because rows that are older than a learned level keep their labels. Nothing
 // is ever evicted, so scanners must not be able to fill the table: the labeler does not learn from responses that do not prove that the
 // route exists (4xx, 501 to 504), and admits new templates for them only while less than a tenth of Max is used. Hosts are treated in the
 // same way, with half of their maximum.
@@ -42,9 +42,9 @@
 // # Determinism
 //
 // The result depends only on the order of the events (no clock, no random numbers, no map order). [Labeler.Changes] returns everything
-// that was learnt from a batch, and that is written in the transaction of the batch. So after a replay or a restart, every event gets the
+// that was learned from a batch, and that is written in the transaction of the batch. So after a replay or a restart, every event gets the
 // same label. If the state is lost, no counts are lost: the rows stay, and new ones are admitted again. Only the counters that find names
-// among the values of a learnt level (watch.go) are lost in a restart, so such a name is found later than without the restart.
+// among the values of a learned level (watch.go) are lost in a restart, so such a name is found later than without the restart.
 //
 // # Persisted state
 //
@@ -54,10 +54,10 @@
 //	'r' row    version 2: texts host, method, label; count (uvarint, at most 64). Version 1 has no count. Version 3, for rows with a
 //	           route or of gRPC calls, continues: text route; 1 for gRPC calls, else 0 (1 byte)
 //	'c' level  version 1: kind (1 byte), texts host and prefix, uvarint n, n texts: children that are names (kind 0 likely,
-//	           1 learnt), or the only children that are values (kind 2)
+//	           1 learned), or the only children that are values (kind 2)
 //	't' tally  version 1: uvarints events, next evaluation, interval
 //
-// A text is a uvarint length followed by that many bytes. When a learnt level merges rows or other levels, their entries are removed.
+// A text is a uvarint length followed by that many bytes. When a learned level merges rows or other levels, their entries are removed.
 //
 // # Files
 //

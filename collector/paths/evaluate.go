@@ -18,7 +18,7 @@ func (l *Labeler) evaluateSoon() {
 	l.tally.next = min(l.tally.next, l.tally.events+l.tally.interval)
 }
 
-// evaluate learns from the rows of every host and schedules the next evaluation, which is later if this one has learnt nothing.
+// evaluate learns from the rows of every host and schedules the next evaluation, which is later if this one has learned nothing.
 func (l *Labeler) evaluate() {
 	l.journal.save(l)
 	l.tally.next = 1 << 63
@@ -162,7 +162,7 @@ func (l *Labeler) rulesOf(levels map[string]*level) *Rules {
 	return &Rules{levels: levels, configured: l.configured, exact: &l.exact}
 }
 
-// fold applies the rules to the rows: rows whose label a learnt level changes are merged into one row with the new label, and each row is
+// fold applies the rules to the rows: rows whose label a learned level changes are merged into one row with the new label, and each row is
 // counted for the template under which it is shown.
 func (l *Labeler) fold(learnt bool) {
 	hard := l.rulesOf(l.levels)
@@ -196,7 +196,7 @@ func (l *Labeler) fold(learnt bool) {
 	}
 }
 
-// Learnt lists the learnt and the likely levels in readable form.
+// Learnt lists the learned and the likely levels in readable form.
 func (l *Labeler) Learnt() (learnt, likely []string) {
 	for _, v := range l.levels {
 		learnt = append(learnt, strings.TrimSpace(v.host+" "+v.prefix+"/"+idPlaceholder))

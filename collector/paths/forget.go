@@ -55,7 +55,7 @@ func (s *Selection) Of(host, method string) bool {
 	return (s.Host == "" || s.Host == host) && (s.Method == "" || s.Method == method)
 }
 
-// Forget removes the selected rows, and every name that was learnt only from them. It is part of the batch that Begin
+// Forget removes the selected rows, and every name that was learned only from them. It is part of the batch that Begin
 // has started: [Labeler.Changes] returns the deletions of their persisted entries. Later responses under such a path
 // are admitted like any others. Forget returns the number of removed rows.
 func (l *Labeler) Forget(s *Selection) (rows int) {

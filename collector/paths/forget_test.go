@@ -17,7 +17,7 @@ func TestSelectionsAreChecked(t *testing.T) {
 	}
 }
 
-// Everything that was learnt only from forgotten rows is removed with them, even from the persisted state. Everything
+// Everything that was learned only from forgotten rows is removed with them, even from the persisted state. Everything
 // else stays.
 func TestForgetLeavesNoNameBehind(t *testing.T) {
 	l, err := New(Options{Max: 100})

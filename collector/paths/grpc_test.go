@@ -126,7 +126,7 @@ func TestUnknownMethodsTakeNoRoom(t *testing.T) {
 	}
 }
 
-// TestRoutes: a route is part of a row's name; the number of rows of many routes is bounded; learnt levels merge only
+// TestRoutes: a route is part of a row's name; the number of rows of many routes is bounded; learned levels merge only
 // rows of the same route.
 func TestRoutes(t *testing.T) {
 	kept := store{}

@@ -59,7 +59,7 @@ const (
 	vowelsPer    = 4  // words have more than one vowel in this many letters
 )
 
-// isScrambled recognises secrets, even those without digits: base64, keys in capitals, random letters.
+// isScrambled recognizes secrets, even those without digits: base64, keys in capitals, random letters.
 func isScrambled(s []byte, letters, digits int) bool {
 	if len(s) < scrambledMin {
 		return false
@@ -92,7 +92,7 @@ func isScrambled(s []byte, letters, digits int) bool {
 	return longest == len(s) && letters > 0 && turns == 0 && s[0]&0x20 == 0 && isLetter(s[0])
 }
 
-// isNumeric recognises signed and decimal numbers, dates, times, version numbers and coordinates: groups of digits that
+// isNumeric recognizes signed and decimal numbers, dates, times, version numbers and coordinates: groups of digits that
 // start with a digit or a sign. The only letters it allows are the T and Z of a timestamp.
 func isNumeric(s []byte) bool {
 	if s[0] == '-' || s[0] == '+' {
@@ -119,7 +119,7 @@ func isNumeric(s []byte) bool {
 	return true
 }
 
-// isDate recognises 2006-01-02.
+// isDate recognizes 2006-01-02.
 func isDate(s []byte) bool {
 	if len(s) != len("2006-01-02") {
 		return false
@@ -136,7 +136,7 @@ func isDate(s []byte) bool {
 	return true
 }
 
-// isLocale recognises the code of a language, a country, or both ("de", "pt-BR").
+// isLocale recognizes the code of a language, a country, or both ("de", "pt-BR").
 func isLocale(s string) bool {
 	if len(s) != 2 && (len(s) != 5 || s[2] != '-' && s[2] != '_') {
 		return false
@@ -149,7 +149,7 @@ func isLocale(s string) bool {
 	return true
 }
 
-// isHexID recognises eight or more hex digits. The caller has checked that one of them is a decimal digit.
+// isHexID recognizes eight or more hex digits. The caller has checked that one of them is a decimal digit.
 func isHexID(s []byte) bool {
 	if len(s) > 2 && s[0] == '0' && s[1]|0x20 == 'x' {
 		s = s[2:]
@@ -165,7 +165,7 @@ func isHexID(s []byte) bool {
 	return true
 }
 
-// isUUID recognises 8-4-4-4-12 hex digits.
+// isUUID recognizes 8-4-4-4-12 hex digits.
 func isUUID(s []byte) bool {
 	if len(s) != 36 {
 		return false
@@ -185,7 +185,7 @@ func isUUID(s []byte) bool {
 	return true
 }
 
-// isULID recognises 26 characters of Crockford's base 32, of which the first is at most 7.
+// isULID recognizes 26 characters of Crockford's base 32, of which the first is at most 7.
 func isULID(s []byte) bool {
 	if len(s) != 26 || s[0] < '0' || s[0] > '7' {
 		return false
@@ -207,7 +207,7 @@ const (
 	tokenLongChanges  = 3
 )
 
-// isToken recognises long random text (base64url, base62, prefixed keys, JWTs) by how often it changes between letters
+// isToken recognizes long random text (base64url, base62, prefixed keys, JWTs) by how often it changes between letters
 // and digits without a separator.
 func isToken(s []byte) bool {
 	if len(s) < tokenBytesMin {

@@ -48,10 +48,10 @@ func (l *Labeler) buildLabel(dst, path []byte, host string, proof, grpc bool) []
 	}
 }
 
-// appendLearnt appends a slash and a segment, or a placeholder if the labeler has learnt that this level varies.
+// appendLearnt appends a slash and a segment, or a placeholder if the labeler has learned that this level varies.
 //
 // A date at the beginning of a longer path is more often an API version ("/2015-03-31/functions") than a value. If the dates at a level
-// are values, there are many of them, and the level is learnt like any other.
+// are values, there are many of them, and the level is learned like any other.
 func (l *Labeler) appendLearnt(dst, segment, rest []byte, host string, proof bool) []byte {
 	var v *level
 	if len(l.levels) > 0 {
@@ -61,7 +61,7 @@ func (l *Labeler) appendLearnt(dst, segment, rest []byte, host string, proof boo
 	version := len(dst) == 0 && len(rest) > 0 && isDate(segment)
 	dst = append(dst, '/')
 	start := len(dst)
-	if version { // becomes a placeholder only after the level has been learnt
+	if version { // becomes a placeholder only after the level has been learned
 		dst = append(dst, segment...)
 	} else {
 		dst = appendSegment(dst, segment)

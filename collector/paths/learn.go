@@ -15,7 +15,7 @@ const (
 	// belowDepth is the number of segments below a child that are compared with those of other children.
 	belowDepth = 3
 
-	levelsMax      = 1000 // learnt levels
+	levelsMax      = 1000 // learned levels
 	exceptionsMax  = 64   // names among the values of one level
 	exceptionCount = 8    // responses that a child needs to become such a name
 )
@@ -40,7 +40,7 @@ type tree struct {
 	l      *Labeler
 	host   string
 	likely map[string]*level
-	fresh  []*level // newly learnt
+	fresh  []*level // newly learned
 	full   bool     // few templates are left: merge more
 	short  bool     // few labels are left: learn sooner
 }
@@ -206,7 +206,7 @@ const (
 	verdictLearnt         // they are values: merged permanently
 )
 
-// judge recognises values by three properties: there are many children, and many of them were seen only once; they are alike, that is,
+// judge recognizes values by three properties: there are many children, and many of them were seen only once; they are alike, that is,
 // the same names appear below several of them; and their number grows with the traffic.
 func (t *tree) judge(children []*child) verdict {
 	n := len(children)

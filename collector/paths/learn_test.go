@@ -220,7 +220,7 @@ func TestConfiguredTemplatesAreNotLearntOver(t *testing.T) {
 	}
 }
 
-// Secrets are recognised by their form, without learning.
+// Secrets are recognized by their form, without learning.
 func TestSecretsAreInNoTemplate(t *testing.T) {
 	l := newLabeler(t, Options{})
 	for _, secret := range []string{

@@ -18,7 +18,7 @@ type level struct {
 	order        uint32
 }
 
-// Rules say under which template a row is shown. They merge rows whose labels are older than the level that was learnt from these rows.
+// Rules say under which template a row is shown. They merge rows whose labels are older than the level that was learned from these rows.
 // Rules are immutable and safe for concurrent use. Nil Rules change no label.
 type Rules struct {
 	levels     map[string]*level // levels by their key

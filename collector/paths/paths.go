@@ -55,7 +55,7 @@ type Options struct {
 type Usage struct {
 	Rows, RowsMax   int // number of templates, and its limit
 	Hosts, HostsMax int
-	Labels, Levels  int // number of different labels, and of learnt levels
+	Labels, Levels  int // number of different labels, and of learned levels
 }
 
 // Labeler assigns labels. It must be used by one goroutine at a time; only Rules may be called from others.
@@ -75,11 +75,11 @@ type Labeler struct {
 	catchAll *row              // (other), (other), (other): always exists
 	routed   *row              // like catchAll, but for requests that took a route
 	noPath   *row              // (other), (other), (malformed): always exists
-	levels   map[string]*level // learnt levels
+	levels   map[string]*level // learned levels
 	tally    tally
 	watches  map[*level]*watch
 
-	rules  atomic.Pointer[Rules] // rules of learnt and likely levels; read by other goroutines
+	rules  atomic.Pointer[Rules] // rules of learned and likely levels; read by other goroutines
 	exact  exactRows             // (host, label) of gRPC methods → number of their rows; written by the labeler only
 	likely map[string]*level     // likely levels
 
@@ -93,7 +93,7 @@ type Labeler struct {
 	other   []byte // key of a template, for a lookup
 	host    []byte // host being cleaned
 	route   []byte // route being cleaned
-	plain   bool   // the label being built has no learnt placeholder
+	plain   bool   // the label being built has no learned placeholder
 }
 
 // tally decides when the rows are evaluated. It counts events rather than batches, so the result does not depend on the size of batches.
@@ -147,7 +147,7 @@ func New(o Options) (*Labeler, error) {
 	return l, nil
 }
 
-// Rules returns the rules learnt so far, or nil if there are none.
+// Rules returns the rules learned so far, or nil if there are none.
 func (l *Labeler) Rules() *Rules { return l.rules.Load() }
 
 // Label returns the row in which a response is counted, by the event's host, method, path, route, status and gRPC status. The strings are
@@ -175,7 +175,7 @@ func (l *Labeler) Label(e *event.Event) catalogue.RowName {
 }
 
 // find returns the row of an event, and admits the row if there is room. If final is true, the result is valid for every status until
-// something new is learnt.
+// something new is learned.
 func (l *Labeler) find(e *event.Event, proof bool) (r *row, final bool) {
 	if len(e.Path) == 0 {
 		return l.noPath, true

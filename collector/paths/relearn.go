@@ -42,7 +42,7 @@ func (l *Labeler) Known(row catalogue.RowName, proofs uint64, grpc bool) {
 	}
 }
 
-// Relearn learns from the known rows what the lost labeler had learnt. This works because every level was learnt from earlier labels, all
+// Relearn learns from the known rows what the lost labeler had learned. This works because every level was learned from earlier labels, all
 // of which are among the rows. Relearn evaluates the rows until it learns nothing new. The result depends only on the rows and their
 // order.
 func (l *Labeler) Relearn() {
@@ -61,9 +61,9 @@ func (l *Labeler) Relearn() {
 	l.tally.interval = l.evaluateFirst()
 }
 
-// rare returns the children with few responses. After a level was learnt, no more responses were counted under the older labels of its
+// rare returns the children with few responses. After a level was learned, no more responses were counted under the older labels of its
 // values, while the counts of its names continued to grow. So judged by its rows, the level looks as if all its children were names.
-// Relearn uses rare only if there is a placeholder among the siblings, as there is at a learnt level.
+// Relearn uses rare only if there is a placeholder among the siblings, as there is at a learned level.
 func rare(children []*child) []*child {
 	return slices.DeleteFunc(slices.Clone(children), func(c *child) bool { return c.count >= exceptionCount })
 }

@@ -110,7 +110,7 @@ func TestNamesStandOut(t *testing.T) {
 
 // The pages of a site next to the names of its users, such as "/login" next to "/@anna/posts", stay pages, however many
 // there are: there are no paths below them, but there are paths below nearly every user. Even a page that is new after
-// the users were learnt is found.
+// the users were learned is found.
 func TestPagesBesideUsers(t *testing.T) {
 	random := rand.New(rand.NewPCG(7, 8))
 	zipf := rand.NewZipf(random, 1.05, 10, 3000)
@@ -160,7 +160,7 @@ func TestPagesBesideUsers(t *testing.T) {
 }
 
 // Names that have a different shape from the values next to them, such as a file or a path with identifiers below it,
-// are recognised even if there are no paths below the values, as in a site with posts at its root.
+// are recognized even if there are no paths below the values, as in a site with posts at its root.
 func TestFilesAndListsBesidePosts(t *testing.T) {
 	random := rand.New(rand.NewPCG(9, 10))
 	zipf := rand.NewZipf(random, 1.05, 10, 3000)

@@ -24,7 +24,7 @@ type Change struct {
 	Key, Value []byte
 }
 
-// Begin starts a batch. Changes returns everything that has been learnt since Begin, and Rollback undoes it.
+// Begin starts a batch. Changes returns everything that has been learned since Begin, and Rollback undoes it.
 func (l *Labeler) Begin() { l.journal.begin(l) }
 
 // Changes returns the entries that have changed since Begin, sorted by key; a nil Value removes the key. The caller owns the result. When

@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// A watch finds names among the values of a learnt level: children that are common and have names below them that no other
+// A watch finds names among the values of a learned level: children that are common and have names below them that no other
 // child has. It finds, for example, a new route at a level of many random values.
 //
 // It counts in a table of fixed size (space saving: Metwally, Agrawal, El Abbadi, 2005). A new value replaces the rarest one and inherits
@@ -49,7 +49,7 @@ const (
 
 func newWatch() *watch { return &watch{index: map[string]int{}} }
 
-// watch counts a value of a learnt level, and reports whether it has just become a name.
+// watch counts a value of a learned level, and reports whether it has just become a name.
 func (l *Labeler) watch(v *level, value, rest []byte) bool {
 	if len(v.except) >= exceptionsMax {
 		return false
@@ -159,7 +159,7 @@ func (w *watch) isName(c *watched) bool {
 	return 2*own >= len(c.below)
 }
 
-// keepName makes a value of a learnt level a name for all later responses. Responses that were counted before stay in their row.
+// keepName makes a value of a learned level a name for all later responses. Responses that were counted before stay in their row.
 func (l *Labeler) keepName(v *level, name string) {
 	next := *v
 	next.except = map[string]bool{name: true}

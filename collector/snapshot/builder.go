@@ -174,7 +174,7 @@ func (b *Builder) Build(ctx context.Context, now time.Time, through map[uuid.UUI
 func (b *Builder) refresh(ctx context.Context, now time.Time) error {
 	span, edge := b.spanAt(now)
 	if rules := b.rules(); rules != b.merged {
-		// The labeler has learnt something, so the same rows now have other names.
+		// The labeler has learned something, so the same rows now have other names.
 		b.merged, b.valid = rules, false
 		clear(b.entries)
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// Item is one event of a batch, decoded and labelled.
+// Item is one event of a batch, decoded and labeled.
 type Item = block.Item
 
 // Batch is a run of events of one epoch. Apply only reads it.
@@ -143,7 +143,7 @@ func (s *Store) noteBegan(items []Item) error {
 
 // writeBatch writes everything that a batch changes in one transaction. A single event can change the whole path state, which may then be
 // too large for the transaction, and a single event cannot be divided. In that case, the path state is written first. If the process
-// crashes before the event is written, the event is applied later, with the templates already learnt.
+// crashes before the event is written, the event is applied later, with the templates already learned.
 func (s *Store) writeBatch(b *Batch, items int, mark watermark, next counters) error {
 	write := func(paths []StateChange) error {
 		return s.update(func(txn *badger.Txn) error { return s.apply.write(txn, b.Epoch, paths, mark, next) })

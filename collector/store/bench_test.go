@@ -20,7 +20,7 @@ func nextRound(b *Batch) {
 	b.LastSeq += n
 }
 
-// BenchmarkApply measures the drain without peeking and labelling: block, compress, commit, fold. One op is one event.
+// BenchmarkApply measures the drain without peeking and labeling: block, compress, commit, fold. One op is one event.
 func BenchmarkApply(b *testing.B) {
 	s, err := Open(testOptions(b.TempDir()))
 	if err != nil {

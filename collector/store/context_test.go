@@ -14,12 +14,12 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// countingContext counts the calls of Err, and is cancelled after a number of calls. It thus measures work without a
+// countingContext counts the calls of Err, and is canceled after a number of calls. It thus measures work without a
 // clock.
 type countingContext struct {
 	context.Context
 	asked    atomic.Int64
-	leavesAt int64 // the call at which it is cancelled; 0: never
+	leavesAt int64 // the call at which it is canceled; 0: never
 }
 
 func (c *countingContext) Err() error {

@@ -29,7 +29,7 @@ func (s *Store) PathState(fn func(key, value []byte) error) error {
 	})
 }
 
-// SetPathState writes path state without a batch, for templates that were learnt from imported or refilled rows. The changes are not
+// SetPathState writes path state without a batch, for templates that were learned from imported or refilled rows. The changes are not
 // written atomically, but each entry is valid without the others.
 func (s *Store) SetPathState(ctx context.Context, changes []StateChange) error {
 	if err := s.enter(); err != nil {

@@ -73,7 +73,7 @@ type Event struct {
 	Method    []byte
 	Host      []byte
 	Path      []byte // as received, without the query string
-	Upstream  []byte // address dialled
+	Upstream  []byte // address dialed
 	Protocol  []byte // protocol version of the client: "1.0", "1.1" or "2"
 	Client    []byte // client address, already truncated according to record.client_address
 	TraceID   []byte // empty unless it is recorded

@@ -78,7 +78,7 @@ func TestDialsToAStoppedPeer(t *testing.T) {
 	defer cancel()
 	stop := make(chan struct{})
 	var others sync.WaitGroup
-	for range 8 { // these keep dialling while one waits
+	for range 8 { // these keep dialing while one waits
 		others.Go(func() {
 			for {
 				select {

@@ -2,7 +2,7 @@
 //
 // There are two channels. On one, the books process sends requests to the spool (Peek, Ack, …, see package spool). On the other, the
 // traffic process sends HTTP requests: those that it relays from the admin listener, and its own. The second channel consists of a
-// [Dialer] and a [Listener] joined by a control connection: for each connection, the dialler creates a socketpair and passes one end over
+// [Dialer] and a [Listener] joined by a control connection: for each connection, the dialer creates a socketpair and passes one end over
 // the control connection (SCM_RIGHTS, unix(7)). Nothing is bound to a path or a port. So no one else can connect, and the limit of 107
 // bytes for a socket's path does not matter.
 //
@@ -274,7 +274,7 @@ func NewListener(control net.Conn) (*Listener, error) {
 	return &Listener{control: uc}, nil
 }
 
-// Accept waits for the next connection. It fails with net.ErrClosed when the dialler's process has ended.
+// Accept waits for the next connection. It fails with net.ErrClosed when the dialer's process has ended.
 func (l *Listener) Accept() (net.Conn, error) {
 	var data [1]byte
 	oob := make([]byte, unix.CmsgSpace(4))

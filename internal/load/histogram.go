@@ -68,7 +68,7 @@ func (h *Histogram) Quantile(q float64) time.Duration {
 	return h.max
 }
 
-// bucketOf keeps the six leading bits of v. Each value below 64 has its own bucket; larger values share a bucket with neighbouring
+// bucketOf keeps the six leading bits of v. Each value below 64 has its own bucket; larger values share a bucket with neighboring
 // values.
 func bucketOf(v uint64) int {
 	shift := max(bits.Len64(v)-subBits-1, 0)

@@ -1,7 +1,7 @@
 // Package query parses query strings and request bodies strictly, for every endpoint of the admin API. The command line uses some of its
 // parsers.
 //
-// [net/url.ParseQuery] ignores parts that it cannot parse, and its callers ignore misspelt names. The response would then not be what the
+// [net/url.ParseQuery] ignores parts that it cannot parse, and its callers ignore misspelled names. The response would then not be what the
 // client requested. Here, everything that cannot be parsed is an error with its position.
 package query
 

@@ -45,7 +45,7 @@ type Options struct {
 	// TimerSlack is how late the kernel may end a timed wait in the child. With a larger slack, waits that end at about the same time
 	// share one wake-up, which saves CPU time. Data from other processes is not delayed. 0 means the kernel's default, 50 µs.
 	TimerSlack time.Duration
-	// OnStart is called with the dialler for connections to a new child, and OnExit when that child has ended.
+	// OnStart is called with the dialer for connections to a new child, and OnExit when that child has ended.
 	OnStart func(pid int, dialer *link.Dialer)
 	OnExit  func(err error)
 	// RestartDelayMin and RestartDelayMax bound the delay before a restart; 0 means 100 ms and 10 s.

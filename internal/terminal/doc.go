@@ -36,7 +36,7 @@ func Safe(text string) string {
 }
 
 // showable reports whether a rune may be shown. It excludes combining marks, and characters that change the direction of writing, because
-// they affect the look of neighbouring characters.
+// they affect the look of neighboring characters.
 func showable(r rune) bool {
 	return unicode.IsPrint(r) && !unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf) && r != unicode.ReplacementChar
 }

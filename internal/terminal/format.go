@@ -121,7 +121,7 @@ func spark(values []uint32, width int) string {
 	return out.String()
 }
 
-// squeeze adds up neighbouring values until only width values are left, with the newest on the right.
+// squeeze adds up neighboring values until only width values are left, with the newest on the right.
 func squeeze(values []uint32, width int) []uint64 {
 	if width <= 0 || len(values) == 0 {
 		return nil

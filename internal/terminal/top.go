@@ -210,7 +210,7 @@ func (m *model) widest() (width int) {
 	return width
 }
 
-// TopOnce writes the table once, without colours, for pipes and files.
+// TopOnce writes the table once, without colors, for pipes and files.
 func TopOnce(ctx context.Context, o TopOptions, out io.Writer) error {
 	m, err := newModel(ctx, o)
 	if err != nil {

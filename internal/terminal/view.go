@@ -195,7 +195,7 @@ func (m *model) host(r *row, plain func(sgr, text string) string) string {
 func (m *model) tableRow(r *row, pathWidth int, selected bool) string {
 	plain := func(sgr, text string) string {
 		if selected {
-			return text // colours are hard to read in an inverted line
+			return text // colors are hard to read in an inverted line
 		}
 		return style(sgr, text)
 	}

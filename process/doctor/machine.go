@@ -17,7 +17,7 @@ import (
 // earliest is a time before this code was written: a clock that shows an earlier time is wrong.
 var earliest = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
 
-// clock checks whether the time is plausible, and whether the clock is synchronised.
+// clock checks whether the time is plausible, and whether the clock is synchronized.
 func (d *doctor) clock() {
 	const check = "clock"
 	now := time.Now()

@@ -28,7 +28,7 @@ const scrubWait = 20 * time.Second
 // forget serves POST /-/forget: the books process forgets the paths, then this process scrubs its spool.
 func (e *eraser) forget(ctx context.Context, body []byte) (any, error) {
 	var order admin.ForgetOrder
-	if err := query.DecodeBody(body, &order); err != nil { // strict, so that nothing is deleted after a misspelt dry_run
+	if err := query.DecodeBody(body, &order); err != nil { // strict, so that nothing is deleted after a misspelled dry_run
 		return nil, &admin.BooksError{Status: http.StatusBadRequest, Reason: err.Error()}
 	}
 	reply, err := e.admin.PostBooks(ctx, admin.PathForget, body)

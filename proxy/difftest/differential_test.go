@@ -71,7 +71,7 @@ func play(t *testing.T, addr string, r *recorder, s scenario) outcome {
 	return o
 }
 
-// TestOutcomes pins the behaviour of wayside.
+// TestOutcomes pins the behavior of wayside.
 func TestOutcomes(t *testing.T) {
 	r := newRecorder(t)
 	addr, _ := wayside(t, r.ln.Addr().String())

@@ -1,7 +1,7 @@
 // Package difftest contains only tests. They compare the proxy with other real servers.
 //
 // The differential test sends the same bytes through wayside, httputil.ReverseProxy, nginx and haproxy to a recording
-// origin, and compares the messages that the origin and the client receive. The behaviour of wayside is pinned in
+// origin, and compares the messages that the origin and the client receive. The behavior of wayside is pinned in
 // testdata/outcomes.golden. Each way in which another proxy differs is numbered and explained in docs/HTTP.md. The test fails
 // if a difference has no explanation, or if an explanation has no difference.
 //

@@ -1,6 +1,6 @@
 package http1
 
-// This file recognises the names of the fields on which the proxy acts.
+// This file recognizes the names of the fields on which the proxy acts.
 
 // fieldID identifies a field that the proxy does not simply pass on.
 type fieldID uint8

@@ -32,7 +32,7 @@ var forwardingBy = func() (by [256][]string) {
 	return by
 }()
 
-// classifyForwarding recognises the forwarding fields that the proxy does not write, and imitations of them.
+// classifyForwarding recognizes the forwarding fields that the proxy does not write, and imitations of them.
 func classifyForwarding(name []byte) fieldID {
 	if len(name) < 3 {
 		return fieldOther

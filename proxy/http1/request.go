@@ -277,7 +277,7 @@ func (h *Request) takeHost(value []byte) (keep bool, err error) {
 }
 
 // takeExpect accepts only 100-continue (RFC 9110, section 10.1.1). Other expectations are refused, because servers disagree about who must
-// fulfil them. HTTP/1.0 has no expectations.
+// fulfill them. HTTP/1.0 has no expectations.
 func (h *Request) takeExpect(value []byte) error {
 	if h.HTTP10 {
 		return nil

@@ -44,7 +44,7 @@ func (c *Conn) CanOpen() bool {
 	return c.err == nil && !c.peerLeft && !c.leaving && c.lastID < streamIDMax-1
 }
 
-// Ping sends a PING. EventPong reports the acknowledgement.
+// Ping sends a PING. EventPong reports the acknowledgment.
 func (c *Conn) Ping() {
 	c.out = append(appendFrameHeader(c.out, 8, framePing, 0, 0), "liveness"...)
 }

@@ -381,7 +381,7 @@ func (c *Conn) goAway(last uint32, code Code) {
 	c.out = binary.BigEndian.AppendUint32(c.out, uint32(code))
 }
 
-// ping handles a PING frame: it acknowledges a ping, and acts on an acknowledgement.
+// ping handles a PING frame: it acknowledges a ping, and acts on an acknowledgment.
 func (c *Conn) ping(b []byte) *ConnError {
 	if !c.frame.has(flagAck) {
 		c.queue(append(appendFrameHeader(c.out, 8, framePing, flagAck, 0), b...))

@@ -26,7 +26,7 @@ type Limits struct {
 	// and DATA without data. Each request and each piece of a response adds a few to the budget, because peers respond to them with such
 	// frames. Default: a burst of 1000, and 100 per second.
 	Control Budget
-	// QueuedBytes limits the unsent output that consists of acknowledgements and resets, for a peer that does not read. Default 16 KiB.
+	// QueuedBytes limits the unsent output that consists of acknowledgments and resets, for a peer that does not read. Default 16 KiB.
 	QueuedBytes int
 }
 

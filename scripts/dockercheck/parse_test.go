@@ -67,8 +67,8 @@ func TestOwnDockerfile(t *testing.T) {
 	}
 }
 
-// TestImageSaysWhatItIs: the image has labels for its commit, version and licence, which are build arguments, as the
-// architecture is. It contains the licences of everything in it, and its base images have fixed versions.
+// TestImageSaysWhatItIs: the image has labels for its commit, version and license, which are build arguments, as the
+// architecture is. It contains the licenses of everything in it, and its base images have fixed versions.
 func TestImageSaysWhatItIs(t *testing.T) {
 	text, err := os.ReadFile("../../Dockerfile")
 	if err != nil {

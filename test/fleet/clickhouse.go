@@ -44,7 +44,7 @@ func newClickHouse(p *proof) (*clickHouse, error) {
 
 // open starts a session in a folder. If grants are given, the session's user has only these rights.
 func (c *clickHouse) open(folder string, grants []string) error {
-	text := "<clickhouse><tcp_port>9000</tcp_port>" // so that Distributed tables recognise the only server as this one
+	text := "<clickhouse><tcp_port>9000</tcp_port>" // so that Distributed tables recognize the only server as this one
 	if c.keeper != nil {
 		text += fmt.Sprintf("<zookeeper><node><host>127.0.0.1</host><port>%s</port></node></zookeeper>", c.keeper.port)
 	}

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// way is one kind of request, with its share in a thousand and the client's behaviour.
+// way is one kind of request, with its share in a thousand and the client's behavior.
 type way struct {
 	share  int
 	method string

@@ -1,4 +1,4 @@
-// Package pathbench generates requests with known path templates, to measure how well templates are recognised.
+// Package pathbench generates requests with known path templates, to measure how well templates are recognized.
 //
 // An API is a list of operations (testdata/*.txt), one per line: method and template, with the kind of each parameter in its
 // braces. Requests have the distribution of real traffic: operations and the values of parameters follow Zipf distributions

@@ -27,7 +27,7 @@ type table struct {
 }
 
 // routeLeast is the number of responses that a real route must have under its own name: all except the first. The first can be under a
-// placeholder, because a name among a million values can be recognised only when it occurs again.
+// placeholder, because a name among a million values can be recognized only when it occurs again.
 const routeLeast = routeTimes - 1
 
 type tableRow struct {

@@ -62,7 +62,7 @@ func (r *rig) start(ctx context.Context, data, archive string) (*e2e.Wayside, er
 }
 
 // rebuild archives everything, rebuilds the statistics from the archived events in another data directory, and reads the table there.
-// During the rebuild, path templates are learnt again from the labels in the archive.
+// During the rebuild, path templates are learned again from the labels in the archive.
 func (r *rig) rebuild(ctx context.Context, sent uint64) (table, error) {
 	if err := r.w.Stop(time.Minute); err != nil { // this archives everything
 		return table{}, err

@@ -48,7 +48,7 @@ const (
 	recordsLimit    = 1 << 16
 )
 
-// Item is one event of a batch, decoded and labelled.
+// Item is one event of a batch, decoded and labeled.
 type Item struct {
 	Seq uint64
 	// Host, Method, Label and Route name the row that counts the event; any of them may be "(other)".

@@ -43,7 +43,7 @@ func (w *columnWriter) reset() {
 	w.time, w.ids, w.times, w.edge = 0, false, false, false
 }
 
-// add appends one event. batchKey, the number of its row key within the batch, is used only to recognise equal keys.
+// add appends one event. batchKey, the number of its row key within the batch, is used only to recognize equal keys.
 func (w *columnWriter) add(it *Item, batchKey uint32) {
 	e, c := &it.Event, &w.col
 	put(&c[colShape], uint64(w.shape(it, batchKey)))

@@ -12,7 +12,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/varint"
 )
 
-// Header summarises a block. As long as the block is in no plan, the store also keeps the header under a separate key.
+// Header summarizes a block. As long as the block is in no plan, the store also keeps the header under a separate key.
 type Header struct {
 	Epoch     uuid.UUID
 	Runs      []catalogue.Run // sequence numbers, ascending and disjoint

@@ -2,7 +2,7 @@
 // the time before a service used wayside. The rows are marked as imported ([stats.ImportedRoute]), and the accounting does not include
 // them.
 //
-// Each line is counted exactly once. A file is recognised by its content. Each transaction writes some rows together with the length and
+// Each line is counted exactly once. A file is recognized by its content. Each transaction writes some rows together with the length and
 // the checksum of the part of the file that has been counted with them. So after a crash or an interruption, the next call continues
 // after that part, and a file that was imported before adds nothing, even under a different name or in compressed form. Two copies of a
 // log that differ somewhere are two logs; if they begin with the same line, the second one is refused unless Options.Separate is set.
@@ -70,7 +70,7 @@ var ErrOtherLog = errors.New("it begins like an imported log and goes on differe
 // Import counts the responses in access logs of other servers, by hour and path, in the data directory of cfg. It creates the directory
 // if necessary; no wayside may be using it. Import first reads all files. If a line cannot be read, it imports nothing and returns
 // ErrUnreadable together with the complete results, unless o.SkipUnreadable is set. Lines that were imported before are not counted
-// again: a file is recognised by its content, even under a different name or in compressed form, and if a file has grown, only the rest
+// again: a file is recognized by its content, even under a different name or in compressed form, and if a file has grown, only the rest
 // is imported. After an interruption, the next call continues the import.
 func Import(ctx context.Context, cfg *configs.Config, log *slog.Logger, o Options) (files []File, err error) {
 	for _, name := range o.Files {

@@ -220,7 +220,7 @@ func TestInUse(t *testing.T) {
 	r.check()
 }
 
-// TestTemplates: imported paths get the templates of the configuration, and those that were learnt are kept for the traffic that follows.
+// TestTemplates: imported paths get the templates of the configuration, and those that were learned are kept for the traffic that follows.
 func TestTemplates(t *testing.T) {
 	r := newRig(t)
 	r.cfg.Paths.Templates = []string{"/{letter}/page/{number}"}

@@ -1,4 +1,4 @@
-// Command paths measures how well path templates are recognised. It sends requests with known templates through collector/paths, in the
+// Command paths measures how well path templates are recognized. It sends requests with known templates through collector/paths, in the
 // same way as the drain loop but without any configuration, and through two simpler rules.
 //
 //	go run ./test/bench/paths                    all APIs, three seeds

@@ -1,4 +1,4 @@
-// Charts over time with uPlot, and sparklines as SVG. Colours come from the style sheet, so both follow the theme.
+// Charts over time with uPlot, and sparklines as SVG. Colors come from the style sheet, so both follow the theme.
 
 import uPlot from "uplot";
 import { h, svg } from "./dom";
@@ -80,7 +80,7 @@ export class Figure {
     });
   }
 
-  /** Draws with the colours of the current theme. */
+  /** Draws with the colors of the current theme. */
   recolor(): void {
     this.shape = "";
     if (this.last) this.show(this.last);
@@ -198,7 +198,7 @@ export function sparkline(counts: number[], errors: number[]): SVGElement {
   return picture;
 }
 
-/** Adds up neighbouring values until at most n are left. */
+/** Adds up neighboring values until at most n are left. */
 export function shrink(values: number[], n: number): number[] {
   const size = Math.ceil(values.length / n);
   const out: number[] = [];

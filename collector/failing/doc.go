@@ -1,7 +1,7 @@
 // Package failing finds the paths that are currently failing or slower than usual. Anyone who opens the dashboard during an incident must
 // see these first.
 //
-// Every ten seconds, it reads the statistics by minute, which the books have anyway, but only if responses have been applied in the
+// Every five seconds, it reads the statistics by minute, which the books have anyway, but only if responses have been applied in the
 // meantime. It adds no work to the drain loop. All figures come from the store, so after a restart of the books process, only the times
 // at which current incidents were first noticed can differ.
 //
@@ -13,13 +13,14 @@
 // A path is failing if all of the following is true in the current minute, in the last two minutes or in the last five minutes (both
 // including the current one):
 //
-//   - at least five responses are errors;
+//   - at least four responses are errors;
 //   - their share is far above the usual share: ten times as high and at least 10 %, or, over five minutes, four times as high and at
 //     least 2 %. For a path that usually has many errors, it is enough that the share is 50 percentage points higher, or, over five
 //     minutes, 40;
 //   - chance does not explain the errors: if each response failed with twice the usual probability, fewer than one in 10⁸ windows would
 //     have so many errors (the tail of the binomial distribution). The usual probability is an upper bound derived from the usual
-//     responses: (errors + 3√(errors+1) + 3) ÷ (responses + 100). For a new path, this is 6 %.
+//     responses: (errors + 3√(errors+1) + 3) ÷ (responses + 100). For a new path, this is 6 %. If it is below 1 %, fewer than one in
+//     10⁵ windows is enough: rare errors vary little more than chance explains.
 //
 // A path is slower than usual if, in the last five minutes, there were at least twenty responses, the share of slow ones was at least
 // 5 %, both in total and in at least three of the minutes taken separately, and chance does not explain this by the same bound. A response
@@ -34,8 +35,8 @@
 // # False alarms
 //
 // If responses fail independently of each other, with at most twice their usual probability, the probability that a check of a window
-// gives a false alarm is below 10⁻⁸. For a path that is checked every ten seconds in all windows, that is at most one false alarm in ten
-// years; for a hundred paths, at most one in 38 days. Tests simulate days of noisy traffic.
+// gives a false alarm is below 10⁻⁸, or below 10⁻⁵ if errors are rare. The latter is far from reached, because the usual probability is
+// doubled and is an upper bound already. Tests simulate days of noisy traffic.
 //
 // # Bounds
 //

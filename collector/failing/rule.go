@@ -10,7 +10,11 @@ const (
 
 	chance    = 1e-8
 	caution   = 2 // factor by which the usual probability is multiplied for the comparison with chance
-	errorsMin = 5
+	errorsMin = 4
+
+	// If errors are usually rare, their number varies little more than chance explains, and a less strict bound is enough.
+	rareShare  = 0.01
+	rareChance = 1e-5
 
 	slowResponsesMin = 20
 	slowShare        = 0.05
@@ -87,7 +91,8 @@ func failing(w *window, u *usual) bool {
 			continue
 		}
 		wanted := max(rule.least, min(rule.factor*common, common+rule.more))
-		if share(uint64(sum.errors), uint64(sum.count)) >= wanted && improbable(sum.errors, sum.count, atMost(u.errors, u.count)) {
+		probability := atMost(u.errors, u.count)
+		if share(uint64(sum.errors), uint64(sum.count)) >= wanted && improbable(sum.errors, sum.count, probability, errorBound(probability)) {
 			return true
 		}
 	}
@@ -106,7 +111,7 @@ func slower(w *window, u *usual) bool {
 			minutes++
 		}
 	}
-	return minutes >= slowMinutesMin && improbable(sum.slow, sum.count, atMost(u.slow, u.timed))
+	return minutes >= slowMinutesMin && improbable(sum.slow, sum.count, atMost(u.slow, u.timed), chance)
 }
 
 // More reports whether the share part of all is higher than chance explains, given the usual share usualPart of usualAll. It uses the
@@ -116,9 +121,17 @@ func More(part, all, usualPart, usualAll uint64) bool {
 }
 
 // improbable reports whether chance does not explain that part of all responses have a property, if each of them has it with at most the
-// given probability.
-func improbable(part, all uint32, probability float64) bool {
-	return tail(uint64(part), uint64(all), caution*probability) < chance
+// given probability. Chance explains what happens with at least the probability bound.
+func improbable(part, all uint32, probability, bound float64) bool {
+	return tail(uint64(part), uint64(all), caution*probability) < bound
+}
+
+// errorBound returns the bound for a number of errors, given their usual probability.
+func errorBound(probability float64) float64 {
+	if probability < rareShare {
+		return rareChance
+	}
+	return chance
 }
 
 // recovered reports whether an incident is over. pick chooses errors or slow responses, during is their share during the incident, and

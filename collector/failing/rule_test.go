@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+	"time"
 )
 
 // seeds is how many days of each kind are simulated, and a twentieth of how many incidents.
@@ -62,11 +63,17 @@ func (m *traffic) factor() float64 {
 	return math.Exp(sigma*m.random.NormFloat64() - sigma*sigma/2)
 }
 
-// minute draws the parts of a minute, each of ten seconds.
-func (m *traffic) minute() (parts [6]cell) {
+// step is the time between two checks, in seconds.
+const step = int(CheckInterval / time.Second)
+
+// parts are the responses between the checks of a minute.
+type parts [60 / step]cell
+
+// minute draws the parts of a minute.
+func (m *traffic) minute() (parts parts) {
 	rate, failed, slow := m.rate*m.factor(), min(m.errors*m.factor(), 1), min(m.slow*m.factor(), 1)
 	for i := range parts {
-		for range poisson(m.random, rate*10) {
+		for range poisson(m.random, rate*float64(step)) {
 			parts[i].count++
 			if m.random.Float64() < failed {
 				parts[i].errors++
@@ -93,8 +100,8 @@ func (m *traffic) usualOf(hours int) *usual {
 	return u
 }
 
-// play moves a window through some minutes, ten seconds at a time, and calls fn after each.
-func play(minutes int, next func(minute int) [6]cell, fn func(second int, w *window) bool) {
+// play moves a window through some minutes, and calls fn at each check.
+func play(minutes int, next func(minute int) parts, fn func(second int, w *window) bool) {
 	var w window
 	for m := range minutes {
 		copy(w[:], w[1:])
@@ -104,7 +111,7 @@ func play(minutes int, next func(minute int) [6]cell, fn func(second int, w *win
 			last.count += part.count
 			last.errors += part.errors
 			last.slow += part.slow
-			if !fn(m*60+(i+1)*10, &w) {
+			if !fn(m*60+(i+1)*step, &w) {
 				return
 			}
 		}
@@ -127,7 +134,7 @@ func TestNoFalseAlarm(t *testing.T) {
 				}
 				u := m.usualOf(24)
 				days++
-				play(24*60, func(int) [6]cell { return m.minute() }, func(second int, w *window) bool {
+				play(24*60, func(int) parts { return m.minute() }, func(second int, w *window) bool {
 					if failing(w, u) || slower(w, u) {
 						t.Errorf("seed %d, %g a second, %g errors: a false alarm after %d s: %+v, usual %+v", seed, rate, errors, second, *w, *u)
 						alarms++
@@ -142,13 +149,13 @@ func TestNoFalseAlarm(t *testing.T) {
 }
 
 // TestWithinAMinute measures how long an incident of 30 % errors goes unnoticed on a path with 1 % of the traffic, and usually few errors. It begins
-// at any second of a minute. The next check comes within ten seconds.
+// at any check of a minute, so the next check can come up to five seconds later.
 func TestWithinAMinute(t *testing.T) {
 	for _, c := range []struct {
 		total  float64 // responses a second of all paths
 		within int     // seconds, besides those until the next check
 		least  float64 // share of the incidents that are noticed by then
-	}{{300, 40, 0.99}, {100, 50, 0.95}, {100, 80, 0.99}, {40, 50, 0.45}, {40, 110, 0.93}} {
+	}{{300, 40, 0.99}, {100, 55, 0.95}, {100, 80, 0.99}, {40, 55, 0.8}, {40, 80, 0.93}, {40, 115, 0.98}} {
 		trials := int(*seeds) * 20
 		noticed := 0
 		for seed := range uint64(trials) {
@@ -156,12 +163,12 @@ func TestWithinAMinute(t *testing.T) {
 			quiet := &traffic{random: random, rate: c.total / 100, errors: 0.001, slow: 0.01}
 			bad := &traffic{random: random, rate: c.total / 100, errors: 0.3, slow: 0.01}
 			u := quiet.usualOf(24)
-			begins := 6*60 + 10*random.IntN(6)
+			begins := 6*60 + step*random.IntN(60/step)
 			after := -1
-			play(12, func(minute int) [6]cell {
+			play(12, func(minute int) parts {
 				parts, failed := quiet.minute(), bad.minute()
 				for i := range parts {
-					if minute*60+i*10 >= begins {
+					if minute*60+i*step >= begins {
 						parts[i] = failed[i]
 					}
 				}
@@ -187,7 +194,7 @@ func TestWithinAMinute(t *testing.T) {
 // TestBound checks the promised bound on chance itself: the exact probability that a window of n responses, each an error with twice the usual
 // probability, alarms.
 func TestBound(t *testing.T) {
-	for _, usualErrors := range []uint64{0, 1, 20, 400} {
+	for _, usualErrors := range []uint64{0, 1, 20, 400, 4000} {
 		u := &usual{count: 20_000, errors: usualErrors}
 		p := caution * share(u.errors, u.count)
 		for _, n := range []uint32{5, 10, 40, 200, 1000} {
@@ -195,7 +202,7 @@ func TestBound(t *testing.T) {
 				var w window
 				w[windowMinutes-1] = cell{count: n, errors: k}
 				if failing(&w, u) {
-					if chanceOf := tail(uint64(k), uint64(n), p); chanceOf >= chance {
+					if chanceOf := tail(uint64(k), uint64(n), p); chanceOf >= errorBound(atMost(u.errors, u.count)) {
 						t.Errorf("%d errors of %d, usually %d of 20,000: chance does this with %g", k, n, usualErrors, chanceOf)
 					}
 					break

@@ -23,7 +23,7 @@ type Source interface {
 }
 
 // CheckInterval is the time between checks in Run.
-const CheckInterval = 10 * time.Second
+const CheckInterval = 5 * time.Second
 
 // IncidentsMax is the maximum number of incidents that are kept.
 const IncidentsMax = 1000

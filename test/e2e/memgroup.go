@@ -133,6 +133,28 @@ func (g *MemoryGroup) Sockets() (n int64) {
 	return 0
 }
 
+// Unreclaimable returns how many bytes the group uses that the kernel cannot take back, including the buffers of its TCP connections: all
+// but the cached pages of files. If this exceeds the limit of a group of version 2, the kernel kills a process.
+func (g *MemoryGroup) Unreclaimable() (n int64) {
+	text, _ := os.ReadFile(filepath.Join(g.Dir, g.either("memory.usage_in_bytes", "memory.current")))
+	n, _ = strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+	if !g.v2 {
+		n += g.Sockets()
+	}
+	text, _ = os.ReadFile(filepath.Join(g.Dir, "memory.stat"))
+	for line := range strings.Lines(string(text)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		bytes, _ := strconv.ParseInt(value, 10, 64)
+		switch name {
+		case g.either("cache", "file"):
+			n -= bytes
+		case "shmem": // part of the former
+			n += bytes
+		}
+	}
+	return n
+}
+
 // OOMKills returns the number of processes that the kernel has killed because of the group's limit.
 func (g *MemoryGroup) OOMKills() (n int) {
 	text, _ := os.ReadFile(filepath.Join(g.Dir, g.either("memory.oom_control", "memory.events")))

@@ -120,8 +120,8 @@ func (res *result) judge(o options, run run) error {
 		errs = append(errs, fmt.Errorf("honest clients are locked out: /metrics and /api/v1/paths: %d of %d requests had no response within %v: %q",
 			res.reads.late, res.reads.asked, readsWithin, res.reads.errors))
 	}
-	if all := res.sizes.memory[0] + res.sizes.memory[1] + res.sizes.memory[3]; all > o.memory<<20 {
-		errs = append(errs, fmt.Errorf("with the buffers of its sockets, wayside took %d MiB: a cgroup of version 2 would kill it", all>>20))
+	if most := res.sizes.unreclaimable; most > o.memory<<20 || most <= 0 {
+		errs = append(errs, fmt.Errorf("with the buffers of its sockets, wayside took %d MiB that the kernel cannot take back: a cgroup of version 2 would kill it", most>>20))
 	}
 	if res.tally.Opened == 0 {
 		errs = append(errs, errors.New("the attack opened no connection"))
@@ -254,9 +254,9 @@ func (res *result) row(run run, o options, failure error) string {
 		name += ": " + strings.Join(run.names(), ", ")
 	}
 	const mib = 1 << 20
-	return fmt.Sprintf("| %s | %s | %s | %d | %d, %d | %d, %d | %s | %s (%.1f) | %v | %d of %d | %d, %d, %d, %d | %d, %d | %.0f, %.0f, %.0f | %.1f, %.1f | %s |",
+	return fmt.Sprintf("| %s | %s | %s | %d | %d, %d | %d, %d | %s | %s (%.1f) | %v | %d of %d | %d, %d, %d, %d, %d | %d, %d | %.0f, %.0f, %.0f | %.1f, %.1f | %s |",
 		time.Now().UTC().Format("2006-01-02 15:04"), e2e.Commit(), name, o.seconds, res.held, res.tally.Opened, res.under.sent, res.under.failed,
 		ms(0.5), ms(0.99), res.ratio(), res.health.slowest.Round(time.Millisecond), res.reads.asked-res.reads.late, res.reads.asked,
-		res.sizes.memory[0]/mib, res.sizes.memory[1]/mib, res.sizes.memory[2]/mib, res.sizes.memory[3]/mib,
+		res.sizes.memory[0]/mib, res.sizes.memory[1]/mib, res.sizes.memory[2]/mib, res.sizes.memory[3]/mib, res.sizes.unreclaimable/mib,
 		res.sizes.descriptors[0], res.sizes.descriptors[1], res.cpu[0], res.cpu[1], res.cpu[2], res.idle[0], res.idle[1], verdict)
 }

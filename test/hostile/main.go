@@ -127,7 +127,7 @@ attacker, the client and the origin share the two cores. "a → b" means that a 
 under attack. Version 1 of cgroups counts socket buffers separately, here without a limit; version 2 counts them towards
 the limit.
 
-| date | commit | attack | seconds | connections held, opened | healthy requests, failed | p50 ms | p99 ms (ratio) | slowest /livez | other reads answered | MiB traffic, books, cgroup, sockets | descriptors | CPU % traffic, books, attacker | idle CPU % traffic, books | verdict |
+| date | commit | attack | seconds | connections held, opened | healthy requests, failed | p50 ms | p99 ms (ratio) | slowest /livez | other reads answered | MiB traffic, books, cgroup, sockets, unreclaimable | descriptors | CPU % traffic, books, attacker | idle CPU % traffic, books | verdict |
 |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
 `
 

@@ -167,8 +167,9 @@ func (q question) ask() error {
 
 // sizes has the maximum of each figure over all samples.
 type sizes struct {
-	descriptors [2]int   // descriptors of the traffic process and of the books process
-	memory      [4]int64 // bytes: the same two processes, the group without its socket buffers, and these buffers
+	descriptors   [2]int   // descriptors of the traffic process and of the books process
+	memory        [4]int64 // bytes: the same two processes, the group without its socket buffers, and these buffers
+	unreclaimable int64    // bytes of the group that the kernel cannot take back, including socket buffers
 }
 
 // watchSizes samples the descriptors and memory of the processes of a rig.
@@ -189,6 +190,7 @@ func watchSizes(r *rig) (stop func() sizes) {
 				most.memory[i] = max(most.memory[i], peakMemory(pid))
 			}
 			most.memory[2], most.memory[3] = r.group.Peak(), max(most.memory[3], r.group.Sockets())
+			most.unreclaimable = max(most.unreclaimable, r.group.Unreclaimable())
 			select {
 			case <-done:
 				result <- most

@@ -23,10 +23,10 @@
 //     10⁵ windows is enough: rare errors vary little more than chance explains.
 //
 // A path is slower than usual if, in the last five minutes, there were at least twenty responses, the share of slow ones was at least
-// 5 %, both in total and in at least three of the minutes taken separately, and chance does not explain this by the same bound. A response
-// is slow if it took at least twice the usual p95 and at least 10 ms more than it. The usual p95 is that of the same three hours of the day
-// (the previous, the current and the next one) on the last seven days. If these have fewer than a hundred responses, it is that of the
-// last 24 hours. If these also have fewer, the path has no usual latency.
+// 5 %, both in total and in at least three of the minutes taken separately, and chance does not explain this, with the bound of one in 10⁸.
+// A response is slow if it took at least twice the usual p95, and at least 10 ms longer than the usual p95. The usual p95 is that of the same
+// three hours of the day (the previous, the current and the next one) on the last seven days. If there were fewer than a hundred responses in
+// these hours, it is that of the last 24 hours. If there were fewer in those as well, the path has no usual latency.
 //
 // An incident begins with the first minute from which the share stays high. It ends when the share over the last five minutes is below
 // twice the usual share, or below 1 % if that is more. It ends earlier if the share over the last two minutes is below that limit and

@@ -46,8 +46,9 @@ func TestAPeakLeavesNoCollectionsBehind(t *testing.T) {
 		waste = make([]byte, each)
 		time.Sleep(100 * time.Microsecond)
 	}
-	// Keep itself forces a collection from time to time.
-	if cycles, most := read().cycles-before, uint64(2*allocated/roomMin); cycles > most {
+	// On a busy machine, the collector begins well before the limit, and Keep itself forces a collection from time to time. Without Keep,
+	// there are several hundred.
+	if cycles, most := read().cycles-before, uint64(4*allocated/roomMin); cycles > most {
 		t.Errorf("%d collections while %d MiB were allocated, at most %d are worth their cost", cycles, allocated/mib, most)
 	}
 	runtime.KeepAlive(kept)

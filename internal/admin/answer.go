@@ -12,12 +12,18 @@ import (
 
 const textPlain = "text/plain; charset=utf-8"
 
-// protect sets the fields that every response has.
-func protect(resp *fasthttp.Response) {
+// protected has the fields that every response has. It is copied because setting them one by one takes six times as long.
+var protected = func() *fasthttp.ResponseHeader {
+	var h fasthttp.ResponseHeader
+	h.SetNoDefaultContentType(true) // as in httpServer: a copy includes this setting
 	for _, field := range secure.Fields {
-		resp.Header.Set(field[0], field[1])
+		h.Set(field[0], field[1])
 	}
-}
+	return &h
+}()
+
+// protect sets the fields that every response has. It must be called first, because it removes all other fields.
+func protect(resp *fasthttp.Response) { protected.CopyTo(&resp.Header) }
 
 func answerJSON(resp *fasthttp.Response, status int, v any) {
 	body, err := json.MarshalIndent(v, "", "  ")

@@ -107,9 +107,10 @@ func allBegun(ledgers []spool.Ledger, marks map[uuid.UUID]store.Mark) bool {
 	return true
 }
 
-// addOrphans stores a ledger for every epoch that has events in the store but neither a ledger nor a spool. The store
-// lost the ledger when it was replaced by an older copy, so its events are all that is known of such an epoch. If the
-// epoch's spool appears later (because it was locked, or could not be read), the figures of the spool take precedence.
+// addOrphans stores a ledger for every epoch that has events in the store but neither a ledger nor a spool. This happens
+// if the store was replaced by an older copy that lacks the ledger. All that is known about such an epoch is how many of
+// its events the store has. If the epoch's spool appears later (because the spool was locked or unreadable before), the
+// spool's figures take precedence.
 func (r *reconciler) addOrphans(ledgers []spool.Ledger, marks map[uuid.UUID]store.Mark) error {
 	for _, l := range ledgers {
 		delete(marks, l.Epoch)

@@ -10,8 +10,8 @@ import (
 )
 
 // h2Stream presents an HTTP/2 stream as a net.Conn that carries one request and its response in HTTP/1.1 form. Read returns the body of
-// the request, in chunks if its length is not declared. Write takes the response. Fields are guarded by h.mu unless their comment says
-// otherwise.
+// the request, with chunked coding if its length is not declared. Write takes the response. The struct's fields are guarded by h.mu unless
+// their comment says otherwise.
 type h2Stream struct {
 	h *h2Conn       // not guarded
 	s *http2.Stream // not guarded; nil after release

@@ -123,7 +123,7 @@ type Options struct {
 	// HeaderTimeout limits the time from the first byte of a request's header to the last one, and the wait for the first byte on a new
 	// connection. It protects against clients that send a header slowly to occupy a connection. Default 30s.
 	HeaderTimeout time.Duration
-	// ReadTimeout limits the silence within a request's body. Default 60s. See MinBodyRate for clients that send a little at a time.
+	// ReadTimeout is how long a client may send nothing within a request's body. Default 60s. See MinBodyRate for clients that send a little at a time.
 	ReadTimeout time.Duration
 	// IdleTimeout limits the time between two requests on a client's connection. A longer time saves clients new connections, but each idle
 	// connection occupies memory and a descriptor. Default 75s.
@@ -135,7 +135,7 @@ type Options struct {
 	// ResponseTimeout limits the time from the sending of a request to the arrival of the upstream's response header; after that the
 	// client gets 504. It must be longer than the service's slowest request. Default 60s.
 	ResponseTimeout time.Duration
-	// BodyTimeout limits the silence within a response's body. It must be longer than the pauses of event streams. Default 5m.
+	// BodyTimeout is how long a server may send nothing within a response's body. It must be longer than the pauses of event streams. Default 5m.
 	BodyTimeout time.Duration
 	// TotalTimeout limits the time from the first byte sent to the upstream to the last byte received from it. Event streams and upgraded
 	// connections are exempt. It also cuts off large downloads by slow clients. Default 0: no limit.
@@ -143,10 +143,10 @@ type Options struct {
 	// ResolveInterval is the time between two lookups of the upstream's name. Connections to addresses that the name no longer has are not
 	// reused. If it is negative, the name is looked up only when dialing. Default 30s.
 	ResolveInterval time.Duration
-	// TunnelTimeout limits the silence on an upgraded connection, counting both directions. Default 1h.
+	// TunnelTimeout is how long an upgraded connection may be silent in both directions. Default 1h.
 	TunnelTimeout time.Duration
-	// TunnelHalfClosedTimeout limits the silence on an upgraded connection after one side has ended its direction: often that side no
-	// longer exists, and the other one does not notice. If it is negative, only TunnelTimeout applies. Default 60s.
+	// TunnelHalfClosedTimeout is how long an upgraded connection may be silent after one side has ended its direction. Often, that side no
+	// longer exists, and the other side does not notice. If it is negative, only TunnelTimeout applies. Default 60s.
 	TunnelHalfClosedTimeout time.Duration
 	// DrainGrace is how long a shutdown leaves silent client connections open, so that a request that is already on its way still gets its
 	// response. A shutdown takes at least that long if there are idle connections. Default 500ms.
@@ -190,8 +190,8 @@ type Options struct {
 type HTTP2Options struct {
 	// Off switches HTTP/2 off: a client that sends its preface gets 505.
 	Off bool
-	// StreamsMax is how many requests a connection may have in progress at the same time. A request counts until its exchange has ended, even if
-	// the client has reset it. Default 100.
+	// StreamsMax is how many requests a connection may have in progress at the same time. A request counts until the proxy has finished
+	// handling it, even if the client has reset it. Default 100.
 	StreamsMax int
 	// WindowBytes is how many bytes of a request's body are received before the upstream has taken them, at least 65,535. For a whole
 	// connection, the limit is eight times as high. The bytes count towards MaxHeldBytes. Default 65535.

@@ -38,7 +38,7 @@ type pool struct {
 	max       int                // guarded by mu; maximum of open: conns times perConn
 	byAccount map[*account]int64 // guarded by mu; connections by address; nil if this is the only pool, so that account.upstream counts them
 	idle      [][]*upstreamConn  // guarded by mu; by driver, with the most recently used last
-	idleCount int                // guarded by mu; idle connections of all drivers
+	idleCount int                // guarded by mu; number of connections in idle
 	open      int                // guarded by mu; idle, in use and being dialed
 	waiters   []*waiter          // guarded by mu; in order of arrival
 	dedicated int                // guarded by mu; number of open dedicated connections

@@ -22,7 +22,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// testDriver is the driver of the proxies under test: scripts/test.sh runs all tests with both drivers.
+// testDriver is the driver of the proxies under test: scripts/test.sh runs all tests with event loops and with goroutines.
 var testDriver = flag.String("driver", string(DriverAuto), "driver of the proxies under test: auto, loop or goroutine")
 
 // overTLS makes the clients of all tests speak TLS, so that everything that is tested for plain connections is tested for TLS, too.

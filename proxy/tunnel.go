@@ -122,8 +122,8 @@ func (t *tunnel) limits(conn net.Conn) *deadlines {
 	return &t.x.c.limits
 }
 
-// arm arms the deadline for the next read from a connection. The limit is for silence in both directions, so after a deadline has passed, alive must
-// check whether the other direction has moved bytes.
+// arm arms the deadline for the next read from a connection. The limit applies to a pause in both directions, so after a deadline has passed, alive
+// must check whether the other direction has moved bytes.
 func (t *tunnel) arm(src net.Conn) {
 	for {
 		half, at := t.half.Load(), int64(0)

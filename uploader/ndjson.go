@@ -139,8 +139,8 @@ func (w *lineWriter) appendResponse(dst []byte, row *catalogue.RowName, e *event
 	if attempts := e.Edge().Attempts(); attempts > 0 {
 		dst = appendNumber(dst, `,"attempts":`, uint64(attempts))
 	}
-	// The row's host, method and route can differ from those of the event in their spelling, or because of the limits on rows. In that
-	// case, the line has both, so the archive alone is enough to find the row in which the event is counted.
+	// An event can be counted in a row with a different host, method or route: spelled differently, or replaced because of the limits on
+	// rows. The line then also contains the row's value, so the row can be found from the archive alone.
 	if row.Host != string(e.Host) {
 		dst = appendString(append(dst, `,"row_host":`...), row.Host)
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// minuteSource is a row source that also has rows by the minute for recent hours. The store implements it.
+// minuteSource is a row source that also has rows per minute for recent hours. The store implements it.
 type minuteSource interface {
 	MinutesKnown(from, to int64) bool
 	AddMinutes(ctx context.Context, from, to int64, rowsOf func(stats.Key) func(minute int64) *stats.Row) error
@@ -40,7 +40,7 @@ func (s *span) resolution() string {
 func (s *span) start() time.Time { return stats.MinuteStart(s.From) }
 func (s *span) end() time.Time   { return stats.MinuteStart(s.To) }
 
-// known reports whether the store has rows by the minute for the whole range.
+// known reports whether the store has rows per minute for the whole range.
 func (h *handler) known(r snapshot.Range) bool {
 	s, ok := h.Rows.(minuteSource)
 	return ok && (r.From >= r.To || s.MinutesKnown(r.From, r.To))

@@ -105,7 +105,7 @@ func (b *Builder) Stale(now time.Time) bool {
 	return len(b.touched) > 0 || !b.valid || span != b.span || edge != b.edge && len(b.entries) > 0
 }
 
-// minuteSource is a RowSource that also has rows by the minute for recent hours. The store implements it.
+// minuteSource is a RowSource that also has rows per minute for recent hours. The store implements it.
 type minuteSource interface {
 	MinutesKnown(from, to int64) bool
 	// AddMinutes adds the rows of single minutes to the rows that rowsOf returns for their names. It skips names for

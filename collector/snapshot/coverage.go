@@ -18,7 +18,7 @@ type RowSource interface {
 // beganSource is a RowSource with a method that returns the beginning of its first row. The store implements it.
 type beganSource interface{ Began() time.Time }
 
-// dropSource is a RowSource that has the number of responses that are missing from its rows. The store implements it.
+// dropSource is a RowSource that knows how many responses are missing from its rows. The store implements it.
 type dropSource interface {
 	// Drops calls fn with the number of responses that could not be recorded, by hour and reason. It may call fn
 	// several times for the same hour and reason.

@@ -53,7 +53,7 @@ func (s *Store) newSnapshot() *snapshot {
 //   - each event is stored only once, and not above its epoch's watermark;
 //   - the rows of every hour add up to a recount of the stored events plus those that retention has deleted;
 //   - the minutes of every hour add up to its rows;
-//   - the figures of drop records are stored by the hour;
+//   - the figures of drop records are stored per hour;
 //   - sums over longer spans equal the sums of their rows;
 //   - every block is either pending or in exactly one plan;
 //   - the totals agree with all of that.

@@ -33,8 +33,8 @@ type Accounting struct {
 	Identities   []Identity `json:"identities"`
 }
 
-// Identity is an equation that must always hold. While there is traffic, figures that are read one after another can differ by a few
-// responses. If an identity does not hold without traffic, there is a bug.
+// Identity is an equation between figures. While there is traffic, it can be off by a few responses, because the figures are read one
+// after another. Without traffic it must hold; if it does not, there is a bug.
 type Identity struct {
 	Name  string `json:"name"`
 	Holds bool   `json:"holds"`

@@ -58,7 +58,7 @@ type Options struct {
 	Received *Bitmap   // collects the nonces with a complete response, accepted by Verify or not; may be nil
 	Counters *Counters // live figures; may be nil
 
-	Timeout        time.Duration // for one exchange, which ends at most a second later; default 30s
+	Timeout        time.Duration // for a request and its response, which end at most a second later; default 30s
 	ConnectTimeout time.Duration // how long to retry a connection before Run gives up; default 30s
 	IdleTimeout    time.Duration // a connection that has been idle for longer is replaced before its next use; default 5s
 	BodyBytesMax   int           // how many bytes of a body are kept for Verify; default 1 MiB

@@ -202,7 +202,7 @@ func (t *traffic) start(forced context.Context) context.Context {
 	return ctx
 }
 
-// part runs one part in the background. If the part returns an error, the process ends.
+// part runs one part of the process in the background. If run returns an error, the process ends.
 func (t *traffic) part(name string, run func() error) {
 	t.parts.Go(func() {
 		if err := run(); err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, net.ErrClosed) {

@@ -107,7 +107,8 @@ func (e *encryption) reload(cfg *configs.Config) (use func(), err error) {
 	}, nil
 }
 
-// serve serves the listeners for traffic, each as a separate part.
+// serve starts to serve the listeners for traffic. If TLS is on, it also starts to keep the certificates up to date. Each of these tasks
+// runs in the background (see [traffic.part]).
 func (e *encryption) serve(ctx context.Context, t *traffic) {
 	if e.store == nil {
 		t.part("proxy", func() error { return t.proxy.Serve(t.listeners.traffic) })

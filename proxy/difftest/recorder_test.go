@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// scenario is one exchange: what the client sends, and how the origin responds.
+// scenario is what the client sends, and how the origin responds.
 type scenario struct {
 	name   string
 	send   []string // the pieces to send; one that begins with "<" is instead a text to wait for in the response

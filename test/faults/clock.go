@@ -24,7 +24,7 @@ var clockChanges = []time.Time{
 }
 
 // runClock makes the clock of both processes jump under traffic, while archiving, retention and the expiry of the archive are running.
-// Every other trial begins a few seconds before a daylight saving change and continues past it.
+// Half of the trials begin a few seconds before a daylight saving change and continue past it.
 func runClock(ctx context.Context, l *Lab, p *Piece) error {
 	return p.trials(ctx, l, nil, func(t *trial, random *rand.Rand, n int) (Outcome, error) {
 		t.w.Binary = l.faults

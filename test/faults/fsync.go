@@ -15,7 +15,7 @@ import (
 const syncsPerTrial = 5
 
 // runSync makes fsyncs of the queue fail under traffic, with spool.sync: request. After each failure, wayside retires the queue file and
-// rewrites the events that may be missing from this file on the disk. In every other trial, both processes are killed after the last
+// rewrites the events that may be missing from this file on the disk. In half of the trials, both processes are killed after the last
 // failure.
 func runSync(ctx context.Context, l *Lab, p *Piece) error {
 	return p.groups(ctx, l, syncsPerTrial, func(random *rand.Rand, first, n int) (Outcome, error) {

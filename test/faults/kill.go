@@ -11,7 +11,7 @@ import (
 // killsPerTrial is the number of kills that share a data directory, its traffic and one audit.
 const killsPerTrial = 5
 
-// runKill kills one of the processes at random with SIGKILL under full traffic. In every other trial, only the books process is killed,
+// runKill kills one of the processes at random with SIGKILL under full traffic. In half of the trials, only the books process is killed,
 // and no request may fail.
 func runKill(ctx context.Context, l *Lab, p *Piece) error {
 	return p.groups(ctx, l, killsPerTrial, func(random *rand.Rand, first, n int) (Outcome, error) {

@@ -18,7 +18,7 @@ import (
 const earlierPrefix = "/earlier"
 
 // runRefill damages the store in a random way under traffic. The store must be set aside, and the next store must be refilled from the
-// archive. In every other cycle, the books process is killed during the refill. For the archived responses, GET /api/v1/paths must return
+// archive. In half of the cycles, the books process is killed during the refill. For the archived responses, GET /api/v1/paths must return
 // exactly the same figures as before the damage. All other responses must be in the rows or be counted as lost.
 func runRefill(ctx context.Context, l *Lab, p *Piece) error {
 	return p.trials(ctx, l, quietEnv, func(t *trial, random *rand.Rand, n int) (Outcome, error) {

@@ -226,7 +226,7 @@ func (t *trial) audit(ctx context.Context) (o Outcome, err error) {
 	return o, err
 }
 
-// minutes compares the statistics of the last day by the minute with a recount of the archive.
+// minutes compares the statistics per minute of the last day with a recount of the archive.
 func (t *trial) minutes(ctx context.Context, books *e2e.Books) error {
 	body, err := t.w.Ask(ctx, http.MethodGet, "/api/v1/series?step=1m&from=-24h")
 	if err != nil {

@@ -72,7 +72,7 @@ func memory(ctx context.Context, r *rig, size int64) (string, error) {
 		size/mib, float64(down)/mib, float64(up)/mib, float64(chunked)/mib, declarers, float64(held)/mib), errors.Join(errs...)
 }
 
-// transfer downloads or uploads size bytes. If size is negative, it uploads -size bytes in chunks.
+// transfer downloads or uploads size bytes. If size is negative, it uploads -size bytes with chunked coding.
 func transfer(method, url string, size int64) error {
 	n := max(size, -size)
 	var body io.Reader

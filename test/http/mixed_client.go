@@ -20,7 +20,7 @@ type way struct {
 	method string
 	kind   string
 	body   int  // length of the request's body
-	chunks bool // whether the body is sent in chunks
+	chunks bool // whether the body is sent with chunked coding
 	abort  abort
 }
 

@@ -20,7 +20,7 @@ import (
 type driver interface {
 	// run runs fn concurrently with the caller.
 	run(fn func())
-	// post does the same for callers that are not run by the driver.
+	// post does the same as run, for callers that are not run by the driver.
 	post(fn func())
 	// signal returns a new signal for code that this driver runs.
 	signal() signal

@@ -57,7 +57,7 @@ func (w *h2Waits) SetReadDeadline(t time.Time) error {
 	return nil
 }
 
-// SetWriteDeadline does the same for writes.
+// SetWriteDeadline does the same as SetReadDeadline, for writes.
 func (w *h2Waits) SetWriteDeadline(t time.Time) error {
 	w.setDeadline(&w.writeLate, t, &w.writer)
 	return nil

@@ -195,8 +195,8 @@ func (a *admission) giveWay(of *account, upstream bool) {
 	a.giveWayLocked(of, upstream)
 }
 
-// giveWayLocked does the same while the caller holds Proxy.mu. It reports whether there were any such connections, now or within
-// giveWayPause.
+// giveWayLocked does the same as giveWay while the caller holds Proxy.mu. It reports whether there were any such connections, now or
+// within giveWayPause.
 func (a *admission) giveWayLocked(of *account, upstream bool) bool {
 	p := a.p
 	now := p.sweeper.now.Load()

@@ -59,7 +59,7 @@ func (c *clientConn) finish(refused bool) {
 // linger is the state of a connection whose last response has been written.
 type linger struct {
 	c       *clientConn
-	silence time.Duration // how long the client may be silent
+	silence time.Duration // how long the client may send nothing
 	limit   time.Duration // how long it may continue to send
 	left    int           // bytes that were unacknowledged at the last look
 	lost    bool          // the client will not receive the complete response

@@ -1,7 +1,7 @@
 // Package failing finds the paths that are currently failing or slower than usual. Anyone who opens the dashboard during an incident must
 // see these first.
 //
-// Every five seconds, it reads the statistics by minute, which the books have anyway, but only if responses have been applied in the
+// Every five seconds, it reads the statistics per minute, which the books have anyway, but only if responses have been applied in the
 // meantime. It adds no work to the drain loop. All figures come from the store, so after a restart of the books process, only the times
 // at which current incidents were first noticed can differ.
 //

@@ -86,7 +86,7 @@ func (m *traffic) minute() (parts parts) {
 	return parts
 }
 
-// usualOf draws what is known of a day of traffic, from the same noise.
+// usualOf draws the statistics of a day of traffic, from the same noise.
 func (m *traffic) usualOf(hours int) *usual {
 	u := &usual{p95: 20_000, slowMicros: 40_000}
 	for range hours * 60 {

@@ -32,7 +32,7 @@
 //	apply.go, apply_txn.go       a batch becomes blocks, and one transaction
 //	statistics.go                its events are folded into rows in memory
 //	checkpoint.go, rollup.go     rows are stored, and summed over days
-//	minutes.go, minutes_kept.go  rows by minute, for two days
+//	minutes.go, minutes_kept.go  rows per minute, for two days
 //	marks.go, runs.go            named points in time; when traffic processes ran
 //	rows_query.go, rows_of.go, sums_query.go, minutes_query.go, events.go, drops.go    queries
 //	catalogue.go, plan_states.go    blocks are planned into archive objects, verified, deleted

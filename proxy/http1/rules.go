@@ -98,7 +98,7 @@ func mayChange(name string) bool {
 // Apply applies the rules to the header in block, which extends from the start line to the last field, without the empty line.
 func (r *Rules) Apply(block []byte) []byte { return r.ApplyNamed(block, nil) }
 
-// ApplyNamed does the same for a request. clientName is the name in the client's certificate; it is empty if there is none.
+// ApplyNamed applies the rules to the header of a request. clientName is the name in the client's certificate; it is empty if there is none.
 func (r *Rules) ApplyNamed(block, clientName []byte) []byte {
 	if r == nil {
 		return block

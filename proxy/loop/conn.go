@@ -340,7 +340,7 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 	return c.setDeadline(&c.readLate, t, c.wakeReader)
 }
 
-// SetWriteDeadline does the same for writes.
+// SetWriteDeadline does the same as SetReadDeadline, for writes.
 func (c *Conn) SetWriteDeadline(t time.Time) error {
 	return c.setDeadline(&c.writeLate, t, c.wakeWriter)
 }

@@ -128,7 +128,7 @@ func TestFilesOfAnotherUserAreNotDamage(t *testing.T) {
 	}
 }
 
-// TestSpoolOfAnotherUserIsNotDamage does the same with the files in a dead process's spool.
+// TestSpoolOfAnotherUserIsNotDamage does the same as TestFilesOfAnotherUserAreNotDamage, with the files in a dead process's spool.
 func TestSpoolOfAnotherUserIsNotDamage(t *testing.T) {
 	t.Parallel()
 	const uid = 12348

@@ -11,8 +11,9 @@ import (
 // This file notices clients that disconnect while the upstream is working on their request. Nothing reads from such a connection at that
 // time, and a goroutine or a system call per request would be too expensive. Instead, one poll(2) per tick checks all connections that
 // are waiting for the upstream. If two consecutive ticks find that a client has closed its direction and that nothing is left to read,
-// the client counts as gone: the upstream connection is closed, and the exchange records 499. So a client that only half-closes after its
-// request receives the response only if that arrives within a tick. nginx and Go's server behave in the same way.
+// the client counts as disconnected: the upstream connection is closed, and the exchange records 499. So a client that only half-closes
+// after its request receives the response only if that arrives within a tick. nginx and Go's server treat such a client as disconnected
+// at once.
 
 // watch finds clients that have disconnected. It belongs to the sweeper's goroutine.
 type watch struct {

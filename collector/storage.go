@@ -34,13 +34,13 @@ type Storage struct {
 // RefillStatus says how much of a lost store has been restored from the archive. The present store was created empty because the previous
 // one was damaged.
 type RefillStatus struct {
-	Due         bool      `json:"due"`               // whether older hours are still coming back
-	Waiting     string    `json:"waiting,omitempty"` // why it cannot continue at the moment
+	Due         bool      `json:"due"`               // whether older hours are still being restored
+	Waiting     string    `json:"waiting,omitempty"` // why the refill cannot continue at the moment
 	Objects     int       `json:"objects"`           // archive objects that must be read
 	ObjectsDone int       `json:"objects_done"`      // archive objects that have been read
-	Responses   uint64    `json:"responses"`         // responses that this process has brought back
+	Responses   uint64    `json:"responses"`         // responses that this process has restored
 	Hour        time.Time `json:"hour,omitzero"`     // hour of the last object read; the newest hours come first
-	Problems    int       `json:"problems"`          // objects that cannot be brought back; the log names them
+	Problems    int       `json:"problems"`          // objects that cannot be used; the log names them
 }
 
 // Storage measures the data directory and counts the events in it.

@@ -39,7 +39,7 @@ func NewClient(conn net.Conn) (*Client, error) {
 	defer timeout.Stop()
 	r := bufio.NewReaderSize(conn, 64<<10)
 	sent := make(chan error, 1)
-	go func() { // both sides send first: over an unbuffered pipe, neither write may wait for the other side's
+	go func() { // both sides send first: over an unbuffered pipe, a write blocks until the other side reads
 		_, err := conn.Write(handshake())
 		sent <- err
 	}()

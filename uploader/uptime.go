@@ -12,7 +12,7 @@ const jobObserved = "observed"
 const uptimeStep = time.Minute
 
 // uptime adds up the time during which wayside was running, over all processes that have used this store. The age of objects is measured
-// in this time: if it were measured by the wall clock and the clock jumped a year ahead, every object would seem a year old. Time in
+// in this time. If it were measured by the wall clock, and the clock jumped a year ahead, every object would seem a year old. Time in
 // which no process was running is not counted. Nothing was archived during that time either, so the size of the archive stays bounded.
 type uptime struct {
 	memory  Memory

@@ -62,7 +62,7 @@ func (f *configFlags) loadLastRun(cmd *cobra.Command) (*configs.Config, error) {
 }
 
 // leaveOutMissingFiles removes keys whose file does not exist or cannot be read, for example after a data directory has been copied to
-// another machine. Most commands do not need these files; for the others, opening the archive reports what is missing.
+// another machine. Most commands do not need these files; in those that do, opening the archive reports which file is missing.
 func leaveOutMissingFiles(cmd *cobra.Command, keys map[string]string) {
 	for _, path := range slices.Sorted(maps.Keys(keys)) {
 		if !strings.HasSuffix(path, "_file") {

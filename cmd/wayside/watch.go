@@ -137,7 +137,7 @@ func (f *tailFlags) run(ctx context.Context, cmd *cobra.Command) error {
 	for connected, reported := false, false; ; {
 		err := f.stream(ctx, cmd, o, func() { connected, reported = true, false })
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // the stream ended because ctx did
+			return nil //nolint:nilerr // the stream ended because ctx is done
 		}
 		var away *client.AwayError
 		if !connected && !errors.As(err, &away) || errors.Is(err, syscall.EPIPE) {

@@ -45,7 +45,7 @@ type Feed struct {
 	o Options
 
 	mu     sync.Mutex // guards the following fields
-	since  int64      // the second from which the rings have every response; older ones may have been counted by an earlier process
+	since  int64      // the second from which the rings have every response; older responses may have been counted by an earlier process
 	rows   map[rowKey]*row
 	routes map[string]*route // by label; always contains Other
 	named  map[string]*named // configured routes by name
@@ -104,7 +104,7 @@ func (b *Batch) Close() { b.f.mu.Unlock() }
 func (b *Batch) Add(row catalogue.RowName, seq uint64, e *event.Event) {
 	f, second := b.f, e.TimeMicros/microsInSec
 	if seq == firstSeq {
-		f.since = min(f.since, second) // nothing of this epoch was counted before: the feed has all of it
+		f.since = min(f.since, second) // none of this epoch's events were counted before, so the feed has all of them
 	}
 	if !e.IsResponse() {
 		return

@@ -70,7 +70,7 @@ func (s *Statistics) MinutesKnown(from, to int64) bool {
 	return true
 }
 
-// lacking returns the hours of those rows for which no minutes are given although the store keeps minutes for the hour.
+// lacking returns those hours of the rows for which no minutes are given, although the store keeps minutes for these hours.
 func (m *minutes) lacking(keys []stats.Key, of [][]minuteRow) (hours map[int64]bool) {
 	for i := range keys {
 		hour := keys[i].Hour
@@ -114,8 +114,8 @@ func (s *Statistics) pruneMinutes(ctx context.Context) error {
 	return nil
 }
 
-// moveMinutes updates the first minute that is kept. If the clock was set back, that becomes the minute after the current one, and hours
-// that have rows and are between the new and the old first minute become incomplete.
+// moveMinutes updates the first minute that is kept. If the clock was set back, the new first minute is the one after the current minute,
+// and hours that have rows and are between the new and the old first minute become incomplete.
 func (s *Statistics) moveMinutes(ctx context.Context) (from, next int64, err error) {
 	s.rowsMu.Lock()
 	defer s.rowsMu.Unlock()

@@ -52,8 +52,8 @@ func newStore(o *Options, db *badger.DB, backup *ledgerBackup) *Store {
 	return s
 }
 
-// Close makes a final checkpoint and closes the database. It waits for calls in progress; later ones return [ErrClosed]. Close returns
-// the error of the checkpoint, but nothing is lost then, because the next Open replays the batches.
+// Close makes a final checkpoint and closes the database. It waits for calls in progress; later calls return [ErrClosed]. If the
+// checkpoint fails, Close returns the error, but nothing is lost, because the next Open replays the batches.
 func (s *Store) Close() error {
 	if errors.Is(s.enter(), ErrClosed) {
 		return nil

@@ -22,7 +22,7 @@ type metrics struct {
 
 // gathered is the text of all metrics at one moment.
 type gathered struct {
-	all, public []byte // the texts; public has one series for all that differ only in a path
+	all, public []byte // the texts; in public, series that differ only in a path are combined
 	senders     int    // guarded by the metrics' mu
 }
 

@@ -8,7 +8,7 @@ package proxy
 // silentUploadsMax limits the silent uploads of all clients together.
 const silentUploadsMax = 64
 
-// beginSilence counts the upload as a silent one, if there is room. It reports whether there was.
+// beginSilence counts the upload as a silent one, if there is room. It reports whether there was room.
 func (l *upload) beginSilence(to *group) bool {
 	if !to.reserveSilent() {
 		return false

@@ -77,8 +77,8 @@ func recordTen(t *testing.T, tr *rig) {
 	}
 }
 
-// TestRetiredSinceTheLastView: an epoch whose spool was removed after the last view of the books process, so that it is
-// in neither, must still count.
+// TestRetiredSinceTheLastView: an epoch whose spool was removed after the last view of the books process is neither among
+// the spools nor in the view, but must still count.
 func TestRetiredSinceTheLastView(t *testing.T) {
 	dir := t.TempDir()
 	dead := newRig(t, dir)

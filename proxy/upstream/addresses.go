@@ -8,8 +8,8 @@ import (
 const (
 	// AddressesMax is the largest number of addresses used for one name.
 	AddressesMax = 256
-	// missesMax is the number of consecutive lookups without an address after which the address is no longer used. One lookup is not enough, because
-	// many name servers return only some of the addresses each time.
+	// missesMax is the number of consecutive lookups without an address after which the address is no longer used. One lookup is not
+	// enough, because many name servers return only some of the addresses each time.
 	missesMax = 2
 )
 

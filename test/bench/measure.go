@@ -55,7 +55,7 @@ func (f *setup) measureAll(ctx context.Context) ([]sample, error) {
 	return samples, nil
 }
 
-// warmUp puts a short load on a contestant, which is not counted.
+// warmUp puts a short load, which is not counted, on a contestant.
 func (f *setup) warmUp(ctx context.Context, c *contestant, w workload) error {
 	if f.warmup < time.Second {
 		return nil
@@ -67,7 +67,7 @@ func (f *setup) warmUp(ctx context.Context, c *contestant, w workload) error {
 	return err
 }
 
-// measure puts one load on one contestant. It reads the CPU time and the number of requests before and after that.
+// measure puts one load on one contestant. It reads the CPU time and the number of requests before and after the load.
 func (f *setup) measure(ctx context.Context, c *contestant, w workload) (s sample, err error) {
 	pid := c.process.cmd.Process.Pid
 	before, err := usageOf(pid, false)

@@ -32,7 +32,7 @@ type digests struct{ md5, sha256 []byte }
 
 // Put sends the object with a kind of checksum that the server accepts. It remembers the kind for the next object.
 func (t *s3Target) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, meta map[string]string) error {
-	// nolint:gosec // the protocol's checksum against damage in transit; objects are verified with SHA-256
+	//nolint:gosec // the protocol's checksum against damage in transit; objects are verified with SHA-256
 	weak, strong := md5.New(), sha256.New()
 	n, err := copyFromStart(io.MultiWriter(weak, strong), body)
 	if err != nil {

@@ -1,12 +1,14 @@
 package spool
 
 import (
+	"errors"
 	"os"
 	"testing"
 
 	"github.com/google/uuid"
 
 	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
 func TestWaitingCountsEventsThatAreNotApplied(t *testing.T) {
@@ -62,7 +64,7 @@ func TestWaitingCountsTheJournal(t *testing.T) {
 			}
 			t.Fatal("all of the journal found room in the queue")
 		}
-		// The figures fit into the pages of acknowledged batches.
+		// The figures usually fit into the pages of acknowledged batches. If not, the acknowledgments are not durable, and the events count.
 		s.mu.Lock()
 		through := s.epochs[0].index[1].Last
 		s.mu.Unlock()
@@ -70,7 +72,7 @@ func TestWaitingCountsTheJournal(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 2 {
-			if err := inStep(s, s.committer.commitAcks); err != nil {
+			if err := inStep(s, s.committer.commitAcks); err != nil && !errors.Is(err, queue.ErrFull) {
 				t.Fatal(err)
 			}
 		}

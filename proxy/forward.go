@@ -91,7 +91,7 @@ const (
 // mayRedial reports whether a request that has failed after n redials is sent to the same server again, over another connection.
 func (x *exchange) mayRedial(u *upstreamConn, n int, err error, streamed bool) bool {
 	switch {
-	case isTimeout(err) || !x.repeatable(err, streamed):
+	case isTimeout(err) || errors.Is(err, errStreamReset) || !x.repeatable(err, streamed):
 		return false
 	case errors.Is(err, errRefused):
 		return n < redialsMax && !x.to.group.members.Load().several // if the group has other servers, one of them may have more room

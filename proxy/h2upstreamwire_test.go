@@ -359,6 +359,27 @@ func TestHTTP2UpstreamFailures(t *testing.T) {
 	}
 }
 
+// If the server resets the stream of a GET, the request is not sent to that server again.
+func TestHTTP2UpstreamResetIsFinal(t *testing.T) {
+	var requests atomic.Int32
+	b := start(t, originH2(t, func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/reset" {
+			requests.Add(1)
+			panic(http.ErrAbortHandler)
+		}
+	}), nil)
+	b.responses = 2
+	for _, path := range []string{"/", "/reset"} { // the second request uses the connection of the first
+		want := map[string]int{"/": 200, "/reset": 502}[path]
+		if resp, _ := b.dial().get(path); resp.StatusCode != want {
+			t.Error(path, resp.Status)
+		}
+	}
+	if n := requests.Load(); n != 1 {
+		t.Errorf("the request was sent %d times", n)
+	}
+}
+
 // A server may respond before it has the whole body, and then refuse the rest (RFC 9113, section 8.1).
 func TestHTTP2UpstreamEarlyResponse(t *testing.T) {
 	b := start(t, rawH2(t, func(s *h2Server) {

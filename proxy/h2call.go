@@ -30,7 +30,7 @@ var (
 	errUnprocessed = errors.New("the server has closed the connection before it processed the request (GOAWAY)")
 	// errRefused is errUnprocessed for a single request.
 	errRefused = fmt.Errorf("%w: the server has refused the stream", errUnprocessed)
-	// errStreamReset means that the server has reset the stream, for another reason than errRefused. Unlike the end of a connection, which may
+	// errStreamReset means that the server has reset the stream for a reason other than errRefused. Unlike the end of a connection, which may
 	// have nothing to do with the request, that is the server's decision about it.
 	errStreamReset = errors.New("the server has reset the stream")
 	// errLinkLost means that the connection to the server has ended.

@@ -2,6 +2,7 @@
 package loopback
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"strconv"
@@ -20,14 +21,16 @@ func FreeAddress() (string, error) {
 		if mark, err = net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}); err != nil {
 			continue
 		}
-		var ln net.Listener
+		// Listening on the port would be a more direct check, but a process that is started at that moment inherits the listener and occupies
+		// the port until it executes its program, which takes long on a busy machine.
 		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-		if ln, err = net.Listen("tcp", addr); err != nil {
-			_ = mark.Close()
+		if conn, dialErr := net.Dial("tcp", addr); dialErr == nil {
+			_, _ = conn.Close(), mark.Close()
+			err = fmt.Errorf("a process is listening on %s", addr)
 			continue
 		}
 		marks.Store(mark, true)
-		return addr, ln.Close()
+		return addr, nil
 	}
 	return "", err
 }

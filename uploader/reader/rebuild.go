@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/google/uuid"
@@ -66,31 +65,12 @@ type Repeated struct {
 	Of        uint64 `json:"of"`
 }
 
-// EpochSum describes the part of an epoch that is in the archive.
-type EpochSum struct {
-	LastSeq   uint64
-	Responses uint64
-	Drops     map[int64]stats.Drops // drop records by hour; they are lost when their objects expire
-	Plans     []catalogue.Plan      // catalogue entries of the epoch's objects
-}
-
-// Dropped returns, for each reason, the number in the last drop record with that reason.
-func (e *EpochSum) Dropped() map[string]uint64 {
-	last, out := stats.Drops{}, map[string]uint64{}
-	for _, drops := range e.Drops {
-		last.Merge(drops)
-	}
-	for reason, d := range last {
-		out[reason] = d.Responses
-	}
-	return out
-}
-
 // Rebuild recomputes the hourly statistics from the archive alone. It reads every object to its end and compares the object with its
 // metadata before it counts any of its events. It counts every event once, no matter how many objects contain the event. A damaged object
 // is not counted but reported. An error means that the target could not be read, or that a newer wayside wrote an object.
 func Rebuild(ctx context.Context, t uploader.Target, o RebuildOptions) (*Rebuilt, error) {
 	b := &rebuilder{RebuildOptions: o, t: t, out: &Rebuilt{Epochs: map[uuid.UUID]*EpochSum{}}, counted: covered{}}
+	b.rows = hourRows{emit: o.Hour, whole: o.Whole, out: b.out}
 	pairs, err := b.pairs(ctx)
 	if err != nil {
 		return b.out, err
@@ -106,7 +86,7 @@ func Rebuild(ctx context.Context, t uploader.Target, o RebuildOptions) (*Rebuilt
 			o.Progress(i, len(pairs), p.Key)
 		}
 		if i > 0 && !p.Hour.Equal(pairs[i-1].Hour) {
-			if err := b.endHour(); err != nil {
+			if err := b.rows.endHour(); err != nil {
 				return b.out, err
 			}
 		}
@@ -121,7 +101,7 @@ func Rebuild(ctx context.Context, t uploader.Target, o RebuildOptions) (*Rebuilt
 			b.out.Dropped += n
 		}
 	}
-	return b.out, b.endHour()
+	return b.out, b.rows.endHour()
 }
 
 // pair is the event object of an archived plan, its statistics object, or both. Key is the key of the event object.
@@ -138,13 +118,8 @@ type rebuilder struct {
 	counted covered         // events of these objects that have been counted
 	strict  bool            // do not count an object that may repeat events if it is unknown which events it repeats
 
-	rows    map[stats.Key]*stats.Row // rows of the current hour
-	bytes   int                      // estimated memory of the rows
-	flushed bool                     // some rows of the hour have already been passed to Hour
+	rows hourRows
 }
-
-// hourBytesMax limits the memory for the rows of an hour.
-const hourBytesMax = 32 << 20
 
 // pairs lists the selected objects hour by hour. Within an hour, pairs without an event object come first, because these can only be
 // counted as a whole.
@@ -307,10 +282,10 @@ var errChanged = errors.New("object changed while it was read")
 // addStatistics counts an examined statistics object.
 func (b *rebuilder) addStatistics(ctx context.Context, p *pair, before *uploader.Contents) error {
 	c, err := uploader.ScanStatistics(ctx, b.t, &p.Object, func(k stats.Key, row *stats.Row) error {
-		sum := b.row(k)
+		sum := b.rows.row(k)
 		before := sum.MemoryBytes()
 		sum.Merge(row)
-		return b.relieve(sum.MemoryBytes() - before)
+		return b.rows.relieve(sum.MemoryBytes() - before)
 	})
 	b.out.Responses += before.Rows
 	return unchanged(p.Key, before, c, err)
@@ -323,17 +298,17 @@ func (b *rebuilder) addEvents(ctx context.Context, p *pair, before *uploader.Con
 	c, err := uploader.ScanEvents(ctx, b.t, p.Key, func(_ []byte, l *uploader.Line) error {
 		e, name := l.Event(), l.Row()
 		if !e.IsResponse() {
-			b.drop(p, l)
+			b.epoch(p).drop(p.Hour, l)
 			return nil
 		}
 		if catalogue.Contains(counted, l.Seq) {
 			skipped++
 			return nil
 		}
-		sum := b.row(stats.Key{Hour: hour, Host: name.Host, Method: name.Method, Label: name.Label, Route: name.Route})
+		sum := b.rows.row(stats.Key{Hour: hour, Host: name.Host, Method: name.Method, Label: name.Label, Route: name.Route})
 		before := sum.MemoryBytes()
 		sum.Add(&e)
-		return b.relieve(sum.MemoryBytes() - before)
+		return b.rows.relieve(sum.MemoryBytes() - before)
 	})
 	b.out.Responses += before.Rows - skipped
 	return skipped, unchanged(p.Key, before, c, err)
@@ -347,57 +322,4 @@ func unchanged(key string, before, now *uploader.Contents, err error) error {
 		return fmt.Errorf("%s: %w: %w", key, errChanged, err)
 	}
 	return nil
-}
-
-// enter adds the object to its epoch's sum, with a catalogue entry. Statistics objects of older versions have no drop records. In that
-// case, if the metadata of the event object says that there are more lines than responses, enter reads the drop records from the event
-// object.
-func (b *rebuilder) enter(ctx context.Context, p *pair, c *uploader.Contents, meta map[string]string, fromEvents bool, skip uint64) error {
-	sum := b.sum(p)
-	sum.Responses += c.Rows - skip
-	sum.LastSeq = max(sum.LastSeq, p.Last)
-	plan := b.plan(p, c, meta, fromEvents)
-	plan.Target = uploader.NameAt(ctx, b.t, p.Key)
-	plan.Imported, plan.Elsewhere = skip > 0, skip
-	sum.Plans = append(sum.Plans, plan)
-	if !fromEvents && c.Drops != nil {
-		b.dropsAt(p).Merge(c.Drops)
-		return nil
-	}
-	if fromEvents || !p.events || plan.Lines <= c.Rows {
-		return nil
-	}
-	_, err := uploader.ScanEvents(ctx, b.t, p.Key, func(_ []byte, l *uploader.Line) error {
-		if l.IsDrop() {
-			b.drop(p, l)
-		}
-		return nil
-	})
-	if skippable(err) { // the number of the object's responses is known nevertheless
-		b.problem(p, "its drop records are not counted: ", err)
-		return nil
-	}
-	return err
-}
-
-// plan returns the catalogue entry of an object, with the fields that are known.
-func (b *rebuilder) plan(p *pair, c *uploader.Contents, meta map[string]string, fromEvents bool) catalogue.Plan {
-	plan := catalogue.Plan{
-		State: catalogue.Deleted, Hour: stats.HourOf(p.Hour), Epoch: p.Epoch, Key: p.Key, FormatVersion: uploader.FormatVersion,
-		Service: p.Service, Instance: p.Instance, Rows: c.Rows, MaxTime: p.Hour, ObjectBytes: uint64(max(p.Size, 0)),
-	}
-	if fromEvents {
-		plan.ObjectSHA256 = c.SHA256
-	} else {
-		plan.StatsKey, plan.StatsRows, plan.StatsBytes, plan.StatsSHA256 = uploader.StatsKey(p.Key), c.Lines, c.Bytes, c.SHA256
-		if !p.events {
-			plan.ExpiredAt = p.Hour // the actual time is unknown
-			return plan
-		}
-	}
-	plan.Lines, _ = strconv.ParseUint(meta[uploader.MetaLines], 10, 64)
-	plan.RawBytes, _ = strconv.ParseUint(meta[uploader.MetaRawBytes], 10, 64)
-	plan.RawSHA256 = meta[uploader.MetaRawSHA256]
-	plan.Runs, _ = uploader.ParseRuns(meta[uploader.MetaRuns]) // nil if they are unknown
-	return plan
 }

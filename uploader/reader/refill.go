@@ -120,12 +120,12 @@ type Contribution struct {
 func (m *Missing) Read(ctx context.Context, i int) (*Contribution, error) {
 	p, b := &m.pairs[i], m.b
 	c := &Contribution{}
-	b.rows, b.bytes, b.out = nil, 0, &Rebuilt{Epochs: map[uuid.UUID]*EpochSum{}}
-	b.Hour = func(keys []stats.Key, rows []*stats.Row) error {
+	b.out = &Rebuilt{Epochs: map[uuid.UUID]*EpochSum{}}
+	b.rows = hourRows{whole: b.Whole, out: b.out, emit: func(keys []stats.Key, rows []*stats.Row) error {
 		c.Keys, c.Rows = keys, rows
 		return nil
-	}
-	if err := errors.Join(b.add(ctx, p), b.flush()); err != nil {
+	}}
+	if err := errors.Join(b.add(ctx, p), b.rows.flush()); err != nil {
 		return nil, err
 	}
 	sum := b.out.Epochs[p.Epoch]

@@ -8,8 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptrace"
-	"net/textproto"
 	"strconv"
 	"strings"
 	"sync"
@@ -171,25 +169,9 @@ func TestHTTP2ManyStreams(t *testing.T) {
 }
 
 func TestHTTP2Interim(t *testing.T) {
-	b := start(t, origin(t, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Link", "</style.css>")
-		w.WriteHeader(http.StatusEarlyHints)
-		_, _ = io.Copy(w, r.Body)
-	}), nil)
+	b := start(t, origin(t, hintAndEcho), nil)
 	b.responses = 1
-	var hints []string
-	trace := &httptrace.ClientTrace{Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
-		hints = append(hints, fmt.Sprint(code, " ", h.Get("Link")))
-		return nil
-	}}
-	r, _ := http.NewRequestWithContext(httptrace.WithClientTrace(t.Context(), trace), "POST", "http://"+b.addr, strings.NewReader("x"))
-	resp, err := b.h2().Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if body, _ := io.ReadAll(resp.Body); string(body) != "x" || strings.Join(hints, ";") != "103 </style.css>" {
-		t.Fatal(string(body), hints)
-	}
+	b.expectHint()
 }
 
 // TestHTTP2Failures: failures of the upstream cause the same responses and records as with HTTP/1.1.

@@ -7,8 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"net/http/httptrace"
-	"net/textproto"
 	"strconv"
 	"strings"
 	"sync"
@@ -172,25 +170,9 @@ func TestHTTP2UpstreamManyStreams(t *testing.T) {
 }
 
 func TestHTTP2UpstreamInterim(t *testing.T) {
-	b := start(t, originH2(t, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Link", "</style.css>")
-		w.WriteHeader(http.StatusEarlyHints)
-		_, _ = io.Copy(w, r.Body)
-	}), nil)
+	b := start(t, originH2(t, hintAndEcho), nil)
 	b.responses = 2
-	var hints []string
-	trace := &httptrace.ClientTrace{Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
-		hints = append(hints, fmt.Sprint(code, " ", h.Get("Link")))
-		return nil
-	}}
-	r, _ := http.NewRequestWithContext(httptrace.WithClientTrace(t.Context(), trace), "POST", "http://"+b.addr, strings.NewReader("x"))
-	resp, err := b.h2().Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if body, _ := io.ReadAll(resp.Body); string(body) != "x" || strings.Join(hints, ";") != "103 </style.css>" {
-		t.Error(string(body), hints)
-	}
+	b.expectHint()
 	c := b.dial()
 	c.send("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n")
 	for _, want := range []int{103, 100} {

@@ -142,7 +142,7 @@ func TestHTTP2UpstreamGoAway(t *testing.T) {
 	}
 	t.Logf("%d requests were sent more than once", again)
 	if t.Failed() {
-		t.Log(b.logged())
+		t.Log(b.log.String())
 	}
 }
 

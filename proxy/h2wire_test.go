@@ -2,8 +2,11 @@ package proxy
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
 	"strings"
 	"testing"
 	"time"
@@ -303,4 +306,29 @@ func TestHTTP2PrefaceTimeout(t *testing.T) {
 	c.f = xhttp2.NewFramer(c.conn, c.br)
 	c.send(xhttp2.ClientPreface[:20])
 	c.eof()
+}
+
+// hintAndEcho responds to a request with an interim response and the request's body.
+func hintAndEcho(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Link", "</style.css>")
+	w.WriteHeader(http.StatusEarlyHints)
+	_, _ = io.Copy(w, r.Body)
+}
+
+// expectHint sends a request to hintAndEcho over HTTP/2 and checks both responses.
+func (b *bench) expectHint() {
+	b.t.Helper()
+	var hints []string
+	trace := &httptrace.ClientTrace{Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
+		hints = append(hints, fmt.Sprint(code, " ", h.Get("Link")))
+		return nil
+	}}
+	r, _ := http.NewRequestWithContext(httptrace.WithClientTrace(b.t.Context(), trace), "POST", "http://"+b.addr, strings.NewReader("x"))
+	resp, err := b.h2().Do(r)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if body, err := io.ReadAll(resp.Body); err != nil || string(body) != "x" || strings.Join(hints, ";") != "103 </style.css>" {
+		b.t.Fatal(string(body), err, hints)
+	}
 }

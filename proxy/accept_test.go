@@ -5,7 +5,6 @@ import (
 	"os"
 	"regexp"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -41,12 +40,12 @@ func TestOutOfDescriptors(t *testing.T) {
 	var lines [][]string
 	for len(lines) < 3 {
 		time.Sleep(5 * time.Millisecond)
-		lines = line.FindAllStringSubmatch(b.logged(), -1)
+		lines = line.FindAllStringSubmatch(b.log.String(), -1)
 	}
 	release()
 	took := time.Since(began)
 	c.get("/later")
-	if got := strings.Count(b.logged(), "cannot accept"); got > int(took/time.Second)+2 {
+	if got := b.log.Count("cannot accept"); got > int(took/time.Second)+2 {
 		t.Errorf("%d lines in %s", got, took)
 	}
 	if first, _ := strconv.Atoi(lines[0][1]); first != 1 {

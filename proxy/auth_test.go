@@ -100,7 +100,7 @@ func TestAuth(t *testing.T) {
 			t.Errorf("after the reload: %q: %d, want %d", fields, resp.StatusCode, status)
 		}
 	}
-	if strings.Contains(b.logged(), "Zürich") || strings.Contains(b.logged(), "ann") {
+	if strings.Contains(b.log.String(), "Zürich") || strings.Contains(b.log.String(), "ann") {
 		t.Error("the log has credentials")
 	}
 }

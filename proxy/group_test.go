@@ -252,7 +252,7 @@ func TestRetryBudget(t *testing.T) {
 	if m.Retries < 100 || m.Retries > 100+requests/5 || m.Failures["retry_budget"] != requests-m.Retries {
 		t.Errorf("%d retries, %d without", m.Retries, m.Failures["retry_budget"])
 	}
-	until(t, "the log names the cause", func() bool { return strings.Contains(b.logged(), "connection refused") })
+	until(t, "the log names the cause", func() bool { return strings.Contains(b.log.String(), "connection refused") })
 }
 
 func TestStickyCookie(t *testing.T) {

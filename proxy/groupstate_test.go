@@ -79,7 +79,7 @@ func TestEjectedServerComesBack(t *testing.T) {
 	if s := b.state(dead); s.State != "up" || s.Ejections != 1 {
 		t.Errorf("%+v", s)
 	}
-	if log := b.logged(); !strings.Contains(log, "server receives no requests") {
+	if log := b.log.String(); !strings.Contains(log, "server receives no requests") {
 		t.Error(log)
 	}
 }
@@ -139,7 +139,7 @@ func TestAllServersDown(t *testing.T) {
 	if reason, since := b.p.UpstreamFailure(); reason != "group api: no server can be used" || since.IsZero() {
 		t.Error(reason, since)
 	}
-	until(t, "the log says so", func() bool { return strings.Contains(b.logged(), "no server in the group can be used") })
+	until(t, "the log says so", func() bool { return strings.Contains(b.log.String(), "no server in the group can be used") })
 	well.Store(true)
 	until(t, "both servers are up", func() bool { return b.state(one).State == "up" && b.state(two).State == "up" })
 	if resp, _ := b.dial().get("/"); resp.StatusCode != 200 {

@@ -50,7 +50,7 @@ func TestHostileRequests(t *testing.T) {
 			t.Errorf("%s: %q: %d requests reached the origin", request.Name, request.Raw, n)
 		}
 	}
-	if log := b.logged(); strings.Contains(log, "canary") {
+	if log := b.log.String(); strings.Contains(log, "canary") {
 		t.Errorf("request bytes in the log: %s", log)
 	}
 }

@@ -31,9 +31,9 @@ func TestUpstreamTroubleIsLogged(t *testing.T) {
 			t.Fatal(resp.Status)
 		}
 	}
-	until(t, "the failure is logged", func() bool { return strings.Contains(b.logged(), "error_type=connect_refused") })
+	until(t, "the failure is logged", func() bool { return strings.Contains(b.log.String(), "error_type=connect_refused") })
 	first := b.books.all()[0]
-	if log := b.logged(); strings.Count(log, "level=WARN") != 1 || !strings.Contains(log, "connection refused") || !strings.Contains(log, "upstream="+address) ||
+	if log := b.log.String(); strings.Count(log, "level=WARN") != 1 || !strings.Contains(log, "connection refused") || !strings.Contains(log, "upstream="+address) ||
 		!strings.Contains(log, "request_id="+string(first.RequestID)) || len(first.RequestID) != 36 {
 		t.Error(log)
 	}
@@ -46,8 +46,8 @@ func TestUpstreamTroubleIsLogged(t *testing.T) {
 	if resp, _ := c.get("/x"); resp.StatusCode != 200 {
 		t.Fatal(resp.Status)
 	}
-	until(t, "the recovery is logged", func() bool { return strings.Contains(b.logged(), "the upstream responds again") })
-	if log := b.logged(); strings.Count(log, "level=") != 2 || !strings.Contains(log, "failures=20 after=") {
+	until(t, "the recovery is logged", func() bool { return strings.Contains(b.log.String(), "the upstream responds again") })
+	if log := b.log.String(); strings.Count(log, "level=") != 2 || !strings.Contains(log, "failures=20 after=") {
 		t.Error(log)
 	}
 }
@@ -63,9 +63,9 @@ func TestUpstreamTroubleHasAReason(t *testing.T) {
 		if resp, _ := b.dial().get("/"); resp.StatusCode != 502 {
 			t.Error(name, resp.Status)
 		}
-		until(t, name+" is logged", func() bool { return strings.Contains(b.logged(), "error_type="+c.kind) })
-		if !strings.Contains(b.logged(), c.reason) {
-			t.Error(name, b.logged())
+		until(t, name+" is logged", func() bool { return strings.Contains(b.log.String(), "error_type="+c.kind) })
+		if !strings.Contains(b.log.String(), c.reason) {
+			t.Error(name, b.log.String())
 		}
 	}
 }
@@ -170,7 +170,7 @@ func TestTimeoutsNameTheirKey(t *testing.T) {
 		})
 		b.responses = -1
 		b.dial().send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-		until(t, reason+" is logged", func() bool { return strings.Contains(b.logged(), strings.TrimSpace(reason)) })
+		until(t, reason+" is logged", func() bool { return strings.Contains(b.log.String(), strings.TrimSpace(reason)) })
 	}
 }
 

@@ -152,8 +152,8 @@ func TestUnfinishedHeadersOfOneAddress(t *testing.T) {
 	if n := b.p.held.Load(); n > most {
 		t.Errorf("%d bytes are held", n)
 	}
-	if !strings.Contains(b.logged(), "reason=memory_max") {
-		t.Error("the log does not say so:", b.logged())
+	if !strings.Contains(b.log.String(), "reason=memory_max") {
+		t.Error("the log does not say so:", b.log.String())
 	}
 	c := b.dialFrom("127.0.0.4") // succeeds only if the memory has been released
 	for range 20 {

@@ -390,7 +390,7 @@ func TestPanicOutsideARequestCostsOneConnection(t *testing.T) {
 	if resp, _ := b.dial().get("/"); resp.StatusCode != 200 {
 		t.Error(resp.Status)
 	}
-	if !strings.Contains(b.logged(), "panic on a client connection") {
-		t.Error("the panic is not logged:", b.logged())
+	if !strings.Contains(b.log.String(), "panic on a client connection") {
+		t.Error("the panic is not logged:", b.log.String())
 	}
 }

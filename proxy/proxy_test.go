@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/tls"
 	"flag"
@@ -20,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/test/testlog"
 )
 
 // testDriver is the driver of the proxies under test: scripts/test.sh runs all tests with event loops and with goroutines.
@@ -101,26 +101,13 @@ type bench struct {
 	tls       bool
 	books     *books
 	responses int // number of responses expected at the end; -1 if it is not checked
-	log       *bytes.Buffer
-	logMu     sync.Mutex
-}
-
-func (b *bench) Write(p []byte) (int, error) {
-	b.logMu.Lock()
-	defer b.logMu.Unlock()
-	return b.log.Write(p)
-}
-
-func (b *bench) logged() string {
-	b.logMu.Lock()
-	defer b.logMu.Unlock()
-	return b.log.String()
+	log       *testlog.Buffer
 }
 
 func start(t *testing.T, upstream string, change func(*Options)) *bench {
 	t.Helper()
-	b := &bench{t: t, books: newBooks(), log: &bytes.Buffer{}}
-	o := Options{Upstream: upstream, Driver: Driver(*testDriver), Recorder: b.books, Logger: slog.New(slog.NewTextHandler(b, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	b := &bench{t: t, books: newBooks(), log: &testlog.Buffer{}}
+	o := Options{Upstream: upstream, Driver: Driver(*testDriver), Recorder: b.books, Logger: slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	o.DrainGrace = -1 // so that shutdowns do not wait for idle clients
 	if change != nil {
 		change(&o)

@@ -109,7 +109,7 @@ func TestProxyHeaderRefused(t *testing.T) {
 	if n := b.p.metrics.badHeaders.Load(); n != failed {
 		t.Error("a probe counts as a failure")
 	}
-	if n := strings.Count(b.logged(), "no valid PROXY header"); n != 1 {
+	if n := b.log.Count("no valid PROXY header"); n != 1 {
 		t.Errorf("logged %d times", n)
 	}
 }

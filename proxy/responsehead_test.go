@@ -70,7 +70,7 @@ func TestResponseHeaderLimit(t *testing.T) {
 		b.expect(b.responses, 502, "response_header_too_large")
 		b.responses++
 		until(t, "the log names the key", func() bool {
-			return strings.Contains(b.logged(), fmt.Sprintf("proxy.response_header_bytes_max (%d bytes)", c.most))
+			return strings.Contains(b.log.String(), fmt.Sprintf("proxy.response_header_bytes_max (%d bytes)", c.most))
 		})
 	}
 }

@@ -200,11 +200,11 @@ func TestHandshakeFailures(t *testing.T) {
 		c.fail()
 		until(t, handshakeNames[c.why]+" is counted", func() bool { return c.b.p.tls.failed[c.why].Load() == before+1 })
 	}
-	if n := strings.Count(b.logged(), "a TLS handshake failed"); n != 1 {
-		t.Errorf("logged %d times: %s", n, b.logged())
+	if n := b.log.Count("a TLS handshake failed"); n != 1 {
+		t.Errorf("logged %d times: %s", n, b.log.String())
 	}
 	if n := b.p.tls.failed[handshakeOther].Load(); n != 0 {
-		t.Errorf("%d failures are not classified: %s", n, b.logged())
+		t.Errorf("%d failures are not classified: %s", n, b.log.String())
 	}
 }
 

@@ -229,7 +229,7 @@ func TestUpstreamTLSFailures(t *testing.T) {
 		if e := b.expect(0, 502, c.kind); string(e.ErrorType) != c.kind {
 			t.Log(name)
 		}
-		until(t, name+" is logged", func() bool { return strings.Contains(b.logged(), c.reason) })
+		until(t, name+" is logged", func() bool { return strings.Contains(b.log.String(), c.reason) })
 	}
 }
 
@@ -290,7 +290,7 @@ func TestUpstreamTLSFilesChange(t *testing.T) {
 			t.Errorf("step %d: %+v", i, s)
 		}
 		if i == 1 {
-			until(t, "the reason is logged", func() bool { return strings.Contains(b.logged(), "contains no certificate") })
+			until(t, "the reason is logged", func() bool { return strings.Contains(b.log.String(), "contains no certificate") })
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package uploader
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -9,30 +8,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/minio/minio-go/v7"
+
+	"github.com/wayside-proxy/wayside/test/testlog"
 )
-
-// logText collects a log.
-type logText struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *logText) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *logText) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
 
 // until waits for a condition.
 func until(t *testing.T, what string, condition func() bool) {
@@ -101,7 +83,7 @@ func TestArchiveIsTriedAtTheStart(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			log := &logText{}
+			log := &testlog.Buffer{}
 			u, _ := newTest(t, newMemStore(t), target, func(o *Options) {
 				o.Now, o.Elapsed = time.Now, monotonic()
 				o.BackoffMin, o.BackoffMax, o.Logger = time.Millisecond, 20*time.Millisecond, slog.New(slog.NewTextHandler(log, nil))

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/test/testlog"
 )
 
 // relocated changes the archive, so that one object is in the former target and one in the current one.
@@ -78,7 +79,7 @@ func TestRetentionAsksWhereAnObjectIs(t *testing.T) {
 func TestFormerTargetThatIsGone(t *testing.T) {
 	former, hop := hostileBucket(t)
 	current := directory(t)
-	log := &logText{}
+	log := &testlog.Buffer{}
 	m, u, _ := relocated(t, former.Target, current.Target, func(o *Options) {
 		withKeys(t, o.Target)(o)
 		o.Logger = slog.New(slog.NewTextHandler(log, nil))

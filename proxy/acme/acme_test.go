@@ -1,7 +1,6 @@
 package acme
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -9,8 +8,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,25 +16,8 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/certs"
 	"github.com/wayside-proxy/wayside/test/acmetest"
 	"github.com/wayside-proxy/wayside/test/loopback"
+	"github.com/wayside-proxy/wayside/test/testlog"
 )
-
-// logLines is a log handler that counts lines.
-type logLines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logLines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logLines) count(text string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.b.String(), text)
-}
 
 // serve runs a real proxy with a Manager's certificates, at the address at which the authority validates hosts.
 func serve(t *testing.T, a *acmetest.Authority, m *Manager) {
@@ -78,7 +58,7 @@ func connect(a *acmetest.Authority, name string) (*x509.Certificate, error) {
 
 func TestIssueRenewRestart(t *testing.T) {
 	a := acmetest.Start(t)
-	log := &logLines{}
+	log := &testlog.Buffer{}
 	now := time.Now()
 	o := Options{
 		Dir: filepath.Join(t.TempDir(), "acme"), Hosts: []string{"a.example.test", "b.example.test"}, Directory: a.Directory, CAs: a.CA.Pool(), Email: "ops@example.test",
@@ -95,7 +75,7 @@ func TestIssueRenewRestart(t *testing.T) {
 	for _, host := range o.Hosts {
 		cert, err := connect(a, host)
 		if err != nil {
-			t.Fatal(host, err, log.b.String())
+			t.Fatal(host, err, log.String())
 		}
 		first[host] = cert.SerialNumber.String()
 	}
@@ -112,13 +92,13 @@ func TestIssueRenewRestart(t *testing.T) {
 		}
 	}
 	m.RenewOnce(t.Context())
-	if n := log.count("certificate issued"); n != 2 {
+	if n := log.Count("certificate issued"); n != 2 {
 		t.Errorf("%d certificates were issued", n)
 	}
 
 	again := New(o) // after a restart, nothing is requested
 	again.RenewOnce(t.Context())
-	if n := log.count("certificate issued"); n != 2 || again.Certificate("") == nil || again.Certificate("b.example.test") == nil {
+	if n := log.Count("certificate issued"); n != 2 || again.Certificate("") == nil || again.Certificate("b.example.test") == nil {
 		t.Errorf("%d certificates were issued", n)
 	}
 
@@ -134,7 +114,7 @@ func TestIssueRenewRestart(t *testing.T) {
 // TestAuthorityAway: while the authority cannot be reached, the certificates stay in use, and wayside tries again after pauses that survive a
 // restart.
 func TestAuthorityAway(t *testing.T) {
-	log := &logLines{}
+	log := &testlog.Buffer{}
 	now := time.Now()
 	authority, err := loopback.FreeAddress()
 	if err != nil {
@@ -157,7 +137,7 @@ func TestAuthorityAway(t *testing.T) {
 			m = New(o)
 		}
 		m.RenewOnce(t.Context())
-		if n := log.count("cannot obtain a certificate from the authority"); n != want {
+		if n := log.Count("cannot obtain a certificate from the authority"); n != want {
 			t.Errorf("%d attempts, want %d", n, want)
 		}
 		if m.Certificate("a.example.test") == nil {

@@ -1,7 +1,6 @@
 package certs
 
 import (
-	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"log/slog"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/wayside-proxy/wayside/internal/certtest"
+	"github.com/wayside-proxy/wayside/test/testlog"
 )
 
 // server speaks TLS with a Store's certificates, and echoes one byte on each connection.
@@ -21,29 +21,12 @@ type server struct {
 	t     *testing.T
 	store *Store
 	addr  string
-	log   *logBuffer
-}
-
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) count(text string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.b.String(), text)
+	log   *testlog.Buffer
 }
 
 func serve(t *testing.T, o Options) *server {
 	t.Helper()
-	s := &server{t: t, log: &logBuffer{}}
+	s := &server{t: t, log: &testlog.Buffer{}}
 	s.store = New(slog.New(slog.NewTextHandler(s.log, nil)), nil)
 	s.use(o)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -211,13 +194,13 @@ func TestBadFilesKeepTheCertificate(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			certtest.WriteFile(t, pair.CertFile, c.cert)
 			certtest.WriteFile(t, pair.KeyFile, c.key)
-			before := s.log.count("keeping the current certificate")
+			before := s.log.Count("keeping the current certificate")
 			for range 4 {
 				if s.store.Reread() {
 					t.Error("the bad pair is in use")
 				}
 			}
-			if n := s.log.count("keeping the current certificate") - before; n != 1 {
+			if n := s.log.Count("keeping the current certificate") - before; n != 1 {
 				t.Errorf("logged %d times", n)
 			}
 			if got := s.leaf("localhost").Subject.CommonName; got != "good" {
@@ -334,7 +317,7 @@ func TestClientCertificates(t *testing.T) {
 	for range 3 {
 		s.store.Reread()
 	}
-	if n := s.log.count("keeping the current CAs"); n != 1 {
+	if n := s.log.Count("keeping the current CAs"); n != 1 {
 		t.Errorf("logged %d times", n)
 	}
 	if _, err := s.connect(config(ca.Issue(t, certtest.Leaf{Common: "x", Client: true}))); err != nil {

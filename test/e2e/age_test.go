@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/wayside-proxy/wayside/internal/load"
+	"github.com/wayside-proxy/wayside/test/testlog"
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
@@ -18,7 +19,7 @@ import (
 type ages struct {
 	*Wayside
 	t      *testing.T
-	log    *LogBuffer
+	log    *testlog.Buffer
 	offset string // file that says how far the clock is ahead
 	ahead  time.Duration
 	sent   uint64

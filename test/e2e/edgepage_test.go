@@ -18,6 +18,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/certtest"
 	"github.com/wayside-proxy/wayside/test/acmetest"
 	"github.com/wayside-proxy/wayside/test/loopback"
+	"github.com/wayside-proxy/wayside/test/testlog"
 	"github.com/wayside-proxy/wayside/test/toolbin"
 )
 
@@ -213,7 +214,7 @@ func (e *edge) start(yaml string) {
 	if out, err := exec.CommandContext(e.Context(), binary, "config", "check", file).CombinedOutput(); err != nil || string(out) != "ok\n" {
 		e.Fatalf("config check: %v\n%s", err, out)
 	}
-	log := &LogBuffer{}
+	log := &testlog.Buffer{}
 	e.w = &Wayside{Binary: binary, DataDir: filepath.Join(e.dir, "data"), Listen: e.listen, Log: log, Args: []string{"--config", file}}
 	e.Cleanup(func() {
 		_ = e.w.Stop(40 * time.Second)

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/wayside-proxy/wayside/spool"
+	"github.com/wayside-proxy/wayside/test/testlog"
 )
 
 // sendRaw writes raw bytes to the proxy, from a given local address unless it is empty, and returns the status and body of the
@@ -255,10 +256,10 @@ func TestTopInATerminal(t *testing.T) {
 }
 
 // startTail runs wayside tail and returns its lines and its standard error. The channel is closed when the process ends.
-func startTail(t *testing.T, w *Wayside, args ...string) (<-chan string, *LogBuffer) {
+func startTail(t *testing.T, w *Wayside, args ...string) (<-chan string, *testlog.Buffer) {
 	t.Helper()
 	tail := exec.Command(w.Binary, append([]string{"tail", "--data", w.DataDir}, args...)...)
-	stderr := &LogBuffer{}
+	stderr := &testlog.Buffer{}
 	tail.Stderr = stderr
 	out, err := tail.StdoutPipe()
 	if err != nil {
@@ -285,7 +286,7 @@ func startTail(t *testing.T, w *Wayside, args ...string) (<-chan string, *LogBuf
 
 // tailed sends requests to the paths until tail shows a line. It repeats them, because the stream begins a moment after
 // the process has started.
-func tailed(t *testing.T, w *Wayside, lines <-chan string, stderr *LogBuffer, paths ...string) string {
+func tailed(t *testing.T, w *Wayside, lines <-chan string, stderr *testlog.Buffer, paths ...string) string {
 	t.Helper()
 	deadline := time.After(30 * time.Second)
 	for {
@@ -337,12 +338,12 @@ func TestTailAndTopWaitForTheBooks(t *testing.T) {
 	start(t, w)
 	lines, stderr := startTail(t, w)
 	top := exec.Command(w.Binary, "top", "--data", w.DataDir)
-	var table, waiting LogBuffer
+	var table, waiting testlog.Buffer
 	top.Stdout, top.Stderr = &table, &waiting
 	if err := top.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for _, stderr := range []*LogBuffer{stderr, &waiting} {
+	for _, stderr := range []*testlog.Buffer{stderr, &waiting} {
 		eventually(t, "the command says that it waits", func() bool { return strings.Contains(stderr.String(), "books process is unavailable") })
 	}
 	sendRaw(t, w.Listen, "", "GET /early HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/wayside-proxy/wayside/test/s3test"
+	"github.com/wayside-proxy/wayside/test/testlog"
 )
 
 var (
@@ -55,7 +56,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-func startStack(t *testing.T, env ...string) (*Stack, *LogBuffer) {
+func startStack(t *testing.T, env ...string) (*Stack, *testlog.Buffer) {
 	t.Helper()
 	if _, err := NginxPath(); err != nil {
 		t.Skipf("SKIPPED, there is no origin: %v", err)
@@ -71,7 +72,7 @@ func startStack(t *testing.T, env ...string) (*Stack, *LogBuffer) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	log := &LogBuffer{}
+	log := &testlog.Buffer{}
 	s, err := StartStack(t.Context(), StackOptions{Dir: dir, Binary: testBinary(t), Env: env, Log: log})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, log)

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/wayside-proxy/wayside/test/testlog"
 )
 
 // signalBooks sends a signal to the books process, and waits for the process if necessary.
@@ -90,8 +92,8 @@ func TestSecondCollect(t *testing.T) {
 	t.Parallel()
 	w, _ := newWayside(t, origin(t), "--no-collector")
 	start(t, w)
-	collect := func() (*exec.Cmd, *LogBuffer) {
-		output := &LogBuffer{}
+	collect := func() (*exec.Cmd, *testlog.Buffer) {
+		output := &testlog.Buffer{}
 		cmd := exec.Command(w.Binary, "collect", "--data", w.DataDir)
 		cmd.Stdout, cmd.Stderr = output, output
 		if err := cmd.Start(); err != nil {

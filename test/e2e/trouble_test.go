@@ -19,6 +19,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/load"
 	"github.com/wayside-proxy/wayside/test/loopback"
 	"github.com/wayside-proxy/wayside/test/s3test"
+	"github.com/wayside-proxy/wayside/test/testlog"
 )
 
 // origin starts an application that answers every path with OriginBody.
@@ -30,13 +31,13 @@ func origin(t *testing.T) string {
 }
 
 // newWayside returns a wayside that has not been started yet. Its archive is in the data directory.
-func newWayside(t *testing.T, upstream string, args ...string) (*Wayside, *LogBuffer) {
+func newWayside(t *testing.T, upstream string, args ...string) (*Wayside, *testlog.Buffer) {
 	t.Helper()
 	listen, err := loopback.FreeAddress()
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := &LogBuffer{}
+	log := &testlog.Buffer{}
 	w := &Wayside{
 		Binary: testBinary(t), DataDir: filepath.Join(t.TempDir(), "data"), Listen: listen, Log: log,
 		Args: append([]string{"--upstream", upstream}, args...),

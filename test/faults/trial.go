@@ -16,6 +16,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/verify"
 	"github.com/wayside-proxy/wayside/test/e2e"
 	"github.com/wayside-proxy/wayside/test/loopback"
+	"github.com/wayside-proxy/wayside/test/testlog"
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
@@ -45,7 +46,7 @@ type trial struct {
 	dataDir string
 	archive string // a directory
 	w       *e2e.Wayside
-	log     *e2e.LogBuffer
+	log     *testlog.Buffer
 	traffic traffic
 	durable *load.Bitmap // nonces that must be in the books; nil for everything that was received
 	// beforeCut holds the nonces that had been received when the power was cut. It is nil if there was no power cut.
@@ -81,7 +82,7 @@ func (l *Lab) newTrialIn(dir, dataDir string, env ...string) (*trial, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &trial{lab: l, dir: dir, dataDir: dataDir, archive: filepath.Join(dataDir, "archive"), log: &e2e.LogBuffer{}}
+	t := &trial{lab: l, dir: dir, dataDir: dataDir, archive: filepath.Join(dataDir, "archive"), log: &testlog.Buffer{}}
 	t.w = &e2e.Wayside{
 		Binary: l.plain, DataDir: dataDir, Listen: listen, Log: t.log,
 		Args: []string{"--upstream", l.origin}, Env: env,

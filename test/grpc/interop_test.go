@@ -24,6 +24,7 @@ import (
 
 	"github.com/wayside-proxy/wayside/test/e2e"
 	"github.com/wayside-proxy/wayside/test/loopback"
+	"github.com/wayside-proxy/wayside/test/testlog"
 	"github.com/wayside-proxy/wayside/test/toolbin"
 )
 
@@ -175,7 +176,7 @@ func (r *rig) startWayside(binary, driver string, clientTLS, serverTLS bool) {
 	if clientTLS {
 		args = append(args, "--tls-cert", r.cert, "--tls-key", r.key)
 	}
-	var log e2e.LogBuffer
+	var log testlog.Buffer
 	r.wayside = &e2e.Wayside{Binary: binary, DataDir: filepath.Join(r.dir, "data"), Listen: listen, Log: &log, Args: args}
 	if err := r.wayside.Start(r.t.Context()); err != nil {
 		r.t.Fatalf("%v\n%s", err, log.String())

@@ -24,6 +24,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/certtest"
 	"github.com/wayside-proxy/wayside/internal/datadir"
 	"github.com/wayside-proxy/wayside/test/e2e"
+	"github.com/wayside-proxy/wayside/test/testlog"
 )
 
 // atOnce is the number of cases that run at the same time: each mostly waits for the disk and for the books process.
@@ -100,7 +101,7 @@ type trial struct {
 	settings       map[string]string // the contents of the file
 	mustBe         outcome
 	stdout, stderr bytes.Buffer
-	log            e2e.LogBuffer // instead of stderr, if it is read while the process runs
+	log            testlog.Buffer // instead of stderr, if it is read while the process runs
 }
 
 type outcome int

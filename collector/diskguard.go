@@ -10,9 +10,8 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/internal/disk"
 )
 
 // guard measures the size of the data directory and decides when the collector must stop applying events for a while. It is
@@ -156,11 +155,11 @@ func (g *guard) measure() usage {
 
 // free returns the number of free bytes in the filesystem.
 func (g *guard) free() int64 {
-	var fsInfo unix.Statfs_t
-	if err := unix.Statfs(g.dir, &fsInfo); err != nil {
+	free, err := disk.Free(g.dir)
+	if err != nil {
 		return g.freeMin // unknown, which is no reason to pause
 	}
-	return int64(fsInfo.Bavail) * fsInfo.Frsize // cannot overflow: a disk has less than 8 EiB
+	return free
 }
 
 // walk adds up the files of the data directory by folder. It skips files that disappear or cannot be read.

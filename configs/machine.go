@@ -4,9 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"syscall"
+
+	"github.com/wayside-proxy/wayside/internal/disk"
 )
 
 // This file contains the checks that examine this machine. They reject only values that cannot work unless the configuration is changed.
@@ -24,7 +25,7 @@ func checkDirectory(dir string) string {
 	case errors.Is(err, syscall.ELOOP):
 		return fmt.Sprintf("%s is a symbolic link that leads back to itself: name a directory", dir)
 	}
-	if fs, ok := filesystem(dir); ok && slices.Contains(kernelFilesystems, int64(fs.Type)) { //nolint:unconvert // 32 bits elsewhere
+	if fs, err := disk.FilesystemOf(disk.Existing(dir)); err == nil && slices.Contains(kernelFilesystems, fs.Type) {
 		return fmt.Sprintf("%s is on a virtual filesystem of the kernel, which cannot hold files: name a directory on a disk", dir)
 	}
 	return ""
@@ -33,26 +34,10 @@ func checkDirectory(dir string) string {
 // kernelFilesystems are the type numbers of filesystems that cannot contain ordinary files: proc, sysfs, cgroup, cgroup2.
 var kernelFilesystems = []int64{0x9fa0, 0x62656572, 0x27e0eb, 0x63677270}
 
-// filesystem returns the filesystem that contains dir, or would contain it after its creation. ok is false if that is unknown.
-func filesystem(dir string) (fs syscall.Statfs_t, ok bool) {
-	dir, err := filepath.Abs(dir)
-	for err == nil {
-		if syscall.Statfs(dir, &fs) == nil {
-			return fs, true
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			break
-		}
-		dir = parent
-	}
-	return fs, false
-}
-
-// diskBytes returns the size of the filesystem that contains dir, or 0 if it is unknown.
+// diskBytes returns the size of the filesystem that contains dir, or would contain it after its creation. It returns 0 if that is unknown.
 func diskBytes(dir string) Bytes {
-	fs, _ := filesystem(dir)
-	return Bytes(fs.Blocks) * Bytes(fs.Frsize)
+	fs, _ := disk.FilesystemOf(disk.Existing(dir))
+	return Bytes(fs.Bytes)
 }
 
 // The parts of the smallest data.bytes_max: the store's two memtables (16 MiB), its reserve (4 MiB), and the initial size of queue, marks and
@@ -94,7 +79,7 @@ func (v *validator) data() {
 		v.failf("data.bytes_max", "%v is too small: the journal (%d segments) and the store need %v within the first hour, and as much again is reserved for growth; the minimum is %v",
 			c.Data.BytesMax, c.Spool.Segments, least/growthFactor, least)
 	}
-	if disk := diskBytes(c.Data.Dir); disk > 0 && c.Data.FreeMin >= disk {
-		v.failf("data.free_min", "%v is at least the size of the whole filesystem of %s (%d MiB), so nothing would ever be recorded: lower it", c.Data.FreeMin, c.Data.Dir, disk/MiB)
+	if size := diskBytes(c.Data.Dir); size > 0 && c.Data.FreeMin >= size {
+		v.failf("data.free_min", "%v is at least the size of the whole filesystem of %s (%d MiB), so nothing would ever be recorded: lower it", c.Data.FreeMin, c.Data.Dir, size/MiB)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -85,7 +84,7 @@ func (b *Backup) beginEpoch(s *Set, e *epoch, to string) error {
 	names := []string{filepath.Join(e.dir, ledgerName)}
 	names = append(names, journal.Files(e.dir)...)
 	for _, name := range names {
-		if err := copyFile(filepath.Join(to, filepath.Base(name)), name); err != nil {
+		if _, err := disk.CopyFile(filepath.Join(to, filepath.Base(name)), name); err != nil {
 			return err
 		}
 	}
@@ -100,25 +99,6 @@ func (b *Backup) beginEpoch(s *Set, e *epoch, to string) error {
 		b.queues = append(b.queues, queueCopy{filepath.Join(to, filepath.Base(q.Name())), snapshot})
 	}
 	return nil
-}
-
-// copyFile copies a file in order, from its beginning to its end. The file may be mapped, and may be written during the copy. A file that
-// does not exist is skipped.
-func copyFile(to, from string) error {
-	in, err := os.Open(from)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer func() { _ = in.Close() }()
-	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(struct{ io.Writer }{out}, struct{ io.Reader }{in}) // not with copy_file_range(2), which copies in an unknown order
-	return errors.Join(err, out.Close())
 }
 
 // copySparse creates a sparse file of the same size.

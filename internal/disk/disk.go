@@ -1,4 +1,4 @@
-// Package disk makes files and folders durable, and determines how much disk space is free.
+// Package disk makes files and folders durable, copies them, and determines how much disk space is free.
 package disk
 
 import (
@@ -7,21 +7,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-
-	"golang.org/x/sys/unix"
 )
 
 // StoreFreeMin is the free space, in bytes, that is required to open a store. With less, Badger would crash.
 const StoreFreeMin = 8 << 20
-
-// Free returns the number of bytes that are available to this user on the filesystem of dir.
-func Free(dir string) (int64, error) {
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return 0, fmt.Errorf("statfs %s: %w", dir, err)
-	}
-	return int64(st.Bavail) * st.Bsize, nil
-}
 
 // InPlace reports whether an open file still has its name.
 func InPlace(f *os.File) bool {

@@ -20,7 +20,7 @@ func (d *doctor) dataDir() {
 	const check = "data directory"
 	dir := d.cfg.Data.Dir
 	if err := datadir.Exists(dir); errors.Is(err, fs.ErrNotExist) {
-		parent := existingParent(dir)
+		parent := disk.Existing(dir)
 		if err := unix.Access(parent, unix.W_OK|unix.X_OK); err != nil {
 			d.fail(check, "create it as root: install -d -o "+user()+" -m 0750 "+dir, "%s does not exist, and this user cannot create it: %v: %s", dir, err, parent)
 			return
@@ -84,18 +84,18 @@ var unsuitable = map[int64]struct{ name, why, advice string }{
 
 func (d *doctor) filesystem(dir string) {
 	const check = "filesystem"
-	var at unix.Statfs_t
-	if err := unix.Statfs(dir, &at); err != nil {
-		d.skip(check, "statfs %s: %v", dir, err)
+	at, err := disk.FilesystemOf(dir)
+	if err != nil {
+		d.skip(check, "%v", err)
 		return
 	}
-	if bad, found := unsuitable[int64(at.Type)]; found { //nolint:unconvert // 32 bits elsewhere
+	if bad, found := unsuitable[at.Type]; found {
 		d.warn(check, bad.advice, "%s is on %s: %s", dir, bad.name, bad.why)
 	} else {
 		d.ok(check, "%s is on a local disk", dir)
 	}
-	if at.Files > 0 && at.Ffree < filesFreeMin {
-		d.fail(check, "delete files there, or make a filesystem with more inodes", "only %d more files can be created on the filesystem of %s", at.Ffree, dir)
+	if at.Files > 0 && at.FreeFiles < filesFreeMin {
+		d.fail(check, "delete files there, or make a filesystem with more inodes", "only %d more files can be created on the filesystem of %s", at.FreeFiles, dir)
 	}
 }
 
@@ -105,13 +105,13 @@ const filesFreeMin = 256
 // disk compares the free space with the limits in the configuration.
 func (d *doctor) disk() {
 	const check = "free space"
-	dir := existingParent(d.cfg.Data.Dir)
-	var at unix.Statfs_t
-	if err := unix.Statfs(dir, &at); err != nil {
-		d.skip(check, "statfs %s: %v", dir, err)
+	dir := disk.Existing(d.cfg.Data.Dir)
+	at, err := disk.FilesystemOf(dir)
+	if err != nil {
+		d.skip(check, "%v", err)
 		return
 	}
-	free, used := configs.Bytes(at.Bavail)*configs.Bytes(at.Frsize), size(d.cfg.Data.Dir)
+	free, used := configs.Bytes(at.FreeBytes), size(d.cfg.Data.Dir)
 	most := d.cfg.Data.BytesMax
 	switch {
 	case free < d.cfg.Data.FreeMin:
@@ -160,15 +160,3 @@ func size(dir string) (n configs.Bytes) {
 
 // inMiB rounds down to whole MiB, so that the number is short.
 func inMiB(b configs.Bytes) configs.Bytes { return b / configs.MiB * configs.MiB }
-
-// existingParent returns dir, or the nearest folder above it that exists.
-func existingParent(dir string) string {
-	dir, err := filepath.Abs(dir)
-	for err == nil {
-		if _, missing := os.Stat(dir); missing == nil || dir == filepath.Dir(dir) {
-			break
-		}
-		dir = filepath.Dir(dir)
-	}
-	return dir
-}

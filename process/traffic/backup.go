@@ -5,16 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/wayside-proxy/wayside/configs"
 	"github.com/wayside-proxy/wayside/internal/admin"
@@ -96,7 +92,7 @@ func (k *backup) create(ctx context.Context, dir string) (answer *admin.BackupAn
 	if err := k.others(ctx, partial, answer); err != nil {
 		return nil, fmt.Errorf("copy the files beside the store: %w", err)
 	}
-	if err := syncAll(partial); err != nil {
+	if err := errors.Join(disk.SyncFilesystem(partial), disk.SyncDir(partial)); err != nil {
 		return nil, err
 	}
 	crash.Point("backup.rename.before")
@@ -150,78 +146,12 @@ func (k *backup) others(ctx context.Context, partial string, answer *admin.Backu
 		}
 	}
 	for _, name := range names {
-		if _, err := copyTree(ctx, filepath.Join(partial, name), filepath.Join(data, name), false); err != nil {
+		if _, err := disk.CopyTree(ctx, filepath.Join(partial, name), filepath.Join(data, name), false); err != nil {
 			return err
 		}
 	}
-	if answer.ArchiveCopy {
-		answer.Objects, err = copyTree(ctx, filepath.Join(partial, datadir.ArchiveDir), filepath.Join(data, datadir.ArchiveDir), true)
+	if answer.ArchiveCopy { // archive files are replaced but never changed, so they can be hard links
+		answer.Objects, err = disk.CopyTree(ctx, filepath.Join(partial, datadir.ArchiveDir), filepath.Join(data, datadir.ArchiveDir), true)
 	}
 	return err
-}
-
-// copyTree copies files. If links is set and the filesystem allows it, it makes hard links instead, which is possible for archive files
-// because they are replaced but never changed. It skips temporary files, files that are not regular, and files that are removed in the
-// meantime.
-func copyTree(ctx context.Context, to, from string, links bool) (files int, err error) {
-	err = filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
-		if errors.Is(err, os.ErrNotExist) {
-			return nil
-		}
-		if err = errors.Join(err, ctx.Err()); err != nil {
-			return err
-		}
-		rel, err := filepath.Rel(from, path)
-		if err != nil {
-			return err
-		}
-		target := filepath.Join(to, rel)
-		switch {
-		case d.IsDir():
-			return os.MkdirAll(target, 0o750)
-		case !d.Type().IsRegular() || strings.HasSuffix(path, ".tmp"):
-			return nil
-		}
-		if links && os.Link(path, target) == nil { //nolint:gosec // the data directory belongs to this process , see datadir
-			files++
-			return nil
-		}
-		err = copyOne(target, path)
-		if errors.Is(err, os.ErrNotExist) {
-			return nil
-		}
-		files++
-		return err
-	})
-	return files, err
-}
-
-func copyOne(to, from string) (err error) {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = in.Close() }()
-	info, err := in.Stat()
-	if err != nil {
-		return err
-	}
-	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, info.Mode().Perm())
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(out, in)
-	return errors.Join(err, out.Close())
-}
-
-// syncAll makes everything in the filesystem of a folder durable.
-func syncAll(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(unix.Syncfs(int(d.Fd())), d.Close()); err != nil {
-		return fmt.Errorf("sync the filesystem of %s: %w", dir, err)
-	}
-	return disk.SyncDir(dir)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"html"
 	"io"
+	"time"
 
 	"github.com/wayside-proxy/wayside/internal/terminal"
 )
@@ -29,27 +30,39 @@ func (w *Week) HTML(to io.Writer) error {
 	}
 	fmt.Fprint(out, "</dl>\n")
 	w.trend(out)
-	w.htmlRows(out, "Busiest", w.Busiest, func(r *Row) string { return terminal.Grouped(r.Count) + " requests" })
-	w.htmlRows(out, "Slowest (p95)", w.Slowest, func(r *Row) string { return r.latency(r.Latency.P95) })
-	w.htmlRows(out, "Most errors", w.MostFailing, func(r *Row) string { return terminal.Grouped(r.Errors) + " errors, " + share(r.Errors, r.Count) })
-	w.htmlChanges(out)
-	if deploys := w.deploys(); len(deploys) > 0 {
-		fmt.Fprint(out, "<h2>Marks</h2>\n<table>\n")
-		for _, m := range deploys {
-			fmt.Fprintf(out, "<tr><td>%s</td><td>%s</td></tr>\n", m.Time.UTC().Format("Mon 2 Jan 15:04"), html.EscapeString(m.Text))
+	for _, part := range w.sections() {
+		fmt.Fprintf(out, "<h2>%s</h2>\n", html.EscapeString(part.title))
+		if len(part.lines) > 0 {
+			fmt.Fprint(out, "<table>\n")
+			for i := range part.lines {
+				fmt.Fprintf(out, "<tr>%s</tr>\n", part.lines[i].cells())
+			}
+			fmt.Fprint(out, "</table>\n")
 		}
-		fmt.Fprint(out, "</table>\n")
+		for _, note := range part.notes {
+			fmt.Fprintf(out, "<p>%s</p>\n", html.EscapeString(note))
+		}
 	}
-	fmt.Fprintf(out, "<h2>The books</h2>\n<p>%s</p>\n<p>wayside ran for %.2f %% of the week.</p>\n</body></html>\n", html.EscapeString(w.complete()), 100*w.covered())
+	fmt.Fprint(out, "</body></html>\n")
 	return out.Flush()
+}
+
+// cells returns the cells of a line in HTML.
+func (l *line) cells() string {
+	if l.row == nil {
+		return fmt.Sprintf("<td>%s</td><td>%s</td>", html.EscapeString(l.label), html.EscapeString(l.text))
+	}
+	label := ""
+	if l.label != "" {
+		label = "<td>" + html.EscapeString(l.label) + "</td>"
+	}
+	return fmt.Sprintf("%s<td><code>%s %s</code> <small>%s</small></td><td class=\"num\">%s</td>", label, html.EscapeString(l.row.Method),
+		html.EscapeString(l.row.Path), html.EscapeString(l.row.where()), html.EscapeString(l.text))
 }
 
 // trend draws the requests of each day, with the errors at the bottom of each bar.
 func (w *Week) trend(out io.Writer) {
-	most := uint64(1)
-	for i := range w.Days {
-		most = max(most, w.Days[i].Count)
-	}
+	most := w.busiestDay()
 	const tall, wide, gap = 100.0, 100.0, 12.0
 	fmt.Fprintf(out, "<h2>By day (UTC)</h2>\n<svg viewBox=\"0 0 %.0f %.0f\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"Requests of each day\">",
 		wide*float64(max(len(w.Days), 1)), tall)
@@ -66,47 +79,10 @@ func (w *Week) trend(out io.Writer) {
 	for i := range w.Days {
 		d := &w.Days[i]
 		fmt.Fprintf(out, "<tr><td>%s</td><td class=\"num\">%s</td><td class=\"num\">%s</td><td class=\"num\">%s</td></tr>\n",
-			d.Time.UTC().Format("Mon 2 Jan 15:04"), terminal.Grouped(d.Count), html.EscapeString(share(d.Errors, d.Count)), d.latency(d.Latency.P95))
+			dayAndTime(d.Time), terminal.Grouped(d.Count), html.EscapeString(share(d.Errors, d.Count)), d.latency(d.Latency.P95))
 	}
 	fmt.Fprint(out, "</table>\n")
 }
 
-func (r *Row) html() string {
-	where := r.Host
-	if r.Route != "" {
-		where += ", route " + r.Route
-	}
-	return fmt.Sprintf("<code>%s %s</code> <small>%s</small>", html.EscapeString(r.Method), html.EscapeString(r.Path), html.EscapeString(where))
-}
-
-func (w *Week) htmlRows(out io.Writer, heading string, rows []Row, figure func(*Row) string) {
-	if len(rows) == 0 {
-		return
-	}
-	fmt.Fprintf(out, "<h2>%s</h2>\n<table>\n", heading)
-	for i := range rows {
-		fmt.Fprintf(out, "<tr><td>%s</td><td class=\"num\">%s</td></tr>\n", rows[i].html(), html.EscapeString(figure(&rows[i])))
-	}
-	fmt.Fprint(out, "</table>\n")
-}
-
-func (w *Week) htmlChanges(out io.Writer) {
-	fmt.Fprint(out, "<h2>Changed since the week before</h2>\n")
-	switch {
-	case w.Before.Seconds == 0:
-		fmt.Fprint(out, "<p>There are no figures of that week.</p>\n")
-		return
-	case len(w.Changes) == 0:
-		fmt.Fprint(out, "<p>Nothing that matters.</p>\n")
-		return
-	}
-	fmt.Fprint(out, "<table>\n")
-	for i := range w.Changes {
-		c := &w.Changes[i]
-		fmt.Fprintf(out, "<tr><td>%s</td><td>%s</td><td class=\"num\">%s</td></tr>\n", html.EscapeString(c.Kind), c.Row.html(), html.EscapeString(c.says()))
-	}
-	fmt.Fprint(out, "</table>\n")
-	if more := w.ChangesTotal - len(w.Changes); more > 0 {
-		fmt.Fprintf(out, "<p>And %d more.</p>\n", more)
-	}
-}
+// day returns the text for a day in HTML.
+func day(t time.Time) string { return t.UTC().Format("Mon 2 Jan") }

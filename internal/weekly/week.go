@@ -175,14 +175,13 @@ func (w *Week) covered() float64 {
 	return min(w.Totals.Seconds/w.To.Sub(w.From).Seconds(), 1)
 }
 
-// deploys returns the marks that were made by people and scripts.
-func (w *Week) deploys() (out []Mark) {
-	for _, m := range w.Marks {
-		if m.Kind == "mark" {
-			out = append(out, m)
-		}
+// busiestDay returns the number of requests on the busiest day, at least 1.
+func (w *Week) busiestDay() uint64 {
+	most := uint64(1)
+	for i := range w.Days {
+		most = max(most, w.Days[i].Count)
 	}
-	return out
+	return most
 }
 
 // complete returns a sentence that says whether the books are complete.

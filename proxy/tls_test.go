@@ -3,13 +3,11 @@ package proxy
 import (
 	"bufio"
 	"crypto/tls"
-	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,7 +16,6 @@ import (
 
 	"github.com/wayside-proxy/wayside/internal/certtest"
 	"github.com/wayside-proxy/wayside/proxy/certs"
-	"github.com/wayside-proxy/wayside/proxy/http1"
 )
 
 // testPKI contains the certificates that the tests over TLS share.
@@ -280,135 +277,6 @@ func TestTLSClientLeaves(t *testing.T) {
 		_ = conn.Close()
 		if e := b.books.wait(t, 1)[0]; e.Status != 499 || string(e.ErrorType) != "client_closed" {
 			t.Errorf("%+v", e)
-		}
-	}
-}
-
-func TestRedirect(t *testing.T) {
-	b := start(t, echoHead(t), overTLSOptions(t, func(o *Options) {
-		o.TLS.HSTS = time.Hour
-		o.TLS.HTTPChallenge = func(token string) (string, bool) { return token + ".thumb", token == "known" }
-	}))
-	ln, err := Listen(t.Context(), "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() { _ = b.p.ServeRedirect(ln) }()
-	b.addr, b.tls = ln.Addr().String(), false
-	requests := []struct{ request, location string }{
-		{"GET /a%2Fb/..?x=1 HTTP/1.1\r\nHost: Example.org\r\n\r\n", "https://Example.org/a%2Fb/..?x=1"},
-		{"GET //evil.example/ HTTP/1.1\r\nHost: a:80\r\n\r\n", "https://a//evil.example/"},
-		{"GET / HTTP/1.1\r\nHost: [::1]:8080\r\n\r\n", "https://[::1]/"},
-		{"GET http://b/c HTTP/1.1\r\nHost: a\r\n\r\n", "https://b/c"},
-		{"GET /.well-known/acme-challenge/unknown HTTP/1.1\r\nHost: a\r\n\r\n", "https://a/.well-known/acme-challenge/unknown"},
-		{"POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc", "https://a/p"},
-		{"HEAD /h HTTP/1.0\r\nHost: a\r\n\r\n", "https://a/h"},
-	}
-	b.responses = len(requests) + 3
-	for i, r := range requests {
-		c := b.dial()
-		c.send(r.request)
-		resp, _ := c.receive(strings.Fields(r.request)[0])
-		if resp.StatusCode != 308 || resp.Header.Get("Location") != r.location || resp.Header.Get("Strict-Transport-Security") != "" {
-			t.Error(r.request, resp)
-		}
-		if e := b.books.wait(t, i+1)[i]; e.Status != 308 || len(e.Upstream) != 0 || len(e.ErrorType) != 0 {
-			t.Errorf("%+v", e)
-		}
-		_ = c.conn.Close()
-	}
-	c := b.dial()
-	if resp, body := c.get("/.well-known/acme-challenge/known"); resp.StatusCode != 200 || body != "known.thumb" {
-		t.Error(resp, body)
-	}
-	c.send("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n") // there is no host to which the client could be redirected
-	if resp, _ := c.receive("GET"); resp.StatusCode != 400 {
-		t.Error(resp)
-	}
-	o := b.p.current.Load().o
-	withPort := *o.TLS
-	withPort.Port = 8443
-	o.TLS = &withPort
-	if err := b.p.Reload(o); err != nil {
-		t.Fatal(err)
-	}
-	if resp, _ := b.dial().get("/x"); resp.Header.Get("Location") != "https://Example.COM:8443/x" {
-		t.Error(resp)
-	}
-	o.TLS = nil
-	if err := b.p.Reload(o); err == nil {
-		t.Error("a reload switched TLS off")
-	}
-}
-
-// TestClientNameInFields: the name in a client's certificate reaches the service in the field that a rule names, and a client cannot
-// send such a field itself.
-func TestClientNameInFields(t *testing.T) {
-	pki := testCertificates(t)
-	dir := t.TempDir()
-	cert, key := pki.ca.Issue(t, certtest.Leaf{Names: []string{"localhost"}}).Write(t, dir, "tls")
-	certtest.WriteFile(t, filepath.Join(dir, "ca.pem"), pki.ca.PEM())
-	loaded, err := certs.Load(certs.Options{Pairs: []certs.Pair{{CertFile: cert, KeyFile: key}}, ClientCAFile: filepath.Join(dir, "ca.pem")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	store := certs.New(slog.Default(), nil)
-	store.Use(loaded)
-	trailers := make(chan string, 1)
-	url := rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
-		for {
-			r := readRequest(br)
-			if r == "" {
-				return
-			}
-			if strings.Contains(r, "chunked") {
-				rest, _ := io.ReadAll(io.LimitReader(br, int64(len("3\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n"))))
-				trailers <- string(rest)
-			}
-			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: "+strconv.Itoa(len(r))+"\r\n\r\n"+r)
-		}
-	})
-	rules := FieldRules{Set: []string{"X-Client: user=" + http1.ClientName + ";", "X-Fixed: 1"}}
-	b := start(t, url, overTLSOptions(t, func(o *Options) { o.TLS.Config, o.RequestFields = store.Config, rules }))
-	b.responses = 3
-	config := pki.client.Clone()
-	config.Certificates = []tls.Certificate{pki.ca.Issue(t, certtest.Leaf{Names: []string{"billing.internal"}, Client: true}).TLS}
-	for range 2 { // the second connection resumes the session
-		conn, err := tls.Dial("tcp", b.addr, config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c := &client{t, conn, bufio.NewReader(conn)}
-		c.send("GET / HTTP/1.1\r\nHost: a\r\nX-Client: admin\r\nx_client: admin\r\nX.Client: admin\r\nX-Client-B: b\r\n\r\n")
-		_, body := c.receive("GET")
-		if strings.Contains(body, "admin") || !strings.HasSuffix(body, "X-Fixed: 1\r\nX-Client: user=billing.internal;\r\n\r\n") || !strings.Contains(body, "X-Client-B: b\r\n") {
-			t.Error(body)
-		}
-		if !conn.ConnectionState().DidResume {
-			_ = conn.Close()
-			continue
-		}
-		c.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Client: admin\r\nX_Client: admin\r\nX-Sum: 1\r\n\r\n")
-		if got := <-trailers; got != "3\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n" {
-			t.Errorf("%q", got)
-		}
-		c.receive("POST")
-		_ = conn.Close()
-	}
-	plain := start(t, echoHead(t), func(o *Options) { o.RequestFields = rules })
-	plain.responses = 1
-	c := plain.dial()
-	c.send("GET / HTTP/1.1\r\nHost: a\r\nX-Client: admin\r\n\r\n")
-	if _, body := c.receive("GET"); strings.Contains(body, "X-Client") || !strings.Contains(body, "X-Fixed: 1") {
-		t.Error(body)
-	}
-	for _, bad := range []FieldRules{
-		{Add: []string{"X: " + http1.ClientName}},
-		{Set: []string{"Host: " + http1.ClientName}},
-		{Set: []string{"X: " + http1.ClientName + http1.ClientName}},
-	} {
-		if _, err := New(Options{Upstream: "http://127.0.0.1:1", RequestFields: bad}); !errors.Is(err, http1.ErrFieldRule) {
-			t.Errorf("%+v: %v", bad, err)
 		}
 	}
 }

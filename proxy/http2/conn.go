@@ -3,392 +3,288 @@ package http2
 import (
 	"encoding/binary"
 	"time"
-
-	"golang.org/x/net/http2/hpack"
 )
 
-// Conn is one side of a connection: the server side if it comes from New, the client side if it comes from NewClient. The zero value is not usable.
+// Conn is one side of a connection: the server side if it comes from New, the client side if it comes from NewClient. The zero value is not
+// usable.
+//
+// A Conn connects its parts. in cuts the peer's bytes into frames. Each frame is handled by the part that has the state for it: blocks
+// (HEADERS, CONTINUATION), streams (DATA, RST_STREAM, PRIORITY, WINDOW_UPDATE) or life (SETTINGS, PING, GOAWAY). These parts
+// write the frames with which this side responds to out, and draw on budgets.
 type Conn struct {
-	limits Limits
-	client bool          // this is the client side
-	now    time.Duration // time passed to the current call of Next
-	ev     Event         // the event that Next returns
-	err    *ConnError    // why the connection has ended; nil if it has not
-
-	// The frame that is being parsed.
-	state readState
-	seen  int // bytes of the preface that have arrived
-	frame frameHeader
-	left  int     // remaining bytes of its payload, without padding
-	pad   int     // bytes of padding
-	need  int     // size of its next part, which must arrive completely before it is parsed
-	ready bool    // the peer's first SETTINGS frame has arrived
-	into  *Stream // the stream to which its data goes; nil if the data is discarded
-
-	dec   *hpack.Decoder
-	block fieldBlock
-
-	streams map[uint32]*Stream // streams that have not been released
-	free    []*Stream
-	lastID  uint32 // the highest stream ID that the client has used
-	recent  [recentMax]uint32
-	recents int // number of streams released so far; the next one goes to recent[recents%recentMax]
-
-	out        []byte // frames to send
-	queued     int    // bytes in out that belong to frames which the peer has caused
-	sizeSent   bool   // the first field block has announced that no dynamic table is used
-	sendWindow int64  // bytes that this side may send, on all streams together
-	recvWindow int64  // bytes that the peer may send, on all streams together
-	returned   int    // bytes that were consumed but not yet given back to the peer's window
-	peerWindow int64  // initial sendWindow of a stream
-
-	resets, control bucket
-
-	leaving  bool // GOAWAY has been sent
-	final    bool // the second GOAWAY has been sent: streams after lastSeen are not served
-	lastSeen uint32
-	peerLeft bool // the peer has sent GOAWAY
-
-	// The client side only.
-	settled     bool   // the server's SETTINGS have arrived
-	peerStreams uint32 // how many streams the server allows
-	peerLast    uint32 // see PeerLast
+	client  bool // this is the client side
+	limits  Limits
+	budgets budgets
+	in      frameReader
+	out     output
+	blocks  blockReader
+	streams streams
+	life    lifecycle
+	ev      Event      // the event that Next returns; set by the part that handles a frame
+	err     *ConnError // why the connection has ended; nil if it has not
 }
-
-// recentMax is how many released streams are remembered, because frames for them may still be in transit.
-const recentMax = 128
-
-// byUs marks a stream in Conn.recent that this side has reset.
-const byUs = 1 << 31
-
-type readState uint8
-
-const (
-	statePreface readState = iota
-	stateHeader            // the header of a frame
-	statePart              // a part of a frame's payload, of need bytes, that must arrive completely
-	stateBody              // bytes of a frame's payload that are passed on as they arrive
-	statePadding
-)
 
 // New returns a connection on which the first n bytes of Preface have already arrived. Its output begins with the server's own preface.
 func New(limits Limits, n int) *Conn {
-	c := newConn(limits)
-	c.seen = n
-	c.begin(appendSetting(nil, settingStreamsMax, uint32(c.limits.Streams)))
+	c := newConn(limits, false)
+	c.in.seen = n
+	c.life.begin(appendSetting(nil, settingStreamsMax, uint32(c.limits.Streams)), &c.limits)
 	return c
 }
 
-func newConn(limits Limits) *Conn {
-	l := limits.withDefaults()
-	c := &Conn{
-		limits: l, streams: make(map[uint32]*Stream), sendWindow: windowFirst, recvWindow: int64(l.ConnWindow), peerWindow: windowFirst,
-		resets: bucket{left: l.Resets.Burst}, control: bucket{left: l.Control.Burst},
-	}
-	c.dec = hpack.NewDecoder(4096, c.emit)
-	c.dec.SetMaxStringLength(c.blockBytesMax())
+// newConn makes the parts. They point to each other, so a Conn must not be copied.
+func newConn(limits Limits, client bool) *Conn {
+	c := &Conn{client: client, limits: limits.withDefaults()}
+	c.budgets = newBudgets(c.limits)
+	c.blocks.init(client, &c.limits)
+	c.streams = newStreams(c.limits, client, &c.out, &c.budgets, &c.ev)
+	c.life = lifecycle{client: client, out: &c.out, budgets: &c.budgets, streams: &c.streams, ev: &c.ev}
 	return c
-}
-
-// begin writes SETTINGS to the output, the given ones and those that both sides send, and opens the connection's window.
-func (c *Conn) begin(settings []byte) {
-	l := &c.limits
-	settings = appendSetting(settings, settingInitialWindow, uint32(l.StreamWindow))
-	settings = appendSetting(settings, settingHeaderListMax, uint32(l.HeaderBytes))
-	c.out = append(appendFrameHeader(c.out, len(settings), frameSettings, 0, 0), settings...)
-	if more := l.ConnWindow - windowFirst; more > 0 {
-		c.out = appendUint32Frame(c.out, frameWindowUpdate, 0, uint32(more))
-	}
 }
 
 // Next consumes bytes from the beginning of b, up to the next event, and returns their number. now is the time of any monotonic clock.
 // Next does not retain b. After EventNone, the caller must keep the bytes that were not consumed, at most 15, and append those that
 // arrive next. The error is a *ConnError, and further calls return it again: the caller sends the output and closes the connection.
 func (c *Conn) Next(b []byte, now time.Duration) (ev Event, n int, err error) {
-	c.now, c.ev = now, Event{}
-	for more := true; c.err == nil && more && c.ev.Kind == EventNone; {
-		var used int
-		var failed *ConnError
-		used, more, failed = c.step(b[n:])
+	c.budgets.now, c.ev = now, Event{}
+	for c.err == nil {
+		part, p, used, err := c.in.next(b[n:])
 		n += used
-		if failed == nil && c.queued > c.limits.QueuedBytes {
-			failed = &ConnError{CodeEnhanceYourCalm, "the peer does not read the responses to its frames", LimitQueued}
+		if err == nil {
+			err = c.handle(part, p)
 		}
-		if failed != nil {
-			c.fail(failed)
+		if err == nil && c.out.caused > c.limits.QueuedBytes {
+			err = &ConnError{CodeEnhanceYourCalm, "the peer does not read the responses to its frames", LimitQueued}
+		}
+		if err != nil {
+			c.fail(err)
+		} else if part == partNone || c.ev.Kind != EventNone {
+			return c.ev, n, nil
 		}
 	}
-	if c.err != nil {
-		return Event{}, n, c.err
-	}
-	return c.ev, n, nil
+	return Event{}, n, c.err
 }
 
 // fail ends the connection with a GOAWAY frame.
 func (c *Conn) fail(err *ConnError) {
-	if c.err == nil {
-		c.err = err
-		c.goAway(c.lastID, err.Code)
-	}
+	c.err = err
+	c.life.writeGoAway(c.streams.lastID, err.Code)
 }
 
-func protocolError(reason string) *ConnError { return &ConnError{Code: CodeProtocol, Reason: reason} }
-
-func frameSizeError(reason string) *ConnError { return &ConnError{Code: CodeFrameSize, Reason: reason} }
-
-// step parses the next part of a frame. It returns false if that part needs more bytes.
-func (c *Conn) step(b []byte) (used int, more bool, err *ConnError) {
-	switch c.state {
-	case statePreface:
-		n := min(len(b), len(Preface)-c.seen)
-		if string(b[:n]) != Preface[c.seen:c.seen+n] {
-			return 0, false, protocolError("bad connection preface")
+// handle handles a part of a frame. The error ends the connection.
+func (c *Conn) handle(part framePart, b []byte) *ConnError {
+	switch part {
+	case partHeader:
+		return c.beginFrame(c.in.head)
+	case partPrefix:
+		return c.prefix(c.in.head, b)
+	case partPiece:
+		return c.piece(b)
+	case partLast:
+		if err := c.piece(b); err != nil {
+			return err
 		}
-		if c.seen += n; c.seen < len(Preface) {
-			return n, false, nil
-		}
-		c.state = stateHeader
-		return n, true, nil
-	case stateHeader:
-		if len(b) < frameHeaderBytes {
-			return 0, false, nil
-		}
-		c.frame = parseFrameHeader(b)
-		c.left, c.pad, c.need, c.into, c.state = c.frame.length, 0, 0, nil, stateBody
-		return frameHeaderBytes, true, c.beginFrame()
-	case statePart:
-		if len(b) < c.need {
-			return 0, false, nil
-		}
-		used, c.state = c.need, stateBody
-		c.left -= used
-		return used, true, c.part(b[:used])
-	case stateBody:
-		if c.left > 0 && len(b) == 0 {
-			return 0, false, nil
-		}
-		used = min(c.left, len(b))
-		c.left -= used
-		if c.left == 0 {
-			c.state = statePadding
-		}
-		return used, true, c.body(b[:used])
-	default:
-		used = min(c.pad, len(b))
-		if c.pad -= used; c.pad > 0 {
-			return used, false, nil
-		}
-		c.state = stateHeader
-		return used, true, c.endFrame()
+		return c.endFrame()
+	case partEnd:
+		return c.endFrame()
 	}
+	return nil
 }
 
-// beginFrame checks the header of a frame.
-func (c *Conn) beginFrame() *ConnError {
-	f := &c.frame
+// beginFrame handles the header of a frame.
+func (c *Conn) beginFrame(h frameHeader) *ConnError {
+	block := &c.blocks.block
 	switch {
-	case f.length > frameBytesMax:
+	case h.length > frameBytesMax:
 		return frameSizeError("frame too large")
-	case !c.ready && (f.kind != frameSettings || f.has(flagAck)):
+	case !c.life.ready && (h.kind != frameSettings || h.has(flagAck)):
 		return protocolError("the first frame is not SETTINGS")
-	case c.block.open && (f.kind != frameContinuation || f.stream != c.block.stream):
+	case block.open && (h.kind != frameContinuation || h.stream != block.stream):
 		return protocolError("a frame within a field block")
 	}
-	switch f.kind {
-	case frameData, frameHeaders, frameContinuation, frameReset, framePriority:
-		if f.stream == 0 {
-			return protocolError("a frame that needs a stream has none")
-		}
-	case frameSettings, framePing, frameGoAway:
-		if f.stream != 0 {
-			return protocolError("a frame for the connection on a stream")
-		}
+	err := h.checkStream()
+	if err != nil {
+		return err
 	}
-	switch f.kind {
+	switch h.kind {
 	case frameData:
-		return c.beginData()
-	case frameHeaders:
-		return c.beginHeaders()
+		err = c.streams.beginData(h)
 	case frameContinuation:
-		return c.beginContinuation()
+		err = c.blocks.continuation()
 	case frameSettings:
-		return c.beginSettings()
-	case framePushPromise:
-		return protocolError("PUSH_PROMISE")
+		err = c.life.beginSettings(h)
 	case framePriority:
-		return c.beginPriority()
-	case frameReset, frameWindowUpdate:
-		return c.expect(4, f.length == 4)
-	case framePing:
-		return c.expect(8, f.length == 8)
-	case frameGoAway:
-		return c.expect(8, f.length >= 8)
+		return c.streams.priority(h)
+	case framePushPromise:
+		err = protocolError("PUSH_PROMISE")
+	case frameHeaders, frameReset, framePing, frameGoAway, frameWindowUpdate: // handled with their prefix
+	default:
+		err = c.budgets.spend() // the type is unknown: the frame is skipped (RFC 9113, section 5.5)
 	}
-	return c.spend() // the type is unknown: the frame is skipped (RFC 9113, section 5.5)
-}
-
-// expect makes part wait for the next n bytes of the payload.
-func (c *Conn) expect(n int, fits bool) *ConnError {
-	if !fits {
+	if err != nil {
+		return err
+	}
+	switch n, valid := h.prefix(); {
+	case !valid:
 		return frameSizeError("bad frame length")
+	case n > 0:
+		c.in.expect(n)
+		return nil
 	}
-	c.need, c.state = n, statePart
-	return nil
+	return c.prefix(h, nil)
 }
 
-// part handles the bytes for which expect has been called.
-func (c *Conn) part(b []byte) *ConnError {
-	switch c.frame.kind {
+// prefix handles the prefix of a frame, which is empty if the frame has none.
+func (c *Conn) prefix(h frameHeader, b []byte) *ConnError {
+	switch h.kind {
 	case frameData:
-		return c.dataBegun(int(b[0]))
+		if err := c.in.setPadding(b); err != nil {
+			return err
+		}
+		return c.streams.dataSize(h, c.in.left)
 	case frameHeaders:
-		pad := 0
-		if c.frame.has(flagPadded) {
-			pad = int(b[0])
+		if err := c.in.setPadding(b); err != nil {
+			return err
 		}
-		return c.headersBegun(pad)
-	case frameSettings:
-		return c.setting(binary.BigEndian.Uint16(b), binary.BigEndian.Uint32(b[2:]))
-	case framePing:
-		return c.ping(b)
-	case frameGoAway:
-		return c.peerGoAway(binary.BigEndian.Uint32(b)&streamIDMax, Code(binary.BigEndian.Uint32(b[4:])))
+		return c.beginBlock(h)
 	case frameReset:
-		return c.peerReset(Code(binary.BigEndian.Uint32(b)))
+		return c.streams.peerReset(h.stream, Code(binary.BigEndian.Uint32(b)))
 	case frameWindowUpdate:
-		return c.windowUpdate(int64(binary.BigEndian.Uint32(b) & windowMax))
+		return c.streams.windowUpdate(h.stream, int64(binary.BigEndian.Uint32(b)&windowMax))
+	case frameSettings:
+		if len(b) == 0 {
+			return nil
+		}
+		if c.in.left > 0 {
+			c.in.expect(settingBytes)
+		}
+		return c.life.setting(binary.BigEndian.Uint16(b), binary.BigEndian.Uint32(b[2:]), c.in.left)
+	case framePing:
+		return c.life.ping(b, h.has(flagAck))
+	case frameGoAway:
+		return c.life.peerGoAway(binary.BigEndian.Uint32(b)&streamIDMax, Code(binary.BigEndian.Uint32(b[4:])))
 	}
 	return nil
 }
 
-// body handles bytes of the payload that are passed on as they arrive.
-func (c *Conn) body(b []byte) *ConnError {
-	switch c.frame.kind {
+// piece handles a piece of a frame's payload.
+func (c *Conn) piece(b []byte) *ConnError {
+	switch c.in.head.kind {
 	case frameData:
-		c.data(b)
+		c.streams.data(b, c.in.last(flagEndStream))
 	case frameHeaders, frameContinuation:
-		return c.fragment(b)
-	case frameSettings:
-		if len(b) > 0 || c.left > 0 {
-			return frameSizeError("SETTINGS")
-		}
+		return c.blocks.fragment(b, c.in.last(flagEndHeaders))
 	}
 	return nil
 }
 
 // endFrame is called after the last byte of a frame.
 func (c *Conn) endFrame() *ConnError {
-	switch c.frame.kind {
-	case frameHeaders, frameContinuation:
-		if c.frame.has(flagEndHeaders) {
-			return c.endBlock()
-		}
-	case frameSettings:
-		if !c.frame.has(flagAck) {
-			c.queue(appendFrameHeader(c.out, 0, frameSettings, flagAck, 0))
-			if c.client {
-				c.settled, c.ev = true, Event{Kind: EventSettings}
-			}
-		}
+	switch h := &c.in.head; {
+	case (h.kind == frameHeaders || h.kind == frameContinuation) && h.has(flagEndHeaders):
+		return c.endBlock()
+	case h.kind == frameSettings && !h.has(flagAck):
+		c.life.endSettings()
 	}
 	return nil
 }
 
-// queue makes out the new output. out is the old output, followed by a frame that the peer has caused.
-func (c *Conn) queue(out []byte) {
-	c.queued += len(out) - len(c.out)
-	c.out = out
+// beginBlock begins a field block. It decides to which stream the block belongs.
+func (c *Conn) beginBlock(h frameHeader) *ConnError {
+	end := h.has(flagEndStream)
+	s, err := c.streams.forBlock(h.stream, end)
+	c.blocks.begin(h.stream, s, end)
+	return err
 }
 
-// spend draws on the budget for frames without content.
-func (c *Conn) spend() *ConnError {
-	if !c.control.take(c.limits.Control, c.now) {
-		return &ConnError{CodeEnhanceYourCalm, "too many frames without content", LimitControl}
+// endBlock reports a field block.
+func (c *Conn) endBlock() *ConnError {
+	s, kind, violation, err := c.blocks.finish()
+	switch {
+	case err != nil || s == nil:
+		return err
+	case violation != CodeNone:
+		return c.streams.fail(s, violation)
+	case kind != EventTrailers:
+		c.budgets.earn(8)
 	}
+	s.remoteDone = c.blocks.block.end
+	c.ev = Event{Kind: kind, Stream: s, End: s.remoteDone}
 	return nil
 }
 
 // TakeOutput returns the frames to send, empty if there are none, and uses spare as the buffer for later frames.
-func (c *Conn) TakeOutput(spare []byte) []byte {
-	out := c.out
-	c.out, c.queued = spare[:0], 0
-	return out
-}
+func (c *Conn) TakeOutput(spare []byte) []byte { return c.out.take(spare) }
 
 // Pending returns the number of bytes of output.
-func (c *Conn) Pending() int { return len(c.out) }
+func (c *Conn) Pending() int { return len(c.out.frames) }
+
+// Held returns how many bytes of an unfinished field block are buffered.
+func (c *Conn) Held() int { return c.blocks.held() }
 
 // Open returns the number of streams that have not been released.
-func (c *Conn) Open() int { return len(c.streams) }
+func (c *Conn) Open() int { return len(c.streams.open) }
 
 // Idle reports whether no stream is open and no frame or field block is incomplete.
-func (c *Conn) Idle() bool {
-	return len(c.streams) == 0 && c.state == stateHeader && !c.block.open && c.ready
-}
+func (c *Conn) Idle() bool { return len(c.streams.open) == 0 && c.in.between() && !c.MidBlock() }
 
 // MidBlock reports whether the header of a request, or the preface, is incomplete.
-func (c *Conn) MidBlock() bool { return c.block.open || !c.ready }
+func (c *Conn) MidBlock() bool { return c.blocks.block.open || !c.life.ready }
 
 // GoAway announces that the connection will end (RFC 9113, section 6.8). Streams that the peer opens before it has received the
 // announcement are still served. GoAway also sends a PING: when the peer has acknowledged the PING, the last of these streams is known.
-func (c *Conn) GoAway() {
-	if c.leaving {
-		return
-	}
-	c.leaving = true
-	c.goAway(streamIDMax, CodeNone)
-	c.out = append(appendFrameHeader(c.out, 8, framePing, 0, 0), pingLeaving...)
-}
-
-// pingLeaving is the content of the PING that GoAway sends.
-const pingLeaving = "goodbye!"
+func (c *Conn) GoAway() { c.life.goAway() }
 
 // Leave announces which stream is the last one. Later ones are not served: the peer repeats them on another connection.
-func (c *Conn) Leave() {
-	if !c.final {
-		c.leaving, c.final, c.lastSeen = true, true, c.lastID
-		c.goAway(c.lastID, CodeNone)
-	}
-}
+func (c *Conn) Leave() { c.life.leave() }
 
-// Left reports whether Leave has been called or the peer has acknowledged the PING of GoAway. If so, the connection can be closed as soon as it is
-// idle.
-func (c *Conn) Left() bool { return c.final }
+// Left reports whether Leave has been called or the peer has acknowledged the PING of GoAway. If so, the connection can be closed as soon
+// as it is idle.
+func (c *Conn) Left() bool { return c.life.left }
 
 // PeerLeft reports whether the peer has announced that it will open no further streams.
-func (c *Conn) PeerLeft() bool { return c.peerLeft }
+func (c *Conn) PeerLeft() bool { return c.life.peerLeft }
 
-// peerGoAway reports a GOAWAY from the peer, unless it says nothing new.
-func (c *Conn) peerGoAway(last uint32, code Code) *ConnError {
-	if c.peerLeft && (!c.client || last >= c.peerLast) {
-		return c.spend()
+// WriteHead writes the header of a response, interim or final, to the output. block is an HTTP/1.1 header block: the status line, fields,
+// and the empty line. WriteHead leaves out the fields that HTTP/2 does not have (RFC 9113, section 8.2.2). If end is set, the response has
+// no body.
+func (c *Conn) WriteHead(s *Stream, block []byte, end bool) {
+	if s.closedHere() || len(block) < len("HTTP/1.1 200") {
+		return
 	}
-	c.peerLeft, c.peerLast = true, min(c.peerLast, last)
-	for id, s := range c.streams {
-		if c.client && id > last {
-			s.reset, s.byPeer = true, true // the server ignores them
-		}
-	}
-	c.ev = Event{Kind: EventGoAway, Code: code}
-	return nil
+	var scratch [512]byte
+	c.writeFields(s, appendResponse(c.out.beginFields(scratch[:0]), block), end)
 }
 
-func (c *Conn) goAway(last uint32, code Code) {
-	if c.client {
-		last = 0 // a server opens no streams
+// WriteTrailers writes trailers, lines that each end with CRLF, to the output, and ends this side's message.
+func (c *Conn) WriteTrailers(s *Stream, lines []byte) {
+	if s.closedHere() {
+		return
 	}
-	c.out = binary.BigEndian.AppendUint32(appendFrameHeader(c.out, 8, frameGoAway, 0, 0), last)
-	c.out = binary.BigEndian.AppendUint32(c.out, uint32(code))
+	var scratch [256]byte
+	c.writeFields(s, appendFields(c.out.beginFields(scratch[:0]), lines, ""), true)
 }
 
-// ping handles a PING frame: it acknowledges a ping, and acts on an acknowledgment.
-func (c *Conn) ping(b []byte) *ConnError {
-	if !c.frame.has(flagAck) {
-		c.queue(append(appendFrameHeader(c.out, 8, framePing, flagAck, 0), b...))
-	} else if c.leaving && string(b) == pingLeaving {
-		c.Leave()
-	} else if c.client {
-		c.ev = Event{Kind: EventPong}
-	}
-	return c.spend()
+func (c *Conn) writeFields(s *Stream, block []byte, end bool) {
+	s.localDone = end
+	c.out.fields(s.ID, block, end)
+	c.budgets.earn(4)
+}
+
+// WriteData writes as much of p to the output as the windows allow, and returns how many bytes that is. If end is set, p is the end of the
+// response: the stream ends when all of p has been written.
+func (c *Conn) WriteData(s *Stream, p []byte, end bool) (n int) { return c.streams.write(s, p, end) }
+
+// Window returns how many bytes of data may be sent on a stream now.
+func (c *Conn) Window(s *Stream) int { return c.streams.window(s) }
+
+// Consumed records that the caller has consumed n bytes of a stream's data, so that the peer may send as many more.
+func (c *Conn) Consumed(s *Stream, n int) { c.streams.consumed(s, n) }
+
+// Release ends the caller's use of a stream. If this side's message has not ended, the stream is reset with the given code. If only the
+// peer's message has not ended, a client resets the stream in the same way, and a server asks its peer not to send the rest (RFC 9113,
+// section 8.1).
+func (c *Conn) Release(s *Stream, code Code) {
+	c.blocks.discard(s)
+	c.streams.release(s, code)
 }

@@ -1,11 +1,11 @@
 // Package http2 implements both sides of HTTP/2 connections (RFC 9113) without doing I/O: the caller passes the bytes that have arrived,
-// and the package reports what they mean and collects the frames to send. It has no connections, no clock and no goroutines. The caller decides
-// how to wait for bytes, so tests can call the package directly, like package http1.
+// and the package reports what they mean and collects the frames to send. It has no connections, no clock and no goroutines. The caller
+// decides how to wait for bytes, so tests can call the package directly, like package http1.
 //
-// [Conn.Next] consumes bytes and reports one [Event] at a time. A request is reported as the header block that the same request would have in
-// HTTP/1.1 ([Stream.Head]), so that package http1 alone decides what is refused, removed and rewritten. This package checks only what is
-// specific to HTTP/2. Responses are written from HTTP/1.1 header blocks, too ([Conn.WriteHead]).
-// The client side is the mirror image: [Conn.WriteRequest] takes the header block of a request, and responses are reported as header blocks.
+// [Conn.Next] consumes bytes and reports one [Event] at a time. A request is reported as the header block that the same request would have
+// in HTTP/1.1 ([Stream.Head]), so that package http1 alone decides what is refused, removed and rewritten. This package checks only what is
+// specific to HTTP/2. Responses are written from HTTP/1.1 header blocks, too ([Conn.WriteHead]). The client side is the mirror image:
+// [Conn.WriteRequest] takes the header block of a request, and responses are reported as header blocks.
 //
 // # What is bounded
 //
@@ -18,8 +18,14 @@
 //
 // # Output
 //
-// Frames are collected in one buffer, in the order in which they must be sent, until [Conn.TakeOutput] is called. The fields of responses are
-// encoded with only the static table (RFC 7541, appendix A), so that compression needs no memory per connection.
+// Frames are collected in one buffer, in the order in which they must be sent, until [Conn.TakeOutput] is called. The fields of responses
+// are encoded with only the static table (RFC 7541, appendix A), so that compression needs no memory per connection.
+//
+// # Parts
+//
+// A Conn consists of a frameReader (the bytes of the peer's frames), a blockReader (field blocks and the state of HPACK), streams (which
+// exist, what is allowed on them, and flow control), a lifecycle (SETTINGS, PING, GOAWAY), budgets, and an output. Conn passes each frame
+// to the part that handles it; the part returns an error if the connection must end.
 //
 // A Conn must not be used by several goroutines at the same time.
 package http2

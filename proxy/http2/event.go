@@ -13,12 +13,13 @@ const (
 	// EventResponse: the header of a response is complete, in Stream.Head. Stream.Interim says whether another one follows. With End, the
 	// response is complete.
 	EventResponse
-	// EventData: a piece of the peer's body has arrived. Data points into the caller's buffer. If End is set, the piece is the last one and may be empty.
+	// EventData: a piece of the peer's body has arrived. Data points into the caller's buffer. If End is set, the piece is the last one and
+	// may be empty.
 	EventData
 	// EventTrailers: the body has ended with trailers, which are in Stream.Trailers.
 	EventTrailers
-	// EventReset: the stream has ended early, because the peer reset it or violated the protocol; Code is the reason. Nothing more is reported
-	// about the stream, and nothing more can be sent on it.
+	// EventReset: the stream has ended early, because the peer reset it or violated the protocol; Code is the reason. Nothing more is
+	// reported about the stream, and nothing more can be sent on it.
 	EventReset
 	// EventWindow: more may be sent, on Stream or, if that is nil, on any stream.
 	EventWindow
@@ -41,44 +42,3 @@ type Event struct {
 	End    bool // the peer's message is complete
 	Code   Code
 }
-
-// Stream is a request and its response.
-type Stream struct {
-	ID uint32
-	// Head is the peer's header as an HTTP/1.1 header block, from the first line to the empty line. If a request is malformed, Head ends where
-	// the error is, or is empty. The caller may keep it and put another buffer in its place. The Head of a response is valid until the next one.
-	Head []byte
-	// Interim says that Head is an interim response.
-	Interim bool
-	// Err is the reason why the peer's message is malformed or refused; nil if it is neither. It wraps an error of package http1.
-	Err error
-	// Chunked means that the length of the body is not declared, so that Head contains Transfer-Encoding: chunked.
-	Chunked bool
-	// Trailers are the lines of the trailer section, each with CRLF.
-	Trailers []byte
-	// Value is for use by the caller.
-	Value any
-
-	length     int64 // declared length of the body; -1 if it is not declared
-	received   int64 // bytes of data received so far
-	remoteDone bool  // the peer has ended its direction
-	localDone  bool  // this side has ended its direction
-	reset      bool  // either side has reset the stream
-	byPeer     bool  // the peer has reset the stream
-	sendWindow int64 // bytes that this side may send
-	recvWindow int64 // bytes that the peer may send
-	noBody     bool  // client side only: the request is HEAD
-	final      bool  // client side only: the final header has arrived
-	interims   int   // client side only: number of interim responses
-	held       int   // bytes that were reported but not yet consumed
-	returned   int   // bytes that were consumed but not yet given back to the peer's window
-}
-
-// Reset reports whether either side has reset the stream.
-func (s *Stream) Reset() bool { return s.reset }
-
-// Complete reports whether all of the peer's message has arrived.
-func (s *Stream) Complete() bool { return s.remoteDone }
-
-// Ended reports whether all of this side's message has been written to the output.
-func (s *Stream) Ended() bool { return s.localDone }

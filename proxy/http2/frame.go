@@ -7,8 +7,8 @@ import (
 
 // This file defines frames (RFC 9113, sections 4.1 and 6).
 
-// Preface is what a client sends first (RFC 9113, section 3.4). Its first line and the empty line after it, PrefaceHead, look like an HTTP/1.1
-// request, so that a server that accepts both protocols on the same port can recognize them.
+// Preface is what a client sends first (RFC 9113, section 3.4). Its first line and the empty line after it, PrefaceHead, look like an
+// HTTP/1.1 request, so that a server that accepts both protocols on the same port can recognize them.
 const (
 	Preface     = PrefaceHead + "SM\r\n\r\n"
 	PrefaceHead = "PRI * HTTP/2.0\r\n\r\n"
@@ -54,6 +54,7 @@ const (
 	settingInitialWindow = 0x4
 	settingFrameBytesMax = 0x5
 	settingHeaderListMax = 0x6
+	settingBytes         = 6 // its identifier and value
 )
 
 // Code is an error code (RFC 9113, section 7).
@@ -101,6 +102,10 @@ type ConnError struct {
 }
 
 func (e *ConnError) Error() string { return "http2: " + e.Code.String() + ": " + e.Reason }
+
+func protocolError(reason string) *ConnError { return &ConnError{Code: CodeProtocol, Reason: reason} }
+
+func frameSizeError(reason string) *ConnError { return &ConnError{Code: CodeFrameSize, Reason: reason} }
 
 // frameHeader is the header of a frame.
 type frameHeader struct {

@@ -4,168 +4,114 @@ import (
 	"errors"
 
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/wayside-proxy/wayside/proxy/http1"
 )
 
-// A field block is a HEADERS frame and the CONTINUATION frames after it (RFC 9113, section 4.3). It is decompressed only when it is complete:
-// otherwise the decoder would keep, for the rest of the connection, a buffer as large as the largest part that it had to wait for. Even a block
-// that is not needed is decompressed, because later ones depend on it.
+// A field block is a HEADERS frame and the CONTINUATION frames after it (RFC 9113, section 4.3). It is decompressed only when it is
+// complete: otherwise the decoder would keep, for the rest of the connection, a buffer as large as the largest part that it had to wait
+// for. Even a block that is not needed is decompressed, because later ones depend on it.
+
+// blockReader reads the peer's field blocks. Its decoder contains the dynamic table of the connection, so every block must pass through it,
+// in order. Between begin and finish, the block is open, and the peer may send nothing but the rest of it.
+type blockReader struct {
+	client   bool // the blocks are those of responses
+	limits   *Limits
+	dec      *hpack.Decoder
+	block    fieldBlock     // the last block
+	request  requestFields  // of the last block, on the server side
+	response responseFields // of the last block, on the client side
+}
 
 // fieldBlock is the block that is being received.
 type fieldBlock struct {
-	open   bool
-	stream uint32
-	kind   blockKind
-	s      *Stream // nil if the block is discarded
-	end    bool    // END_STREAM is set
-	bytes  int     // size before decompression
-	raw    []byte  // the bytes of a block that arrives in several pieces; owned, reused
-	frames int     // number of CONTINUATION frames
+	open     bool
+	stream   uint32
+	s        *Stream // nil if the block is discarded
+	trailers bool    // the block is the trailers of s, not its header
+	end      bool    // END_STREAM is set
+	bytes    int     // size before decompression
+	raw      []byte  // the bytes of a block that arrives in several pieces; owned, reused
+	frames   int     // number of CONTINUATION frames
 
 	size     int // size after decompression, counted as in RFC 9113, section 6.5.2
 	tooLarge bool
-	request  requestFields
-	response responseFields
 	err      error // why the fields are malformed
 }
 
-type blockKind uint8
+// init makes the decoder. The blockReader must not be moved afterwards.
+func (r *blockReader) init(client bool, limits *Limits) {
+	r.client, r.limits = client, limits
+	r.dec = hpack.NewDecoder(4096, r.emit)
+	r.dec.SetMaxStringLength(r.bytesMax())
+}
 
-const (
-	blockDiscarded blockKind = iota
-	blockRequest
-	blockResponse
-	blockTrailers
-)
-
-// blockBytesMax returns how many bytes a block may have before decompression. If this limit were as small as the one after decompression,
+// bytesMax returns how many bytes a block may have before decompression. If this limit were as small as the one after decompression,
 // wayside would close some connections whose peers could have received 431 instead.
-func (c *Conn) blockBytesMax() int { return 2 * c.limits.HeaderBytes }
+func (r *blockReader) bytesMax() int { return 2 * r.limits.HeaderBytes }
 
-func (c *Conn) beginHeaders() *ConnError {
-	f := &c.frame
-	n := 0
-	if f.has(flagPadded) {
-		n++
-	}
-	if f.has(flagPriority) {
-		n += 5
-	}
-	if n == 0 {
-		return c.headersBegun(0)
-	}
-	return c.expect(n, f.length >= n)
-}
-
-// headersBegun is called when the length of the padding is known. It decides to which stream the block belongs.
-func (c *Conn) headersBegun(pad int) *ConnError {
-	if pad > c.left {
-		return protocolError("padding longer than its frame")
-	}
-	c.pad, c.left = pad, c.left-pad
-	id := c.frame.stream
-	request := c.block.request // keep its buffers
-	request.reset()
-	c.block = fieldBlock{open: true, stream: id, end: c.frame.has(flagEndStream), request: request, raw: c.block.raw[:0]}
-	find := c.requestBlock
-	if c.client {
-		find = c.responseBlock
-	}
-	kind, s, err := find(id)
-	c.block.kind, c.block.s = kind, s
-	c.dec.SetEmitEnabled(s != nil)
-	return err
-}
-
-// requestBlock finds or creates the stream of a field block from a client.
-func (c *Conn) requestBlock(id uint32) (blockKind, *Stream, *ConnError) {
-	s := c.streams[id]
-	switch {
-	case s != nil && s.byPeer:
-		return blockDiscarded, nil, &ConnError{Code: CodeStreamClosed, Reason: "HEADERS on a stream that the peer has reset"}
-	case s != nil && s.ignored():
-		return blockDiscarded, nil, nil
-	case s != nil && s.remoteDone:
-		return blockDiscarded, nil, c.streamError(s, CodeStreamClosed)
-	case s != nil && !c.block.end: // RFC 9113, section 8.1
-		return blockDiscarded, nil, c.streamError(s, CodeProtocol)
-	case s != nil:
-		s.Trailers = s.Trailers[:0]
-		return blockTrailers, s, nil
-	case id%2 == 0:
-		return blockDiscarded, nil, protocolError("a client's stream has an even number")
-	case id <= c.lastID && (c.wasResetByUs(id) || c.final && id > c.lastSeen):
-		return blockDiscarded, nil, nil
-	case id <= c.lastID && c.isRecent(id):
-		return blockDiscarded, nil, &ConnError{Code: CodeStreamClosed, Reason: "HEADERS on a closed stream"}
-	case id <= c.lastID:
-		return blockDiscarded, nil, protocolError("a stream's number is not higher than the previous one")
-	}
-	c.lastID = id
-	if c.final {
-		return blockDiscarded, nil, nil
-	}
-	if len(c.streams) >= c.limits.Streams {
-		c.recent[c.recents%recentMax] = id | byUs
-		c.recents++
-		c.queue(appendUint32Frame(c.out, frameReset, id, uint32(CodeRefusedStream)))
-		c.ev = Event{Kind: EventRefused, Code: CodeRefusedStream}
-		return blockDiscarded, nil, c.spend()
-	}
-	return blockRequest, c.newStream(id), nil
-}
-
-func (c *Conn) newStream(id uint32) *Stream {
-	var s *Stream
-	if n := len(c.free); n > 0 {
-		s, c.free = c.free[n-1], c.free[:n-1]
+// begin begins a block for stream s, or one that is discarded if s is nil.
+func (r *blockReader) begin(id uint32, s *Stream, end bool) {
+	b := &r.block
+	*b = fieldBlock{open: true, stream: id, s: s, end: end, raw: b.raw[:0]}
+	if r.client {
+		r.response = responseFields{}
 	} else {
-		s = &Stream{}
+		r.request.reset()
 	}
-	s.ID, s.length, s.sendWindow, s.recvWindow = id, -1, c.peerWindow, int64(c.limits.StreamWindow)
-	c.streams[id] = s
-	return s
+	if s != nil && s.final {
+		b.trailers, s.Trailers = true, s.Trailers[:0]
+	} else if s != nil {
+		s.Head = s.Head[:0]
+	}
+	r.dec.SetEmitEnabled(s != nil)
 }
 
-func (c *Conn) beginContinuation() *ConnError {
-	if !c.block.open {
+// continuation handles the header of a CONTINUATION frame.
+func (r *blockReader) continuation() *ConnError {
+	b := &r.block
+	if !b.open {
 		return protocolError("CONTINUATION without HEADERS")
 	}
-	if c.block.frames++; c.block.frames > c.limits.Continuations {
+	if b.frames++; b.frames > r.limits.Continuations {
 		return &ConnError{CodeEnhanceYourCalm, "too many CONTINUATION frames", LimitContinuations}
 	}
 	return nil
 }
 
-// fragment adds a part of the block.
-func (c *Conn) fragment(b []byte) *ConnError {
-	if c.block.bytes += len(b); c.block.bytes > c.blockBytesMax() {
+// fragment adds a part of the block. last says that it is the last one. The block is then decompressed, before its padding arrives, however
+// it was split.
+func (r *blockReader) fragment(p []byte, last bool) *ConnError {
+	b := &r.block
+	if b.bytes += len(p); b.bytes > r.bytesMax() {
 		return &ConnError{CodeEnhanceYourCalm, "field block too large", LimitContinuations}
 	}
-	whole := b
-	if c.left > 0 || !c.frame.has(flagEndHeaders) || len(c.block.raw) > 0 {
-		c.block.raw = append(c.block.raw, b...)
-		whole = c.block.raw
+	if !last || len(b.raw) > 0 {
+		b.raw = append(b.raw, p...)
+		p = b.raw
 	}
-	if c.left > 0 || !c.frame.has(flagEndHeaders) {
+	if !last {
 		return nil
 	}
-	// The block is decompressed before its padding arrives, however it was split.
-	return c.decompress(whole)
-}
-
-func (c *Conn) decompress(b []byte) *ConnError {
-	if _, err := c.dec.Write(b); err != nil {
+	if _, err := r.dec.Write(p); err != nil {
 		return compressionError(err)
 	}
 	return nil
 }
 
-// Held returns how many bytes of an unfinished field block are buffered.
-func (c *Conn) Held() int {
-	if !c.block.open {
+// held returns how many bytes of an unfinished block are buffered.
+func (r *blockReader) held() int {
+	if !r.block.open {
 		return 0
 	}
-	return cap(c.block.raw)
+	return cap(r.block.raw)
+}
+
+// discard discards the rest of the block if it belongs to s.
+func (r *blockReader) discard(s *Stream) {
+	if r.block.s == s {
+		r.block.s = nil
+	}
 }
 
 func compressionError(err error) *ConnError {
@@ -177,75 +123,86 @@ func compressionError(err error) *ConnError {
 
 // emit receives the fields of the block from the decoder. After the limit has been exceeded, it receives no more fields, and the decoder
 // only updates its table.
-func (c *Conn) emit(f hpack.HeaderField) {
-	b := &c.block
-	limit := c.limits.HeaderBytes
-	if b.kind == blockTrailers {
-		limit = c.limits.TrailerBytes
+func (r *blockReader) emit(f hpack.HeaderField) {
+	b := &r.block
+	limit := r.limits.HeaderBytes
+	if b.trailers {
+		limit = r.limits.TrailerBytes
 	}
 	if b.size += int(f.Size()); b.size > limit {
 		b.tooLarge = true
-		c.dec.SetEmitEnabled(false)
+		r.dec.SetEmitEnabled(false)
 		return
 	}
-	if b.err != nil || b.s == nil {
-		return
-	}
-	switch b.kind {
-	case blockTrailers:
+	switch {
+	case b.err != nil || b.s == nil:
+	case b.trailers:
 		b.s.Trailers, b.err = appendTrailer(b.s.Trailers, f)
-	case blockResponse:
-		b.err = b.response.add(b.s, f)
+	case r.client:
+		b.err = r.response.add(b.s, f)
 	default:
-		b.err = b.request.add(b.s, f)
+		b.err = r.request.add(b.s, f)
 	}
 }
 
-// endBlock is called when the block is complete.
-func (c *Conn) endBlock() *ConnError {
-	b := &c.block
+// finish ends the block, and returns the stream to which it belongs, nil if it was discarded, and the event that it is. If violation is not
+// CodeNone, the stream must be reset instead, with this code.
+func (r *blockReader) finish() (s *Stream, kind EventKind, violation Code, err *ConnError) {
+	b := &r.block
 	b.open = false
 	if b.raw = b.raw[:0]; cap(b.raw) > scratchBytes {
 		b.raw = nil
 	}
-	if err := c.dec.Close(); err != nil {
-		return compressionError(err)
+	if err := r.dec.Close(); err != nil {
+		return nil, EventNone, CodeNone, compressionError(err)
 	}
-	s := b.s
-	b.s = nil
+	s, b.s = b.s, nil
 	switch {
-	case b.kind == blockRequest:
-		c.endRequest(s)
-	case b.kind == blockResponse && !s.reset:
-		return c.endResponse(s)
-	case b.kind == blockTrailers && !s.reset:
-		return c.endTrailers(s)
+	case s == nil || s.reset:
+		return nil, EventNone, CodeNone, nil
+	case b.trailers:
+		return s, EventTrailers, b.trailersViolation(s), nil
+	case r.client:
+		if s.Err = r.finishResponse(s); s.Err != nil {
+			violation = CodeProtocol
+		}
+		return s, EventResponse, violation, nil
 	}
-	return nil
+	r.finishRequest(s)
+	return s, EventRequest, CodeNone, nil
 }
 
-// endRequest reports a request.
-func (c *Conn) endRequest(s *Stream) {
-	b := &c.block
-	b.request.finish(s, b.end, b.tooLarge, b.err)
-	if cap(b.request.cookies) > scratchBytes {
-		b.request.cookies = nil
-	}
-	s.remoteDone = b.end
-	c.control.add(8, c.limits.Control)
-	c.ev = Event{Kind: EventRequest, Stream: s, End: b.end}
-}
-
-// endTrailers reports the end of a body.
-func (c *Conn) endTrailers(s *Stream) *ConnError {
-	b := &c.block
+// trailersViolation returns why the end of a body is malformed, or CodeNone if it is not.
+func (b *fieldBlock) trailersViolation(s *Stream) Code {
 	switch {
 	case b.tooLarge:
-		return c.streamError(s, CodeEnhanceYourCalm)
+		return CodeEnhanceYourCalm
 	case b.err != nil, s.length >= 0 && s.received != s.length:
-		return c.streamError(s, CodeProtocol)
+		return CodeProtocol
 	}
-	s.remoteDone = true
-	c.ev = Event{Kind: EventTrailers, Stream: s, End: true}
-	return nil
+	return CodeNone
+}
+
+// finishResponse completes the header of a response, or returns why it is malformed.
+func (r *blockReader) finishResponse(s *Stream) error {
+	err := r.block.err
+	if r.block.tooLarge {
+		err = http1.ErrHeaderSize
+	}
+	if err == nil {
+		err = r.response.finish(s, r.block.end)
+	}
+	if s.interims > interimMax {
+		err = errors.New("too many interim responses")
+	}
+	return err
+}
+
+// finishRequest completes the header of a request. A malformed request is reported as well, because the caller responds to it.
+func (r *blockReader) finishRequest(s *Stream) {
+	s.final = true
+	r.request.finish(s, r.block.end, r.block.tooLarge, r.block.err)
+	if cap(r.request.cookies) > scratchBytes {
+		r.request.cookies = nil
+	}
 }

@@ -7,8 +7,8 @@ type Limits struct {
 	// Streams is how many streams may be open. A stream counts until it is released, even if it has been reset. Further streams are refused
 	// with REFUSED_STREAM, and the peer may repeat them. Default 100.
 	Streams int
-	// HeaderBytes limits a request's fields after decompression, plus 32 bytes for each field (RFC 9113, section 6.5.2). A larger request is
-	// reported with http1.ErrHeaderSize. A field block may have twice as many bytes before decompression. Default 32 KiB.
+	// HeaderBytes limits a request's fields after decompression, plus 32 bytes for each field (RFC 9113, section 6.5.2). A larger request
+	// is reported with http1.ErrHeaderSize. A field block may have twice as many bytes before decompression. Default 32 KiB.
 	HeaderBytes int
 	// TrailerBytes limits the trailers of a request in the same way. If they are larger, the stream is reset. Default 8 KiB.
 	TrailerBytes int
@@ -19,12 +19,12 @@ type Limits struct {
 	StreamWindow int
 	// ConnWindow is the same for all streams together. Default 1 MiB; at least StreamWindow.
 	ConnWindow int
-	// Resets limits the streams that end early: those that the peer resets before it has the whole response, and those that this side resets
-	// because the peer violated the protocol. Default: a burst of 500, and 100 per second.
+	// Resets limits the streams that end early: those that the peer resets before it has the whole response, and those that this side
+	// resets because the peer violated the protocol. Default: a burst of 500, and 100 per second.
 	Resets Budget
-	// Control limits frames without content: PING, SETTINGS, PRIORITY, WINDOW_UPDATE, RST_STREAM for streams that have ended, unknown frames,
-	// and DATA without data. Each request and each piece of a response adds a few to the budget, because peers respond to them with such
-	// frames. Default: a burst of 1000, and 100 per second.
+	// Control limits frames without content: PING, SETTINGS, PRIORITY, WINDOW_UPDATE, RST_STREAM for streams that have ended, unknown
+	// frames, and DATA without data. Each request and each piece of a response adds a few to the budget, because peers respond to them with
+	// such frames. Default: a burst of 1000, and 100 per second.
 	Control Budget
 	// QueuedBytes limits the unsent output that consists of acknowledgments and resets, for a peer that does not read. Default 16 KiB.
 	QueuedBytes int
@@ -85,19 +85,49 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
+// budgets bound how often the peer may do what costs it little.
+type budgets struct {
+	now     time.Duration // time passed to the current call of Conn.Next
+	resets  bucket        // Limits.Resets
+	control bucket        // Limits.Control
+}
+
+func newBudgets(l Limits) budgets {
+	return budgets{resets: bucket{Budget: l.Resets, left: l.Resets.Burst}, control: bucket{Budget: l.Control, left: l.Control.Burst}}
+}
+
+// spend draws on the budget for frames without content.
+func (b *budgets) spend() *ConnError {
+	if !b.control.take(b.now) {
+		return &ConnError{CodeEnhanceYourCalm, "too many frames without content", LimitControl}
+	}
+	return nil
+}
+
+// spendReset draws on the budget for streams that end early.
+func (b *budgets) spendReset() *ConnError {
+	if !b.resets.take(b.now) {
+		return &ConnError{CodeEnhanceYourCalm, "too many streams have ended early", LimitResets}
+	}
+	return nil
+}
+
+// earn adds to the budget for frames without content, because the connection has done some work.
+func (b *budgets) earn(n int) { b.control.left = min(b.control.left+n, b.control.Burst) }
+
 // bucket is the current state of a Budget.
 type bucket struct {
+	Budget
+
 	left int
 	at   time.Duration // when it was last refilled
 }
 
 // take takes one unit from the bucket, and reports whether one was left.
-func (b *bucket) take(of Budget, now time.Duration) bool {
-	if more := int(float64(of.PerSecond) * (now - b.at).Seconds()); more > 0 {
-		b.left, b.at = min(b.left+more, of.Burst), now
+func (b *bucket) take(now time.Duration) bool {
+	if more := int(float64(b.PerSecond) * (now - b.at).Seconds()); more > 0 {
+		b.left, b.at = min(b.left+more, b.Burst), now
 	}
 	b.left--
 	return b.left >= 0
 }
-
-func (b *bucket) add(n int, of Budget) { b.left = min(b.left+n, of.Burst) }

@@ -1,166 +1,110 @@
 package http2
 
 import (
-	"bytes"
+	"fmt"
+	"net/http"
+	"strconv"
 	"strings"
-	"unsafe"
 
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/wayside-proxy/wayside/proxy/http1"
 )
 
-// This file encodes the headers and trailers that this side sends. Fields are encoded as literals without indexing, with names of the
-// static table (RFC 7541, section 6.2.2): nothing is kept for later, and requests and responses of different users never share a
-// compression state.
+// This file writes the fields of a response (RFC 9113, section 8.3.2) as an HTTP/1.1 header block. Responses that RFC 9113 calls malformed
+// are reported as errors.
 
-// WriteHead writes the header of a response, interim or final, to the output. block is an HTTP/1.1 header block: the status line, fields, and the
-// empty line. WriteHead leaves out the fields that HTTP/2 does not have (RFC 9113, section 8.2.2). If end is set, the response has no body.
-func (c *Conn) WriteHead(s *Stream, block []byte, end bool) {
-	if s.reset || s.localDone || len(block) < len("HTTP/1.1 200") {
-		return
-	}
-	eol := bytes.IndexByte(block, '\n')
-	var scratch [512]byte
-	fields := appendStatus(c.tableSize(scratch[:0]), block[9:12])
-	fields = appendFields(fields, block[eol+1:], "")
-	c.appendBlock(s, fields, end)
+// responseFields is the state of the response that is being converted.
+type responseFields struct {
+	status   string // empty until it has arrived
+	lined    bool   // the status line has been written
+	length   string // Content-Length
+	trailers bool   // trailers have been announced
 }
 
-// WriteTrailers writes trailers, lines that each end with CRLF, to the output, and ends this side's message.
-func (c *Conn) WriteTrailers(s *Stream, lines []byte) {
-	if s.reset || s.localDone {
-		return
-	}
-	var scratch [256]byte
-	c.appendBlock(s, appendFields(c.tableSize(scratch[:0]), lines, ""), true)
-}
-
-// tableSize begins the first field block with the announcement that no dynamic table is used. This is necessary because the peer may have asked
-// for a table smaller than the initial one (RFC 7541, section 4.2).
-func (c *Conn) tableSize(dst []byte) []byte {
-	if !c.sizeSent {
-		c.sizeSent = true
-		dst = append(dst, 0x20)
-	}
-	return dst
-}
-
-// appendBlock writes a field block to the output, in as many frames as it needs.
-func (c *Conn) appendBlock(s *Stream, fields []byte, end bool) {
-	kind, flags := frameHeaders, uint8(0)
-	if end {
-		flags = flagEndStream
-		s.localDone = true
-	}
-	for {
-		n := min(len(fields), frameBytesMax)
-		if n == len(fields) {
-			flags |= flagEndHeaders
+// add adds a field to the block.
+func (r *responseFields) add(s *Stream, f hpack.HeaderField) error {
+	if strings.HasPrefix(f.Name, ":") {
+		if f.Name != ":status" || r.status != "" || r.lined {
+			return fmt.Errorf("%w: pseudo-field", http1.ErrResponse)
 		}
-		c.out = append(appendFrameHeader(c.out, n, kind, flags, s.ID), fields[:n]...)
-		if fields = fields[n:]; flags&flagEndHeaders != 0 {
-			break
-		}
-		kind, flags = frameContinuation, 0
+		r.status = f.Value
+		return nil
 	}
-	c.control.add(4, c.limits.Control)
-}
-
-// appendFields encodes lines up to an empty line or the end. It omits the fields of the connection, and the field except.
-func appendFields(dst, lines []byte, except string) []byte {
-	for len(lines) > 0 {
-		eol := bytes.IndexByte(lines, '\n')
-		colon := bytes.IndexByte(lines, ':')
-		if eol < 0 || colon < 1 || colon > eol {
-			break
-		}
-		name, value := lines[:colon], bytes.Trim(lines[colon+1:eol], " \t\r")
-		lines = lines[eol+1:]
-		if !ofConnection(name) && !strings.EqualFold(except, string(name)) {
-			dst = appendField(dst, name, value)
+	if !r.lined {
+		if err := r.line(s); err != nil {
+			return err
 		}
 	}
-	return dst
+	if err := checkField(f); err != nil {
+		return fmt.Errorf("%w: %w", http1.ErrResponse, err)
+	}
+	switch f.Name {
+	case "content-length":
+		if r.length != "" || parseLength(f.Value) < 0 {
+			return fmt.Errorf("%w: Content-Length", http1.ErrResponse)
+		}
+		r.length = f.Value
+		return nil // written by finish
+	case "content-type":
+		r.trailers = r.trailers || strings.HasPrefix(f.Value, "application/grpc")
+	case "trailer":
+		r.trailers = true
+	}
+	s.Head = appendLine(s.Head, f.Name, f.Value)
+	return nil
 }
 
-// ofConnection reports whether a field is specific to HTTP/1.1 connections and therefore not allowed in HTTP/2.
-func ofConnection(name []byte) bool {
-	for _, field := range [...]string{"connection", "transfer-encoding", "keep-alive", "proxy-connection", "upgrade"} {
-		if len(name) == len(field) && bytes.EqualFold(name, []byte(field)) {
-			return true
+// line checks the status and writes the status line. HTTP/2 has no reason phrases, and no status 101.
+func (r *responseFields) line(s *Stream) error {
+	r.lined = true
+	code, err := strconv.ParseUint(r.status, 10, 16)
+	if err != nil || len(r.status) != 3 || code < 100 || code == 101 {
+		return fmt.Errorf("%w: :status", http1.ErrResponse)
+	}
+	s.Head = append(append(append(s.Head, "HTTP/1.1 "...), r.status...), ' ')
+	s.Head = append(append(s.Head, http.StatusText(int(code))...), '\r', '\n')
+	return nil
+}
+
+// interimMax is the number of 1xx responses that may precede one final response.
+const interimMax = 32
+
+// finish completes the block, or returns the reason why the response is malformed. end means that nothing follows.
+func (r *responseFields) finish(s *Stream, end bool) error {
+	if !r.lined {
+		if err := r.line(s); err != nil {
+			return err
 		}
 	}
-	return false
-}
-
-// appendStatus encodes :status.
-func appendStatus(dst, code []byte) []byte {
-	switch string(code) {
-	case "200":
-		return append(dst, 0x80|8)
-	case "204":
-		return append(dst, 0x80|9)
-	case "206":
-		return append(dst, 0x80|10)
-	case "304":
-		return append(dst, 0x80|11)
-	case "400":
-		return append(dst, 0x80|12)
-	case "404":
-		return append(dst, 0x80|13)
-	case "500":
-		return append(dst, 0x80|14)
-	}
-	return append(append(dst, 8, 3), code...) // the name is entry 8 of the static table
-}
-
-// appendField encodes a field. Its name may have upper-case letters.
-func appendField(dst, name, value []byte) []byte {
-	var lower [64]byte
-	n := append(lower[:0], name...)
-	for i, c := range n {
-		if c >= 'A' && c <= 'Z' {
-			n[i] = c + 32
+	if s.Interim = r.status[0] == '1'; s.Interim {
+		s.interims++
+		if end {
+			return fmt.Errorf("%w: an interim response that ends the stream", http1.ErrResponse)
 		}
+		s.Head = append(s.Head, '\r', '\n')
+		return nil
 	}
-	if index := staticName(n); index > 0 {
-		dst = appendInt(dst, 0, 4, index)
-	} else {
-		dst = appendString(append(dst, 0), n)
+	s.final = true
+	bodiless := s.noBody || r.status == "204" || r.status == "304"
+	switch {
+	case bodiless:
+		s.length = 0
+	case r.length != "":
+		s.length = parseLength(r.length)
 	}
-	return appendString(dst, value)
+	switch {
+	case end && s.length > 0:
+		return fmt.Errorf("%w: a Content-Length without a body", http1.ErrResponse)
+	case end && !bodiless:
+		r.length = "0"
+	case !end && !bodiless && (r.length == "" || r.trailers): // HTTP/1.1 has no place for trailers after a body of declared length
+		s.Chunked, r.length = true, ""
+		s.Head = appendLine(s.Head, "transfer-encoding", "chunked")
+	}
+	if r.length != "" {
+		s.Head = appendLine(s.Head, "content-length", r.length)
+	}
+	s.Head = append(s.Head, '\r', '\n')
+	return nil
 }
-
-// appendString encodes a string, compressed if that is shorter (RFC 7541, section 5.2).
-func appendString(dst, b []byte) []byte {
-	s := unsafe.String(unsafe.SliceData(b), len(b))
-	if n := int(hpack.HuffmanEncodeLength(s)); n < len(b) {
-		return hpack.AppendHuffmanString(appendInt(dst, 0x80, 7, n), s)
-	}
-	return append(appendInt(dst, 0, 7, len(b)), b...)
-}
-
-// appendInt encodes an integer with a prefix of the given number of bits (RFC 7541, section 5.1). first contains the bits before the prefix.
-func appendInt(dst []byte, first byte, bits uint, n int) []byte {
-	limit := 1<<bits - 1
-	if n < limit {
-		return append(dst, first|byte(n))
-	}
-	dst = append(dst, first|byte(limit))
-	for n -= limit; n >= 0x80; n >>= 7 {
-		dst = append(dst, byte(n)|0x80)
-	}
-	return append(dst, byte(n))
-}
-
-// staticNames maps the names in the static table (RFC 7541, appendix A) to their index.
-var staticNames = map[string]int{
-	"accept-charset": 15, "accept-encoding": 16, "accept-language": 17, "accept-ranges": 18, "accept": 19, "access-control-allow-origin": 20,
-	"age": 21, "allow": 22, "authorization": 23, "cache-control": 24, "content-disposition": 25, "content-encoding": 26,
-	"content-language": 27, "content-length": 28, "content-location": 29, "content-range": 30, "content-type": 31, "cookie": 32, "date": 33,
-	"etag": 34, "expect": 35, "expires": 36, "from": 37, "host": 38, "if-match": 39, "if-modified-since": 40, "if-none-match": 41,
-	"if-range": 42, "if-unmodified-since": 43, "last-modified": 44, "link": 45, "location": 46, "max-forwards": 47, "proxy-authenticate": 48,
-	"proxy-authorization": 49, "range": 50, "referer": 51, "refresh": 52, "retry-after": 53, "server": 54, "set-cookie": 55,
-	"strict-transport-security": 56, "transfer-encoding": 57, "user-agent": 58, "vary": 59, "via": 60, "www-authenticate": 61,
-}
-
-func staticName(lower []byte) int { return staticNames[string(lower)] }

@@ -26,8 +26,9 @@
 // connection (forward.go, pool.go). A small body is sent in the same write; a large one is streamed (upload.go, silent.go, continue.go). The
 // response's header is checked and rewritten in the same way (response.go). Its body is either read completely (up to 64 KiB of declared length)
 // or relayed piece by piece (relay.go, reply.go). Requests and responses use the same strict body reader ([http1.Body], body.go). The proxy's own
-// responses are in failure.go and routing.go. An upgrade gets its own upstream connection and becomes a byte tunnel (tunnel.go). After its last
-// response, a connection stays open until the client has acknowledged that response (linger.go).
+// responses are in failure.go and routing.go. An upgrade gets its own upstream connection and becomes a byte tunnel (tunnel.go); if either
+// side speaks HTTP/2, websocket.go translates. After its last response, a connection stays open until the client has acknowledged that
+// response (linger.go).
 //
 // A connection that begins with the HTTP/2 preface continues in h2conn.go. Each of its streams has its own clientConn and exchange. To
 // them, the stream is a connection that carries a single HTTP/1.1 request (h2stream.go, h2write.go). A request to a server that speaks

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bytes"
 	"io"
 	"runtime/debug"
 	"slices"
@@ -114,7 +113,7 @@ func (x *exchange) appendRequestHead(dst []byte) ([]byte, error) {
 	// A client that has begun to send its body is not waiting for 100 Continue.
 	x.upload.awaitingContinue = h.Expect && h.HasBody() && x.c.br.Buffered() == 0
 	x.upgrading = h.Upgradable()
-	own := http1.Own{RequestID: x.req.id(), Continue: x.upload.awaitingContinue, Upgrade: x.upgrading}
+	own := http1.Own{RequestID: x.req.id(), Continue: x.upload.awaitingContinue, Upgrade: x.upgrading, WebSocketKey: x.req.webSocketKey()}
 	return h.Finish(dst, &x.c.peer, &x.req.route.requests, own), nil
 }
 
@@ -171,7 +170,7 @@ func (x *exchange) refuse(f failure) {
 func (x *exchange) respond() {
 	h := &x.resp
 	x.ev.Status = uint16(h.Status)
-	x.ev.noteGRPC(x.reply.buf[bytes.IndexByte(x.reply.buf, '\n')+1:])
+	x.ev.noteGRPC(x.reply.fields())
 	x.upload.await()
 	switch {
 	case h.Status == 101:

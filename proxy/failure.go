@@ -53,6 +53,7 @@ const (
 	failProtocol
 	failResponseHeader
 	failUpgrade
+	failNotUpgraded
 	failTruncated
 	failPool
 	failPanic
@@ -88,7 +89,7 @@ var failureTable = [failures]struct {
 	failExpectation:    {[]byte("expectation_failed"), 417, "The expectation is not supported."},
 	failBodyTooLarge:   {[]byte("body_too_large"), 413, "The request's body is too large."},
 	failRequestTimeout: {[]byte("request_timeout"), 408, "The request did not arrive in time."},
-	failNotImplemented: {[]byte("not_implemented"), 501, "The method is not supported."},
+	failNotImplemented: {[]byte("not_implemented"), 501, "The method or the protocol is not supported."},
 	failVersion:        {[]byte("unsupported_version"), 505, "The protocol version is not supported."},
 	failTLSRequired:    {[]byte("tls_required"), 400, "This port speaks TLS: use https."},
 	failClientClosed:   {[]byte("client_closed"), 400, "The request is incomplete."},
@@ -102,6 +103,7 @@ var failureTable = [failures]struct {
 	failProtocol:       {[]byte("protocol_error"), 502, "The service's response could not be understood."},
 	failResponseHeader: {[]byte("response_header_too_large"), 502, "The service's response could not be passed on."},
 	failUpgrade:        {[]byte("unexpected_upgrade"), 502, "The service's response could not be understood."},
+	failNotUpgraded:    {[]byte("upgrade_ignored"), 502, "The service does not offer a WebSocket here."},
 	failTruncated:      {[]byte("upstream_truncated"), 502, "The service's response was cut short."},
 	failPool:           {[]byte("pool_exhausted"), 503, "The service is busy."},
 	failPanic:          {[]byte("panic"), 500, "The request could not be processed."},
@@ -184,6 +186,8 @@ func exchangeFailure(err error) failure {
 		return failMemory
 	case errors.Is(err, errUpgrade):
 		return failUpgrade
+	case errors.Is(err, errNotUpgraded):
+		return failNotUpgraded
 	case errors.Is(err, errResponseHeader):
 		return failResponseHeader
 	case errors.Is(err, errHeaderCut):

@@ -149,6 +149,9 @@ func (x *exchange) roundTrip(u *upstreamConn, streamed bool) error {
 		x.ev.WaitMicros = micros(wait)
 	}
 	u.limits.armWrite(x.limit.after(x.req.route.responseTimeout))
+	if u.call != nil {
+		u.call.upgrade = x.upgrading && x.req.translatable()
+	}
 	n, err := u.Conn.Write(x.out)
 	if err == nil {
 		if streamed {
@@ -171,9 +174,10 @@ func (x *exchange) roundTrip(u *upstreamConn, streamed bool) error {
 	return headErr
 }
 
-// connect returns a connection to x.to.server: a dedicated one for an upgrade, otherwise one from the pool.
+// connect returns a connection to x.to.server: a dedicated HTTP/1.1 connection for an upgrade, otherwise one from the pool. A server that is
+// known to speak HTTP/2 receives an extended CONNECT or, if it does not accept that, a request without Upgrade.
 func (x *exchange) connect() (*upstreamConn, error) {
-	if x.upgrading && !x.to.server.key.h2c { // HTTP/2 has no upgrades, so the server receives the request without one
+	if x.upgrading && !x.to.server.key.h2c {
 		return x.to.server.pool.dialDedicated(x.c.driver)
 	}
 	return x.to.server.pool.get(x.c.driver, x.c.share.limits(), x.c)

@@ -27,7 +27,7 @@ func (f failure) grpcCode() int {
 		return grpcUnauthenticated
 	case failNotImplemented, failVersion, failNoRoute:
 		return grpcUnimplemented
-	case failBadRequest, failAmbiguous, failExpectation, failProtocol, failResponseHeader, failUpgrade, failPanic, failClientClosed:
+	case failBadRequest, failAmbiguous, failExpectation, failProtocol, failResponseHeader, failUpgrade, failNotUpgraded, failPanic, failClientClosed:
 		return grpcInternal
 	}
 	return grpcUnavailable

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wayside-proxy/wayside/proxy/http1"
 	xhttp2 "golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 )
@@ -41,15 +42,28 @@ func (a *attacker) fields(pairs ...string) []byte {
 
 var attackRequest = []string{":method", "POST", ":scheme", "http", ":path", "/", ":authority", "a"}
 
-// open begins a request.
-func (a *attacker) open(end bool, more ...string) uint32 {
+// next advances to the next stream.
+func (a *attacker) next() {
 	if a.id == 0 {
 		a.id = 1
 	} else {
 		a.id += 2
 	}
+}
+
+// open begins a request.
+func (a *attacker) open(end bool, more ...string) uint32 {
+	a.next()
 	block := a.fields(append(append([]string{}, attackRequest...), more...)...)
 	_ = a.f.WriteHeaders(xhttp2.HeadersFrameParam{StreamID: a.id, BlockFragment: block, EndStream: end, EndHeaders: true})
+	return a.id
+}
+
+// connect asks for a WebSocket.
+func (a *attacker) connect() uint32 {
+	a.next()
+	block := a.fields(":method", "CONNECT", ":protocol", "websocket", ":scheme", "http", ":path", "/socket", ":authority", "a")
+	_ = a.f.WriteHeaders(xhttp2.HeadersFrameParam{StreamID: a.id, BlockFragment: block, EndHeaders: true})
 	return a.id
 }
 
@@ -180,6 +194,25 @@ func attacks() []attack {
 				a.raw(xhttp2.FrameData, 0, id, make([]byte, 16384)...)
 			}
 		}, true},
+		// WebSockets. The service accepts them, but does not read.
+		{"tunnels that are closed at once", often(func(a *attacker) { a.raw(xhttp2.FrameRSTStream, 0, a.connect(), 0, 0, 0, 8) }), false},
+		{"made to reset: trailers of a tunnel", often(func(a *attacker) {
+			id := a.connect()
+			a.raw(xhttp2.FrameHeaders, xhttp2.FlagHeadersEndHeaders|xhttp2.FlagHeadersEndStream, id, a.fields("a", "b")...)
+		}), false},
+		{"silent tunnels", func(a *attacker) {
+			for range 100 {
+				a.connect()
+			}
+		}, true},
+		{"tunnels with more DATA than the windows", func(a *attacker) {
+			for range 50 {
+				id := a.connect()
+				for range 5 {
+					a.raw(xhttp2.FrameData, 0, id, make([]byte, 16384)...)
+				}
+			}
+		}, true},
 	}
 	return append(list, brokenFrames()...)
 }
@@ -247,11 +280,24 @@ func TestHTTP2Attacks(t *testing.T) {
 	if len(list) < 60 {
 		t.Fatalf("only %d attacks", len(list))
 	}
-	b := start(t, origin(t, func(w http.ResponseWriter, r *http.Request) {
+	over := make(chan struct{})
+	url := origin(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") == "websocket" {
+			conn, _, err := w.(http.Hijacker).Hijack()
+			if err == nil {
+				defer func() { _ = conn.Close() }()
+				_, _ = io.WriteString(conn, strings.ReplaceAll(switching, "%s", string(http1.AppendWebSocketAccept(nil, []byte(r.Header.Get("Sec-WebSocket-Key"))))))
+				<-over
+			}
+			return
+		}
 		_, _ = io.Copy(io.Discard, r.Body)
 		_, _ = w.Write(make([]byte, 10_000))
-	}), func(o *Options) {
+	})
+	defer close(over)
+	b := start(t, url, func(o *Options) {
 		o.HeaderTimeout, o.ReadTimeout, o.WriteTimeout, o.IdleTimeout = time.Second, time.Second, time.Second, 2*time.Second
+		o.TunnelTimeout = time.Second
 		o.MaxHeldBytes = 16 << 20
 	})
 	b.responses = -1

@@ -19,10 +19,11 @@ type h2Call struct {
 	client *clientConn   // its address is charged for the memory; nil if nobody is charged. Not guarded
 
 	h2Waits
-	in     h2Inbox // the response
-	err    error   // why nothing more will arrive or can be sent
-	closed bool
-	out    h2Message // the request
+	in      h2Inbox // the response
+	err     error   // why nothing more will arrive or can be sent
+	closed  bool
+	out     h2Message // the request
+	upgrade bool      // the request is sent as an extended CONNECT if the server accepts that; belongs to the task that writes
 }
 
 var (
@@ -66,6 +67,9 @@ func (c *h2Call) Read(b []byte) (int, error) {
 			return 0, io.EOF
 		case c.err != nil:
 			return 0, c.fail("read", c.err)
+		}
+		if c.upgrade && c.client != nil {
+			c.client.share.unreserve(c.in.trim())
 		}
 		c.await(&c.reader)
 	}
@@ -143,6 +147,10 @@ func (c *h2Call) putHead(block []byte) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	for c.upgrade && !c.l.m.Settled() && c.mayWrite() == nil {
+		c.l.flushSoon() // the server may be waiting for the preface
+		c.await(&c.writer)
+	}
 	if err := c.mayWrite(); err != nil {
 		return err
 	}
@@ -151,7 +159,12 @@ func (c *h2Call) putHead(block []byte) error {
 		return errUnprocessed
 	}
 	c.out.headed = true
-	c.s = c.l.m.WriteRequest(block, c.l.links.scheme, c.out.framing.Ended())
+	if c.upgrade && c.l.m.CanUpgrade() {
+		c.out.framing.Reset(http1.UntilClose, 0) // the data of a tunnel has no framing
+		c.s = c.l.m.WriteUpgrade(block, c.l.links.scheme)
+	} else {
+		c.s = c.l.m.WriteRequest(block, c.l.links.scheme, c.out.framing.Ended())
+	}
 	c.s.Value = c
 	c.l.flushSoon()
 	return nil
@@ -210,6 +223,9 @@ func (c *h2Call) mayWrite() error {
 func (c *h2Call) fail(op string, err error) error {
 	return &net.OpError{Op: op, Net: "http2", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
 }
+
+// CloseWrite ends the request's direction of a tunnel.
+func (c *h2Call) CloseWrite() error { return c.putEnd(nil) }
 
 // Close ends the stream. If the stream is not complete, it is reset, so that the server can stop its work. Any goroutine may call Close.
 func (c *h2Call) Close() error {

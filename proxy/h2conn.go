@@ -193,7 +193,7 @@ func (h *h2Conn) event(ev http2.Event) {
 	case http2.EventReset:
 		if st != nil {
 			h.c.root.metrics.h2Resets.Add(1)
-			st.lose()
+			st.wasReset(ev.Code)
 		}
 	case http2.EventWindow:
 		if st != nil {

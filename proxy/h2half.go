@@ -98,6 +98,18 @@ func (in *h2Inbox) add(b []byte, reserve func(n int64) bool) bool {
 	return true
 }
 
+// trim frees a large buffer if everything in it has been read. It returns how many counted bytes that are. A tunnel may be silent for a
+// long time, so it must not keep such a buffer.
+func (in *h2Inbox) trim() int64 {
+	size := int64(cap(in.data))
+	if in.at < len(in.data) || size <= headBytesFree {
+		return 0
+	}
+	in.data, in.at = nil, 0
+	in.held -= size
+	return size
+}
+
 // copy copies the available part of the body, with framing if the body's length is not declared. It returns the number of bytes, and how many
 // of them are data.
 func (in *h2Inbox) copy(b []byte, chunked bool, trailers []byte) (n, data int) {

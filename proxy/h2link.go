@@ -167,6 +167,10 @@ func (l *h2Link) event(ev http2.Event) {
 		for c := range l.open {
 			c.wake(&c.writer)
 		}
+	case http2.EventSettings:
+		for c := range l.open {
+			c.wake(&c.writer) // it may be waiting for the settings
+		}
 	case http2.EventGoAway:
 		l.goneAway()
 	case http2.EventPong:

@@ -21,6 +21,7 @@ type h2Stream struct {
 	in h2Inbox // the request's body
 
 	gone     bool // nothing more will arrive or can be sent
+	closed   bool // the client has closed the tunnel: nothing more will arrive after in, and nothing can be sent
 	noMemory bool // the body is dropped, because of MaxHeldBytes
 
 	counted bool      // guarded by Proxy.mu; whether Proxy.h2streams includes the stream
@@ -126,9 +127,23 @@ func (st *h2Stream) receive(b []byte, end bool) {
 	st.wake(&st.reader)
 }
 
-// lose ends the stream early. mu is held.
+// wasReset is called when the client has reset the stream, or has violated the protocol. Clients of WebSockets, such as browsers, close a
+// tunnel with CANCEL instead of ending their direction. As with a client that closes an HTTP/1.1 connection, that is no failure unless the
+// upstream sends more. mu is held.
+func (st *h2Stream) wasReset(code http2.Code) {
+	if st.s.Tunnel() && (code == http2.CodeCancel || code == http2.CodeNone) {
+		st.in.ended = true
+	}
+	st.lose()
+}
+
+// lose ends the stream early. If the client has ended its direction of a tunnel, the upstream still receives everything. mu is held.
 func (st *h2Stream) lose() {
-	st.gone = true
+	if st.s.Tunnel() && st.in.ended {
+		st.closed = true
+	} else {
+		st.gone = true
+	}
 	st.c.watch.cancel()
 	st.wakeBoth()
 }
@@ -173,6 +188,9 @@ func (st *h2Stream) Read(b []byte) (int, error) {
 		if st.in.ended {
 			return 0, io.EOF
 		}
+		if st.s.Upgrade {
+			h.c.share.unreserve(st.in.trim())
+		}
 		st.await(&st.reader)
 	}
 }
@@ -181,6 +199,9 @@ func (st *h2Stream) Read(b []byte) (int, error) {
 func (st *h2Stream) fail(op string, err error) error {
 	return &net.OpError{Op: op, Net: "http2", Source: st.LocalAddr(), Addr: st.RemoteAddr(), Err: err}
 }
+
+// CloseWrite ends the response's direction of a tunnel.
+func (st *h2Stream) CloseWrite() error { return st.putEnd(nil) }
 
 // Close makes reads and writes fail. The stream ends when its exchange has ended.
 func (st *h2Stream) Close() error {

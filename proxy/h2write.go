@@ -35,9 +35,12 @@ func (st *h2Stream) WriteBuffers(bufs *net.Buffers) (total int64, err error) {
 // putHead writes a header to the output.
 func (st *h2Stream) putHead(block []byte) error {
 	f, end := http1.FramingOf(block), false
-	interim := block[9] == '1'
-	switch code := string(block[9:12]); {
+	code := string(block[9:12])
+	interim := code[0] == '1' && code != "101"
+	switch {
 	case interim:
+	case code == "101":
+		st.out.framing.Reset(http1.UntilClose, 0) // the data of a tunnel has no framing
 	case st.c.x.req.isHead() || code == "204" || code == "304":
 		end = true
 		st.out.framing.Reset(http1.Fixed, 0)
@@ -101,7 +104,7 @@ func (st *h2Stream) putEnd(trailers []byte) error {
 }
 
 // mayWrite returns an error if nothing can be written to the output. mu is held.
-func (st *h2Stream) mayWrite() error { return st.writeError(st.gone || st.h.failed) }
+func (st *h2Stream) mayWrite() error { return st.writeError(st.gone || st.closed || st.h.failed) }
 
 // flushSoon schedules flush, so that a single write can send the output of all tasks that are ready now. mu is held. Any goroutine may
 // call it.

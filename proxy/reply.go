@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"net"
 	"strconv"
 )
@@ -31,6 +32,9 @@ func (r *reply) end() {
 		r.buf = nil
 	}
 }
+
+// fields returns the lines of the header in buf after the status line.
+func (r *reply) fields() []byte { return r.buf[bytes.IndexByte(r.buf, '\n')+1:] }
 
 // write sends bytes of the final response. It reports whether that succeeded.
 func (r *reply) write(b []byte) bool {

@@ -26,13 +26,14 @@ type request struct {
 	idText     []byte // the generated ID
 	hostText   []byte // Host in lower case
 	clientText []byte // the address of a client behind a trusted peer
+	keyText    []byte // the Sec-WebSocket-Key that the proxy has made
 }
 
 // begin prepares for a new request.
 func (r *request) begin() {
 	r.Reset()
 	r.route = r.c.gen.standard
-	r.idText = r.idText[:0]
+	r.idText, r.keyText = r.idText[:0], r.keyText[:0]
 }
 
 // end releases large buffers. Nothing may use the contents of the request afterwards.

@@ -50,7 +50,7 @@ func (x *exchange) readHead(u *upstreamConn) error {
 			return err
 		}
 		if x.resp.Status >= 200 || x.resp.Status == 101 && x.upgrading && x.req.Offered(x.resp.Upgrade) {
-			return nil
+			return x.checkUpgrade()
 		}
 		n++
 		if err = x.interim(); err != nil {

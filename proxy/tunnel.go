@@ -60,6 +60,7 @@ type tunnel struct {
 	u       *upstreamConn
 	seen    atomic.Int64  // sweeper time of the last byte or half-close, in either direction
 	half    atomic.Bool   // one direction has ended
+	over    atomic.Bool   // the upstream has ended its direction, and the client speaks HTTP/2
 	why     atomic.Uint32 // the failure that ended the tunnel; only the first one is stored
 	in, out atomic.Uint64
 }
@@ -95,18 +96,25 @@ func (t *tunnel) copy(dst net.Conn, br io.Reader, src net.Conn, count *atomic.Ui
 		switch {
 		case err == nil:
 		case isTimeout(err) && t.alive():
-		case errors.Is(err, io.EOF):
+		case err == io.EOF: // if it is wrapped, a connection has ended that several streams share
 			half, ok := dst.(interface{ CloseWrite() error })
 			if !ok || half.CloseWrite() != nil {
 				t.end(failNone)
 				return
 			}
 			t.seen.Store(p.sweeper.now.Load())
+			if dst == t.x.c.Conn && t.x.c.stream != nil {
+				t.over.Store(true)
+			}
 			t.half.Store(true)
 			t.arm(dst) // the other direction may already be waiting with a longer limit
 			return
 		default:
-			t.end(t.side(src, err))
+			f := t.side(src, err)
+			if f == failTunnelIdle && t.over.Load() {
+				f = failNone
+			}
+			t.end(f)
 			return
 		}
 	}
@@ -137,11 +145,18 @@ func (t *tunnel) arm(src net.Conn) {
 	}
 }
 
+// overShare is the part of TunnelHalfClosedTimeout that an HTTP/2 client has to end its direction after the upstream has ended the other one.
+// Browsers do not end it: a WebSocket has no half-close, and the stream costs them nothing. So this is how most of their tunnels end.
+const overShare = 30
+
 // silence returns how long both directions may be silent; 0 means that there is no limit.
 func (t *tunnel) silence() time.Duration {
 	o := &t.x.c.gen.o
-	limit := max(o.TunnelTimeout, 0)
-	if half := o.TunnelHalfClosedTimeout; half > 0 && t.half.Load() && (limit == 0 || half < limit) {
+	limit, half := max(o.TunnelTimeout, 0), o.TunnelHalfClosedTimeout
+	if t.over.Load() {
+		half /= overShare
+	}
+	if half > 0 && t.half.Load() && (limit == 0 || half < limit) {
 		limit = half
 	}
 	return limit
@@ -156,6 +171,9 @@ func (t *tunnel) alive() bool {
 // side classifies an error on one of the connections.
 func (t *tunnel) side(conn net.Conn, err error) failure {
 	switch {
+	case errors.Is(err, errMemory):
+		t.x.c.warn(failMemory)
+		return failMemory
 	case isTimeout(err):
 		return failTunnelIdle
 	case conn == t.u.Conn:

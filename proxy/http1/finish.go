@@ -16,6 +16,8 @@ type Own struct {
 	RequestID []byte
 	Continue  bool // Expect: 100-continue
 	Upgrade   bool // the upstream is asked to switch protocols
+	// WebSocketKey is the Sec-WebSocket-Key. It is empty if the client itself has sent one.
+	WebSocketKey []byte
 }
 
 // Finish appends the fields that the proxy itself writes, and the end of the header.
@@ -35,7 +37,7 @@ func (h *Request) Finish(dst []byte, peer *Peer, o *RequestOptions, own Own) []b
 	}
 	switch {
 	case own.Upgrade:
-		dst = AppendField(dst, "Connection: Upgrade\r\nUpgrade: ", h.Upgrade)
+		dst = h.appendUpgrade(dst, own.WebSocketKey)
 	case h.trailers && !h.HTTP10:
 		dst = append(dst, "TE: trailers\r\nConnection: TE\r\n"...)
 	}
@@ -76,6 +78,15 @@ func (h *Request) Finish(dst []byte, peer *Peer, o *RequestOptions, own Own) []b
 		dst = append(dst, via11...)
 	}
 	return append(o.Rules.ApplyNamed(dst, peer.Name), '\r', '\n')
+}
+
+// appendUpgrade appends the fields that ask the upstream to switch protocols. webSocketKey may be empty.
+func (h *Request) appendUpgrade(dst, webSocketKey []byte) []byte {
+	dst = AppendField(dst, "Connection: Upgrade\r\nUpgrade: ", h.Upgrade)
+	if len(webSocketKey) > 0 {
+		dst = AppendField(dst, "Sec-WebSocket-Key: ", webSocketKey)
+	}
+	return dst
 }
 
 // xForwardedOnly reports whether a trusted peer named the client in X-Forwarded-* fields but sent no Forwarded. A new Forwarded field would then

@@ -43,6 +43,9 @@ func (h *Request) ParseLine() error {
 		return ErrTarget
 	}
 	if h.Is("CONNECT") {
+		if target[0] == '/' { // an extended CONNECT of HTTP/2
+			_ = h.parseTarget(target)
+		}
 		return ErrMethod
 	}
 	return h.parseTarget(target)

@@ -31,6 +31,9 @@ func (c *Conn) CanOpen() bool {
 	return c.err == nil && !c.life.peerLeft && !c.life.leaving && c.streams.lastID < streamIDMax-1
 }
 
+// CanUpgrade reports whether the server accepts WebSockets by extended CONNECT (RFC 8441, section 3). It is known once Settled is true.
+func (c *Conn) CanUpgrade() bool { return c.life.connect }
+
 // Ping sends a PING. EventPong reports the acknowledgment.
 func (c *Conn) Ping() { c.out.ping(pingAlive) }
 
@@ -41,6 +44,17 @@ func (c *Conn) WriteRequest(block []byte, scheme string, end bool) *Stream {
 	s := c.streams.next()
 	s.noBody = bytes.HasPrefix(block, []byte("HEAD "))
 	var scratch [512]byte
-	c.writeFields(s, appendRequest(c.out.beginFields(scratch[:0]), block, scheme), end)
+	c.writeFields(s, appendRequest(c.out.beginFields(scratch[:0]), block, scheme, false), end)
+	return s
+}
+
+// WriteUpgrade does the same for a GET that asks for a WebSocket with Upgrade, and sends it as an extended CONNECT without
+// Sec-WebSocket-Key (RFC 8441, section 5). CanUpgrade must be true. If the server accepts, the response is reported with status 101, and
+// the stream is a tunnel.
+func (c *Conn) WriteUpgrade(block []byte, scheme string) *Stream {
+	s := c.streams.next()
+	s.Upgrade = true
+	var scratch [512]byte
+	c.writeFields(s, appendRequest(c.out.beginFields(scratch[:0]), block, scheme, true), false)
 	return s
 }

@@ -31,6 +31,17 @@ func FuzzServerFrames(f *testing.F) {
 		r.headers(1, true, "grpc-status", "0")
 	})
 	add(func(r *remote) {
+		r.headers(5, false, ":status", "200", "content-length", "1")
+		r.data(5, false, "frames of a WebSocket")
+		r.headers(1, true, ":status", "200")
+		r.data(5, true, "the last one")
+	})
+	add(func(r *remote) {
+		r.headers(5, false, ":status", "403", "content-length", "2")
+		r.data(5, false, "no")
+		r.headers(5, true, "sum", "1")
+	})
+	add(func(r *remote) {
 		r.ok(r.f.WriteGoAway(1, xhttp2.ErrCodeNo, nil))
 		r.ok(r.f.WriteRSTStream(3, xhttp2.ErrCodeRefusedStream))
 		r.ok(r.f.WritePing(true, [8]byte{}))
@@ -45,7 +56,7 @@ func FuzzServerFrames(f *testing.F) {
 	})
 }
 
-// runClient opens two streams and feeds the server's bytes in pieces.
+// runClient opens two streams and a WebSocket, and feeds the server's bytes in pieces.
 func runClient(t testing.TB, input []byte, pieces func() int) (log string, out []byte) {
 	c := http2.NewClient(http2.Limits{})
 	out = c.TakeOutput(nil)[len(http2.Preface):]
@@ -53,6 +64,7 @@ func runClient(t testing.TB, input []byte, pieces func() int) (log string, out [
 	for _, end := range []bool{true, false} {
 		open[c.WriteRequest([]byte(plainHead), "http", end)] = true
 	}
+	open[c.WriteUpgrade([]byte(upgradeHead), "http")] = true
 	for b := []byte(nil); len(input) > 0; {
 		n := min(max(pieces(), 1), len(input))
 		b, input = append(b, input[:n]...), input[n:]

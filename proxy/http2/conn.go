@@ -28,7 +28,8 @@ type Conn struct {
 func New(limits Limits, n int) *Conn {
 	c := newConn(limits, false)
 	c.in.seen = n
-	c.life.begin(appendSetting(nil, settingStreamsMax, uint32(c.limits.Streams)), &c.limits)
+	settings := appendSetting(nil, settingStreamsMax, uint32(c.limits.Streams))
+	c.life.begin(appendSetting(settings, settingConnect, 1), &c.limits)
 	return c
 }
 
@@ -247,11 +248,12 @@ func (c *Conn) PeerLeft() bool { return c.life.peerLeft }
 
 // WriteHead writes the header of a response, interim or final, to the output. block is an HTTP/1.1 header block: the status line, fields,
 // and the empty line. WriteHead leaves out the fields that HTTP/2 does not have (RFC 9113, section 8.2.2). If end is set, the response has
-// no body.
+// no body. Status 101 is sent as 200, and makes the stream a tunnel; it is allowed only if s.Upgrade is set.
 func (c *Conn) WriteHead(s *Stream, block []byte, end bool) {
 	if s.closedHere() || len(block) < len("HTTP/1.1 200") {
 		return
 	}
+	s.tunnel = s.Upgrade && string(block[9:12]) == "101"
 	var scratch [512]byte
 	c.writeFields(s, appendResponse(c.out.beginFields(scratch[:0]), block), end)
 }
@@ -262,7 +264,7 @@ func (c *Conn) WriteTrailers(s *Stream, lines []byte) {
 		return
 	}
 	var scratch [256]byte
-	c.writeFields(s, appendFields(c.out.beginFields(scratch[:0]), lines, ""), true)
+	c.writeFields(s, appendFields(c.out.beginFields(scratch[:0]), lines), true)
 }
 
 func (c *Conn) writeFields(s *Stream, block []byte, end bool) {
@@ -283,7 +285,7 @@ func (c *Conn) Consumed(s *Stream, n int) { c.streams.consumed(s, n) }
 
 // Release ends the caller's use of a stream. If this side's message has not ended, the stream is reset with the given code. If only the
 // peer's message has not ended, a client resets the stream in the same way, and a server asks its peer not to send the rest (RFC 9113,
-// section 8.1).
+// section 8.1). A tunnel is reset with CANCEL instead of the given code (RFC 8441, section 5).
 func (c *Conn) Release(s *Stream, code Code) {
 	c.blocks.discard(s)
 	c.streams.release(s, code)

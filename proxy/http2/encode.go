@@ -2,6 +2,7 @@ package http2
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"unsafe"
 
@@ -14,15 +15,18 @@ import (
 // static table (RFC 7541, section 6.2.2): nothing is kept for later, and requests and responses of different users never share a
 // compression state.
 
-// appendRequest encodes the header of a request (RFC 9113, section 8.3.1).
-func appendRequest(dst, block []byte, scheme string) []byte {
+// appendRequest encodes the header of a request (RFC 9113, section 8.3.1). If upgrade is set, it becomes an extended CONNECT.
+func appendRequest(dst, block []byte, scheme string, upgrade bool) []byte {
 	line, fields, _ := bytes.Cut(block, []byte("\r\n"))
 	method, target, _ := bytes.Cut(line, []byte{' '})
 	target = bytes.TrimSuffix(target, []byte(" HTTP/1.1"))
-	switch string(method) {
-	case "GET":
+	switch {
+	case upgrade:
+		dst = appendString(append(dst, 2), []byte("CONNECT"))
+		dst = appendString(appendString(append(dst, 0), []byte(":protocol")), []byte("websocket"))
+	case string(method) == "GET":
 		dst = append(dst, 0x80|2)
-	case "POST":
+	case string(method) == "POST":
 		dst = append(dst, 0x80|3)
 	default:
 		dst = appendString(append(dst, 2), method)
@@ -40,17 +44,20 @@ func appendRequest(dst, block []byte, scheme string) []byte {
 	if host := http1.FieldValue(fields, "host"); len(host) > 0 {
 		dst = appendString(append(dst, 1), host)
 	}
+	if upgrade {
+		return appendFields(dst, fields, "host", "sec-websocket-key")
+	}
 	return appendFields(dst, fields, "host")
 }
 
 // appendResponse encodes the header of a response (RFC 9113, section 8.3.2).
 func appendResponse(dst, block []byte) []byte {
 	eol := bytes.IndexByte(block, '\n')
-	return appendFields(appendStatus(dst, block[9:12]), block[eol+1:], "")
+	return appendFields(appendStatus(dst, block[9:12]), block[eol+1:])
 }
 
-// appendFields encodes lines up to an empty line or the end. It omits the fields of the connection, and the field except.
-func appendFields(dst, lines []byte, except string) []byte {
+// appendFields encodes lines up to an empty line or the end. It omits the fields of the connection, and those named in except.
+func appendFields(dst, lines []byte, except ...string) []byte {
 	for len(lines) > 0 {
 		eol := bytes.IndexByte(lines, '\n')
 		colon := bytes.IndexByte(lines, ':')
@@ -59,7 +66,7 @@ func appendFields(dst, lines []byte, except string) []byte {
 		}
 		name, value := lines[:colon], bytes.Trim(lines[colon+1:eol], " \t\r")
 		lines = lines[eol+1:]
-		if !ofConnection(name) && !strings.EqualFold(except, string(name)) {
+		if !ofConnection(name) && !slices.ContainsFunc(except, func(omitted string) bool { return strings.EqualFold(omitted, string(name)) }) {
 			dst = appendField(dst, name, value)
 		}
 	}
@@ -79,7 +86,7 @@ func ofConnection(name []byte) bool {
 // appendStatus encodes :status.
 func appendStatus(dst, code []byte) []byte {
 	switch string(code) {
-	case "200":
+	case "200", "101": // what HTTP/1.1 calls switching protocols, HTTP/2 calls success (RFC 8441, section 5)
 		return append(dst, 0x80|8)
 	case "204":
 		return append(dst, 0x80|9)

@@ -54,7 +54,8 @@ const (
 	settingInitialWindow = 0x4
 	settingFrameBytesMax = 0x5
 	settingHeaderListMax = 0x6
-	settingBytes         = 6 // its identifier and value
+	settingConnect       = 0x8 // SETTINGS_ENABLE_CONNECT_PROTOCOL (RFC 8441, section 3)
+	settingBytes         = 6   // its identifier and value
 )
 
 // Code is an error code (RFC 9113, section 7).

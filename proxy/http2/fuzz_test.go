@@ -75,7 +75,11 @@ func run(t testing.TB, input []byte, pieces func() int) (log []string, out []byt
 }
 
 func answer(c *http2.Conn, s *http2.Stream) {
-	c.WriteHead(s, []byte("HTTP/1.1 200 OK\r\nA: b\r\n\r\n"), false)
+	status := "200 OK"
+	if s.Upgrade {
+		status = "101 Switching Protocols"
+	}
+	c.WriteHead(s, []byte("HTTP/1.1 "+status+"\r\nA: b\r\n\r\n"), false)
 	c.WriteData(s, []byte("hello"), true)
 	c.Release(s, http2.CodeInternal)
 }
@@ -157,6 +161,14 @@ func conversations(t testing.TB) (all [][]byte) {
 			p.data(5, true, "late")
 			p.data(7, true, "")
 		},
+		func(p *peer) {
+			p.headers(1, false, connect...)
+			p.data(1, false, "frames of a WebSocket")
+			p.headers(3, true, connect...)
+			p.headers(5, false, connect...)
+			p.headers(5, true, "x-sum", "1")
+			p.data(1, true, "the last one")
+		},
 		func(p *peer) { p.raw(0x42, 0xff, 9, "unknown"); p.data(1, true, "idle") },
 		func(p *peer) {
 			for id := uint32(1); id < 14; id += 2 {
@@ -196,7 +208,7 @@ func TestEverySplit(t *testing.T) {
 
 // FuzzFields checks that a well-formed request is converted to exactly one HTTP/1.1 request with the same meaning for every parser.
 func FuzzFields(f *testing.F) {
-	for _, fields := range [][]string{get, with(get, "a", "b", "cookie", "x", "cookie", "y"), with(post, "content-length", "3"), with(get, "a", "b\r\nc: d")} {
+	for _, fields := range [][]string{get, with(get, "a", "b", "cookie", "x", "cookie", "y"), with(post, "content-length", "3"), with(get, "a", "b\r\nc: d"), connect, with(connect, "sec-websocket-key", "x")} {
 		p := newSilentPeer(f, http2.Limits{})
 		f.Add(bytes.Clone(p.fields(fields...)), true)
 	}
@@ -257,14 +269,23 @@ func checkRequest(t testing.TB, s *http2.Stream, block []byte, end bool) {
 				t.Fatalf("target %q, was %q", h.Target, f.Value)
 			}
 		case ":method":
-			if r.Method != f.Value {
+			if r.Method != f.Value && !(s.Upgrade && r.Method == "GET" && f.Value == "CONNECT") {
 				t.Fatalf("method %q, was %q", r.Method, f.Value)
 			}
 		case ":authority":
 			if string(h.Host) != f.Value {
 				t.Fatalf("host %q, was %q", h.Host, f.Value)
 			}
+		case ":protocol":
+			if h.IsWebSocket() != s.Upgrade {
+				t.Fatalf("protocol %q: %q", f.Value, s.Head)
+			}
+			regular += 2 // Connection and Upgrade
 		case ":scheme", "host", "cookie", "content-length", "trailer":
+		case "sec-websocket-key", "sec-websocket-accept":
+			if !s.Upgrade {
+				regular++
+			}
 		default:
 			regular++
 		}

@@ -17,6 +17,7 @@ type lifecycle struct {
 	ready      bool   // the peer's first SETTINGS frame has begun
 	settled    bool   // the peer's first SETTINGS frame is complete
 	streamsMax uint32 // client side only: how many streams the server allows
+	connect    bool   // client side only: the server accepts extended CONNECT
 
 	leaving  bool   // the first GOAWAY has been sent
 	left     bool   // the second GOAWAY has been sent
@@ -68,6 +69,11 @@ func (l *lifecycle) setting(id uint16, value uint32, left int) *ConnError {
 		if value < frameBytesMax || value > 1<<24-1 {
 			return protocolError("SETTINGS_MAX_FRAME_SIZE")
 		}
+	case settingConnect:
+		if value > 1 {
+			return protocolError("SETTINGS_ENABLE_CONNECT_PROTOCOL")
+		}
+		l.connect = value == 1
 	case settingInitialWindow:
 		return l.streams.initialWindow(int64(value))
 	}

@@ -16,6 +16,7 @@ import (
 // requestFields is the state of the request that is being converted.
 type requestFields struct {
 	method, scheme, path, authority string
+	protocol                        string // of an extended CONNECT
 	seen                            pseudo
 	lined                           bool   // the request line has been written
 	host                            string // value of Host
@@ -34,6 +35,7 @@ const (
 	pseudoScheme
 	pseudoPath
 	pseudoAuthority
+	pseudoProtocol
 )
 
 // add adds a field.
@@ -63,12 +65,16 @@ func (r *requestFields) add(s *Stream, f hpack.HeaderField) error {
 		r.cookies = append(r.cookies, f.Value...)
 		return nil
 	case "content-length":
-		if r.length {
-			return fmt.Errorf("%w: Content-Length twice", http1.ErrFraming)
+		if r.length || s.Upgrade {
+			return fmt.Errorf("%w: Content-Length twice, or in a CONNECT", http1.ErrFraming)
 		}
 		r.length = true
 		if s.length = parseLength(f.Value); s.length < 0 {
 			return fmt.Errorf("%w: Content-Length", http1.ErrFraming)
+		}
+	case "sec-websocket-key", "sec-websocket-accept":
+		if s.Upgrade { // not used in HTTP/2 (RFC 8441, section 5)
+			return nil
 		}
 	}
 	s.Head = appendLine(s.Head, f.Name, f.Value)
@@ -86,6 +92,8 @@ func (r *requestFields) addPseudo(f hpack.HeaderField) error {
 		value, bit = &r.scheme, pseudoScheme
 	case ":path":
 		value, bit = &r.path, pseudoPath
+	case ":protocol":
+		value, bit = &r.protocol, pseudoProtocol
 	case ":authority":
 		value, bit = &r.authority, pseudoAuthority
 	}
@@ -97,24 +105,29 @@ func (r *requestFields) addPseudo(f hpack.HeaderField) error {
 	return nil
 }
 
-// line checks the pseudo-fields and writes the request line.
+// line checks the pseudo-fields and writes the request line. For an extended CONNECT with another protocol than websocket, the line remains
+// a CONNECT, which package http1 refuses.
 func (r *requestFields) line(s *Stream) error {
 	r.lined = true
 	if !isToken(r.method) {
 		return fmt.Errorf("%w: :method", http1.ErrSyntax)
 	}
-	target := r.path
-	if r.method == "CONNECT" {
+	connect, extended := r.method == "CONNECT", r.seen&pseudoProtocol != 0
+	method, target := r.method, r.path
+	switch {
+	case connect && !extended:
 		target = r.authority
+	case connect && strings.EqualFold(r.protocol, "websocket"):
+		s.Upgrade, method = true, "GET"
 	}
 	if target != "" && plainBytes(target) { // it is recorded even if the request is refused
-		s.Head = append(append(s.Head, r.method...), ' ')
+		s.Head = append(append(s.Head, method...), ' ')
 		s.Head = append(append(s.Head, target...), " HTTP/1.1\r\n"...)
 	}
 	switch {
-	case r.method == "CONNECT" && r.seen == pseudoMethod|pseudoAuthority:
+	case connect && r.seen == pseudoMethod|pseudoAuthority:
 		return http1.ErrMethod
-	case r.method == "CONNECT", r.seen&(pseudoScheme|pseudoPath) != pseudoScheme|pseudoPath, !isHTTP(r.scheme):
+	case connect != extended, r.seen&(pseudoScheme|pseudoPath) != pseudoScheme|pseudoPath, !isHTTP(r.scheme):
 		return fmt.Errorf("%w: pseudo-fields", http1.ErrSyntax)
 	// The target must be in origin form, or "*" for OPTIONS. The absolute form would name a second authority.
 	case len(s.Head) == 0, target[0] != '/' && (target != "*" || r.method != "OPTIONS"):
@@ -152,6 +165,8 @@ func (r *requestFields) finish(s *Stream, end, tooLarge bool, err error) {
 		s.Head = appendLine(s.Head, "cookie", unsafe.String(unsafe.SliceData(r.cookies), len(r.cookies)))
 	}
 	switch {
+	case s.Upgrade:
+		s.Head = append(s.Head, "connection: Upgrade\r\nupgrade: websocket\r\n"...)
 	case !end && !r.length:
 		s.Chunked = true
 		s.Head = appendLine(s.Head, "transfer-encoding", "chunked")

@@ -72,7 +72,7 @@ func TestMalformedRequests(t *testing.T) {
 		"no path":                  {replaced(get, ":path", ""), http1.ErrSyntax},
 		"method twice":             {with(get, ":method", "GET"), http1.ErrSyntax},
 		"pseudo-field behind":      {[]string{":method", "GET", "a", "b", ":scheme", "http", ":path", "/"}, http1.ErrSyntax},
-		"unknown pseudo-field":     {with(get, ":protocol", "websocket"), http1.ErrSyntax},
+		"unknown pseudo-field":     {with(get, ":secret", "x"), http1.ErrSyntax},
 		":status":                  {with(get, ":status", "200"), http1.ErrSyntax},
 		"path with space":          {replaced(get, ":path", "/a b"), http1.ErrTarget},
 		"path with CR LF":          {replaced(get, ":path", "/ HTTP/1.1\r\nx: y\r\n\r\nGET /"), http1.ErrTarget},

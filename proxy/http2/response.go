@@ -55,12 +55,18 @@ func (r *responseFields) add(s *Stream, f hpack.HeaderField) error {
 	return nil
 }
 
-// line checks the status and writes the status line. HTTP/2 has no reason phrases, and no status 101.
+// line checks the status and writes the status line. HTTP/2 has no reason phrases, and no status 101. A server accepts an extended CONNECT
+// with any status 2xx.
 func (r *responseFields) line(s *Stream) error {
 	r.lined = true
 	code, err := strconv.ParseUint(r.status, 10, 16)
 	if err != nil || len(r.status) != 3 || code < 100 || code == 101 {
 		return fmt.Errorf("%w: :status", http1.ErrResponse)
+	}
+	if s.Upgrade && code/100 == 2 {
+		s.tunnel = true
+		s.Head = append(s.Head, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"...)
+		return nil
 	}
 	s.Head = append(append(append(s.Head, "HTTP/1.1 "...), r.status...), ' ')
 	s.Head = append(append(s.Head, http.StatusText(int(code))...), '\r', '\n')
@@ -86,6 +92,10 @@ func (r *responseFields) finish(s *Stream, end bool) error {
 		return nil
 	}
 	s.final = true
+	if s.tunnel { // a Content-Length has no meaning (RFC 9110, section 9.3.6)
+		s.Head = append(s.Head, '\r', '\n')
+		return nil
+	}
 	bodiless := s.noBody || r.status == "204" || r.status == "304"
 	switch {
 	case bodiless:

@@ -7,6 +7,10 @@ type Stream struct {
 	// where the error is, or is empty. The caller may keep it and put another buffer in its place. The Head of a response is valid until
 	// the next one.
 	Head []byte
+	// Upgrade says that the request asks for a WebSocket by extended CONNECT (RFC 8441). In Head, it is a GET with Upgrade, without a
+	// Sec-WebSocket-Key. If the response has status 101, the stream becomes a tunnel: it carries data in both directions, and each side
+	// ends its own direction.
+	Upgrade bool
 	// Interim says that Head is an interim response.
 	Interim bool
 	// Err is the reason why the peer's message is malformed or refused; nil if it is neither. It wraps an error of package http1.
@@ -27,6 +31,7 @@ type Stream struct {
 	final      bool  // the peer's header has arrived, and is not that of an interim response
 	noBody     bool  // client side only: the request is HEAD
 	interims   int   // client side only: number of interim responses
+	tunnel     bool  // Upgrade has succeeded
 	send       sendWindow
 	recv       recvWindow
 	held       int // bytes that were reported but not yet consumed
@@ -37,6 +42,9 @@ func (s *Stream) Reset() bool { return s.reset }
 
 // Complete reports whether all of the peer's message has arrived.
 func (s *Stream) Complete() bool { return s.remoteDone }
+
+// Tunnel reports whether the stream is a tunnel, see Upgrade.
+func (s *Stream) Tunnel() bool { return s.tunnel }
 
 // Ended reports whether all of this side's message has been written to the output.
 func (s *Stream) Ended() bool { return s.localDone }

@@ -112,7 +112,7 @@ func (t *streams) forRequest(id uint32, end bool) (*Stream, *ConnError) {
 		return nil, nil
 	case s != nil && s.remoteDone:
 		return nil, t.fail(s, CodeStreamClosed)
-	case s != nil && !end: // RFC 9113, section 8.1
+	case s != nil && (!end || s.Upgrade): // RFC 9113, sections 8.1 and 8.5
 		return nil, t.fail(s, CodeProtocol)
 	case s != nil:
 		return s, nil
@@ -146,7 +146,7 @@ func (t *streams) forResponse(id uint32, end bool) (*Stream, *ConnError) {
 		return nil, nil
 	case s.remoteDone:
 		return nil, t.fail(s, CodeStreamClosed)
-	case s.final && !end: // RFC 9113, section 8.1
+	case s.final && (!end || s.tunnel): // RFC 9113, sections 8.1 and 8.5
 		return nil, t.fail(s, CodeProtocol)
 	}
 	return s, nil
@@ -208,6 +208,9 @@ func (t *streams) ignoredAfter(last uint32) {
 // release ends the use of a stream, as described at Conn.Release.
 func (t *streams) release(s *Stream, code Code) {
 	mark := uint32(0)
+	if s.tunnel {
+		code = CodeCancel
+	}
 	switch {
 	case s.byPeer:
 	case s.reset:

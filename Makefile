@@ -5,7 +5,7 @@ FUZZTIME ?= 60s
 REQUESTS ?= 5000
 REQUESTS_E2E ?= 1000000
 E2E ?=
-HTTP ?= mixed memory slow reload stop sse
+HTTP ?= mixed memory slow reload stop sse mixed-http2 reload-http2 stop-http2
 BENCH ?=
 FAULTS ?=
 ATTACKS ?=
@@ -57,9 +57,9 @@ hostile: ## Attack the real binary in 256 MiB while a healthy client uses it (ro
 hostile-short: ## The same with only seconds per attack, without checking latencies
 	$(GO) run ./test/hostile -attacks '$(ATTACKS)' -short
 
-http: ## Run the long proofs of the traffic path; HTTP=mixed, memory, slow, reload, stop, sse (minutes each)
+http: ## Run the long proofs of the traffic path; HTTP=mixed, memory, slow, reload, stop, sse, mixed-http2, reload-http2, stop-http2 (minutes each)
 	@scripts/need.sh slowhttptest:slowhttptest
-	for subject in $(HTTP); do $(GO) run ./test/http $$subject || exit 1; done
+	for subject in $(HTTP); do $(GO) run ./test/http -streams 1000000 $$subject || exit 1; done
 
 lint: $(GOLANGCI) ## Run go vet, gofumpt and golangci-lint
 	$(GO) vet ./...
@@ -79,7 +79,7 @@ vuln: ## Look for known vulnerabilities in code that can be reached
 fuzz: ## Run every fuzz target for FUZZTIME
 	@scripts/fuzz.sh $(FUZZTIME)
 
-bench: ## Compare wayside with nginx, HAProxy and a bare forwarder at four loads: CPU, rate, latency, memory; BENCH=flags
+bench: ## Compare wayside with nginx, HAProxy and a bare forwarder at four loads: CPU, rate, latency, memory; BENCH=flags, as in BENCH='-http2 h2c'
 	@scripts/need.sh nginx:nginx-light haproxy:haproxy wrk:wrk
 	$(GO) run ./test/bench $(BENCH)
 

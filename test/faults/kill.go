@@ -56,9 +56,8 @@ func killRepeatedly(ctx context.Context, t *trial, random *rand.Rand, n int, boo
 		err = t.minutes(ctx, t.books)
 	}
 	o.Recovery = recovery
-	// A kill breaks the request of each connection, and possibly one more on a connection that was opened while the process
-	// died.
-	failed, failErr := t.failedBeyond(2 * runs * connections)
+	// A kill breaks each request in progress, and possibly as many on connections that were opened while the process died.
+	failed, failErr := t.failedBeyond(2 * runs * t.inProgress())
 	o.Failed = failed
 	o.Note = fmt.Sprintf("%d kills of the traffic process", runs)
 	return o, errors.Join(err, failErr)

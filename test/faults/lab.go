@@ -11,12 +11,13 @@ import (
 	"sync"
 
 	"github.com/wayside-proxy/wayside/test/e2e"
+	"github.com/wayside-proxy/wayside/test/h2peer"
 )
 
 // ErrSkipped is wrapped by the error of a fault that this machine cannot produce. A skipped fault never counts as passed.
 var ErrSkipped = errors.New("SKIPPED")
 
-// Lab is shared by all trials of a session. It owns the binaries, the origin and a working directory.
+// Lab is shared by all trials of a session. It owns the binaries, the origins and a working directory.
 type Lab struct {
 	Dir      string    // working directory; removed by Close
 	Progress io.Writer // gets lines about the progress; may be nil
@@ -30,14 +31,15 @@ type Lab struct {
 	plain    string
 	faults   string // built with the tag "faults"
 	origin   string
-	stop     func() // ends the origin
+	http2    *h2peer.Server // an origin that speaks HTTP/2
+	stop     func()         // ends both origins
 
 	mu     sync.Mutex // guards the fields below
 	trials int
 	slots  []*slot // the free slots
 }
 
-// NewLab builds the binaries below dir and starts the origin. Close ends it.
+// NewLab builds the binaries below dir and starts the origins. Close ends it.
 func NewLab(ctx context.Context, dir string, progress io.Writer) (*Lab, error) {
 	l := &Lab{Dir: dir, Progress: progress}
 	var err error
@@ -54,13 +56,19 @@ func NewLab(ctx context.Context, dir string, progress io.Writer) (*Lab, error) {
 			return nil, err
 		}
 	}
-	if l.origin, l.stop, err = e2e.StartOrigin(); err != nil {
+	var stop func()
+	if l.origin, stop, err = e2e.StartOrigin(); err != nil {
 		return nil, err
 	}
+	if l.http2, err = startHTTP2Origin(); err != nil {
+		stop()
+		return nil, err
+	}
+	l.stop = func() { stop(); l.http2.Stop() }
 	return l, nil
 }
 
-// Close stops the origin. The trials remove their own directories.
+// Close stops the origins. The trials remove their own directories.
 func (l *Lab) Close() { l.stop() }
 
 func (l *Lab) progress(format string, args ...any) {

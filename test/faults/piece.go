@@ -23,6 +23,7 @@ type Fault struct {
 func All() []Fault {
 	return []Fault{
 		{"kill", "kill -9 of either process at random under full traffic", 1000, 4, 100, runKill},
+		{"kill-http2", "kill -9 of either process at random under full traffic over HTTP/2, to servers that speak HTTP/1.1 and HTTP/2", 200, 2, 100, runKillHTTP2},
 		{"term-kill", "SIGKILL within 300 ms of SIGTERM", 50, 1, 20, runTermKill},
 		{"crash", "death at every named crash point, at its k-th passing", crashGoal(), 0, crashGoal(), runCrash},
 		{"power-create", "power cut while a data directory and its files are made", 40, 0, 10, powerFault("create")},

@@ -48,6 +48,7 @@ type trial struct {
 	w       *e2e.Wayside
 	log     *testlog.Buffer
 	traffic traffic
+	http2   bool         // whether the clients speak HTTP/2
 	durable *load.Bitmap // nonces that must be in the books; nil for everything that was received
 	// beforeCut holds the nonces that had been received when the power was cut. It is nil if there was no power cut.
 	beforeCut *load.Bitmap
@@ -105,7 +106,19 @@ func (t *trial) end(failed bool) {
 }
 
 func (t *trial) startTraffic(ctx context.Context, rate float64) {
+	if t.http2 {
+		t.traffic.startHTTP2(ctx, t.w.Listen)
+		return
+	}
 	t.traffic.start(ctx, t.w.Listen, connections, rate)
+}
+
+// inProgress returns the maximum number of requests in progress.
+func (t *trial) inProgress() uint64 {
+	if t.http2 {
+		return http2Connections * http2Streams
+	}
+	return connections
 }
 
 // restart starts wayside and returns the time until it was ready.

@@ -27,20 +27,27 @@ const cycleClients = 16
 // broken if it does not get a complete response.
 type steady struct {
 	addr     string
+	http2    *http2Clients // nil for HTTP/1.1
 	next     atomic.Uint64
 	answered load.Bitmap
 	sent     atomic.Uint64
 	stop     chan struct{}
 	workers  sync.WaitGroup
 
-	mu     sync.Mutex
-	broken []error // guarded by mu
+	mu       sync.Mutex
+	broken   []error  // guarded by mu
+	unsent   []uint64 // nonces of requests over HTTP/2 that wayside has not processed; guarded by mu
+	repeated uint64   // how many nonces were added to unsent; guarded by mu
 }
 
-func startSteady(addr string) *steady {
-	s := &steady{addr: addr, stop: make(chan struct{})}
+func startSteady(r *rig) *steady {
+	s := &steady{addr: r.wayside.Listen, http2: r.http2, stop: make(chan struct{})}
+	work := s.work
+	if s.http2 != nil {
+		work = s.workHTTP2
+	}
 	for i := range cycleClients {
-		s.workers.Go(func() { s.work(i%2 == 0) })
+		s.workers.Go(func() { work(i%2 == 0) })
 	}
 	return s
 }
@@ -48,12 +55,7 @@ func startSteady(addr string) *steady {
 func (s *steady) end() { close(s.stop); s.workers.Wait() }
 
 func (s *steady) work(keep bool) {
-	for {
-		select {
-		case <-s.stop:
-			return
-		default:
-		}
+	for !s.stopped() {
 		conn, err := net.DialTimeout("tcp", s.addr, 3*time.Second)
 		if err != nil {
 			time.Sleep(5 * time.Millisecond) // between two processes, nothing is listening
@@ -68,12 +70,7 @@ func (s *steady) work(keep bool) {
 // use sends requests over one connection until wayside announces that it will close the connection. If keep is false, it sends only one
 // request.
 func (s *steady) use(conn net.Conn, br *bufio.Reader, keep bool) {
-	for {
-		select {
-		case <-s.stop:
-			return
-		default:
-		}
+	for !s.stopped() {
 		nonce := s.next.Add(1) - 1
 		s.sent.Add(1)
 		resp, err := s.once(conn, br, nonce) //nolint:bodyclose // once reads the body, and this client owns the connection
@@ -124,8 +121,11 @@ func (s *steady) verdict(ctx context.Context, r *rig) (string, error) {
 		errs = append(errs, fmt.Errorf("%d events lost (%v), %d doubled, dropped %v", lost, first, books.Doubled, accounting.Dropped))
 	}
 	errs = append(errs, accounting.Check())
-	return fmt.Sprintf("%d requests, %d answered, %d broken, %d events lost, %d doubled", s.sent.Load(), s.answered.Count(), len(s.broken), lost, books.Doubled),
-		errors.Join(errs...)
+	text := fmt.Sprintf("%d requests, %d answered, %d broken, %d events lost, %d doubled", s.sent.Load(), s.answered.Count(), len(s.broken), lost, books.Doubled)
+	if s.http2 != nil {
+		text += fmt.Sprintf(", %d not processed and sent again", s.repeated)
+	}
+	return text, errors.Join(errs...)
 }
 
 func echoPath(name string) *httptest.Server {
@@ -139,16 +139,34 @@ func echoPath(name string) *httptest.Server {
 	}))
 }
 
+// origins starts two origins and returns their URLs. In a proof over HTTP/2, the second one speaks HTTP/2, too.
+func (r *rig) origins() (urls [2]string, stop func(), err error) {
+	one, two := echoPath("one"), echoPath("two")
+	urls = [2]string{one.URL, two.URL}
+	closeBoth := func() { one.Close(); two.Close() }
+	if r.http2 == nil {
+		return urls, closeBoth, nil
+	}
+	three, err := echoPathHTTP2()
+	if err != nil {
+		closeBoth()
+		return urls, nil, err
+	}
+	urls[1] = three.URL()
+	return urls, func() { closeBoth(); three.Stop() }, nil
+}
+
 // reloads changes the upstream under load many times, with SIGHUP and through the admin listener. Every tenth
 // configuration is invalid and must be rejected.
 func reloads(ctx context.Context, r *rig, cycles int) (string, error) {
-	one, two := echoPath("one"), echoPath("two")
-	defer one.Close()
-	defer two.Close()
+	origins, stop, err := r.origins()
+	if err != nil {
+		return "", err
+	}
+	defer stop()
 	file := filepath.Join(r.dir, "wayside.yaml")
 	write := func(i int) error {
-		upstream := []*httptest.Server{one, two}[i%2].URL
-		text := fmt.Sprintf("upstream: %s\nproxy:\n  response_fields:\n    set: [\"X-Reload: %d\"]\n", upstream, i)
+		text := fmt.Sprintf("upstream: %s\nproxy:\n  response_fields:\n    set: [\"X-Reload: %d\"]\n", origins[i%2], i)
 		if i%10 == 9 {
 			text += "  no_such_key: 1\n"
 		}
@@ -161,8 +179,8 @@ func reloads(ctx context.Context, r *rig, cycles int) (string, error) {
 	if err := r.start(ctx, ""); err != nil {
 		return "", err
 	}
-	s := startSteady(r.wayside.Listen)
-	refused, err := 0, error(nil)
+	s := startSteady(r)
+	refused := 0
 	for i := 1; i <= cycles && err == nil; i++ {
 		if err = write(i); err != nil {
 			break
@@ -199,7 +217,7 @@ func (r *rig) reload(ctx context.Context, i int) (refused bool, err error) {
 		return false, err
 	}
 	for limit := time.Now().Add(10 * time.Second); time.Now().Before(limit); time.Sleep(2 * time.Millisecond) {
-		resp, err := http.Get("http://" + r.wayside.Listen + "/probe") //nolint:noctx // not needed in a proof
+		resp, err := r.probe(ctx)
 		if err != nil {
 			return false, err
 		}
@@ -212,15 +230,31 @@ func (r *rig) reload(ctx context.Context, i int) (refused bool, err error) {
 	return false, fmt.Errorf("reload %d by SIGHUP has no effect", i)
 }
 
+// probe sends a request over HTTP/1.1.
+func (r *rig) probe(ctx context.Context) (*http.Response, error) {
+	scheme, client := "http", http.DefaultClient
+	if r.http2 != nil && r.http2.options.TLS != nil {
+		scheme = "https"
+		client = &http.Client{Transport: &http.Transport{TLSClientConfig: r.http2.options.TLS, DisableKeepAlives: true}}
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+r.wayside.Listen+"/probe", nil)
+	if err != nil {
+		return nil, err
+	}
+	return client.Do(req)
+}
+
 // stops sends SIGTERM under load and restarts wayside with the same address and data, many times.
 func stops(ctx context.Context, r *rig, cycles int) (string, error) {
-	origin := echoPath("only")
-	defer origin.Close()
-	if err := r.start(ctx, origin.URL); err != nil {
+	origins, stop, err := r.origins()
+	if err != nil {
 		return "", err
 	}
-	s := startSteady(r.wayside.Listen)
-	var err error
+	defer stop()
+	if err := r.start(ctx, origins[1]); err != nil {
+		return "", err
+	}
+	s := startSteady(r)
 	done := 0
 	for ; done < cycles && err == nil; done++ {
 		before := s.answered.Count()

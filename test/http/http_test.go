@@ -61,8 +61,24 @@ func TestMixed(t *testing.T) {
 	prove(t, func(ctx context.Context, r *rig) (string, error) { return mixed(ctx, r, 6_000, 7) })
 }
 
+func TestMixedHTTP2(t *testing.T) {
+	prove(t, func(ctx context.Context, r *rig) (string, error) { return mixedHTTP2(ctx, r, 4_000, 7) })
+}
+
 func TestReload(t *testing.T) {
 	prove(t, func(ctx context.Context, r *rig) (string, error) { return reloads(ctx, r, 12) })
+}
+
+func TestReloadHTTP2(t *testing.T) {
+	prove(t, func(ctx context.Context, r *rig) (string, error) {
+		return overHTTP2(ctx, r, func(ctx context.Context, sub *rig) (string, error) { return reloads(ctx, sub, 11) })
+	})
+}
+
+func TestStopHTTP2(t *testing.T) {
+	prove(t, func(ctx context.Context, r *rig) (string, error) {
+		return overHTTP2(ctx, r, func(ctx context.Context, sub *rig) (string, error) { return stops(ctx, sub, 1) })
+	})
 }
 
 func TestStop(t *testing.T) {

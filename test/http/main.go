@@ -7,6 +7,12 @@
 //	go run ./test/http stop    100 SIGTERMs under load; -uid 65532: without privileges
 //	go run ./test/http sse     the delay that relaying adds to server-sent events
 //
+// The same over HTTP/2, one half in cleartext and one half over TLS:
+//
+//	go run ./test/http -streams 1000000 mixed-http2   with resets, truncations, timeouts and GOAWAY on both sides
+//	go run ./test/http reload-http2
+//	go run ./test/http stop-http2
+//
 // Each outcome, even a failure, is appended to docs/evidence/http.md with the commit and the seed. The tests run short forms.
 package main
 
@@ -16,8 +22,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -30,6 +38,7 @@ type proof func(ctx context.Context, r *rig, o options) (measured string, err er
 
 type options struct {
 	requests uint64
+	streams  uint64
 	cycles   int
 	seed     uint64
 	uid      uint
@@ -43,19 +52,23 @@ var proofs = map[string]proof{
 	"slow":   func(ctx context.Context, r *rig, _ options) (string, error) { return slow(ctx, r) },
 	"reload": func(ctx context.Context, r *rig, o options) (string, error) { return reloads(ctx, r, o.cycles) },
 	"stop":   func(ctx context.Context, r *rig, o options) (string, error) { return stops(ctx, r, o.cycles) },
-	"sse":    func(ctx context.Context, r *rig, _ options) (string, error) { return sse(ctx, r, 10*time.Second) },
+	"mixed-http2": func(ctx context.Context, r *rig, o options) (string, error) {
+		return mixedHTTP2(ctx, r, o.streams, o.seed)
+	},
+	"sse": func(ctx context.Context, r *rig, _ options) (string, error) { return sse(ctx, r, 10*time.Second) },
 }
 
 func main() {
 	var o options
 	flag.Uint64Var(&o.requests, "requests", 1_000_000, "requests of the mixed proof")
+	flag.Uint64Var(&o.streams, "streams", 20_000, "requests of the mixed proof over HTTP/2; a million is the complete proof")
 	flag.IntVar(&o.cycles, "cycles", 100, "reloads, or SIGTERMs")
 	flag.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "decides the kind of each request")
 	flag.UintVar(&o.uid, "uid", 0, "user of wayside, if root runs this command; 0: the user of this command")
 	flag.StringVar(&o.evidence, "evidence", "docs/evidence/http.md", "file to which the outcome is appended; empty: none")
 	flag.BoolVar(&o.verbose, "v", false, "show wayside's log")
 	flag.Usage = func() {
-		fmt.Fprintln(os.Stderr, "usage: go run ./test/http [flags] mixed|memory|slow|reload|stop|sse")
+		fmt.Fprintln(os.Stderr, "usage: go run ./test/http [flags] "+strings.Join(slices.Sorted(maps.Keys(proofs)), "|"))
 		flag.PrintDefaults()
 	}
 	flag.Parse()

@@ -22,6 +22,7 @@ type rig struct {
 	args    []string
 	uid     uint32 // the user that wayside runs as, if this process is root; 0 for the user of this process
 	log     io.Writer
+	http2   *http2Clients // nil if the clients speak HTTP/1.1
 	wayside *e2e.Wayside
 }
 

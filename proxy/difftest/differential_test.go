@@ -21,8 +21,8 @@ type outcome map[string]string
 // aspects are the compared aspects of an outcome, in the order in which they are printed.
 var aspects = []string{"requests", "request fields", "request form", "request body", "status", "response fields", "response form", "response body", "connection"}
 
-// play runs a scenario through the proxy at addr.
-func play(t *testing.T, addr string, r *recorder, s scenario) outcome {
+// play runs a scenario through the proxy at addr. talk is the client.
+func play(t *testing.T, addr string, r recording, s scenario, talk func(*testing.T, string, scenario) []*response) outcome {
 	t.Helper()
 	r.play(s)
 	responses := talk(t, addr, s)
@@ -40,7 +40,7 @@ func play(t *testing.T, addr string, r *recorder, s scenario) outcome {
 			continue
 		}
 		add("requests", m.line)
-		add("request fields", strings.ReplaceAll(fmt.Sprintf("%q", canonical(m.fields, drop)), r.ln.Addr().String(), "ORIGIN"))
+		add("request fields", strings.ReplaceAll(fmt.Sprintf("%q", canonical(m.fields, drop)), r.addr(), "ORIGIN"))
 		if s.form {
 			add("request form", fmt.Sprintf("%q", names(m.fields, drop)))
 		}
@@ -78,7 +78,7 @@ func TestOutcomes(t *testing.T) {
 	var text bytes.Buffer
 	for _, s := range scenarios() {
 		fmt.Fprintf(&text, "%s\n", s.name)
-		o := play(t, addr, r, s)
+		o := play(t, addr, r, s, talk)
 		for _, aspect := range aspects {
 			if o[aspect] != "" {
 				fmt.Fprintf(&text, "\t%s: %s\n", aspect, o[aspect])
@@ -138,7 +138,7 @@ func TestDifferences(t *testing.T) {
 			t.Run(peer.name, func(t *testing.T) {
 				t.Parallel()
 				for k, s := range all {
-					outcomes[i][k] = play(t, addr, r, s)
+					outcomes[i][k] = play(t, addr, r, s, talk)
 				}
 			})
 		}
@@ -193,14 +193,7 @@ func differing(a, b outcome) []string {
 // difference.
 func checkReasons(t *testing.T, used map[string]int) {
 	t.Helper()
-	text, err := os.ReadFile("../../docs/HTTP.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	documented := map[string]bool{}
-	for _, m := range regexp.MustCompile(`(?m)^\| (D\d+) \|.*\b(RFC \d+|RFC 9110|RFC 9112).*\|$`).FindAllStringSubmatch(string(text), -1) {
-		documented[m[1]] = true
-	}
+	documented := documentedReasons(t, "D")
 	for _, r := range reasons {
 		if used[r.id] == 0 {
 			t.Errorf("%s explains nothing any more", r.id)
@@ -214,6 +207,20 @@ func checkReasons(t *testing.T, used map[string]int) {
 			t.Errorf("docs/HTTP.md explains %s, which nothing needs", id)
 		}
 	}
+}
+
+// documentedReasons returns the reasons with this letter that docs/HTTP.md lists together with an RFC section.
+func documentedReasons(t *testing.T, letter string) map[string]bool {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/HTTP.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^\| (`+letter+`\d+) \|.*\bRFC \d+.*\|$`).FindAllStringSubmatch(string(text), -1) {
+		documented[m[1]] = true
+	}
+	return documented
 }
 
 // reason explains the differences between wayside and some peers in some scenarios and aspects. An empty field means any.

@@ -5,8 +5,10 @@
 // testdata/outcomes.golden. Each way in which another proxy differs is numbered and explained in docs/HTTP.md. The test fails
 // if a difference has no explanation, or if an explanation has no difference.
 //
-// The smuggling test sends the corpus in test/httpcorpus through wayside to nginx, haproxy, Go's net/http and node, and
-// compares the requests that each of them believes it has received.
+// The same scenarios are also played for the other pairs of protocols: HTTP/2 from clients, to the origin, and both.
+//
+// The smuggling tests send the corpus in test/httpcorpus over HTTP/1.1 and HTTP/2 through wayside to nginx, haproxy,
+// Go's net/http and node, and compare the requests that each of them believes it has received.
 //
 // If a program is not installed, the test reports that and skips it. scripts/test.sh installs all of them.
 package difftest

@@ -26,15 +26,28 @@ type scenario struct {
 // okAnswer is the origin's default response. Every response from the origin has X-Origin.
 const okAnswer = "HTTP/1.1 200 OK\r\nX-Origin: 1\r\nContent-Length: 2\r\n\r\nok"
 
-// recorder is the origin behind one proxy. It records the messages that it receives, and responds as the scenario says.
-type recorder struct {
-	ln net.Listener
+// recording is an origin that records the messages that it receives, and responds as the scenario says.
+type recording interface {
+	play(s scenario)
+	received() []*message
+	addr() string
+}
 
+// recorded is the state of a recording.
+type recorded struct {
 	mu       sync.Mutex
 	playing  scenario   // guarded by mu
 	requests []*message // guarded by mu
-	conns    map[net.Conn]struct{}
 }
+
+// recorder is the origin behind one proxy.
+type recorder struct {
+	recorded
+	ln    net.Listener
+	conns map[net.Conn]struct{} // guarded by mu
+}
+
+func (r *recorder) addr() string { return r.ln.Addr().String() }
 
 func newRecorder(t *testing.T) *recorder {
 	r := &recorder{ln: listen(t), conns: map[net.Conn]struct{}{}}
@@ -62,16 +75,32 @@ func newRecorder(t *testing.T) *recorder {
 }
 
 // play sets the scenario, and discards the requests of the previous one.
-func (r *recorder) play(s scenario) {
+func (r *recorded) play(s scenario) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.playing, r.requests = s, nil
 }
 
-func (r *recorder) received() []*message {
+func (r *recorded) received() []*message {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return append([]*message(nil), r.requests...)
+}
+
+// current returns the scenario for a request with this line.
+func (r *recorded) current(line string) scenario {
+	if strings.Contains(line, " /end ") {
+		return scenario{}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.playing
+}
+
+func (r *recorded) add(m *message) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.requests = append(r.requests, m)
 }
 
 func (r *recorder) serve(conn net.Conn) {
@@ -87,13 +116,7 @@ func (r *recorder) serve(conn net.Conn) {
 		if err != nil {
 			return
 		}
-		r.mu.Lock()
-		s := r.playing
-		r.mu.Unlock()
-		if strings.Contains(m.line, " /end ") {
-			s = scenario{}
-		}
-		if !r.exchange(conn, br, m, s) {
+		if !r.exchange(conn, br, m, r.current(m.line)) {
 			return
 		}
 	}
@@ -114,9 +137,7 @@ func (r *recorder) exchange(conn net.Conn, br *bufio.Reader, m *message, s scena
 	if m.end != "" {
 		return false // an incomplete request does not count
 	}
-	r.mu.Lock()
-	r.requests = append(r.requests, m)
-	r.mu.Unlock()
+	r.add(m)
 	if _, err := io.WriteString(conn, answer); err != nil {
 		return false
 	}

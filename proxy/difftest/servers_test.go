@@ -4,12 +4,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log"
 	"log/slog"
 	"net"
-	"net/http"
-	"net/http/httputil"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -111,9 +107,12 @@ func writeFile(t *testing.T, name, text string) string {
 // nginx starts nginx as a proxy in front of backend, with the settings that its documentation recommends for keep-alive upstreams, and returns
 // its address.
 func nginx(t *testing.T, backend string) string {
-	path := need(t, "nginx")
-	addr, dir := freeAddress(t), t.TempDir()
-	config := writeFile(t, "nginx.conf", fmt.Sprintf(`
+	return nginxFor(t, pair{}, backend)
+}
+
+// nginxConfig writes a configuration. listen is the argument of the directive.
+func nginxConfig(t *testing.T, dir, listen, backend string) string {
+	return writeFile(t, "nginx.conf", fmt.Sprintf(`
 daemon off; master_process off; error_log stderr crit; pid %[1]s/pid;
 events { worker_connections 512; }
 http {
@@ -126,16 +125,17 @@ http {
 			proxy_buffering off; proxy_request_buffering off;
 		}
 	}
-}`, dir, backend, addr))
-	run(t, addr, path, "-p", dir, "-e", "stderr", "-c", config)
-	return addr
+}`, dir, backend, listen))
 }
 
 // haproxy starts haproxy with its defaults in front of backend.
 func haproxy(t *testing.T, backend string) string {
-	path := need(t, "haproxy")
-	addr := freeAddress(t)
-	config := writeFile(t, "haproxy.cfg", fmt.Sprintf(`
+	return haproxyFor(t, pair{}, backend)
+}
+
+// haproxyConfig writes a configuration. bind and server are the arguments of the directives.
+func haproxyConfig(t *testing.T, bind, server string) string {
+	return writeFile(t, "haproxy.cfg", fmt.Sprintf(`
 global
 	maxconn 512
 defaults
@@ -150,26 +150,12 @@ frontend in
 	default_backend out
 backend out
 	server one %s
-`, addr, backend))
-	run(t, addr, path, "-db", "-q", "-f", config)
-	return addr
+`, bind, server))
 }
 
 // reverseProxy starts an httputil.ReverseProxy that changes as little as possible.
 func reverseProxy(t *testing.T, backend string) string {
-	target := &url.URL{Scheme: "http", Host: backend}
-	transport := &http.Transport{DisableCompression: true}
-	p := &httputil.ReverseProxy{
-		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(target); r.Out.Host = r.In.Host },
-		Transport:     transport,
-		FlushInterval: -1,
-		ErrorLog:      log.New(io.Discard, "", 0),
-	}
-	server := &http.Server{Handler: p, ErrorLog: log.New(io.Discard, "", 0), ReadHeaderTimeout: 10 * time.Second}
-	ln := listen(t)
-	go func() { _ = server.Serve(ln) }()
-	t.Cleanup(func() { _ = server.Close(); transport.CloseIdleConnections() })
-	return ln.Addr().String()
+	return reverseProxyFor(t, pair{}, backend)
 }
 
 // counter is a Recorder that only counts.
@@ -182,8 +168,13 @@ var testDriver = flag.String("driver", string(proxy.DriverAuto), "driver of ways
 
 // wayside starts wayside's proxy.
 func wayside(t *testing.T, backend string) (addr string, books *counter) {
+	return waysideFor(t, "http://"+backend)
+}
+
+// waysideFor starts wayside's proxy in front of a URL.
+func waysideFor(t *testing.T, upstream string) (addr string, books *counter) {
 	books = &counter{}
-	p, err := proxy.New(proxy.Options{Upstream: "http://" + backend, Driver: proxy.Driver(*testDriver), Recorder: books, Logger: slog.New(slog.DiscardHandler)})
+	p, err := proxy.New(proxy.Options{Upstream: upstream, Driver: proxy.Driver(*testDriver), Recorder: books, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

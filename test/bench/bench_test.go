@@ -81,7 +81,7 @@ func TestSummary(t *testing.T) {
 	if w.CPUMicros != 36 || w.TrafficMicros != 30 || w.BooksMicros != 6 || !near(w.CPURatio, 1.2) || !near(w.RateRatio, 1/1.2) || !near(w.P99Ratio, 1.2) {
 		t.Errorf("%+v", w)
 	}
-	r.judge([]workload{full, {rate: 2000, connections: 16}}, 5*time.Second)
+	r.judge([]workload{full, {rate: 2000, connections: 16}}, 5*time.Second, false)
 	if err := missed(r.Budgets); len(r.Budgets) != 3 || err == nil || strings.Count(err.Error(), "full/64") != 3 {
 		t.Errorf("%+v: %v", r.Budgets, err)
 	}
@@ -107,6 +107,19 @@ func TestSummary(t *testing.T) {
 	}
 }
 
+// Over HTTP/2, wayside is compared with nginx and with net/http.
+func TestHTTP2Budgets(t *testing.T) {
+	full := workload{connections: 64}
+	r := &result{}
+	for name, cpu := range map[string]float64{"wayside": 12, reference: 10, "nethttp": 15} {
+		r.Samples = append(r.Samples, sample{Load: full.String(), Contestant: name, CPUMicros: cpu})
+	}
+	r.summarise([]workload{full}, []string{"wayside", reference, "nethttp"})
+	if r.judge([]workload{full}, time.Second, true); len(r.Budgets) != 2 || !near(r.Budgets[0].Value, 1.2) || !r.Budgets[0].met() || !near(r.Budgets[1].Value, 0.8) || r.Budgets[1].met() {
+		t.Errorf("%+v", r.Budgets)
+	}
+}
+
 func near(a, b float64) bool { return math.Abs(a-b) < 1e-9 }
 
 // Each load has its budgets, and a figure equal to its limit meets the budget.
@@ -124,7 +137,7 @@ func TestBudgets(t *testing.T) {
 		}
 		r.Lines = append(r.Lines, l)
 	}
-	r.judge(loads, 5*time.Second)
+	r.judge(loads, 5*time.Second, false)
 	if err := missed(r.Budgets); len(r.Budgets) != 8 || err != nil {
 		t.Errorf("%+v: %v", r.Budgets, err)
 	}
@@ -138,10 +151,10 @@ func TestBudgets(t *testing.T) {
 		}
 	}
 	r.Budgets, r.Lines = nil, []line{{Load: "10000/64", Contestant: "wayside", PSSBytes: 49 << 20}} // the reference was not measured
-	if r.judge(loads, time.Second); len(r.Budgets) != 0 {
+	if r.judge(loads, time.Second, false); len(r.Budgets) != 0 {
 		t.Errorf("%+v", r.Budgets)
 	}
-	if r.judge(loads, time.Minute); len(r.Budgets) != 1 || r.Budgets[0].met() {
+	if r.judge(loads, time.Minute, false); len(r.Budgets) != 1 || r.Budgets[0].met() {
 		t.Errorf("memory: %+v", r.Budgets)
 	}
 	idle := &idleResult{
@@ -164,7 +177,14 @@ func TestFlags(t *testing.T) {
 	if o, err = parseFlags(nil); err != nil || len(o.loads) != 4 || len(o.only) != 5 || o.idling() {
 		t.Errorf("%+v, %v", o, err)
 	}
+	if o, err = parseFlags([]string{"-http2", "h2c"}); err != nil || len(o.loads) != 1 || o.loads[0] != (workload{0, 64}) || len(o.only) != 5 || o.only[4] != "nethttp" {
+		t.Errorf("%+v, %v", o, err)
+	}
 	for _, bad := range [][]string{
+		{"-http2", "h3"},
+		{"-http2", "h2", "-idle", "60s"},
+		{"-http2", "h2", "-loads", "2000/16"},
+		{"-only", "caddy"},
 		{"-loads", "x"},
 		{"-loads", "full"},
 		{"-loads", "full/0"},

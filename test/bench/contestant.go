@@ -48,6 +48,7 @@ type setup struct {
 	dir         string
 	origin      *process
 	originAddr  string
+	files       http2Files // with -http2
 	contestants []*contestant
 }
 
@@ -55,7 +56,12 @@ type setup struct {
 func (f *setup) start(ctx context.Context) error {
 	for _, tool := range f.tools() {
 		if _, err := exec.LookPath(tool); err != nil {
-			return fmt.Errorf("%w; on Debian: apt-get install nginx-light haproxy wrk", err)
+			return fmt.Errorf("%w; on Debian: apt-get install nginx-light haproxy wrk nghttp2-client", err)
+		}
+	}
+	if f.http2 != "" {
+		if err := f.makeCertificate(); err != nil {
+			return err
 		}
 	}
 	var err error
@@ -65,7 +71,7 @@ func (f *setup) start(ctx context.Context) error {
 	if f.origin, err = startNginx("origin", f.dir, fmt.Sprintf(nginxOrigin, f.originAddr, originBody)); err != nil {
 		return err
 	}
-	if err := f.origin.awaitReady(ctx, func(ctx context.Context) error { return answers(ctx, f.originAddr) }); err != nil {
+	if err := f.origin.awaitReady(ctx, func(ctx context.Context) error { return answers(ctx, f.originAddr, "") }); err != nil {
 		return err
 	}
 	for _, name := range f.only {
@@ -74,7 +80,7 @@ func (f *setup) start(ctx context.Context) error {
 			return err
 		}
 		f.contestants = append(f.contestants, c)
-		if err := c.process.awaitReady(ctx, c.ready(f.dir)); err != nil {
+		if err := c.process.awaitReady(ctx, c.ready(f.dir, f.http2)); err != nil {
 			return err
 		}
 	}
@@ -87,6 +93,9 @@ func (f *setup) tools() []string {
 	if slices.Contains(f.only, "haproxy") {
 		tools = append(tools, "haproxy")
 	}
+	if f.http2 != "" {
+		return append(tools, "h2load")
+	}
 	if slices.ContainsFunc(f.loads, func(w workload) bool { return w.rate == 0 }) {
 		tools = append(tools, "wrk")
 	}
@@ -98,6 +107,7 @@ func (f *setup) startContestant(ctx context.Context, c *contestant) (err error) 
 		return err
 	}
 	log := filepath.Join(f.dir, c.name+".access.log")
+	listen, directives := f.nginxListen(c.address)
 	switch c.name {
 	case "wayside":
 		return f.startWayside(ctx, c, f.wayside)
@@ -113,10 +123,14 @@ func (f *setup) startContestant(ctx context.Context, c *contestant) (err error) 
 		}
 		c.process, err = startProcess(c.name, f.dir, nil, binary, "-listen", c.address, "-upstream", f.originAddr)
 		return err
+	case "caddy":
+		return f.startCaddy(c)
+	case "nethttp":
+		return f.startNetHTTP(ctx, c)
 	case "haproxy":
-		c.process, err = startHAProxy(c.name, f.dir, c.address, f.originAddr)
+		c.process, err = startHAProxy(c.name, f.dir, f.haproxyBind(c.address), f.originAddr)
 	case "nginx":
-		c.process, err = startNginx(c.name, f.dir, fmt.Sprintf(nginxProxy, "  access_log off;\n", f.originAddr, c.address))
+		c.process, err = startNginx(c.name, f.dir, fmt.Sprintf(nginxProxy, directives+"  access_log off;\n", f.originAddr, listen))
 	case "nginx-json":
 		c.process, err = startNginx(c.name, f.dir, fmt.Sprintf(nginxProxy, fmt.Sprintf(nginxJSON, log, ""), f.originAddr, c.address))
 	case "nginx-json-buffered":
@@ -152,8 +166,9 @@ func (f *setup) startWayside(ctx context.Context, c *contestant, binary string) 
 	if f.profile != "" {
 		env = append(env, "WAYSIDE_ADMIN_PPROF=true")
 	}
-	c.process, err = startProcess(c.name, f.dir, env, binary, "run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0",
-		"--upstream", "http://"+f.originAddr, "--data", data, "--archive", "file://"+filepath.Join(data, "archive"))
+	args := append([]string{"run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0",
+		"--upstream", "http://" + f.originAddr, "--data", data, "--archive", "file://" + filepath.Join(data, "archive")}, f.tlsArgs()...)
+	c.process, err = startProcess(c.name, f.dir, env, binary, args...)
 	return err
 }
 
@@ -170,7 +185,7 @@ func (f *setup) build(ctx context.Context, name, pkg string) (string, error) {
 func (c *contestant) dataDir(dir string) string { return filepath.Join(dir, "data-"+c.name) }
 
 // ready returns a function that checks that the contestant responds with the origin's body. The addresses of wayside are in its run.json.
-func (c *contestant) ready(dir string) func(context.Context) error {
+func (c *contestant) ready(dir, http2 string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		if c.name == "wayside" || c.name == "before" {
 			info, err := datadir.ReadInfo(c.dataDir(dir))
@@ -179,7 +194,7 @@ func (c *contestant) ready(dir string) func(context.Context) error {
 			}
 			c.address, c.admin = info.Listen, info.Admin
 		}
-		return answers(ctx, c.address)
+		return answers(ctx, c.address, http2)
 	}
 }
 
@@ -247,10 +262,15 @@ func parseStubStatus(text string) (uint64, error) {
 }
 
 // answers requests one page and checks that its body is the origin's.
-func answers(ctx context.Context, address string) error {
+func answers(ctx context.Context, address, http2 string) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	body, err := get(ctx, "http://"+address+"/ready")
+	var body []byte
+	if http2 != "" {
+		body, err = getHTTP2(ctx, http2, address, "/ready")
+	} else {
+		body, err = get(ctx, "http://"+address+"/ready")
+	}
 	if err == nil && string(body) != originBody {
 		return fmt.Errorf("the response of %s is not the origin's", address)
 	}

@@ -2,6 +2,7 @@
 //
 //	go run ./test/bench [-loads 2000/16,full/64] [-duration 5s] [-rounds 5] [-only wayside,nginx] [-json] [-profile FILE]
 //	go run ./test/bench -loads 10000/64 -duration 10m -rounds 1 -only wayside
+//	go run ./test/bench -http2 h2c|h2 [-loads full/64]
 //	go run ./test/bench [-idle 60s] [-idle-conns 10000] [-only wayside]
 //
 // All contestants are started at the beginning and take turns: in each round, each load is put on each of them, in a different order, so
@@ -40,6 +41,7 @@ type options struct {
 	dir       string        // parent of the temporary directory
 	idle      time.Duration // instead of loads: time without traffic
 	idleConns int           // instead of loads: number of idle connections
+	http2     string        // h2c or h2 (over TLS): clients speak HTTP/2; empty: HTTP/1.1
 }
 
 func main() {
@@ -75,7 +77,11 @@ func parseFlags(args []string) (o options, err error) {
 	flags.BoolVar(&o.report, "report", false, "do not exit with 1 because wayside misses a budget")
 	flags.DurationVar(&o.idle, "idle", 0, "instead of loads: CPU time and wake-ups without traffic for this long")
 	flags.IntVar(&o.idleConns, "idle-conns", 0, "instead of loads: memory of wayside's traffic process for this many idle connections")
+	flags.StringVar(&o.http2, "http2", "", "clients speak HTTP/2: h2c, or h2 (over TLS); the loads are full speed over a number of streams")
 	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	if err := o.speakHTTP2(flags, loads, only); err != nil {
 		return o, err
 	}
 	if o.loads, err = parseWorkloads(*loads); err != nil {
@@ -83,8 +89,8 @@ func parseFlags(args []string) (o options, err error) {
 	}
 	o.only = strings.Split(*only, ",")
 	for _, name := range o.only {
-		if !slices.Contains(contestantNames(), name) {
-			return o, fmt.Errorf("-only %q: unknown contestant, use some of %s", name, strings.Join(contestantNames(), ", "))
+		if names := o.contestants(); !slices.Contains(names, name) {
+			return o, fmt.Errorf("-only %q: unknown contestant, use some of %s", name, strings.Join(names, ", "))
 		}
 	}
 	if o.idle < 0 || o.idleConns < 0 || o.idleConns > 50_000 {
@@ -94,6 +100,36 @@ func parseFlags(args []string) (o options, err error) {
 		return o, errors.New("use at least one round of at least one second, and no other arguments")
 	}
 	return o, nil
+}
+
+// speakHTTP2 checks -http2 and sets the defaults of -loads and -only that belong to it.
+func (o *options) speakHTTP2(flags *flag.FlagSet, loads, only *string) error {
+	if o.http2 == "" {
+		return nil
+	}
+	if o.http2 != "h2c" && o.http2 != "h2" || o.idling() {
+		return errors.New("-http2 must be h2c or h2, without -idle and -idle-conns")
+	}
+	given := map[string]bool{}
+	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	if !given["loads"] {
+		*loads = "full/64"
+	}
+	if !given["only"] {
+		*only = strings.Join(http2Contestants, ",")
+	}
+	if strings.Contains(strings.ReplaceAll(*loads, "full/", ""), "/") {
+		return errors.New("with -http2, -loads must be at full speed, as in full/64")
+	}
+	return nil
+}
+
+// contestants returns the names that -only accepts.
+func (o *options) contestants() []string {
+	if o.http2 != "" {
+		return append(slices.Clone(http2Contestants), "before")
+	}
+	return contestantNames()
 }
 
 // run starts everything, measures, prints the result, and stops everything.
@@ -126,7 +162,7 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	r := &result{Machine: describeMachine(ctx), Duration: o.duration.String(), Rounds: o.rounds, Samples: samples}
 	r.summarise(o.loads, o.only)
-	r.judge(o.loads, o.duration)
+	r.judge(o.loads, o.duration, o.http2 != "")
 	if err := r.write(os.Stdout, o.loads, o.json); err != nil {
 		return err
 	}

@@ -60,7 +60,7 @@ func (f *setup) warmUp(ctx context.Context, c *contestant, w workload) error {
 	if f.warmup < time.Second {
 		return nil
 	}
-	if _, err := w.run(ctx, f.dir, c.address, f.warmup); err != nil {
+	if _, err := f.put(ctx, c, w, f.warmup); err != nil {
 		return c.process.explain(fmt.Errorf("warm up %s: %w", c.name, err))
 	}
 	_, err := c.awaitArchived(ctx)
@@ -80,7 +80,7 @@ func (f *setup) measure(ctx context.Context, c *contestant, w workload) (s sampl
 	}
 	peak := watchMemory(pid, fmt.Sprintf("%s %s", w, c.name))
 	defer peak()
-	report, err := w.run(ctx, f.dir, c.address, f.duration)
+	report, err := f.put(ctx, c, w, f.duration)
 	if err != nil {
 		return s, err
 	}

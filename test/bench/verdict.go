@@ -15,7 +15,10 @@ const (
 	pssMax         = 48 // MiB for both processes, in a load of at least steadyTime
 	steadyTime     = time.Minute
 	idlePercentMax = 0.3 // percent of a core for both processes
-	idleConnsMax   = 40  // MiB in the traffic process for 10,000 idle connections
+	// Over HTTP/2, the CPU time per request relative to nginx and to net/http.
+	http2CPUMax     = 1.5
+	http2NetHTTPMax = 0.6
+	idleConnsMax    = 40 // MiB in the traffic process for 10,000 idle connections
 )
 
 // budget is a figure of wayside and its limit.
@@ -41,8 +44,8 @@ func (b budget) relation() string {
 	return "≤"
 }
 
-// judge compares wayside with the budgets of each load. Budgets relative to the reference need both contestants.
-func (r *result) judge(loads []workload, each time.Duration) {
+// judge compares wayside with the budgets of each load. Budgets relative to another contestant need both.
+func (r *result) judge(loads []workload, each time.Duration, http2 bool) {
 	for _, w := range loads {
 		l := r.find("wayside", w)
 		if l == nil {
@@ -55,6 +58,13 @@ func (r *result) judge(loads []workload, each time.Duration) {
 			add("PSS, MiB", l.PSSBytes/(1<<20), pssMax, false)
 		}
 		switch {
+		case http2:
+			if l.CPURatio > 0 {
+				add("CPU, × "+reference, l.CPURatio, http2CPUMax, false)
+			}
+			if ratio := ratios(r.samplesOf("wayside", w.String()), r.samplesOf("nethttp", w.String()), sample.cpu); len(ratio) > 0 {
+				add("CPU, × nethttp", rig.Median(ratio), http2NetHTTPMax, false)
+			}
 		case l.CPURatio == 0: // the reference was not measured
 		case w.rate > 0:
 			add("CPU, × "+reference, l.CPURatio, 1, false)

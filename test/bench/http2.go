@@ -90,7 +90,8 @@ func (f *setup) startCaddy(c *contestant) error {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return err
 	}
-	c.process, err = startProcess(c.name, f.dir, []string{"XDG_DATA_HOME=" + f.dir, "XDG_CONFIG_HOME=" + f.dir}, binary, "run", "--adapter", "caddyfile", "--config", file)
+	env := []string{"XDG_DATA_HOME=" + f.dir, "XDG_CONFIG_HOME=" + f.dir}
+	c.process, err = startProcess(c.name, f.dir, env, binary, "run", "--adapter", "caddyfile", "--config", file)
 	return err
 }
 

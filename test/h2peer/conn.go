@@ -144,7 +144,8 @@ func newConn(conn net.Conn, o Options, s *Server) *Conn {
 
 // settings writes SETTINGS, and opens the window of the connection. The caller holds writing.
 func (c *Conn) settings(more ...http2.Setting) error {
-	more = append(more, http2.Setting{ID: http2.SettingInitialWindowSize, Val: c.options.Window}, http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: c.options.Streams})
+	more = append(more, http2.Setting{ID: http2.SettingInitialWindowSize, Val: c.options.Window},
+		http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: c.options.Streams})
 	return errors.Join(c.framer.WriteSettings(more...), c.framer.WriteWindowUpdate(0, connWindow-65535))
 }
 

@@ -43,17 +43,19 @@ func HTTP2Requests() []HTTP2Request {
 	add(400, "h2 connect with path", HTTP2Request{Fields: [][2]string{{":method", "CONNECT"}, {":scheme", "http"}, {":authority", "a"}, {":path", "/x"}}})
 	add(400, "h2 path", withPseudo(":path", "", "canary", "*", "/a b", "/a\tb", "/a\r\nx: y", "/a\nx: y", "/a\x00b", "/a\x7fb", "/a#b", "/\xc3\xa9", "/%zz",
 		"/ HTTP/1.1\r\nhost: a\r\n\r\n"+Smuggled, "/ HTTP/1.1", "http://b/", "a:80")...)
-	add(400, "h2 authority", withPseudo(":authority", "", "a b", "a/b", "a\r\nx: y", "a\nx: y", "a\x00", "a,b", "u@a", "a:b", "a:99999", "[1::2::3]", "a%00", "a#b")...)
+	add(400, "h2 authority", withPseudo(":authority", "", "a b",
+		"a/b", "a\r\nx: y", "a\nx: y", "a\x00", "a,b", "u@a", "a:b", "a:99999", "[1::2::3]", "a%00", "a#b")...)
 	add(400, "h2 scheme", withPseudo(":scheme", "", "ftp", "http\r\nx: y", "http ", "h\x00")...)
 	add(400, "h2 host", HTTP2Request{Fields: request("host", "b")}, HTTP2Request{Fields: request("host", "a", "host", "a")},
 		HTTP2Request{Fields: [][2]string{{":method", "GET"}, {":scheme", "http"}, {":path", "/x"}}},
 		HTTP2Request{Fields: [][2]string{{":method", "GET"}, {":scheme", "http"}, {":path", "/x"}, {"host", "a/b"}}})
 	add(417, "h2 expect", HTTP2Request{Fields: request("expect", "something")})
-	add(Reset, "h2 data", HTTP2Request{Fields: request("content-length", "0"), Body: Smuggled}, HTTP2Request{Fields: request("content-length", "3"), Body: "abc" + Smuggled},
+	add(Reset, "h2 data", HTTP2Request{Fields: request("content-length", "0"), Body: Smuggled},
+		HTTP2Request{Fields: request("content-length", "3"), Body: "abc" + Smuggled},
 		HTTP2Request{Fields: request("content-length", "500"), Body: "abc"}, HTTP2Request{Fields: request("content-length", "100000"), Body: Smuggled})
 	add(400, "h2 length without data", HTTP2Request{Fields: request("content-length", "7")})
-	add(Reset, "h2 trailer", withTrailers(":path", "/canary", ":status", "200", "X-T", "1", "x-t", "1\r\ny: 2", "x-t", "1\n", "x-t", "a\x00", "x\r\ny", "1", "x y", "1", "x:y", "1",
-		"transfer-encoding", "chunked", "connection", "close", "", "1")...)
+	add(Reset, "h2 trailer", withTrailers(":path", "/canary",
+		":status", "200", "X-T", "1", "x-t", "1\r\ny: 2", "x-t", "1\n", "x-t", "a\x00", "x\r\ny", "1", "x y", "1", "x:y", "1", "transfer-encoding", "chunked", "connection", "close", "", "1")...)
 	add(0, "h2 one meaning", http2Harmless()...)
 	return all
 }
@@ -76,9 +78,11 @@ func withFields(pairs ...string) (list []HTTP2Request) {
 
 func withNames() (list []HTTP2Request) {
 	for _, name := range []string{
-		"", " ", "x ", " x", "x y", "x\ty", "x:", "x:y", "x\r", "x\n", "x\ry", "x\ny", "x\r\ny", "x\x00", "\x00x", "x\x01", "x\x7f", "X", "x-Y", "Content-Length", "x\xc3\xa9", "\xff",
+		"", " ", "x ", " x", "x y", "x\ty", "x:", "x:y", "x\r", "x\n", "x\ry", "x\ny", "x\r\ny", "x\x00", "\x00x",
+		"x\x01", "x\x7f", "X", "x-Y", "Content-Length", "x\xc3\xa9", "\xff",
 		"x(", "x,y", "x;y", "x/y", "x\"y", "x{y}", "x@y",
-		"x: y\r\ntransfer-encoding", "transfer-encoding: chunked\r\nx", "transfer-encoding:chunked\nx", "content-length: 0\r\n\r\n" + Smuggled + "x", "transfer-encoding ",
+		"x: y\r\ntransfer-encoding", "transfer-encoding: chunked\r\nx", "transfer-encoding:chunked\nx",
+		"content-length: 0\r\n\r\n" + Smuggled + "x", "transfer-encoding ",
 		"transfer-encoding:", "content-length:", "content-length\x00", "host: b\r\nx",
 	} {
 		list = append(list, HTTP2Request{Fields: request(name, "1")})
@@ -194,7 +198,8 @@ func HTTP2Responses() (list []HTTP2Response) {
 	for _, r := range withValues()[:23] {
 		values = append(values, HTTP2Response{Fields: response("x", r.Fields[4][1])})
 	}
-	values = append(values, HTTP2Response{Fields: response("x", "a\r\ncontent-length: 0\r\n\r\n"+injected)}, HTTP2Response{Fields: response("location", "/\r\nset-cookie: a=b")})
+	values = append(values, HTTP2Response{Fields: response("x", "a\r\ncontent-length: 0\r\n\r\n"+injected)},
+		HTTP2Response{Fields: response("location", "/\r\nset-cookie: a=b")})
 	for _, r := range withNames() {
 		names = append(names, HTTP2Response{Fields: response(r.Fields[4][0], "1")})
 	}
@@ -203,16 +208,21 @@ func HTTP2Responses() (list []HTTP2Response) {
 	}
 	statuses = append(statuses, HTTP2Response{Fields: [][2]string{{"x", "1"}}}, HTTP2Response{Fields: [][2]string{{"x", "1"}, {":status", "200"}}},
 		HTTP2Response{Fields: response(":status", "200")}, HTTP2Response{Fields: response(":path", "/")}, HTTP2Response{Fields: response(":x", "1")})
-	for _, pair := range [][2]string{{"connection", "close"}, {"keep-alive", "timeout=5"}, {"proxy-connection", "close"}, {"upgrade", "h2c"}, {"transfer-encoding", "chunked"},
-		{"transfer-encoding", "identity"}} {
+	for _, pair := range [][2]string{
+		{"connection", "close"}, {"keep-alive", "timeout=5"}, {"proxy-connection", "close"}, {"upgrade", "h2c"},
+		{"transfer-encoding", "chunked"}, {"transfer-encoding", "identity"},
+	} {
 		fields = append(fields, HTTP2Response{Fields: response(pair[0], pair[1]), Body: injected})
 	}
 	for _, length := range []string{"", "+7", "-7", "0x7", "7, 7", "7 ", "7\n", "99999999999999999999"} {
 		lengths = append(lengths, HTTP2Response{Fields: response("content-length", length), Body: Canary})
 	}
-	lengths = append(lengths, HTTP2Response{Fields: response("content-length", "7", "content-length", "7"), Body: Canary}, HTTP2Response{Fields: response("content-length", "7")},
+	lengths = append(lengths, HTTP2Response{Fields: response("content-length", "7", "content-length", "7"), Body: Canary},
+		HTTP2Response{Fields: response("content-length", "7")},
 		HTTP2Response{Fields: response("content-length", "500"), Body: injected})
-	for _, pair := range [][2]string{{":status", "200"}, {"X-T", "1"}, {"x-t", "1\r\n\r\n" + injected}, {"x-t", "a\x00"}, {"x\r\ny", "1"}, {"x:y", "1"}, {"connection", "close"}} {
+	for _, pair := range [][2]string{
+		{":status", "200"}, {"X-T", "1"}, {"x-t", "1\r\n\r\n" + injected}, {"x-t", "a\x00"}, {"x\r\ny", "1"}, {"x:y", "1"}, {"connection", "close"},
+	} {
 		trailers = append(trailers, HTTP2Response{Fields: response(), Body: "abc", Trailers: [][2]string{pair}, Late: true})
 	}
 	add("h2 value", values...)

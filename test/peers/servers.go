@@ -163,7 +163,9 @@ func tryCancel(conn *h2peer.Conn) error {
 }
 
 // grpcCases are cases of gRPC's interoperability tests. Package test/grpc runs all of them and checks the books.
-var grpcCases = []string{"empty_unary", "large_unary", "client_streaming", "server_streaming", "ping_pong", "custom_metadata", "status_code_and_message", "cancel_after_first_response"}
+var grpcCases = []string{
+	"empty_unary", "large_unary", "client_streaming", "server_streaming", "ping_pong", "custom_metadata", "status_code_and_message", "cancel_after_first_response",
+}
 
 // checkGRPC checks a server of gRPC for Go, directly or through an nginx that wayside uses as its upstream.
 func (l *lab) checkGRPC(ctx context.Context, encrypted, throughNginx bool) row {

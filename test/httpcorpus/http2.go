@@ -54,8 +54,8 @@ func HTTP2Requests() []HTTP2Request {
 		HTTP2Request{Fields: request("content-length", "3"), Body: "abc" + Smuggled},
 		HTTP2Request{Fields: request("content-length", "500"), Body: "abc"}, HTTP2Request{Fields: request("content-length", "100000"), Body: Smuggled})
 	add(400, "h2 length without data", HTTP2Request{Fields: request("content-length", "7")})
-	add(Reset, "h2 trailer", withTrailers(":path", "/canary",
-		":status", "200", "X-T", "1", "x-t", "1\r\ny: 2", "x-t", "1\n", "x-t", "a\x00", "x\r\ny", "1", "x y", "1", "x:y", "1", "transfer-encoding", "chunked", "connection", "close", "", "1")...)
+	add(Reset, "h2 trailer", withTrailers(":path", "/canary", ":status", "200", "X-T", "1", "x-t", "1\r\ny: 2", "x-t", "1\n", "x-t", "a\x00",
+		"x\r\ny", "1", "x y", "1", "x:y", "1", "transfer-encoding", "chunked", "connection", "close", "", "1")...)
 	add(0, "h2 one meaning", http2Harmless()...)
 	return all
 }

@@ -102,7 +102,8 @@ func (l *lab) clients(ctx context.Context) (rows []row, err error) {
 			rows = append(rows, r.done(checks, err))
 		}
 		served := l.origin.served.Load() - before
-		rows = append(rows, row{peer: "the books", role: "record", over: t.over()}.done([]check{{fmt.Sprintf("%d requests, each once", served), l.books(ctx, w, served)}}, nil))
+		booked := check{fmt.Sprintf("%d requests, each once", served), l.books(ctx, w, served)}
+		rows = append(rows, row{peer: "the books", role: "record", over: t.over()}.done([]check{booked}, nil))
 	}
 	return rows, nil
 }

@@ -53,6 +53,7 @@ var clientPrograms = []client{
 		return l.script(ctx, path, "client-*.js", nodeClient, t)
 	}},
 	{"python3-h2", "/usr/bin/python3", "python3-h2", []string{"-c", "import h2; print(h2.__version__)"}, "client", checkPython},
+	{"Chromium", "chromium", "chromium", []string{"--version"}, "client", checkBrowser},
 	{"HAProxy", "haproxy", "haproxy", []string{"-v"}, "proxy in front", func(ctx context.Context, l *lab, path string, t target) ([]check, error) {
 		server := t.Listen + " proto h2"
 		if t.encrypted {

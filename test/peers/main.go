@@ -2,7 +2,7 @@
 //
 //	go run ./test/peers
 //
-// Clients (curl, nghttp, h2load, node, python3-h2, and HAProxy and nginx as proxies in front) use wayside in cleartext and over TLS. Servers
+// Clients (curl, nghttp, h2load, node, python3-h2, Chromium, and HAProxy and nginx as proxies in front) use wayside in cleartext and over TLS. Servers
 // (nginx, HAProxy, node, net/http and gRPC for Go) are upstreams in cleartext and over TLS. The command prints a table with the result for
 // each, and writes it to docs/evidence/http2-peers.md. If a program is not installed, its row says NOT RUN. The exit code is 1 if a check
 // failed.

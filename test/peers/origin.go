@@ -15,14 +15,14 @@ var large = strings.Repeat("0123456789abcdef", 1<<16)
 
 // origin is an application with a few paths that the checks use. It runs in this process, on net/http.
 type origin struct {
-	served    atomic.Int64
-	cancelled atomic.Int64
-	http      string // address with HTTP/1.1
-	h2c       string // address with HTTP/2 in cleartext
-	h2        string // address with HTTP/2 over TLS
+	served  atomic.Int64
+	results chan []byte // what a browser reports
+	http    string      // address with HTTP/1.1
+	h2c     string      // address with HTTP/2 in cleartext
+	h2      string      // address with HTTP/2 over TLS
 }
 
-func newOrigin() *origin { return &origin{} }
+func newOrigin() *origin { return &origin{results: make(chan []byte, 1)} }
 
 // ServeHTTP serves a request:
 //
@@ -33,6 +33,9 @@ func newOrigin() *origin { return &origin{} }
 //	/missing   404
 func (o *origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	o.served.Add(1)
+	if o.browse(w, r) {
+		return
+	}
 	switch r.URL.Path {
 	case "/large":
 		w.Header().Set("Content-Length", strconv.Itoa(len(large)))
@@ -44,7 +47,6 @@ func (o *origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Sum", r.Trailer.Get("X-Sum"))
 	case "/wait":
 		<-r.Context().Done()
-		o.cancelled.Add(1)
 	case "/missing":
 		http.NotFound(w, r)
 	default:

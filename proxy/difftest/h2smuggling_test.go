@@ -32,9 +32,7 @@ func TestHTTP2Smuggling(t *testing.T) {
 				if c.conn != nil {
 					c.conn.Close()
 				}
-				if got, want := books.n.Load(), int64(2*len(corpus)); got != want {
-					t.Errorf("%d responses recorded, want %d", got, want)
-				}
+				books.await(t, int64(2*len(corpus)))
 			})
 		}
 	})
@@ -48,7 +46,11 @@ func TestHTTP2Smuggling(t *testing.T) {
 			hostile++
 		}
 		for i, o := range origins {
-			if got := believed[i][k]; len(got) != want || !slices.Equal(got, believed[0][k]) {
+			got := believed[i][k]
+			if r.Status == httpcorpus.WithoutData && len(got) == 1 && got[0].Body == "" {
+				continue
+			}
+			if len(got) != want || r.Status == 0 && !slices.Equal(got, believed[0][k]) {
 				t.Errorf("%s: %q: %s believes %q, %s %q", r.Name, r.Fields, o.name, got, origins[0].name, believed[0][k])
 			}
 		}
@@ -63,6 +65,17 @@ func TestHTTP2Smuggling(t *testing.T) {
 		return
 	}
 	t.Logf("%d hostile and %d odd requests, %d origins agree, 0 canaries crossed", hostile, served, len(origins))
+}
+
+// await waits until a number of responses were recorded: the record of a stream that was reset can come after the reset.
+func (c *counter) await(t *testing.T, want int64) {
+	t.Helper()
+	for limit := time.Now().Add(30 * time.Second); c.n.Load() < want && time.Now().Before(limit); {
+		time.Sleep(time.Millisecond)
+	}
+	if got := c.n.Load(); got != want {
+		t.Errorf("%d responses recorded, want %d", got, want)
+	}
 }
 
 // h2Client is a client with one connection at a time.
@@ -115,7 +128,10 @@ func (c *h2Client) smuggle(o origin, k int, r httpcorpus.HTTP2Request) []request
 	if status == 0 && err != nil {
 		status = httpcorpus.Reset
 	}
-	if want := r.Status; status != want && !(want == 0 && status == 200) {
+	want := r.Status
+	switch {
+	case want == httpcorpus.WithoutData && status == httpcorpus.Reset, status == 200 && (want == 0 || want == httpcorpus.WithoutData):
+	case status != want:
 		t.Errorf("%s to %s: %q, body %q, trailers %q: status %d, want %d (%v)", r.Name, o.name, r.Fields, r.Body, r.Trailers, status, want, err)
 	}
 	if strings.Contains(resp.Body, httpcorpus.Canary) {
@@ -182,8 +198,6 @@ func TestHTTP2ResponseSmuggling(t *testing.T) {
 			t.Errorf("%s: %q: %.300q, then %q", c.Name, c.Fields, answer, after)
 		}
 	}
-	if got, want := books.n.Load(), int64(2*len(corpus)); got != want {
-		t.Errorf("%d responses recorded, want %d", got, want)
-	}
+	books.await(t, int64(2*len(corpus)))
 	t.Logf("%d hostile responses", len(corpus))
 }

@@ -13,11 +13,16 @@ type HTTP2Request struct {
 	Fields   [][2]string // including the pseudo-fields, in the order in which they are sent
 	Body     string      // sent as DATA, unless it is empty and there are no trailers
 	Trailers [][2]string
-	Status   int // status of the rejection; Reset if the stream is reset instead; 0 if the request has only one meaning and is served
+	Status   int // status of the rejection, or Reset, or WithoutData; 0 if the request has only one meaning and is served
 }
 
-// Reset is the Status of a request whose stream is reset, because its header was already forwarded when the fault arrived.
-const Reset = -1
+const (
+	// Reset is the Status of a request whose stream is reset, because its header was already forwarded when the fault arrived.
+	Reset = -1
+	// WithoutData is the Status of a request whose header says that it has no data. Its stream is reset when the data arrives, but the request may
+	// have been served before that, without the data.
+	WithoutData = -2
+)
 
 // HTTP2Requests returns the hostile requests, and a few unusual ones that are served.
 func HTTP2Requests() []HTTP2Request {
@@ -50,8 +55,8 @@ func HTTP2Requests() []HTTP2Request {
 		HTTP2Request{Fields: [][2]string{{":method", "GET"}, {":scheme", "http"}, {":path", "/x"}}},
 		HTTP2Request{Fields: [][2]string{{":method", "GET"}, {":scheme", "http"}, {":path", "/x"}, {"host", "a/b"}}})
 	add(417, "h2 expect", HTTP2Request{Fields: request("expect", "something")})
-	add(Reset, "h2 data", HTTP2Request{Fields: request("content-length", "0"), Body: Smuggled},
-		HTTP2Request{Fields: request("content-length", "3"), Body: "abc" + Smuggled},
+	add(WithoutData, "h2 no data", HTTP2Request{Fields: request("content-length", "0"), Body: Smuggled})
+	add(Reset, "h2 data", HTTP2Request{Fields: request("content-length", "3"), Body: "abc" + Smuggled},
 		HTTP2Request{Fields: request("content-length", "500"), Body: "abc"}, HTTP2Request{Fields: request("content-length", "100000"), Body: Smuggled})
 	add(400, "h2 length without data", HTTP2Request{Fields: request("content-length", "7")})
 	add(Reset, "h2 trailer", withTrailers(":path", "/canary", ":status", "200", "X-T", "1", "x-t", "1\r\ny: 2", "x-t", "1\n", "x-t", "a\x00",

@@ -44,8 +44,14 @@ func mixedHTTP2Half(ctx context.Context, r *rig, streams, seed uint64) (string, 
 	}
 	defer private.server.Stop()
 	config := fmt.Sprintf(`upstreams: {h1: '%s', h2c: '%s', h2: {servers: ['%s'], tls: {insecure: true}}}
-routes: [{name: h1, path: /h1/*, to: h1}, {name: h2c, path: /h2c/*, to: h2c}, {name: h2, path: /h2/*, to: h2}]
-proxy: {response_timeout: 2s, http2_resets_max: 10000}
+routes:
+  - {name: h1, path: /h1/*, to: h1}
+  - {name: h2c, path: /h2c/*, to: h2c}
+  - {name: h2, path: /h2/*, to: h2}
+  - {name: h1-timeout, path: /timeout/h1/*, to: h1, response_timeout: 2s}
+  - {name: h2c-timeout, path: /timeout/h2c/*, to: h2c, response_timeout: 2s}
+  - {name: h2-timeout, path: /timeout/h2/*, to: h2, response_timeout: 2s}
+proxy: {http2_resets_max: 10000}
 `, one.url(), plain.server.URL(), private.server.URL())
 	file := filepath.Join(r.dir, "wayside.yaml")
 	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {

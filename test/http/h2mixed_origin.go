@@ -26,8 +26,8 @@ const (
 // http2Origin is the HTTP/2 counterpart of mixedOrigin: it sends the kind of response that the query requests, puts the nonce into every part
 // of it, and counts how many times it has processed each request.
 type http2Origin struct {
-	arrived []atomic.Uint32 // by nonce: requests that began and were not disclaimed by REFUSED_STREAM or GOAWAY
-	refused []atomic.Uint32 // by nonce: requests that were disclaimed
+	arrived []atomic.Uint32 // by nonce: requests that began and that the origin did not refuse
+	refused []atomic.Uint32 // by nonce: requests that it refused with REFUSED_STREAM or GOAWAY
 	died    atomic.Uint64   // connections that were ended with streams in progress
 	server  *h2peer.Server
 }

@@ -55,6 +55,12 @@ var proofs = map[string]proof{
 	"mixed-http2": func(ctx context.Context, r *rig, o options) (string, error) {
 		return mixedHTTP2(ctx, r, o.streams, o.seed)
 	},
+	"reload-http2": func(ctx context.Context, r *rig, o options) (string, error) {
+		return overHTTP2(ctx, r, func(ctx context.Context, sub *rig) (string, error) { return reloads(ctx, sub, o.cycles/2) })
+	},
+	"stop-http2": func(ctx context.Context, r *rig, o options) (string, error) {
+		return overHTTP2(ctx, r, func(ctx context.Context, sub *rig) (string, error) { return stops(ctx, sub, o.cycles/2) })
+	},
 	"sse": func(ctx context.Context, r *rig, _ options) (string, error) { return sse(ctx, r, 10*time.Second) },
 }
 

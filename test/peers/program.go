@@ -47,7 +47,7 @@ func version(ctx context.Context, name string, args ...string) string {
 	out, _ := exec.CommandContext(ctx, name, args...).CombinedOutput() // nginx writes it to standard error
 	for word := range strings.FieldsSeq(string(out)) {
 		word = strings.TrimPrefix(strings.TrimPrefix(word, "nginx/"), "nghttp2/")
-		if word = strings.TrimPrefix(word, "v"); word != "" && word[0] >= '0' && word[0] <= '9' {
+		if word = strings.TrimPrefix(word, "v"); word != "" && word[0] >= '0' && word[0] <= '9' && strings.Contains(word, ".") {
 			return word
 		}
 	}

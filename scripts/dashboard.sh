@@ -4,7 +4,7 @@
 #   build   check types, and write the files that wayside embeds
 #   check   check types; fail if the committed files differ from what the sources build to; then drive the dashboard in
 #           Chromium on demo traffic (drive.mjs)
-#   shots   the long form of check: every view, both themes and phone width, with screenshots in docs/images
+#   shots   the long form of check: every view, both themes and phone width, with screenshots in bin/shots
 #
 # Exits with 77 and a message if there is no npm, or no registry from which to get the tools. In that case nothing was checked.
 set -euo pipefail
@@ -27,8 +27,8 @@ check | shots)
 	node build.mjs --check
 	echo "the built files match their sources"
 	if [[ "$1" == check ]]; then exec node drive.mjs; fi
-	mkdir -p ../../../docs/images
-	exec node drive.mjs --hours 40 --shots "$(cd ../../../docs/images && pwd)"
+	mkdir -p ../../../bin/shots
+	exec node drive.mjs --hours 40 --shots "$(cd ../../../bin/shots && pwd)"
 	;;
 *)
 	sed -n '2,9s/^# \{0,1\}//p' "../../../scripts/dashboard.sh" >&2

@@ -39,7 +39,7 @@ func newTop() *cobra.Command {
 			defer cancel()
 			once := client.Patient{Client: c, Notice: cmd.ErrOrStderr()}
 			if output == "json" {
-				body, err := once.Ask(ctx, "/api/v1/paths?from=-"+url.QueryEscape(window))
+				body, err := once.Ask(ctx, "/api/v1/paths?from="+terminal.WindowFrom(window))
 				if err != nil {
 					return err
 				}

@@ -28,9 +28,10 @@ func halved(span snapshot.Hours, step int64, fn func(n int, half snapshot.Hours)
 }
 
 // points sums the rows that the filter keeps, step by step; step is in minutes. Steps of whole hours are counted from the first hour of
-// the range. Shorter steps are aligned to the clock. The first and the last step may therefore be shorter.
-func (h *handler) points(ctx context.Context, s *span, step int64, keep filter) ([]point, snapshot.Figures, error) {
-	g := grid{span: s, anchor: s.Range.Hours().From * stats.HourMinutes, step: step, cover: snapshot.CoverageOf(h.Rows, h.Now())}
+// the range. Shorter steps are aligned to the clock. The first and the last step may therefore be shorter. If bins is not 0, each point also
+// gets its latencies in so many bins per doubling.
+func (h *handler) points(ctx context.Context, s *span, step int64, bins int, keep filter) ([]point, snapshot.Figures, error) {
+	g := grid{span: s, anchor: s.Range.Hours().From * stats.HourMinutes, step: step, bins: bins, cover: snapshot.CoverageOf(h.Rows, h.Now())}
 	if step < stats.HourMinutes {
 		g.anchor = s.From - s.From%step
 	}
@@ -90,6 +91,7 @@ type grid struct {
 	cover        snapshot.Coverage
 	anchor, step int64                // in minutes
 	length       int64                // steps
+	bins         int                  // latency bins per doubling; 0: none
 	minutes      map[int64]*stats.Row // rows of the minutes that whole hours do not cover, by step
 }
 
@@ -126,7 +128,11 @@ func (p *pointSums) flush(until int64) {
 			p.sum.Merge(row)
 		}
 		r := p.rangeOf(p.at)
-		p.points = append(p.points, point{stats.MinuteStart(r.From), snapshot.FiguresOf(&p.sum, p.cover.Seconds(r))})
+		point := point{Time: stats.MinuteStart(r.From), Figures: snapshot.FiguresOf(&p.sum, p.cover.Seconds(r))}
+		if p.bins > 0 {
+			point.Bins = latencyBinsOf(&p.sum.Latency, p.bins)
+		}
+		p.points = append(p.points, point)
 		p.totals.Merge(&p.sum)
 		p.sum.Reset()
 	}

@@ -300,6 +300,7 @@ func (h *handler) rowsOf(ctx context.Context, span snapshot.Hours, keep func(sta
 type point struct {
 	Time time.Time `json:"time"` // start of the step
 	snapshot.Figures
+	Bins *latencyBins `json:"latency_bins,omitempty"` // only with bins, and not in the range to compare with
 }
 
 // seriesAnswer is the body of GET /api/v1/series: every step of the range, empty ones included.
@@ -320,19 +321,23 @@ type seriesAnswer struct {
 }
 
 var seriesParams = []string{
-	"path", "method", "host", "prefix", "route", "from", "to", "step", "compare", "compare_from", "compare_to",
+	"path", "method", "host", "prefix", "route", "from", "to", "step", "bins", "compare", "compare_from", "compare_to",
 }
 
 func (h *handler) series(r *http.Request) (any, error) {
 	p := parseParams(r.URL.RawQuery, h.Now(), seriesParams...)
-	step, keep := p.step(), p.filter()
+	step, bins, keep := p.step(), p.bins(), p.filter()
 	span, before, comparing := h.spans(p)
 	if step < stats.HourMinutes && !(h.known(span.Range) && (!comparing || h.known(before.Range))) {
 		step = stats.HourMinutes
 		span, before = hourly(span.Range.Hours()), hourly(before.Range.Hours())
 	}
-	if p.err == nil && (longest(&span, &before)-1)/step >= pointsMax {
-		p.fail("this would make more than %d points: use a longer step or a shorter range", pointsMax)
+	most := int64(pointsMax)
+	if bins > 0 {
+		most = binPointsMax
+	}
+	if p.err == nil && (longest(&span, &before)-1)/step >= most {
+		p.fail("this would make more than %d points: use a longer step or a shorter range", most)
 	}
 	if p.err != nil {
 		return nil, p.err
@@ -345,11 +350,11 @@ func (h *handler) series(r *http.Request) (any, error) {
 		From: span.start(), To: span.end(), Resolution: span.resolution(), Step: snapshot.FormatDuration(time.Duration(step) * time.Minute),
 	}
 	var err error
-	if answer.Points, answer.Totals, err = h.points(r.Context(), &span, step, keep); err != nil || !comparing {
+	if answer.Points, answer.Totals, err = h.points(r.Context(), &span, step, bins, keep); err != nil || !comparing {
 		return answer, err
 	}
 	answer.Before = &comparedRange{From: before.start(), To: before.end()}
-	answer.Before.Points, answer.Before.Totals, err = h.points(r.Context(), &before, step, keep)
+	answer.Before.Points, answer.Before.Totals, err = h.points(r.Context(), &before, step, 0, keep)
 	return answer, err
 }
 

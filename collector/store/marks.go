@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,8 +19,9 @@ import (
 type MarkLog struct {
 	*database
 
-	mu    sync.Mutex
-	count int // number of marks; guarded by mu
+	mu     sync.Mutex
+	count  int                       // number of marks; guarded by mu
+	latest map[string]catalogue.Mark // the latest mark of each kind; guarded by mu
 }
 
 // MarksMax is the maximum number of marks. Each further mark replaces the oldest.
@@ -29,12 +31,40 @@ func markKey(micros int64) []byte {
 	return binary.BigEndian.AppendUint64([]byte{prefixMark}, uint64(max(micros, 0)))
 }
 
-// load counts the marks when the store is opened.
+// load reads the marks when the store is opened.
 func (m *MarkLog) load(txn *badger.Txn) error {
-	return each(context.Background(), txn, []byte{prefixMark}, nil, func(_, _ []byte) error {
+	return each(context.Background(), txn, []byte{prefixMark}, nil, func(_, value []byte) error {
 		m.count++
+		var mark catalogue.Mark
+		if json.Unmarshal(value, &mark) == nil { // a query reports a damaged mark
+			m.noteLatest(mark)
+		}
 		return nil
 	})
+}
+
+// noteLatest records a mark if it is the latest one of its kind.
+func (m *MarkLog) noteLatest(mark catalogue.Mark) {
+	if !slices.Contains(catalogue.MarkKinds, mark.Kind) || mark.Time.Before(m.latest[mark.Kind].Time) {
+		return
+	}
+	if m.latest == nil {
+		m.latest = map[string]catalogue.Mark{}
+	}
+	m.latest[mark.Kind] = mark
+}
+
+// LatestMarks returns the latest mark of each kind that has one, in the order of [catalogue.MarkKinds].
+func (m *MarkLog) LatestMarks() []catalogue.Mark {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := make([]catalogue.Mark, 0, len(m.latest))
+	for _, kind := range catalogue.MarkKinds {
+		if mark, ok := m.latest[kind]; ok {
+			out = append(out, mark)
+		}
+	}
+	return out
 }
 
 // add durably stores a mark. The caller must have called enter, and must not have called leave yet.
@@ -69,6 +99,7 @@ func (m *MarkLog) add(mark catalogue.Mark) (catalogue.Mark, error) {
 		return mark, fmt.Errorf("store a mark: %w", err)
 	}
 	m.count += 1 - removed
+	m.noteLatest(mark)
 	return mark, nil
 }
 

@@ -112,6 +112,10 @@ func TestMarks(t *testing.T) {
 	if err := s.MarksBetween(t.Context(), testStart, testStart.Add(time.Hour), func(m catalogue.Mark) error { texts = append(texts, m.Text); return nil }); err != nil {
 		t.Fatal(err)
 	}
+	latest := s.LatestMarks()
+	if len(latest) != 2 || latest[0].Kind != catalogue.MarkNote || latest[0].Text != "last" || latest[1].Kind != catalogue.MarkStart {
+		t.Errorf("the latest marks: %+v", latest)
+	}
 	if want := []string{"0", "1", "2", "last"}; s.MarkLog.count != MarksMax || !cmp.Equal(texts, want) {
 		t.Errorf("%d marks, %q, want %q", s.MarkLog.count, texts, want)
 	}

@@ -13,6 +13,7 @@ r_sum{http_request_method="GET",http_route="/b\\\\\" 7} x"} 0.25
 # TYPE g gauge
 g{part="spool"} 7
 h{path="/c"} 1
+wayside_mark_timestamp_seconds{kind="mark",mark="deploy \"2.4\""} 1.7e+09
 h{path="/unfinished
 `
 	const want = `# TYPE r histogram
@@ -22,6 +23,7 @@ r_sum{http_request_method="GET",http_route="(all)"} 0.75
 # TYPE g gauge
 g{part="spool"} 7
 h{path="(all)"} 1
+wayside_mark_timestamp_seconds{kind="mark",mark="(all)"} 1.7e+09
 `
 	if got := string(addUpPaths([]byte(given))); got != want {
 		t.Errorf("got:\n%s", got)

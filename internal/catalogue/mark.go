@@ -17,6 +17,9 @@ const (
 	MarkStop   = "stop"   // a traffic process stopped or was killed
 )
 
+// MarkKinds lists the kinds of marks.
+var MarkKinds = []string{MarkNote, MarkStart, MarkReload, MarkStop}
+
 // Mark is a named point in time, such as a deploy.
 type Mark struct {
 	Time time.Time `json:"time"` // with microsecond precision

@@ -13,16 +13,17 @@ import (
 // (gamma-1)/(gamma+1) = 1.083 %, with gamma = 2^(1/32) and offset 0. The boundaries are those of a DDSketch with a logarithmic mapping,
 // and of a Prometheus native histogram with schema 5.
 const (
-	binsPerDoubling = 32
+	// BinsPerDoubling is the number of bins from a latency to twice that latency.
+	BinsPerDoubling = 32
 	// binsMax limits a sketch to 40 doublings, from 1 µs to 12.7 days. Longer latencies are counted in the last bin; the exact maximum is
 	// in the row. Because no index exceeds the limit, bins are never combined, and merging gives the same bins in any order.
-	binsMax = 40 * binsPerDoubling
+	binsMax = 40 * BinsPerDoubling
 )
 
 // boundaries[j] is 2^63 * 2^(j/32), rounded up: the beginning of bin j within a doubling. Every machine must put a latency into the same
 // bin, but floating-point logarithms differ in the last digit between architectures. Therefore, the boundaries are constants, and [binOf]
 // uses only integers. The boundaries are part of the format.
-var boundaries = [binsPerDoubling]uint64{
+var boundaries = [BinsPerDoubling]uint64{
 	0x8000000000000000, 0x82cd8698ac2ba1d8, 0x85aac367cc487b15, 0x88980e8092da8528,
 	0x8b95c1e3ea8bd6e7, 0x8ea4398b45cd53c1, 0x91c3d373ab11c337, 0x94f4efa8fef70962,
 	0x9837f0518db8a970, 0x9b8d39b9d54e5539, 0x9ef5326091a111ae, 0xa27043030c496819,
@@ -38,7 +39,7 @@ var boundaries = [binsPerDoubling]uint64{
 var firstGuess = func() (cells [64]uint8) {
 	for c := range cells {
 		smallest := 1<<63 | uint64(c)<<57
-		for j := binsPerDoubling - 1; j > 0; j-- {
+		for j := BinsPerDoubling - 1; j > 0; j-- {
 			if smallest >= boundaries[j] {
 				cells[c] = uint8(j) // less than 32
 				break
@@ -50,7 +51,7 @@ var firstGuess = func() (cells [64]uint8) {
 
 // latencyMapping turns the index of a bin into the value that represents it.
 var latencyMapping = func() *mapping.LogarithmicMapping {
-	m, err := mapping.NewLogarithmicMappingWithGamma(math.Exp2(1.0/binsPerDoubling), 0)
+	m, err := mapping.NewLogarithmicMappingWithGamma(math.Exp2(1.0/BinsPerDoubling), 0)
 	if err != nil {
 		panic(err) // cannot happen: gamma is a constant above 1
 	}
@@ -62,10 +63,10 @@ func binOf(micros uint64) int {
 	exponent := bits.Len64(micros) - 1
 	mantissa := micros << (63 - exponent)
 	j := int(firstGuess[mantissa>>57&63])
-	if j+1 < binsPerDoubling && mantissa >= boundaries[j+1] {
+	if j+1 < BinsPerDoubling && mantissa >= boundaries[j+1] {
 		j++
 	}
-	return min(exponent*binsPerDoubling+j, binsMax-1)
+	return min(exponent*BinsPerDoubling+j, binsMax-1)
 }
 
 // Sketch is a mergeable summary of latencies: counts in logarithmic bins, at most [binsMax] of them. The zero value is

@@ -81,10 +81,24 @@ type (
 
 // window is a time range that Top can show.
 type window struct {
-	name, from string
+	name string
+	from string // for queries of statistics
+	step string // of the series of one path
 }
 
-var windows = []window{{"1h", "-1h"}, {"24h", "-24h"}, {"7d", "-7d"}, {"30d", "-30d"}}
+// windows are exactly as long as their names say. The API widens a range to whole minutes (or hours, for more than two days), and the
+// current minute is the last one. So the first minute of an hour is that of 59 minutes ago. The dashboard shows the same ranges.
+var windows = []window{{"1h", "-59m", "1m"}, {"24h", "-1439m", "1h"}, {"7d", "-167h", "1d"}, {"30d", "-719h", "1d"}}
+
+// WindowFrom returns the beginning of a window, by its name, for queries of statistics that end now. It returns "" for an unknown name.
+func WindowFrom(name string) string {
+	for _, w := range windows {
+		if w.name == name {
+			return w.from
+		}
+	}
+	return ""
+}
 
 // rowsAsked is the maximum number of rows in one response; the default of paths.max is 1000.
 const rowsAsked = 2000
@@ -165,18 +179,12 @@ type detail struct {
 
 func loadDetail(ctx context.Context, ask Asker, w window, name rowName) (*detail, error) {
 	d := &detail{name: name}
-	q := url.Values{"path": {name.Path}, "method": {name.Method}, "host": {name.Host}, "route": {name.Route}, "from": {w.from}}
-	hours, err := time.ParseDuration(strings.TrimPrefix(w.from, "-"))
-	switch {
-	case err != nil || hours > 48*time.Hour:
-		q.Set("step", "1d")
-	case hours <= time.Hour:
-		q.Set("step", "1m")
-	}
+	q := url.Values{"path": {name.Path}, "method": {name.Method}, "host": {name.Host}, "route": {name.Route}, "from": {w.from}, "step": {w.step}}
 	if err := askFor(ctx, ask, "/api/v1/series?"+q.Encode(), &d.series); err != nil {
 		return nil, err
 	}
 	q.Del("step")
+	q.Set("from", "-"+w.name)
 	q.Set("limit", "20")
 	var events struct{ Events []Event }
 	if err := askFor(ctx, ask, "/api/v1/events?"+q.Encode(), &events); err != nil {

@@ -13,6 +13,8 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/x/ansi"
+
+	"github.com/wayside-proxy/wayside/internal/timeparse"
 )
 
 // hostile contains texts with sequences that a terminal interprets.
@@ -303,5 +305,23 @@ func TestTopShowsFailures(t *testing.T) {
 	s.Update(s.load()())
 	if text := s.text(); !strings.Contains(text, "connection refused") || !strings.Contains(text, "/a") {
 		t.Errorf("the last answer should stay:\n%s", text)
+	}
+}
+
+// TestWindowsAreAsLongAsTheirNames: with the current minute or hour, the range of a window has exactly the length that its name says.
+func TestWindowsAreAsLongAsTheirNames(t *testing.T) {
+	for _, name := range WindowNames() {
+		named, _ := timeparse.Length(name)
+		before, ok := timeparse.Length(strings.TrimPrefix(WindowFrom(name), "-"))
+		current := time.Minute
+		if named > 48*time.Hour { // minutes are kept for two days
+			current = time.Hour
+		}
+		if !ok || before+current != named {
+			t.Errorf("%s begins at %s", name, WindowFrom(name))
+		}
+	}
+	if from := WindowFrom("2h"); from != "" {
+		t.Errorf("an unknown window begins at %s", from)
 	}
 }

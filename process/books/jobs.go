@@ -16,6 +16,7 @@ import (
 
 	"github.com/wayside-proxy/wayside/collector"
 	"github.com/wayside-proxy/wayside/collector/failing"
+	"github.com/wayside-proxy/wayside/collector/store"
 	"github.com/wayside-proxy/wayside/configs"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/uploader"
@@ -74,8 +75,24 @@ func (b *books) metrics() prometheus.Gatherer {
 			Name: "wayside_paths_failing", Help: "Paths that fail now, or are slower than usual (GET /api/v1/failing).", ConstLabels: prometheus.Labels{"kind": string(kind)},
 		}, func() float64 { return float64(b.failing.Count(kind)) }))
 	}
+	registry.MustRegister(markMetrics{b.store})
 	b.refillMetrics(registry)
 	return registry
+}
+
+// markMetrics exports the latest mark of each kind, for annotations in Grafana. So there are never more than four series.
+type markMetrics struct{ store *store.Store }
+
+var descMark = prometheus.NewDesc("wayside_mark_timestamp_seconds", "Time of the latest mark of each kind, in seconds since 1970.", []string{"kind", "mark"}, nil)
+
+// Describe implements [prometheus.Collector].
+func (markMetrics) Describe(to chan<- *prometheus.Desc) { to <- descMark }
+
+// Collect implements [prometheus.Collector].
+func (m markMetrics) Collect(to chan<- prometheus.Metric) {
+	for _, mark := range m.store.LatestMarks() {
+		to <- prometheus.MustNewConstMetric(descMark, prometheus.GaugeValue, float64(mark.Time.UnixMicro())/1e6, mark.Kind, mark.Text)
+	}
 }
 
 // staleAfter is the age at which a temporary file is certainly not in use.

@@ -88,7 +88,7 @@ func TestMetricsAreClean(t *testing.T) {
 	var metrics []byte
 	eventually(t, "all figures in /metrics", func() bool { // these require the books process
 		metrics, err = w.Ask(t.Context(), http.MethodGet, "/metrics")
-		return err == nil && bytes.Contains(metrics, []byte("\nwayside_accounting_balanced "))
+		return err == nil && bytes.Contains(metrics, []byte("\nwayside_accounting_balanced ")) && bytes.Contains(metrics, []byte("\nwayside_mark_timestamp_seconds{"))
 	})
 	if want := fmt.Sprintf(`_count{http_request_method="GET",http_response_status_code="200",http_route="/a"} %d`+"\n", figures.Applied); !strings.Contains(string(metrics), want) {
 		t.Errorf("/metrics does not contain %s", want)

@@ -2,6 +2,10 @@
 // /checkout, and these begin to fail. It proves that, within a minute, wayside reports which path is failing, how often and since when.
 //
 //	go run ./test/incident [-history 3h] [-share 0.57] [-shots DIR]
+//	go run ./test/incident -week [-rate 1] [-shots DIR]
+//
+// With -week, the traffic of seven days is sent, with more requests by day than by night. The incident happens on the sixth day, begins
+// with a deploy and ends with a rollback; nothing is failing when the pictures are made. They are the pictures in the README.
 //
 // The traffic of the hours before the incident is sent in a few minutes, while the clock of wayside is moved from the past to the
 // present; the incident itself runs in real time. With -shots, Chromium takes screenshots of the dashboard a minute after the beginning
@@ -31,6 +35,7 @@ type options struct {
 	steady  time.Duration
 	shots   string
 	keep    bool
+	week    bool
 }
 
 func main() {
@@ -41,7 +46,11 @@ func main() {
 	flag.DurationVar(&o.steady, "steady", 30*time.Second, "real time before the incident")
 	flag.StringVar(&o.shots, "shots", "", "folder for pictures")
 	flag.BoolVar(&o.keep, "keep", false, "go on with the incident until interrupted")
+	flag.BoolVar(&o.week, "week", false, "seven days of traffic, with an incident on the sixth")
 	flag.Parse()
+	if o.week {
+		o.asWeek()
+	}
 	if err := run(context.Background(), o); err != nil {
 		fmt.Fprintln(os.Stderr, "incident:", err)
 		os.Exit(1)
@@ -97,6 +106,9 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	defer func() { _ = r.w.Stop(30 * time.Second) }()
+	if o.week {
+		return r.playWeek(ctx)
+	}
 	return r.play(ctx)
 }
 
@@ -222,19 +234,33 @@ func (r *replay) show(ctx context.Context) error {
 		return fmt.Errorf("the first line of wayside top does not name the path: %s", first)
 	}
 	if r.shots != "" {
-		folder, err := filepath.Abs(r.shots)
-		if err != nil {
+		if err := r.pictures(ctx, "incident.mjs"); err != nil {
 			return err
 		}
-		cmd := exec.CommandContext(ctx, "node", "incident.mjs", r.w.Info().Admin, folder)
-		cmd.Dir, cmd.Stdout, cmd.Stderr = filepath.Join("collector", "api", "dashboard"), os.Stdout, os.Stderr
-		if err := cmd.Run(); err != nil {
-			return fmt.Errorf("pictures: %w", err)
-		}
 	}
+	r.stay()
+	return nil
+}
+
+// stay keeps everything running until the command is interrupted, if that was requested.
+func (r *replay) stay() {
 	if r.keep {
 		fmt.Println("the dashboard:", r.w.Info().Admin)
 		select {}
+	}
+}
+
+// pictures runs a script that takes screenshots of the dashboard. Its arguments are the dashboard's address, the folder for the pictures,
+// and further ones.
+func (r *replay) pictures(ctx context.Context, script string, args ...string) error {
+	folder, err := filepath.Abs(r.shots)
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, "node", append([]string{script, r.w.Info().Admin, folder}, args...)...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = filepath.Join("collector", "api", "dashboard"), os.Stdout, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("pictures: %w", err)
 	}
 	return nil
 }

@@ -18,6 +18,8 @@ type shop struct {
 	url      string
 	server   *http.Server
 	checkout atomic.Uint64 // share of the requests to /checkout that fail, in millionths
+	pace     float64       // by which all times are multiplied; set before the first request
+	patience time.Duration // time after which a failing checkout gives up, besides the usual time; set before the first request
 }
 
 const (
@@ -30,7 +32,7 @@ func openShop() (*shop, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &shop{url: "http://" + ln.Addr().String()}
+	s := &shop{url: "http://" + ln.Addr().String(), pace: 1}
 	s.checkout.Store(usualErrors)
 	s.server = &http.Server{ReadHeaderTimeout: time.Minute, Handler: s}
 	go func() { _ = s.server.Serve(ln) }()
@@ -55,8 +57,11 @@ func (s *shop) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case strings.HasPrefix(r.URL.Path, "/assets/"):
 		failed, wait = 0, 0.5
 	}
-	time.Sleep(time.Duration(min(wait, 40) * float64(time.Millisecond)))
+	time.Sleep(time.Duration(min(wait, 40) * s.pace * float64(time.Millisecond)))
 	if rand.Uint64N(millionths) < failed {
+		if r.URL.Path == "/checkout" {
+			time.Sleep(s.patience)
+		}
 		http.Error(w, "internal error", http.StatusInternalServerError)
 		return
 	}
@@ -65,22 +70,23 @@ func (s *shop) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // client sends the requests of the shop's customers.
 type client struct {
-	base string
-	http http.Client
+	base      string
+	http      http.Client
+	checkouts int // of a hundred requests
 }
 
 func newClient(base string) *client {
-	return &client{base, http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: connections}}}
+	return &client{base, http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: connections}}, 1}
 }
 
 const connections = 48
 
-// request chooses a random request according to the shares of the traffic; one in a hundred is a checkout.
+// request chooses a random request according to the shares of the traffic.
 func (c *client) request(ctx context.Context) (*http.Request, error) {
 	n := rand.IntN(100)
 	method, path := http.MethodGet, "/"
 	switch {
-	case n < 1:
+	case n < c.checkouts:
 		method, path = http.MethodPost, "/checkout"
 	case n < 27:
 		path = fmt.Sprintf("/items/%d", 1+rand.IntN(9000))

@@ -10,7 +10,9 @@ export interface Figures {
 }
 export interface Row extends Figures { host: string; method: string; path: string; route?: string; before?: Figures; spark?: number[] }
 export interface Paths { from: string; to: string; rows: number; totals: Figures; before?: { totals: Figures }; paths: Row[] }
-export interface Point extends Figures { time: string }
+/** Latencies in logarithmic bins; see docs/API.md. */
+export interface LatencyBins { zeros?: number; start: number; counts: number[] }
+export interface Point extends Figures { time: string; latency_bins?: LatencyBins }
 export interface Series { path: string; from: string; to: string; step: string; points: Point[]; totals: Figures; before?: { points: Point[]; totals: Figures } }
 export interface Activity { count: number[]; errors: number[] }
 export interface Recent {

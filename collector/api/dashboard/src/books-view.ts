@@ -1,7 +1,7 @@
 // The books: accounting, spool, storage, jobs and archive, and a verdict in words.
 
 import { checks, get, type Accounting, type Archives, type Check, type Jobs, type Storage } from "./api";
-import { announce, h } from "./dom";
+import { announce, h, swap } from "./dom";
 import * as f from "./format";
 import { jobsPanel, ofJobs } from "./jobs";
 import { comingBack, Notice, reasons } from "./parts";
@@ -18,7 +18,8 @@ export class BooksView {
   private readonly notice = new Notice();
   private readonly verdict = h("p", { class: "verdict", role: "status" }, "Reading the books…");
   private readonly findings = h("ul", { class: "findings panel" });
-  private readonly accounts = h("div");
+  private readonly flow = h("div");
+  private readonly identities = h("ul", { class: "identities" });
   private readonly storage = h("div");
   private readonly archive = h("div");
   private readonly jobs = h("div");
@@ -26,8 +27,9 @@ export class BooksView {
   private unbalanced = 0; // readings in a row
 
   constructor() {
-    this.element = h("div", {}, h("h1", {}, "The books"), this.notice.element, this.verdict, this.findings,
-      h("section", {}, h("h2", {}, "Every response, accounted for"), this.accounts),
+    this.element = h("div", { class: "first" }, h("h1", {}, "The books"), this.notice.element, this.verdict, this.findings,
+      h("section", {}, h("h2", {}, "Every response, accounted for"), this.flow,
+        h("details", {}, h("summary", {}, "Conditions that these figures must meet"), this.identities)),
       h("section", {}, h("h2", {}, "Storage"), this.storage),
       h("section", {}, h("h2", {}, "Scheduled jobs"), this.jobs),
       h("section", {}, h("h2", {}, "Archive"), this.archive));
@@ -46,19 +48,21 @@ export class BooksView {
       optional(get<Jobs>("/api/v1/jobs", {}, signal)),
     ]);
     const findings = [...this.ofAccounts(accounts), ...ofChecks(lines), ...ofStorage(storage), ...ofJobs(jobs)];
+    this.element.classList.remove("first"); // nothing moves when it appears
     this.say(findings);
-    this.accounts.replaceChildren(flow(accounts), identities(accounts));
-    this.storage.replaceChildren(storage instanceof Error ? unreadable(storage) : storagePanel(storage));
-    this.jobs.replaceChildren(jobs instanceof Error ? unreadable(jobs) : jobsPanel(jobs));
-    this.archive.replaceChildren(archives instanceof Error ? unreadable(archives) : archivePanel(archives));
+    swap(this.flow, flow(accounts));
+    swap(this.identities, ...identities(accounts));
+    swap(this.storage, storage instanceof Error ? unreadable(storage) : storagePanel(storage));
+    swap(this.jobs, jobs instanceof Error ? unreadable(jobs) : jobsPanel(jobs));
+    swap(this.archive, archives instanceof Error ? unreadable(archives) : archivePanel(archives));
   }
 
   private say(findings: Finding[]): void {
     const worst: Kind = findings.some((x) => x.kind === "bad") ? "bad" : findings.some((x) => x.kind === "wait") ? "wait" : "good";
     const text = { good: "All is well.", wait: "All responses are accounted for, but something needs attention.", bad: "Something is wrong. Traffic is still served." }[worst];
     this.verdict.className = "verdict " + worst;
-    this.verdict.replaceChildren(h("span", { class: "sign " + worst, "aria-hidden": "true" }, signs[worst]), text);
-    this.findings.replaceChildren(...findings.map((x) => h("li", { class: x.kind },
+    swap(this.verdict, h("span", { class: "sign " + worst, "aria-hidden": "true" }, signs[worst]), text);
+    swap(this.findings, ...findings.map((x) => h("li", { class: x.kind },
       h("span", { class: "sign " + x.kind, "aria-hidden": "true" }, signs[x.kind]), h("span", { class: "unseen" }, words[x.kind] + ": "),
       h("strong", {}, x.about), h("span", {}, x.text))));
     announce(text);
@@ -80,7 +84,7 @@ export class BooksView {
   }
 
   recolor(): void { /* nothing is drawn */ }
-  fail(text: string): void { this.notice.show("bad", text); this.element.classList.add("stale"); }
+  fail(text: string): void { this.element.classList.remove("first"); this.notice.show("bad", text); this.element.classList.add("stale"); }
   well(): void { this.notice.clear(); this.element.classList.remove("stale"); }
 }
 
@@ -126,10 +130,8 @@ function flow(a: Accounting): HTMLElement {
     step("Archived", a.archived, "read back and verified"), step("Deleted", a.deleted, "locally, after archiving"));
 }
 
-function identities(a: Accounting): HTMLElement {
-  return h("details", {}, h("summary", {}, "Conditions that these figures must meet"),
-    h("ul", { class: "identities" }, ...a.identities.map((i) => h("li", { class: i.holds ? "" : "bad" }, `${i.name}: ${i.holds ? "yes" : "no"}`))));
-}
+const identities = (a: Accounting): HTMLElement[] =>
+  a.identities.map((i) => h("li", { class: i.holds ? "" : "bad" }, `${i.name}: ${i.holds ? "yes" : "no"}`));
 
 const partNames: Record<string, string> = {
   spool: "Spool: not yet counted", store: "Store: events and statistics", archive: "Archive: on this disk", quarantine: "Quarantine: damaged files", other: "Other: reserve for a full disk",

@@ -1,7 +1,7 @@
 // What has changed: the selected range against the day or the week before, or the time since a mark against the time before it.
 
 import { get, marksOf, type Changes, type Mark, type PathChange } from "./api";
-import { announce, h, swap } from "./dom";
+import { announce, h, say, swap } from "./dom";
 import * as f from "./format";
 import { methodBadge, Notice, pathLink } from "./parts";
 import { span, type State } from "./state";
@@ -52,7 +52,7 @@ export class ChangesView {
     ]);
     this.marks = marks.filter((m) => m.kind !== "stop");
     this.apply(s);
-    this.compared.textContent = `${f.moment(new Date(changes.from))} – ${f.moment(new Date(changes.to))} with ${f.moment(new Date(changes.before.from))} – ${f.moment(new Date(changes.before.to))}, ${f.zone}`;
+    say(this.compared, `${f.moment(new Date(changes.from))} – ${f.moment(new Date(changes.to))} with ${f.moment(new Date(changes.before.from))} – ${f.moment(new Date(changes.before.to))}, ${f.zone()}`);
     swap(this.list, changes.before.totals.seconds === 0 ? h("p", { class: "panel empty" }, "There are no figures of the other range: wayside did not run, or was not installed yet.")
       : changes.changes.length === 0 ? h("p", { class: "panel empty" }, "Nothing that matters: no path fails more or is slower, none is new, and none has vanished.")
         : table(s, changes));
@@ -75,7 +75,7 @@ function difference(c: PathChange): string {
 }
 
 function table(s: State, changes: Changes): HTMLElement {
-  const head = ["Path", "Change", "", "Affected requests"];
+  const head = ["Path", "Change", "Now and before", "Affected requests"];
   const rows = changes.changes.map((c) => h("tr", {},
     h("th", { scope: "row", class: "name" }, h("a", { href: pathLink(s, c) }, methodBadge(c.method), h("span", { class: "path", title: c.path }, f.path(c.path))),
       h("small", {}, c.route ? `${c.host}, route ${c.route}` : c.host)),

@@ -1,9 +1,10 @@
-// Charts over time with uPlot, and sparklines as SVG. Colors come from the style sheet, so both follow the theme.
+// Charts over time with uPlot, heat maps among them, and sparklines as SVG. Colors come from the style sheet, so both follow the theme.
 
 import uPlot from "uplot";
 import { h, svg } from "./dom";
 import type { Mark } from "./api";
-import { moment, timeOfDay, zone } from "./format";
+import * as f from "./format";
+import { cellAt, heatRange, heatSplits, inWords, paintHeat, stepEnd, type Heat } from "./heat";
 
 export interface Line {
   label: string;
@@ -24,12 +25,13 @@ export interface Chart {
   fine?: boolean; // steps of seconds, not of hours
   step: number; // seconds
   marks: Mark[];
+  heat?: Heat; // drawn instead of lines
 }
 
 /** What the pointer does on a chart; times in seconds. */
 export interface Pointing {
   zoom(from: number, to: number): void; // a range was selected
-  open(from: number, to: number): void; // a step was pressed
+  open(from: number, to: number, atLeast?: number): void; // a step was pressed, or a cell of a heat map with its latency in microseconds
 }
 
 const height = 180;
@@ -58,9 +60,9 @@ export class Figure {
   show(chart: Chart): void {
     this.last = chart;
     this.caption.textContent = chart.title;
-    this.words.textContent = chart.summary + (chart.marks.length > 0 ? " Marks: " + chart.marks.map((m) => `${m.text}, ${moment(new Date(m.time))}`).join("; ") + "." : "");
-    const data = [chart.times, ...chart.lines.map((l) => l.values)] as uPlot.AlignedData;
-    this.unit = chart.axis(Math.max(0, ...chart.lines.flatMap((l) => l.values.map((v) => v ?? 0))));
+    this.words.textContent = chart.summary + (chart.marks.length > 0 ? " Marks: " + chart.marks.map((m) => `${m.text}, ${f.moment(new Date(m.time))}`).join("; ") + "." : "");
+    const data = [chart.times, ...chart.lines.map((l) => l.values), ...(chart.heat ? [chart.times.map(() => null)] : [])] as uPlot.AlignedData;
+    this.unit = chart.axis(chart.heat ? heatRange(chart.heat)[1] : Math.max(0, ...chart.lines.flatMap((l) => l.values.map((v) => v ?? 0))));
     const shape = chart.lines.map((l) => l.label).join() + String(chart.fine);
     if (this.plot && shape === this.shape) {
       this.plot.setData(data);
@@ -101,8 +103,10 @@ export class Figure {
     u.over.addEventListener("click", (e) => {
       const i = u.cursor.idx, chart = this.last;
       if (!this.pointing || !chart || i === null || i === undefined || Math.abs(e.clientX - downAt) >= 6) return;
+      const cell = cellAt(u, chart);
+      if (cell) return this.pointing.open(chart.times[cell.index]!, stepEnd(chart, cell.index), Math.ceil(cell.from));
       const from = chart.times[i];
-      if (from !== undefined) this.pointing.open(from, from + chart.step);
+      if (from !== undefined) this.pointing.open(from, stepEnd(chart, i));
     });
   }
 
@@ -137,23 +141,55 @@ export class Figure {
     ctx.restore();
   }
 
+  /** What a heat map needs instead of lines. Its only line is invisible; it puts the count of a step into the legend. */
+  private heatOptions(lines: Line[]): Partial<uPlot.Options> & { series: uPlot.Series[]; hooks: uPlot.Hooks.Arrays } {
+    const drawn = (): Chart => this.last!;
+    return {
+      hooks: {
+        drawClear: [(u) => paintHeat(u, drawn(), color("--accent"))],
+        setCursor: [(u) => {
+          const cell = cellAt(u, drawn());
+          if (cell) u.setLegend({ idx: cell.index });
+        }],
+      },
+      scales: {
+        x: { time: true, range: () => [drawn().times[0] ?? 0, drawn().times.length > 0 ? stepEnd(drawn(), drawn().times.length - 1) : 1] },
+        y: { distr: 3, log: 2, range: () => heatRange(drawn().heat!) }, n: { auto: true },
+      },
+      series: [
+        ...lines.map((l): uPlot.Series => ({ label: l.label, scale: "n", width: 0, points: { show: false }, value: (_, v) => (v === null ? "–" : f.count(v)) })),
+        {
+          label: "Under the pointer", scale: "n", width: 0, points: { show: false },
+          value: (u) => {
+            const cell = this.place.matches(":hover") ? cellAt(u, drawn()) : null;
+            return cell ? inWords(cell) : "–";
+          },
+        },
+      ],
+    };
+  }
+
   private options(chart: Chart): uPlot.Options {
+    const heat = chart.heat ? this.heatOptions(chart.lines) : null;
     const axis: uPlot.Axis = {
       stroke: color("--muted"), font: "12px system-ui, sans-serif",
       grid: { stroke: color("--line"), width: 1 }, ticks: { stroke: color("--line"), width: 1, size: 4 },
     };
     return {
       width: this.width(), height, cursor: { points: { size: 7 }, drag: { x: this.pointing !== null, y: false, setScale: false, dist: 6 } },
-      hooks: { draw: [(u) => this.drawMarks(u)], setSelect: [(u) => this.selected(u)], ready: [(u) => this.listen(u)] },
-      legend: { live: true },
-      scales: { x: { time: true }, y: { range: (_, __, max) => [0, max > 0 ? max * 1.08 : 1] } },
+      hooks: { draw: [(u) => this.drawMarks(u)], setSelect: [(u) => this.selected(u)], ready: [(u) => this.listen(u)], ...heat?.hooks },
+      legend: { live: true }, tzDate: (t) => f.calendar(new Date(t * 1000)),
+      scales: heat?.scales ?? { x: { time: true }, y: { range: (_, __, max) => [0, max > 0 ? max * 1.08 : 1] } },
       axes: [
         { ...axis, space: 70, values: hours },
-        { ...axis, size: 64, values: (_, splits) => splits.map((v) => this.unit(v)) },
+        {
+          ...axis, size: 64, values: (_, splits) => splits.map((v) => this.unit(v)),
+          ...(heat ? { splits: (_: uPlot, __: number, low: number, high: number) => heatSplits(low, high), filter: (_: uPlot, splits: number[]) => splits } : {}),
+        },
       ],
       series: [
-        { label: `Time (${zone})`, value: (_, t) => (t ? (chart.fine ? timeOfDay : moment)(new Date(t * 1000)) : "–") },
-        ...chart.lines.map((l) => ({
+        { label: `Time (${f.zone()})`, value: (_, t) => (t ? (chart.fine ? f.timeOfDay : f.moment)(new Date(t * 1000)) : "–") },
+        ...heat?.series ?? chart.lines.map((l) => ({
           label: l.label, stroke: color(l.color), width: 1.75, spanGaps: false,
           fill: l.solid ? color(l.color) : l.fill ? color(l.color + "-soft") : undefined, dash: l.dashed ? [5, 4] : undefined,
           points: l.dashed ? { show: false } : { size: 5 },
@@ -174,8 +210,7 @@ function hours(_: uPlot, splits: number[], __: number, ___: number, step: number
   let lastDay = "";
   return splits.map((s) => {
     const t = new Date(s * 1000);
-    const day = t.toLocaleDateString("en-GB", { day: "numeric", month: "short" });
-    const time = t.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", second: step < 60 ? "2-digit" : undefined });
+    const day = f.dayOf(t), time = step < 60 ? f.timeOfDay(t) : f.hourMinute(t);
     const text = step >= 86_400 ? day : lastDay !== "" && lastDay !== day ? `${time}\n${day}` : time;
     lastDay = day;
     return text;

@@ -3,6 +3,10 @@
 import type { Activity, Mark, Point, Recent, Series } from "./api";
 import type { Chart, Line } from "./chart";
 import * as f from "./format";
+import { distribution, type Heat } from "./heat";
+
+/** The bins that the dashboard requests for heat maps, from a latency to twice that latency. */
+export const binsPerDoubling = 4;
 
 /** The index of the first response in the recent activity, so that a young process shows less than half an hour, but at least five minutes. */
 export function sinceFirst(recent: Recent): number {
@@ -47,7 +51,7 @@ function earlier(series: Series, value: (p: Point) => number | null): (number | 
 }
 
 /** The length of a step in seconds. */
-const stepSeconds = (step: string): number => parseInt(step, 10) * (step.endsWith("m") ? 60 : 3600);
+export const stepSeconds = (step: string): number => parseInt(step, 10) * (step.endsWith("m") ? 60 : 3600);
 
 /** Draws the last segment of a line dashed, as "so far", if the last step is not over. */
 function soFar(series: Series, lines: Line[]): Line[] {
@@ -116,6 +120,19 @@ export function latencyChart(series: Series, marks: Mark[]): Chart {
       { label: "p99", values: line((p) => p.latency_us.p99), color: "--line-3" },
       ...(was ? [{ label: "p95 before", values: was, color: "--muted", dashed: true }] : []),
     ],
+  };
+}
+
+/** How many requests took how long, in each step. */
+export function heatChart(series: Series, marks: Mark[]): Chart {
+  const heat: Heat = { perDoubling: binsPerDoubling, columns: series.points.map((p) => p.latency_bins) };
+  const all = distribution(heat), most = all.reduce((a, b) => (b.count > a.count ? b : a), { from: 0, to: 0, count: 0 });
+  return {
+    title: `Requests by latency, by ${stepName(series.step)}`, step: stepSeconds(series.step), marks, heat,
+    summary: most.count === 0 ? "There are no latencies in this time range."
+      : `Most requests took ${f.micros(most.from)} to ${f.micros(most.to)}: ${f.share(most.count, all.reduce((sum, b) => sum + b.count, 0))} of them.`,
+    times: seconds(series.points), axis: f.millisAxis,
+    lines: [{ label: "Requests", color: "--accent", values: series.points.map((p) => p.count) }],
   };
 }
 

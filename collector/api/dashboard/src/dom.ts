@@ -37,16 +37,41 @@ export function byId(id: string): HTMLElement {
   return found;
 }
 
-/** Replaces the content of an element if it would look different, so that an update destroys neither selection, focus nor scroll position. */
+/**
+ * Gives an element new content. Parts that would look the same stay, so that an update destroys neither selection, focus nor scroll
+ * position; listeners of new parts are not taken over by those. While a part is being pressed, nothing changes, because the press would do
+ * nothing if its target were replaced; the next update comes soon. If a link has the focus, the same link has it afterwards.
+ */
 export function swap(parent: HTMLElement, ...children: Child[]): void {
+  if (pressed(parent)) return;
   const next = document.createDocumentFragment();
   append(next, children);
-  const same = next.childNodes.length === parent.childNodes.length && [...next.childNodes].every((node, i) => node.isEqualNode(parent.childNodes[i]!));
-  if (!same) parent.replaceChildren(next);
+  const focused = parent.contains(document.activeElement) ? document.activeElement!.getAttribute("href") : null;
+  patch(parent, next);
+  if (focused && !parent.contains(document.activeElement)) parent.querySelector<HTMLElement>(`a[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+}
+
+/** Makes the children of a node equal to those of another, and keeps as many as possible. */
+function patch(parent: Node, next: Node): void {
+  const old = [...parent.childNodes], wanted = [...next.childNodes];
+  for (const rest of old.slice(wanted.length)) rest.remove();
+  wanted.forEach((child, i) => {
+    const was = old[i];
+    if (!was) parent.appendChild(child);
+    else if (was.isEqualNode(child)) return;
+    else if (was instanceof Text && child instanceof Text) was.data = child.data;
+    else if (was.cloneNode().isEqualNode(child.cloneNode())) patch(was, child);
+    else parent.replaceChild(child, was);
+  });
+}
+
+/** Whether a pointer is pressed on a part of an element. */
+export const pressed = (element: HTMLElement): boolean => element.querySelector("a:active, button:active, summary:active") !== null;
+
+/** Sets a text if it is another one, so that screen readers announce no text twice, and a selection remains. */
+export function say(element: HTMLElement, text: string): void {
+  if (element.textContent !== text) element.textContent = text;
 }
 
 /** Announces a text to screen readers without moving the focus. */
-export function announce(text: string): void {
-  const region = byId("announce");
-  if (region.textContent !== text) region.textContent = text;
-}
+export const announce = (text: string): void => say(byId("announce"), text);

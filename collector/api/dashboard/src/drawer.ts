@@ -64,7 +64,8 @@ export class Drawer {
   private fields(s: State, e: RawEvent): HTMLElement {
     const rows = Object.entries(e).map(([name, value]) => {
       const format = units[name];
-      const extra = format && typeof value === "number" ? h("span", { class: "muted" }, ` (${format(value)})`) : null;
+      const shown = format && typeof value === "number" ? format(value) : name === "ts" && f.zone() !== "UTC" ? `${f.moment(new Date(e.ts))}, ${f.zone()}` : "";
+      const extra = shown ? h("span", { class: "muted" }, ` (${shown})`) : null;
       return [h("dt", {}, name), h("dd", {}, typeof value === "object" ? JSON.stringify(value) : String(value), extra)];
     });
     const label = e.url_template;

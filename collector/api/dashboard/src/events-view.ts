@@ -63,7 +63,7 @@ export class EventsView {
         h("button", { type: "submit", class: "primary" }, "Search"), this.follow, this.pause, this.save),
       this.failed, this.list, h("p", {}, this.more));
     this.more.hidden = true;
-    this.list.append(h("p", { class: "panel empty" }, "Loading…"));
+    this.failed.append(h("p", { class: "panel empty" }, "Loading…")); // not in the list, which would move down when failed requests appear
   }
 
   private submit(): void {

@@ -1,7 +1,7 @@
 // What fails now, or is slower than usual: above everything else on the home page, and empty when nothing is wrong.
 
 import type { Failing, Incident } from "./api";
-import { h } from "./dom";
+import { h, pressed } from "./dom";
 import * as f from "./format";
 import { methodBadge } from "./parts";
 import { link, type State } from "./state";
@@ -10,8 +10,8 @@ const shownAtFirst = 5;
 
 /** A moment of the last days: the time of day, with the day if it is not today. */
 export function since(text: string): string {
-  const t = new Date(text), now = new Date();
-  return t.toDateString() === now.toDateString() ? f.hourMinute(t) : f.moment(t);
+  const t = new Date(text);
+  return f.today(t) ? f.hourMinute(t) : f.moment(t);
 }
 
 /** The range in which the beginning of an incident can be seen. */
@@ -72,7 +72,7 @@ export class FailingNow {
   private draw(): void {
     const s = this.state!;
     const text = JSON.stringify([this.last, this.all]);
-    if (text === this.text) return; // so that neither focus nor selection is lost with an update
+    if (text === this.text || pressed(this.list)) return; // so that neither focus nor selection is lost with an update
     this.text = text;
     const focused = this.list.contains(document.activeElement) ? (document.activeElement as HTMLAnchorElement).getAttribute("href") : null;
     const errors = this.last.filter((i) => i.kind === "errors").length;

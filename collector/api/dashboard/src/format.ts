@@ -71,10 +71,9 @@ export function microsAxis(most: number): (v: number) => string {
   const [divisor, unit] = most < 1000 ? [1, "µs"] : most < 1e6 ? [1e3, "ms"] : [1e6, "s"];
   return (v) => `${three.format(v / divisor)} ${unit}`;
 }
+/** Latencies of a logarithmic axis, all in milliseconds. */
+export const millisAxis = (): (v: number) => string => (v) => three.format(v / 1e3) + " ms";
 export const percentAxis = (): (v: number) => string => (v) => three.format(v) + " %";
-
-/** The time zone in which times are shown. */
-export const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 
 export function bytes(n: number): string {
   const units = ["B", "kB", "MB", "GB", "TB", "PB"];
@@ -96,15 +95,44 @@ export function change(now: number, before: number): { text: string; sign: numbe
   return { text: (percent > 0 ? "+" : "−") + three.format(Math.abs(percent)) + " %", sign: Math.sign(percent) };
 }
 
-const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
-const year = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" });
+// ---- times: in the time zone of the browser, or in UTC
 
-const short24 = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
-export const hourMinute = (t: Date): string => short24.format(t);
-export const timeOfDay = (t: Date): string => clock.format(t);
-export const timeWithMillis = (t: Date): string => `${clock.format(t)}.${String(t.getMilliseconds()).padStart(3, "0")}`;
-export const moment = (t: Date): string => (t.getFullYear() === new Date().getFullYear() ? day : year).format(t);
+const own = Intl.DateTimeFormat().resolvedOptions().timeZone;
+let utc = false;
+
+/** Chooses UTC, or the time zone of the browser, for all times that are formatted or read from now on. */
+export function useUTC(on: boolean): void {
+  utc = on;
+  times = formats();
+}
+
+/** The name of the time zone in which times are shown. */
+export const zone = (): string => (utc ? "UTC" : own);
+
+const clock = { hour: "2-digit", minute: "2-digit" } as const, date = { day: "numeric", month: "short" } as const;
+
+function formats(): Record<"time" | "seconds" | "day" | "moment" | "year" | "onlyYear", Intl.DateTimeFormat> {
+  const of = (options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat => new Intl.DateTimeFormat("en-GB", { ...options, timeZone: utc ? "UTC" : undefined });
+  return {
+    time: of(clock), seconds: of({ ...clock, second: "2-digit" }), day: of(date), moment: of({ ...date, ...clock }),
+    year: of({ ...date, year: "numeric", ...clock }), onlyYear: of({ year: "numeric" }),
+  };
+}
+let times = formats();
+
+export const hourMinute = (t: Date): string => times.time.format(t);
+export const timeOfDay = (t: Date): string => times.seconds.format(t);
+export const timeWithMillis = (t: Date): string => `${timeOfDay(t)}.${String(t.getMilliseconds()).padStart(3, "0")}`;
+export const dayOf = (t: Date): string => times.day.format(t);
+export const moment = (t: Date): string => (times.onlyYear.format(t) === times.onlyYear.format(new Date()) ? times.moment : times.year).format(t);
+export const today = (t: Date): boolean => dayOf(t) === dayOf(new Date()) && Math.abs(Date.now() - t.getTime()) < 2 * 86_400_000;
+
+/** A date whose local fields, such as getHours, are those of t in the time zone that is shown. */
+export const calendar = (t: Date): Date => (utc ? new Date(t.getTime() + t.getTimezoneOffset() * 60_000) : t);
+
+/** The value of a field for a date and a time, and the time that a user entered in one. */
+export const toField = (t: Date): string => new Date(t.getTime() - (utc ? 0 : t.getTimezoneOffset() * 60_000)).toISOString().slice(0, 16);
+export const fromField = (text: string): Date => new Date(utc ? text + "Z" : text);
 
 export function age(seconds: number): string {
   if (seconds < 90) return `${Math.round(seconds)} s`;

@@ -4,7 +4,7 @@ import { get, type Storage } from "./api";
 import { BooksView } from "./books-view";
 import { ChangesView } from "./changes-view";
 import { Drawer } from "./drawer";
-import { append, byId, h } from "./dom";
+import { append, byId, h, say, swap } from "./dom";
 import { EventsView } from "./events-view";
 import * as f from "./format";
 import { PathView } from "./path-view";
@@ -46,7 +46,7 @@ function make(name: View): Shown {
 /** Changes the address, which changes the view. Changes of search and order replace the entry in the history, so that "back" leaves the view. */
 function go(change: Partial<State>): void {
   const next = link({ ...state, ...change });
-  const minor = "event" in change && change.event === "" || Object.keys(change).every((key) => key === "search" || key === "sort" || key === "up" || key === "route");
+  const minor = "event" in change && change.event === "" || Object.keys(change).every((key) => key === "search" || key === "sort" || key === "up" || key === "route" || key === "utc");
   if (minor) history.replaceState(null, "", next);
   else history.pushState(null, "", next);
   moved();
@@ -70,16 +70,17 @@ const drawer = new Drawer(go);
 const asked = (s: State): string => JSON.stringify({ ...s, event: "", search: "", sort: "", up: false, ...(s.view === "paths" ? { route: "" } : {}) });
 
 function moved(): void {
-  const before = asked(state);
+  const before = asked(state), zoneBefore = state.utc;
   state = read(location.hash);
+  f.useUTC(state.utc);
   document.title = { paths: "Hot paths", path: `${state.method} ${f.path(state.path)}`.trim(), changes: "What has changed", events: "Events", books: "The books" }[state.view] + " – wayside";
   drawer.show(state);
-  if (viewName !== state.view) {
+  if (viewName !== state.view || zoneBefore !== state.utc) { // another time zone: everything is shown again
     view?.stop?.();
     view = make(state.view);
-    viewName = state.view;
     main.replaceChildren(incomplete.element, toolbar, view.element);
-    window.scrollTo(0, 0);
+    if (viewName !== state.view) window.scrollTo(0, 0);
+    viewName = state.view;
     showNavigation();
     showToolbar();
     view.apply(state);
@@ -103,6 +104,7 @@ async function reload(byItself = false): Promise<void> {
     await shown.reload(state, mine.signal, byItself);
     if (!mine.signal.aborted) {
       shown.well();
+      showRange();
       answered(true);
     }
   } catch (err) {
@@ -123,23 +125,35 @@ function showNavigation(): void {
   const views: [View, string][] = [["paths", "Paths"], ["changes", "Changes"], ["events", "Events"], ["books", "Books"]];
   const current = state.view === "path" ? "paths" : state.view;
   const keep: State = { ...state, first: "", event: "", path: "", method: "", host: "", route: "", search: "", status: "", latency: "" };
-  byId("nav").replaceChildren(...views.map(([name, text]) =>
+  swap(byId("nav"), ...views.map(([name, text]) =>
     h("a", { href: link({ ...keep, view: name }), "aria-current": current === name ? "page" : undefined }, text)));
+  byId("brand").setAttribute("href", link({ ...read(""), utc: state.utc }));
+  const zone = byId("zone");
+  zone.textContent = state.utc ? "Time: UTC" : "Time: local";
+  zone.title = state.utc ? "Times are in UTC; press for the time zone of this browser" : `Times are in ${f.zone()}; press for UTC`;
 }
+byId("zone").addEventListener("click", () => go({ utc: !state.utc }));
 
-const local = (t: Date): string => new Date(t.getTime() - t.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
 const fromField = h("input", { type: "datetime-local", step: 60 });
 const toField = h("input", { type: "datetime-local", step: 60 });
 const custom = h("form", {
   class: "custom", hidden: true,
   onsubmit: (e) => {
     e.preventDefault();
-    const from = new Date(fromField.value), to = new Date(toField.value);
+    const from = f.fromField(fromField.value), to = f.fromField(toField.value);
     toField.setCustomValidity(from < to ? "" : "The end must be after the beginning.");
     if (toField.reportValidity()) go({ range: "custom", from: from.toISOString(), to: to.toISOString() });
   },
 }, h("label", {}, "From ", fromField), h("label", {}, "to ", toField), h("button", { type: "submit", class: "primary" }, "Show"));
 const rangeButtons = h("div", { class: "segments", role: "group", "aria-label": "Time range" });
+const rangeButton = (id: string, name: string, press: () => void): HTMLElement => h("button", { type: "button", "data-range": id, onclick: press }, name);
+rangeButtons.append(...ranges.map((r) => rangeButton(r.id, r.name, () => {
+  custom.hidden = true;
+  go({ range: r.id, from: "", to: "" });
+})), rangeButton("custom", "Custom", () => {
+  custom.hidden = !custom.hidden;
+  if (!custom.hidden) fromField.focus();
+}));
 const compareBox = h("input", { type: "checkbox", onchange: () => go({ compare: compareBox.checked }) });
 const compareLabel = h("label", { class: "check" }, compareBox, "Compare with the period before");
 const rangeText = h("span", { class: "muted" });
@@ -148,21 +162,19 @@ const toolbar = h("div", { class: "toolbar" }, rangeButtons, custom, compareLabe
 function showToolbar(): void {
   toolbar.hidden = state.view === "books";
   compareLabel.hidden = state.view === "events" || state.view === "changes";
-  const focused = (document.activeElement as HTMLElement | null)?.dataset.range;
-  const button = (id: string, name: string, press: () => void): HTMLElement =>
-    h("button", { type: "button", "data-range": id, "aria-pressed": String(state.range === id), onclick: press }, name);
-  rangeButtons.replaceChildren(...ranges.map((r) => button(r.id, r.name, () => { custom.hidden = true; go({ range: r.id, from: "", to: "" }); })),
-    button("custom", "Custom", () => {
-      custom.hidden = !custom.hidden;
-      if (!custom.hidden) fromField.focus();
-    }));
-  if (focused) rangeButtons.querySelector<HTMLElement>(`[data-range="${focused}"]`)?.focus();
+  for (const button of rangeButtons.querySelectorAll<HTMLElement>("button")) button.setAttribute("aria-pressed", String(state.range === button.dataset.range));
   if (state.range === "custom") custom.hidden = false;
-  const range = span(state);
-  if (document.activeElement !== fromField) fromField.value = local(range.from);
-  if (document.activeElement !== toField) toField.value = local(range.to);
   compareBox.checked = state.compare;
-  rangeText.textContent = `${f.moment(range.from)} – ${f.moment(range.to)}, ${f.zone}`;
+  const range = span(state);
+  if (document.activeElement !== fromField) fromField.value = f.toField(range.from);
+  if (document.activeElement !== toField) toField.value = f.toField(range.to);
+  showRange();
+}
+
+/** Shows the range, which moves on with the time. */
+function showRange(): void {
+  const range = span(state);
+  say(rangeText, `${f.moment(range.from)} – ${f.moment(range.to)}, ${f.zone()}`);
 }
 
 // ---- themes
@@ -217,7 +229,7 @@ function showLive(): void {
   liveButton.className = "live " + (paused ? "paused" : awaySince !== 0 ? "away" : connected && !stale ? "on" : "off");
   liveButton.setAttribute("aria-pressed", String(!paused));
   liveButton.title = paused ? "Updates are paused; press to continue" : "Live updates; press to pause";
-  if (byId("live-text").textContent !== text) byId("live-text").textContent = text;
+  say(byId("live-text"), text);
 }
 liveButton.addEventListener("click", () => {
   paused = !paused;
@@ -308,6 +320,11 @@ window.setInterval(() => {
   showLive();
 }, 10_000);
 
+// The part after the "#" is the state of the view, so the browser must not follow this link by itself.
+byId("skip").addEventListener("click", (e) => {
+  e.preventDefault();
+  main.focus();
+});
 document.addEventListener("keydown", (e) => {
   const typing = e.target instanceof HTMLInputElement || e.target instanceof HTMLSelectElement || e.target instanceof HTMLTextAreaElement;
   if (e.key !== "/" || typing || e.ctrlKey || e.metaKey || e.altKey) return;

@@ -1,6 +1,6 @@
 // Parts that several views share.
 
-import { h } from "./dom";
+import { h, say } from "./dom";
 import * as f from "./format";
 import type { Figures, Refill } from "./api";
 import { link, type State } from "./state";
@@ -11,7 +11,7 @@ export class Notice {
   show(kind: "bad" | "wait" | "good" | "", text: string): void {
     this.element.className = "notice " + kind;
     this.element.hidden = text === "";
-    if (this.element.textContent !== text) this.element.textContent = text;
+    say(this.element, text);
   }
   clear(): void { this.show("", ""); }
 }

@@ -3,7 +3,7 @@
 import { failingNow, get, marksOf, type Activity, type Failing, type Figures, type Paths, type Recent, type Row, type Series } from "./api";
 import { Figure, shrink, sparkline } from "./chart";
 import { recentChart, recentShown, requestsChart, sinceFirst } from "./charts";
-import { announce, h, swap } from "./dom";
+import { announce, h, pressed, say, swap } from "./dom";
 import * as f from "./format";
 import { FailingNow, incidentsOf } from "./failing";
 import { emptyTiles, methodBadge, Notice, pathLink, tiles } from "./parts";
@@ -44,9 +44,10 @@ export class PathsView {
   private readonly figures = h("div", {}, emptyTiles());
   private readonly now: Figure;
   private readonly chart: Figure;
-  private readonly head = h("tr");
+  private readonly heads = new Map<string, HTMLElement>(); // by the column's key
+  private readonly sparkHead = h("th", { scope: "col", class: "spark-cell" });
   private readonly body = h("tbody");
-  private readonly foot = h("p", { class: "muted", role: "status" });
+  private readonly foot = h("p", { class: "muted" });
   private readonly search: HTMLInputElement;
   private readonly route = h("select", { "aria-label": "Route", onchange: () => this.go({ route: this.route.value }) });
   private state!: State;
@@ -63,7 +64,10 @@ export class PathsView {
     this.chart = new Figure(pointing);
     this.search = h("input", {
       type: "search", id: "search", autocomplete: "off", spellcheck: "false", placeholder: "Part of a path, host or method",
-      "aria-keyshortcuts": "/", oninput: () => this.go({ search: this.search.value }),
+      "aria-keyshortcuts": "/", oninput: () => {
+        this.go({ search: this.search.value });
+        announce(this.foot.textContent || "No path matches the search.");
+      },
     });
     this.element = h("div", { class: "home first" },
       h("h1", { class: "unseen" }, "Hot paths"), this.notice.element, this.failingNow.element, this.figures,
@@ -72,7 +76,7 @@ export class PathsView {
         h("div", { class: "bar" }, h("h2", { id: "paths-heading" }, "Hot paths"), this.route,
           h("label", { class: "search" }, h("span", { class: "unseen" }, "Search the paths"), this.search, h("kbd", { "aria-hidden": "true" }, "/"))),
         h("div", { class: "scroll panel", tabindex: 0, role: "region", "aria-label": "Table of hot paths" },
-          h("table", { class: "paths" }, h("thead", {}, this.head), this.body)),
+          h("table", { class: "paths" }, h("thead", {}, this.head()), this.body)),
         this.foot));
     for (let i = 0; i < 6; i++) this.body.append(h("tr", { class: "waiting" }, h("td", { colspan: columns.length + 2 }, h("span", { class: "bone" }))));
   }
@@ -89,7 +93,7 @@ export class PathsView {
   async reload(s: State, signal: AbortSignal, byItself = false): Promise<void> {
     this.state = s;
     const range = span(s), compare = s.compare ? "previous" : undefined;
-    const query = { from: range.from.toISOString(), to: range.to.toISOString(), compare };
+    const query = { ...range.period, compare };
     const [failing, marks, data, recent, series] = await Promise.all([
       failingNow(signal), marksOf(range.from, range.to, signal),
       get<Paths>("/api/v1/paths", { ...query, limit: 2000, spark: range.hours > 24 ? 60 : undefined }, signal),
@@ -115,18 +119,23 @@ export class PathsView {
   fail(text: string): void { this.element.classList.remove("first"); this.notice.show("bad", text); this.element.classList.add("stale"); }
   well(): void { this.notice.clear(); this.element.classList.remove("stale"); }
 
-  private heading(): void {
-    const s = this.state;
+  /** Makes the head of the table. Its buttons are never replaced: an update in the middle of a press would undo the press. */
+  private head(): HTMLElement {
     const sortable = (key: string, name: string, className: string): HTMLElement => {
-      const active = s.sort === key;
-      return h("th", { scope: "col", class: className, "aria-sort": active ? (s.up ? "ascending" : "descending") : undefined },
-        h("button", { type: "button", "data-key": key, onclick: () => this.go({ sort: key, up: active ? !s.up : key === "path" }) }, name));
+      const press = (): void => this.go({ sort: key, up: this.state.sort === key ? !this.state.up : key === "path" });
+      const th = h("th", { scope: "col", class: className }, h("button", { type: "button", "data-key": key, onclick: press }, name));
+      this.heads.set(key, th);
+      return th;
     };
-    const focused = (document.activeElement as HTMLElement | null)?.dataset.key;
-    this.head.replaceChildren(sortable("path", "Path", "name"),
-      h("th", { scope: "col", class: "spark-cell" }, span(s).hours > 24 ? "Over the range" : this.recently),
-      ...columns.map((c) => sortable(c.key, c.name, c.class ?? "")));
-    if (focused) this.head.querySelector<HTMLElement>(`[data-key="${focused}"]`)?.focus();
+    return h("tr", {}, sortable("path", "Path", "name"), this.sparkHead, ...columns.map((c) => sortable(c.key, c.name, c.class ?? "")));
+  }
+
+  private heading(): void {
+    for (const [key, th] of this.heads) {
+      if (this.state.sort === key) th.setAttribute("aria-sort", this.state.up ? "ascending" : "descending");
+      else th.removeAttribute("aria-sort");
+    }
+    say(this.sparkHead, span(this.state).hours > 24 ? "Over the range" : this.recently);
   }
 
   /** The choice of a route, only where there are routes. */
@@ -161,7 +170,7 @@ export class PathsView {
 
   private table(): void {
     const data = this.data;
-    if (!data) return;
+    if (!data || pressed(this.body)) return;
     this.manyHosts = this.hostsDiffer();
     const rows = this.rows();
     const shown = rows.slice(0, rowsShown);
@@ -170,14 +179,15 @@ export class PathsView {
     for (const r of shown) next.set(keyOf(r), this.row(r));
     this.drawn = next;
     const order = [...next.values()].map((d) => d.tr);
-    if (order.length !== this.body.children.length || order.some((tr, i) => this.body.children[i] !== tr)) {
-      this.body.replaceChildren(...order);
-    }
-    // A row that is replaced or moved loses the focus.
+    // Only rows that must move are moved, because a row that moves loses selection and focus.
+    order.forEach((tr, i) => {
+      if (this.body.children[i] !== tr) this.body.insertBefore(tr, this.body.children[i] ?? null);
+    });
+    while (this.body.children.length > order.length) this.body.lastElementChild!.remove();
     if (focused instanceof HTMLElement && focused !== document.activeElement && this.body.contains(focused)) focused.focus({ preventScroll: true });
     if (shown.length === 0) this.body.replaceChildren(h("tr", {}, h("td", { class: "empty", colspan: columns.length + 2 }, ...this.nothing(data))));
     const more = rows.length > shown.length ? ` The first ${rowsShown} are listed; a search finds the others.` : "";
-    this.foot.textContent = shown.length === 0 ? "" : `${f.plural(rows.length, "path", "paths")}${this.state.search ? " found" : ""}.${more}`;
+    say(this.foot, shown.length === 0 ? "" : `${f.plural(rows.length, "path", "paths")}${this.state.search ? " found" : ""}.${more}`);
   }
 
   /** Reuses a row that would look the same, so that neither focus nor selection is lost with an update. */
@@ -185,18 +195,19 @@ export class PathsView {
     const key = keyOf(r), activity = this.activity.get(key), was = r.before;
     const alarms = incidentsOf(this.failing, r);
     const host = this.manyHosts ? r.host : "";
+    const href = pathLink(this.state, r);
     const small = r.route ? (host ? `${host}, ` : "") + `route ${r.route}` : host;
-    const text = JSON.stringify([r, activity, small, alarms.map((i) => i.kind), this.state.range, this.state.compare]);
+    const text = JSON.stringify([r, activity, small, alarms.map((i) => i.kind), span(this.state).hours, href]);
     const old = this.drawn.get(key);
     if (old?.text === text) return old;
     const tr = old?.tr ?? h("tr", {}, h("th", { scope: "row", class: "name" },
-      h("a", { href: pathLink(this.state, r) }, methodBadge(r.method), h("span", { class: "path", title: r.path }, f.path(r.path))), h("small", {}, small)));
+      h("a", { href }, methodBadge(r.method), h("span", { class: "path", title: r.path }, f.path(r.path))), h("small", {}, small)));
     tr.querySelector("small")!.textContent = small;
-    tr.querySelector("a")!.setAttribute("href", pathLink(this.state, r));
+    tr.querySelector("a")!.setAttribute("href", href);
     tr.className = alarms.some((i) => i.kind === "errors") ? "alarm" : alarms.length > 0 ? "alarm-slow" : "";
     const width = span(this.state).hours > 24 ? 90 : 60;
-    tr.replaceChildren(tr.firstChild!,
-      h("td", { class: "spark-cell" }, activity ? sparkline(shrink(activity.count, width), shrink(activity.errors, width)) : h("span", { class: "none" }, "–")),
+    while (tr.children.length > 1) tr.lastElementChild!.remove();
+    tr.append(h("td", { class: "spark-cell" }, activity ? sparkline(shrink(activity.count, width), shrink(activity.errors, width)) : h("span", { class: "none" }, "–")),
       ...columns.map((c) => {
         const td = h("td", { class: c.class });
         for (const part of c.cell(r, was)) if (part !== null) td.append(part);

@@ -20,6 +20,7 @@ export interface State {
   first: string; // "failed": failed events are listed before all others
   against: string; // with what changes are compared: yesterday, week, or the time of a mark
   event: string; // the event that is shown
+  utc: boolean; // times are shown in UTC, instead of the browser's time zone
 }
 
 export const ranges = [
@@ -30,7 +31,7 @@ export const ranges = [
 
 const defaults: State = {
   view: "paths", range: "24h", from: "", to: "", compare: false, sort: "count", up: false, search: "",
-  path: "", method: "", host: "", route: "", status: "", latency: "", first: "", event: "", against: "yesterday",
+  path: "", method: "", host: "", route: "", status: "", latency: "", first: "", event: "", against: "yesterday", utc: false,
 };
 
 export function read(hash: string): State {
@@ -46,6 +47,7 @@ export function read(hash: string): State {
   if (s.path !== "" && !/^(\/|\*$|\(.*\)$)/.test(s.path)) s.path = "/" + s.path;
   s.compare = q.has("compare");
   s.up = q.has("up");
+  s.utc = q.get("tz") === "utc";
   if (s.range !== "custom" && !ranges.some((r) => r.id === s.range)) s.range = defaults.range;
   if (s.range === "custom" && !(Date.parse(s.from) < Date.parse(s.to))) s.range = defaults.range;
   return s;
@@ -58,19 +60,30 @@ export function link(s: State): string {
   }
   if (s.compare) q.set("compare", "1");
   if (s.up) q.set("up", "1");
+  if (s.utc) q.set("tz", "utc");
   const query = q.toString();
   return "#/" + (s.view === "paths" ? "" : s.view) + (query ? "?" + query : "");
 }
 
-export interface Span { from: Date; to: Date; hours: number }
+/** A range of time. period has the parameters for queries of statistics. */
+export interface Span { from: Date; to: Date; hours: number; period: { from: string; to?: string } }
 
-/** The selected range, widened to whole minutes, up to the current one. The answer says if it was widened to hours. */
+const minute = 60_000, hour = 60 * minute;
+const minutesKept = 48; // hours for which there are statistics by the minute; before that, by the hour
+
+/** The selected range. One with a name, such as 1h, is exactly as long as its name says: the current minute or hour is its last one. */
 export function span(s: State, now: Date = new Date()): Span {
-  const minute = 60_000, hour = 60 * minute;
-  const from = s.range === "custom" ? Date.parse(s.from) : now.getTime() - ranges.find((r) => r.id === s.range)!.hours * hour;
-  const to = s.range === "custom" ? Date.parse(s.to) : now.getTime();
-  const begin = Math.floor(from / minute) * minute, end = Math.ceil(to / minute) * minute;
-  return { from: new Date(begin), to: new Date(end), hours: Math.max(1, Math.round((end - begin) / hour)) };
+  const named = ranges.find((r) => r.id === s.range);
+  if (!named) {
+    const begin = Math.floor(Date.parse(s.from) / minute) * minute, end = Math.ceil(Date.parse(s.to) / minute) * minute;
+    const from = new Date(begin), to = new Date(end);
+    return { from, to, hours: Math.max(1, Math.round((end - begin) / hour)), period: { from: from.toISOString(), to: to.toISOString() } };
+  }
+  const unit = named.hours > minutesKept ? hour : minute, steps = (named.hours * hour) / unit;
+  const end = Math.ceil(now.getTime() / unit) * unit;
+  // wayside widens a range to whole steps, by its own clock. A comparison has only steps that are over.
+  const period = { from: `-${s.compare ? steps : steps - 1}${unit === hour ? "h" : "m"}` };
+  return { from: new Date(end - steps * unit), to: new Date(end), hours: named.hours, period };
 }
 
 /** A step that gives at most about 180 points, of minutes for a few hours. */
@@ -82,8 +95,8 @@ export function step(hours: number): string {
 
 /** The change of state that shows a range of a chart; times in seconds. */
 export function zoomed(from: number, to: number): Partial<State> {
-  const minute = 60, begin = Math.floor(from / minute) * minute, end = Math.max(Math.ceil(to / minute) * minute, begin + minute);
-  return { range: "custom", from: new Date(begin * 1000).toISOString(), to: new Date(end * 1000).toISOString() };
+  const begin = Math.floor((from * 1000) / minute) * minute, end = Math.max(Math.ceil((to * 1000) / minute) * minute, begin + minute);
+  return { range: "custom", from: new Date(begin).toISOString(), to: new Date(end).toISOString() };
 }
 
 /** The change of state that lists the events of a step, the failed ones first. */

@@ -319,21 +319,3 @@ func TestExtendedConnectAtShutdown(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 }
-
-// TestExtendedConnectShare: at most half of the connections may be tunnels, over HTTP/2 as well.
-func TestExtendedConnectShare(t *testing.T) {
-	url := webSocketOrigin(t, switching, func(_ *net.TCPConn, br *bufio.Reader) { _, _ = io.Copy(io.Discard, br) })
-	b := start(t, url, func(o *Options) { o.MaxConns = 20 })
-	b.responses = 11
-	c := b.dialH2()
-	for i := range uint32(10) {
-		c.tunnel(2*i + 1)
-	}
-	c.connect(21, "websocket", "/up")
-	if status, _ := c.response(21); status != "503" {
-		t.Error(status)
-	}
-	if e := b.books.wait(t, 1)[0]; string(e.ErrorType) != "connections_max" {
-		t.Errorf("%+v", e)
-	}
-}

@@ -63,9 +63,10 @@ func (r *request) isHead() bool {
 	return r.Is("HEAD") || bytes.HasPrefix(r.Raw, []byte("HEAD "))
 }
 
-// isGRPC reports whether the request is a call of gRPC over HTTP/2. gRPC-Web does not count, because it expects an HTTP status.
+// isGRPC reports whether the request is a call of gRPC over HTTP/2. gRPC-Web does not count, because it expects an HTTP status. A request for
+// a WebSocket never is such a call, whatever its Content-Type.
 func (r *request) isGRPC() bool {
-	return r.HTTP2 && event.IsGRPCContent(r.ContentType) && !bytes.HasPrefix(r.ContentType, []byte("application/grpc-web"))
+	return r.HTTP2 && !r.connecting() && event.IsGRPCContent(r.ContentType) && !bytes.HasPrefix(r.ContentType, []byte("application/grpc-web"))
 }
 
 func (r *request) userAgent() []byte { return r.Value("user-agent") }

@@ -44,8 +44,13 @@ type ownResponse struct {
 	body        []byte
 }
 
-// sendOwn sends a response that the proxy itself makes and that is not a failure.
+// sendOwn sends a response that the proxy itself makes and that is not a failure. A client that asks for a WebSocket by extended CONNECT would
+// take a status 2xx for consent, so it gets an error instead.
 func (x *exchange) sendOwn(r *ownResponse) {
+	if r.status < 300 && x.req.connecting() {
+		x.answer(failNotUpgraded)
+		return
+	}
 	x.reply.buf = x.req.appendOwn(x.reply.buf[:0], r.status)
 	if r.status != http.StatusNoContent && r.status != http.StatusNotModified {
 		if r.contentType != "" {

@@ -11,6 +11,9 @@ import (
 // extended CONNECT over HTTP/2, which it accepts with 200 (RFC 8441). Package http2 translates between a CONNECT and a GET, so to an
 // exchange, every WebSocket is an upgrade. What is left are Sec-WebSocket-Key and Sec-WebSocket-Accept, which exist only in HTTP/1.1.
 
+// connecting reports whether the client asks for the WebSocket by extended CONNECT, and would take any status 2xx for consent.
+func (r *request) connecting() bool { return r.HTTP2 && r.IsWebSocket() }
+
 // errNotUpgraded means that the upstream responded to a request for a WebSocket as if it were an ordinary one. For a CONNECT, any status
 // 2xx would mean that the WebSocket is open.
 var errNotUpgraded = errors.New("upstream responded to an extended CONNECT with a status 2xx and no WebSocket")
@@ -18,7 +21,7 @@ var errNotUpgraded = errors.New("upstream responded to an extended CONNECT with 
 // webSocketKey returns the Sec-WebSocket-Key that the proxy makes for a client that has sent an extended CONNECT, and otherwise nil. It is
 // the same each time the request is sent.
 func (r *request) webSocketKey() []byte {
-	if !r.HTTP2 || !r.IsWebSocket() {
+	if !r.connecting() {
 		return nil
 	}
 	if len(r.keyText) == 0 {

@@ -5,7 +5,10 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"sync"
 	"testing"
+
+	xhttp2 "golang.org/x/net/http2"
 
 	"github.com/wayside-proxy/wayside/internal/event"
 )
@@ -58,4 +61,48 @@ func TestExtendedConnectShare(t *testing.T) {
 	if e := b.books.wait(t, 1)[0]; string(e.ErrorType) != "connections_max" {
 		t.Errorf("%+v", e)
 	}
+}
+
+// TestTunnelsWithoutConnectionShare: tunnels that the client has closed count for its address until the upstream has closed them too, even if
+// the connection of the client has ended.
+func TestTunnelsWithoutConnectionShare(t *testing.T) {
+	ended := make(chan struct{})
+	release := sync.OnceFunc(func() { close(ended) })
+	url := webSocketOrigin(t, switching, func(*net.TCPConn, *bufio.Reader) { <-ended })
+	t.Cleanup(release)
+	b := start(t, url, func(o *Options) { o.MaxConns = 40 })
+	b.responses = 5
+	c := b.dialH2()
+	for id := uint32(1); id <= 9; id += 2 {
+		c.tunnel(id)
+		c.ok(c.f.WriteRSTStream(id, xhttp2.ErrCodeCancel))
+	}
+	c.ok(c.f.WritePing(false, [8]byte{}))
+	c.next(xhttp2.FramePing) // now all of them have arrived
+	_ = c.conn.Close()
+	counts := func() (conns, streams int) {
+		b.p.mu.Lock()
+		defer b.p.mu.Unlock()
+		for _, used := range b.p.admission.accounts {
+			conns, streams = conns+used.conns, streams+used.streams
+		}
+		return conns, streams
+	}
+	until(t, "the connection has ended", func() bool { conns, _ := counts(); return conns == 0 })
+	if _, streams := counts(); streams != 5 {
+		t.Errorf("%d streams are counted", streams)
+	}
+	again := b.dialH2()
+	again.next(xhttp2.FrameSettings)
+	if conns, streams := counts(); conns != 1 || streams != 5 {
+		t.Errorf("%d connections and %d streams are counted", conns, streams)
+	}
+	_ = again.conn.Close()
+	release()
+	b.books.wait(t, 5)
+	until(t, "nothing is counted", func() bool {
+		b.p.mu.Lock()
+		defer b.p.mu.Unlock()
+		return len(b.p.admission.accounts) == 0
+	})
 }

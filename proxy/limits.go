@@ -155,8 +155,16 @@ func (a *admission) removeStream(c *clientConn) {
 	}
 	c.stream.counted = false
 	p.h2streams--
-	if c.share.account != nil {
-		c.share.account.streams--
+	if used := c.share.account; used != nil {
+		used.streams--
+		a.forgetUnused(c.share.key, used)
+	}
+}
+
+// forgetUnused removes an account without connections and streams. Proxy.mu is held.
+func (a *admission) forgetUnused(key netip.Addr, used *account) {
+	if used.conns == 0 && used.streams == 0 && a.accounts[key] == used {
+		delete(a.accounts, key)
 	}
 }
 
@@ -171,7 +179,7 @@ func limitKey(addr netip.Addr) netip.Addr {
 }
 
 // remove stops counting an admitted connection. Proxy.mu is held. The resources that its exchange still uses stay counted in the account,
-// even if the account is no longer in the map.
+// even if the account is no longer in the map. Tunnels of an HTTP/2 connection can outlive it, so their account stays in the map.
 func (a *admission) remove(c *clientConn) {
 	if !c.share.admitted {
 		return
@@ -181,9 +189,8 @@ func (a *admission) remove(c *clientConn) {
 	if c.share.account == nil {
 		return
 	}
-	if c.share.account.conns--; c.share.account.conns == 0 {
-		delete(a.accounts, c.share.key)
-	}
+	c.share.account.conns--
+	a.forgetUnused(c.share.key, c.share.account)
 }
 
 // giveWay closes the connections for whose clients the proxy has waited longest: those of one address or, if of is nil, of all addresses.

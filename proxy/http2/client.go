@@ -48,9 +48,9 @@ func (c *Conn) WriteRequest(block []byte, scheme string, end bool) *Stream {
 	return s
 }
 
-// WriteUpgrade does the same for a GET that asks for a WebSocket with Upgrade, and sends it as an extended CONNECT without
-// Sec-WebSocket-Key (RFC 8441, section 5). CanUpgrade must be true. If the server accepts, the response is reported with status 101, and
-// the stream is a tunnel.
+// WriteUpgrade does the same for a GET that asks for a WebSocket with Upgrade, and sends it as an extended CONNECT (RFC 8441, section 5),
+// without Sec-WebSocket-Key and Content-Length. CanUpgrade must be true. If the server accepts, the response is reported with status 101,
+// and the stream is a tunnel.
 func (c *Conn) WriteUpgrade(block []byte, scheme string) *Stream {
 	s := c.streams.next()
 	s.Upgrade = true

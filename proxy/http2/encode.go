@@ -44,8 +44,8 @@ func appendRequest(dst, block []byte, scheme string, upgrade bool) []byte {
 	if host := http1.FieldValue(fields, "host"); len(host) > 0 {
 		dst = appendString(append(dst, 1), host)
 	}
-	if upgrade {
-		return appendFields(dst, fields, "host", "sec-websocket-key")
+	if upgrade { // with a Content-Length of 0, the data of the tunnel would be malformed (RFC 9113, section 8.1.1)
+		return appendFields(dst, fields, "host", "sec-websocket-key", "content-length")
 	}
 	return appendFields(dst, fields, "host")
 }

@@ -182,7 +182,7 @@ func (r *http2Recorder) addr() string { return r.server.Addr() }
 
 func (r *http2Recorder) exchange(s *h2peer.Stream, fields []hpack.HeaderField) {
 	line := h2peer.Value(fields, ":method") + " " + h2peer.Value(fields, ":path")
-	playing := r.current(line + " ")
+	playing, number := r.current(line + " ")
 	if h2peer.Value(fields, "expect") == "100-continue" {
 		s.Headers(h2peer.Fields(":status", "100"), false)
 	}
@@ -198,7 +198,7 @@ func (r *http2Recorder) exchange(s *h2peer.Stream, fields []hpack.HeaderField) {
 			m.framing = "none"
 		}
 	}
-	r.add(m)
+	r.add(m, number)
 	answers, _ := http2Answer(playing, h2peer.Value(fields, ":method"))
 	for i, a := range answers {
 		list, _ := convert(a.fields)

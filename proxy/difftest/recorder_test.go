@@ -37,6 +37,7 @@ type recording interface {
 type recorded struct {
 	mu       sync.Mutex
 	playing  scenario   // guarded by mu
+	number   int        // of the scenario; guarded by mu
 	requests []*message // guarded by mu
 }
 
@@ -79,6 +80,7 @@ func (r *recorded) play(s scenario) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.playing, r.requests = s, nil
+	r.number++
 }
 
 func (r *recorded) received() []*message {
@@ -87,20 +89,23 @@ func (r *recorded) received() []*message {
 	return append([]*message(nil), r.requests...)
 }
 
-// current returns the scenario for a request with this line.
-func (r *recorded) current(line string) scenario {
-	if strings.Contains(line, " /end ") {
-		return scenario{}
-	}
+// current returns the scenario for a request with this line, and its number.
+func (r *recorded) current(line string) (s scenario, number int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.playing
+	if strings.Contains(line, " /end ") {
+		return scenario{}, r.number
+	}
+	return r.playing, r.number
 }
 
-func (r *recorded) add(m *message) {
+// add adds a request, unless the scenario in which it began is over: a proxy may give up a request and pass it on nevertheless.
+func (r *recorded) add(m *message, number int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.requests = append(r.requests, m)
+	if number == r.number {
+		r.requests = append(r.requests, m)
+	}
 }
 
 func (r *recorder) serve(conn net.Conn) {
@@ -116,14 +121,15 @@ func (r *recorder) serve(conn net.Conn) {
 		if err != nil {
 			return
 		}
-		if !r.exchange(conn, br, m, r.current(m.line)) {
+		s, number := r.current(m.line)
+		if !r.exchange(conn, br, m, s, number) {
 			return
 		}
 	}
 }
 
 // exchange serves one request. It reports whether the connection stays open.
-func (r *recorder) exchange(conn net.Conn, br *bufio.Reader, m *message, s scenario) bool {
+func (r *recorder) exchange(conn net.Conn, br *bufio.Reader, m *message, s scenario, number int) bool {
 	answer := s.answer
 	if answer == "" {
 		answer = okAnswer
@@ -137,7 +143,7 @@ func (r *recorder) exchange(conn net.Conn, br *bufio.Reader, m *message, s scena
 	if m.end != "" {
 		return false // an incomplete request does not count
 	}
-	r.add(m)
+	r.add(m, number)
 	if _, err := io.WriteString(conn, answer); err != nil {
 		return false
 	}

@@ -216,7 +216,7 @@ func (c *Collector) restoreLabels() error {
 		return fmt.Errorf("restore path labels: %w", err)
 	}
 	if damaged > 0 {
-		c.log.Warn("cannot read some path labels; they will be learnt again, and no counts are lost", "entries", damaged)
+		c.log.Warn("cannot read some path labels; they will be learned again, and no counts are lost", "entries", damaged)
 	}
 	c.status.Paths = c.o.Labeler.Usage()
 	return nil

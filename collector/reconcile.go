@@ -126,7 +126,7 @@ func (r *reconciler) addOrphans(ledgers []spool.Ledger, marks map[uuid.UUID]stor
 		if err := r.store.SetLedger(store.Ledger{Epoch: epoch, Responses: held, Recorded: held}); err != nil {
 			return fmt.Errorf("store ledger of epoch %s: %w", epoch, err)
 		}
-		r.log.Warn("an epoch has neither a ledger nor a spool; its events in the store are taken to be complete", "epoch", epoch, "recorded", held)
+		r.log.Warn("an epoch has neither a ledger nor a spool; assuming that the store has all of its events", "epoch", epoch, "recorded", held)
 	}
 	return nil
 }

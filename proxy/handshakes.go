@@ -132,7 +132,7 @@ func (s *tlsState) handshakeFailed(c *clientConn, t *clientTLS, err error) {
 	}
 	s.mu.Unlock()
 	if due {
-		c.gen.o.Logger.Warn("a TLS handshake failed; wayside_tls_handshake_failures_total counts them by reason", "reason", handshakeNames[why], "error", err,
+		c.gen.o.Logger.Warn("a TLS handshake failed; wayside_tls_handshake_failures_total counts such failures by reason", "reason", handshakeNames[why], "error", err,
 			"client", string(c.client), "server_name", t.ConnectionState().ServerName, "failures", failed)
 	}
 }

@@ -180,7 +180,7 @@ func (t *upstreamHealth) report(log *slog.Logger, g *group, upstream string) {
 		if kind := &t.kinds[f]; kind.seen && !kind.logged {
 			what := "requests to the upstream are failing; clients get error responses from wayside"
 			if g.members.Load().several {
-				what = "requests to a server are failing; wayside sends those that may be repeated to another server"
+				what = "requests to a server are failing; wayside retries those that are safe to repeat on another server"
 			}
 			log.With(g.attrs()...).Warn(what, "upstream", upstream, "error_type", failure(f).String(), "error", kind.reason,
 				"request_id", kind.id, "failures", t.all)

@@ -245,7 +245,7 @@ func (c *clientConn) warn(f failure) {
 	}
 	p.mu.Unlock()
 	if due {
-		c.gen.o.Logger.Warn("refusing clients to protect the others; wayside_proxy_failures_total counts them by reason", "reason", f.String(), "client", string(c.client))
+		c.gen.o.Logger.Warn("refused a request to protect other clients; wayside_proxy_failures_total counts refusals by reason", "reason", f.String(), "client", string(c.client))
 	}
 }
 

@@ -134,7 +134,7 @@ func (s *Set) suspend(e *epoch, b *entry, cause error) {
 	e.newer = true
 	s.mu.Unlock()
 	if !suspended {
-		s.o.Logger.Error("a newer wayside recorded these events: they stay in the spool until that version is started again; all other epochs are applied",
+		s.o.Logger.Error("an epoch was recorded by a newer version of wayside: its events stay in the spool until that version is started again; all other epochs are applied",
 			"epoch", e.id, "first_seq", b.First, "folder", e.dir, "cause", cause)
 	}
 }

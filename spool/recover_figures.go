@@ -18,7 +18,7 @@ func (r *recovery) reconcile() (fromJournal uint64) {
 	if lost := e.counters.dropped(lostDamaged); lost > before {
 		e.ackPending = true // the next commit writes the count to the queue
 		r.foundLost.Add(lost - before)
-		r.o.Logger.Error("spool lost events to damage", "epoch", e.id, "responses", lost-before)
+		r.o.Logger.Error("events were lost because the spool was damaged; they count as dropped", "epoch", e.id, "responses", lost-before)
 		r.quarantine.loss(e.id, fmt.Sprintf("%d responses were recorded in %s and can no longer be read: they count as dropped (%s).", lost-before, e.dir, lostDamaged),
 			fmt.Errorf("the queue or journal of the dead process was damaged, truncated or missing; %d of its responses are still recorded", e.recorded))
 	}

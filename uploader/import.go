@@ -149,7 +149,7 @@ func (im *importer) hour(ctx context.Context, at epochHour, runs []catalogue.Run
 		if err := im.o.Catalogue.ImportObject(ctx, p); err != nil {
 			return changed, err
 		}
-		im.o.Logger.Warn("the archive has an object of an earlier store; its events are not archived again", "key", p.Key,
+		im.o.Logger.Warn("the archive contains an object from an earlier store; the events in the object will not be archived again", "key", p.Key,
 			"responses", p.Rows, "counted_here", p.Counted())
 		changed = changed || p.Elsewhere < counted
 	}

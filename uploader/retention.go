@@ -170,8 +170,8 @@ func (r *retention) warnFormer(e *formerError) {
 		return
 	}
 	r.away[e.target] = text
-	r.o.Logger.Warn("events are kept locally: their former archive does not have them, or does not answer; "+
-		"make it reachable, or copy its objects to the current archive", "former", printable(e.target, remoteTextMax), "error", text)
+	r.o.Logger.Warn("keeping events locally, because their former archive does not have them or does not respond; "+
+		"make that archive reachable, or copy its objects to the current one", "former", printable(e.target, remoteTextMax), "error", text)
 }
 
 // expire removes event objects that have been in the archive for longer than Options.Expire and whose events have been

@@ -60,6 +60,6 @@ func (t *uptime) save() {
 		}
 	}
 	if err != nil {
-		t.logger.Warn("cannot store how long wayside has run; archive objects will expire later", "error", err)
+		t.logger.Warn("cannot store how long wayside has run; archive objects will expire later than configured", "error", err)
 	}
 }

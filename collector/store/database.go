@@ -118,7 +118,7 @@ func (d *database) update(fn func(*badger.Txn) error) error {
 	if err := txn.Commit(); err != nil { // Badger may still have written some or all of it
 		err = fmt.Errorf("%w: %w", ErrFailed, err)
 		d.failed.CompareAndSwap(nil, &err)
-		d.o.Logger.Error("store: a commit failed; nothing is written until the store is reopened", "error", err)
+		d.o.Logger.Error("store: a commit failed; nothing will be written until the store is reopened", "error", err)
 		return err
 	}
 	return nil

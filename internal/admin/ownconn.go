@@ -29,7 +29,7 @@ func (q *request) takeOver(slots chan struct{}, work func(ctx context.Context, c
 	q.ctx.Hijack(func(conn net.Conn) {
 		defer func() {
 			if fault := recover(); fault != nil { // otherwise the process would end
-				log.Error("panic while answering a request to the admin listener", "panic", fault)
+				log.Error("panic while handling a request to the admin listener", "panic", fault)
 			}
 		}()
 		select {

@@ -58,7 +58,7 @@ var routes = map[string]route{
 func (q *request) handle() {
 	defer func() {
 		if fault := recover(); fault != nil {
-			q.s.opt.Logger.Error("panic while answering a request to the admin listener", "panic", fault)
+			q.s.opt.Logger.Error("panic while handling a request to the admin listener", "panic", fault)
 			q.ctx.Response.Reset()
 			protect(&q.ctx.Response)
 			refuse(&q.ctx.Response, fasthttp.StatusInternalServerError, "the request failed; the log says why")

@@ -49,7 +49,7 @@ func (k *backup) begin(b *books) error {
 	}
 	k.copy, k.resume = c, resume
 	k.expire = time.AfterFunc(backupHold, func() {
-		b.log.Warn("a backup stopped making progress and was abandoned; events are being applied again")
+		b.log.Warn("abandoned a backup that no longer made progress; the books process resumes applying events")
 		k.cancel()
 	})
 	return nil

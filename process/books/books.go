@@ -203,7 +203,7 @@ func (b *books) run(ctx context.Context, listener net.Listener) error {
 			b.log.Warn("stopping: the connection to the traffic process failed", "error", err)
 		}
 	case <-b.damaged:
-		b.log.Error("stopping: the store is damaged; the next books process sets it aside and starts with an empty one, which the archive fills again")
+		b.log.Error("stopping: the store is damaged; the next books process will set it aside, create an empty one and refill that from the archive")
 	case <-ctx.Done():
 		timeout, cancel := context.WithTimeout(context.Background(), b.cfg.Shutdown.Timeout.Std())
 		defer cancel()

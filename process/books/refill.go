@@ -209,7 +209,7 @@ func (f *filling) one(ctx context.Context, missing *reader.Missing, i int) error
 // count adds an object's rows to the store while no job is changing the catalogue.
 func (f *filling) count(ctx context.Context, c *reader.Contribution, last uint64) error {
 	for _, p := range c.Problems {
-		f.log.Warn("refilled from an archive object that has a fault", "key", p.Key, "error", p.What)
+		f.log.Warn("refilled from an archive object despite a problem with it", "key", p.Key, "error", p.What)
 	}
 	err := f.uploader.Alone(ctx, func() error {
 		if err := f.store.ImportedAfter(ctx, f.last, f.enter); err != nil {

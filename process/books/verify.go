@@ -141,7 +141,7 @@ func (b *books) serveVerify(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err := store.Condemn(filepath.Join(b.cfg.Data.Dir, datadir.StoreDir), damage); err != nil {
-		b.log.Error("the store is damaged, and cannot be marked to be set aside; continuing with it", "found", damage, "error", err)
+		b.log.Error("the store is damaged, but wayside cannot mark it to be set aside; continuing with the damaged store", "found", damage, "error", err)
 		return
 	}
 	_ = http.NewResponseController(w).Flush() // before the connection is closed

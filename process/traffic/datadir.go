@@ -147,11 +147,11 @@ func (d *dataDir) logFresh(archive string) {
 		return
 	}
 	if objects, _ := filepath.Glob(filepath.Join(datadir.GlobEscape(archive), "v1", "dt=*")); archive != "" && len(objects) > 0 {
-		d.log.Warn("the data directory is new or was emptied, but its archive contains objects: the books begin here; wayside archive rebuild adds up what was archived before",
+		d.log.Warn("the data directory is new or was emptied: starting new books, although the archive contains objects; wayside archive rebuild can recover the statistics of those objects",
 			"data", d.path, "archive", archive)
 		return
 	}
-	d.log.Info("the data directory is new or was emptied: the books begin here", "data", d.path)
+	d.log.Info("the data directory is new or was emptied: starting new books", "data", d.path)
 }
 
 // hasStore reports whether the data directory has, or may have, a store from earlier runs.

@@ -45,7 +45,7 @@ func (e *eraser) forget(ctx context.Context, body []byte) (any, error) {
 	ctx, cancel := context.WithTimeout(ctx, scrubWait)
 	defer cancel()
 	if err := e.spool.Scrub(ctx); err != nil {
-		e.log.Warn("paths were forgotten, but files of the spool still contain them; they will be overwritten by new events, or when forget is called again", "error", err)
+		e.log.Warn("paths were forgotten, but spool files still contain them; new events, or another call of forget, will overwrite those files", "error", err)
 		answer.Left = append(answer.Left, "the files of the spool, until they are reused: call forget again in a moment ("+err.Error()+")")
 	}
 	if e.accessLog {
@@ -82,6 +82,6 @@ func (e *eraser) scrub(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, scrubTime)
 	defer cancel()
 	if err := e.spool.Scrub(ctx); err != nil {
-		e.log.Info("cannot scrub files of the spool, which still contain paths; wayside will try again", "error", err)
+		e.log.Info("cannot scrub spool files that still contain paths; wayside will try again", "error", err)
 	}
 }

@@ -32,7 +32,7 @@ func (m *marker) add(kind, text string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(m.waiting) >= marksWaitingMax {
-		m.log.Warn("a mark is lost, because too many are waiting for the books process", "time", m.waiting[0].Time, "text", m.waiting[0].Text)
+		m.log.Warn("a mark was lost, because too many are waiting for the books process", "time", m.waiting[0].Time, "text", m.waiting[0].Text)
 		m.waiting = m.waiting[1:]
 	}
 	m.waiting = append(m.waiting, catalogue.Mark{Time: time.Now().UTC().Truncate(time.Microsecond), Kind: kind, Text: text})

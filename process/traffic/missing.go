@@ -123,7 +123,7 @@ func (w *fileWatch) run(ctx context.Context) {
 			if now == "" {
 				w.log.Info("the files that were missing are back")
 			} else {
-				w.log.Error("files were removed while wayside is using them: their content is lost, and new data may be lost, too; restore them from a backup, or start wayside again, which creates new ones",
+				w.log.Error("files were removed while wayside was using them: their contents are lost, and new data may be lost as well; restore the files from a backup, or restart wayside to create new ones",
 					"of", now, "data", w.dir.path)
 			}
 		}
@@ -152,7 +152,7 @@ func (w *fileWatch) state() (bool, string) {
 		return false, "none: the data directory cannot be used"
 	}
 	if parts := w.removed.Load(); parts != nil && *parts != "" {
-		return false, "removed while wayside is using them: " + *parts
+		return false, "removed while wayside was using them: " + *parts
 	}
 	return true, "in place"
 }

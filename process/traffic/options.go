@@ -40,7 +40,7 @@ func proxyOptions(cfg *configs.Config, tls *proxy.TLSOptions, recorder proxy.Rec
 // logWarnings logs the probable mistakes in a configuration.
 func logWarnings(log *slog.Logger, cfg *configs.Config) {
 	for _, w := range cfg.Warnings() {
-		log.Warn("the configuration has a probable mistake", "place", w.Error())
+		log.Warn("the configuration probably contains a mistake", "place", w.Error())
 	}
 }
 

@@ -179,7 +179,7 @@ func (t *traffic) start(forced context.Context) context.Context {
 		if err := t.proxy.Reach(ctx); err != nil && ctx.Err() == nil {
 			what := "cannot reach the upstream; until it can be reached, clients get error responses"
 			if cfg := t.config.current(); len(cfg.Upstream) != 1 {
-				what = "cannot reach some of the upstream servers; requests go to others of the same group, if it has any"
+				what = "cannot reach some of the upstream servers; requests go to other servers in the same group, if there are any"
 			}
 			t.log.Warn(what, "upstream", t.config.current().Destinations(), "error", err)
 		}

@@ -25,7 +25,7 @@ func (t *traffic) forceOnSecondSignal(force context.CancelCauseFunc) {
 		if s == syscall.SIGHUP || time.Since(first) < sameSignal { // it is too late to reload
 			continue
 		}
-		t.log.Warn("second signal: ending at once; everything that is not archived stays in the data directory", "signal", s.String())
+		t.log.Warn("second signal: stopping immediately; everything that has not been archived stays in the data directory", "signal", s.String())
 		if t.child != nil {
 			t.child.ForceStop()
 		}

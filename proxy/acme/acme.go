@@ -212,7 +212,7 @@ func (m *Manager) renew(ctx context.Context, host string) {
 	o, a := m.o, m.attempts[host].next(m.o.Now())
 	m.mu.Unlock()
 	if err := m.noteAttempt(o, host, &a); err != nil {
-		o.Logger.Error("cannot record an attempt to obtain a certificate, so wayside does not make one", "host", host, "error", err)
+		o.Logger.Error("not requesting a certificate, because wayside cannot record the attempt", "host", host, "error", err)
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)

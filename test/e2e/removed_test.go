@@ -23,7 +23,7 @@ func TestRemovedFiles(t *testing.T) {
 			t.Parallel()
 			w, log := newWayside(t, origin(t))
 			start(t, w)
-			eventually(t, "the log says that the directory is new", func() bool { return strings.Contains(log.String(), "the books begin here") })
+			eventually(t, "the log says that the directory is new", func() bool { return strings.Contains(log.String(), "starting new books") })
 			send(t, w, 60, 200)
 			if _, err := w.AwaitSettled(t.Context()); err != nil {
 				t.Fatal(err)
@@ -47,20 +47,20 @@ func TestRemovedFiles(t *testing.T) {
 			remove(t, w.DataDir, name)
 			eventually(t, "wayside reports the missing files", func() bool {
 				ready, err := w.Ask(t.Context(), http.MethodGet, "/readyz?verbose")
-				return err == nil && strings.Contains(string(ready), "[!] files: removed while wayside is using them: "+part+"\n") && strings.Contains(log.String(), "files were removed while wayside is using them")
+				return err == nil && strings.Contains(string(ready), "[!] files: removed while wayside was using them: "+part+"\n") && strings.Contains(log.String(), "files were removed while wayside was using them")
 			})
 			if name != "." {
 				var found verify.Report
 				status, body := askAPI(t, w, "POST /api/v1/verify?local=true", "")
 				if err := json.Unmarshal(body, &found); err != nil || status != http.StatusOK || found.OK ||
-					!strings.Contains(string(body), `"removed while wayside is using them: `+part+`"`) {
+					!strings.Contains(string(body), `"removed while wayside was using them: `+part+`"`) {
 					t.Errorf("wayside verify: %d %s, %v", status, body, err)
 				}
 				return
 			}
 			w.Kill()
 			start(t, w)
-			eventually(t, "the new start reports that the books begin", func() bool { return strings.Count(log.String(), "the books begin here") == 2 })
+			eventually(t, "the new start reports that the books begin", func() bool { return strings.Count(log.String(), "starting new books") == 2 })
 		})
 	}
 }

@@ -90,7 +90,7 @@ func TestEventsSurviveARollback(t *testing.T) {
 	if err := w.Stop(ReadyTimeout); err != nil {
 		t.Errorf("the older wayside ends with %v", err)
 	}
-	if n := strings.Count(log.String(), "a newer wayside recorded these events"); n != 1 {
+	if n := strings.Count(log.String(), "an epoch was recorded by a newer version of wayside"); n != 1 {
 		t.Errorf("the log reports it %d times, want once", n)
 	}
 	if code, output := command(t, w, "verify"); code != 1 || !strings.Contains(output, event.ErrVersion.Error()) {

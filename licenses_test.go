@@ -125,7 +125,7 @@ func TestThirdPartyLicenses(t *testing.T) {
 	}
 	slices.SortFunc(texts, func(a, b string) int { return strings.Compare(from[a][0], from[b][0]) })
 	var out strings.Builder
-	out.WriteString("What wayside is built from, with licences and notices. Each text follows the names of those that it is of.\n")
+	out.WriteString("What wayside is built from, with licenses and notices. Each text follows the names of the components to which it applies.\n")
 	for _, text := range texts {
 		fmt.Fprintf(&out, "\n%s\n%s\n\n%s\n", strings.Repeat("=", 100), strings.Join(from[text], "\n"), text)
 	}

@@ -95,7 +95,7 @@ func upstreamKeys(u *Upstream) []key {
 		{"health.timeout", &u.Health.Timeout, "Maximum time for one check; after that, the check has failed. At most `health.every`.", between(Millisecond, Hour)},
 		{"health.fails", &u.Health.Fails, "Number of consecutive failed checks after which a server gets no requests.", between(1, checksMax)},
 		{"health.passes", &u.Health.Passes, "Number of consecutive passed checks after which the server gets requests again.", between(1, checksMax)},
-		{"eject.after", &u.Eject.After, "How many requests in a row must fail without a response (refused, reset, timed out, not HTTP) before the server gets no requests for a while. 0 = never.", between(0, ejectAfterMax)},
+		{"eject.after", &u.Eject.After, "Number of consecutive requests without a valid response (connection refused or reset, timeout, response that is not HTTP) after which the server is ejected: for a while, it gets no requests. 0 = never.", between(0, ejectAfterMax)},
 		{"eject.for", &u.Eject.For, "How long a server is ejected the first time. Each further ejection is longer, up to ten times as long, until the server has worked well for a while.", between(ejectForMin, ejectForMax)},
 		{"eject.at_most", &u.Eject.AtMost, "Maximum share of the group's servers that are ejected at the same time. The last server is never ejected.", between(atMostLeast, atMostMost)},
 		{"retries", &u.Retries, "Maximum number of further attempts for a request, each on another server. wayside retries a request if no byte of it was sent, or if it is GET, HEAD, OPTIONS or TRACE without a body and no byte of a response has arrived. Retries are at most a fifth of the requests, after a reserve of 100. 0 = none.", between(0, retriesMax)},

@@ -54,7 +54,7 @@ func newVersion() *cobra.Command {
 			return printVersion(cmd.OutOrStdout())
 		},
 	}
-	cmd.Flags().BoolVar(&licenses, "licenses", false, "print the licences and notices of wayside and of everything in the binary")
+	cmd.Flags().BoolVar(&licenses, "licenses", false, "print the licenses and notices of wayside and of everything in the binary")
 	cli.BindOutput(cmd, &output)
 	return cmd
 }

@@ -25,13 +25,13 @@ type operation struct {
 }
 
 var operations = []operation{
-	{path: "/api/v1/paths", summary: "Statistics by path template; by the minute for the last 48 hours, before that by the hour", params: pathsParams, answer: pathsAnswer{}, csv: true},
+	{path: "/api/v1/paths", summary: "Statistics by path template; the range is widened to whole minutes, or to whole hours if it begins or ends more than 48 hours ago", params: pathsParams, answer: pathsAnswer{}, csv: true},
 	{path: "/api/v1/series", summary: "One path, or the sum of all paths that match the filters, over time", params: seriesParams, answer: seriesAnswer{}, csv: true},
-	{path: "/api/v1/changes", summary: "What has changed between two ranges: paths that fail more, are slower, new, or vanished", params: changesParams, answer: changesAnswer{}},
+	{path: "/api/v1/changes", summary: "What has changed between two ranges: paths that fail more often, are slower, are new, or have vanished", params: changesParams, answer: changesAnswer{}},
 	{path: "/api/v1/events", summary: "Raw events that are still in the store", params: eventsParams, answer: eventsAnswer{}, csv: true},
 	{path: "/api/v1/events/{id}", summary: "One raw event", answer: Event{}},
 	{path: "/api/v1/archives", summary: "The archive catalogue, newest first", params: archivesParams, answer: archivesAnswer{}},
-	{path: "/api/v1/failing", summary: "Paths that fail now, or are slower than usual", params: failingParams, answer: failingAnswer{}},
+	{path: "/api/v1/failing", summary: "Paths that are failing now, or are slower than usual", params: failingParams, answer: failingAnswer{}},
 	{path: "/api/v1/recent", summary: "The last half hour in steps of ten seconds", answer: live.Recent{}},
 	{path: "/api/v1/tail", summary: "Events as they are recorded, about a second after their response", params: tailParams, answer: Event{}, stream: `"event" with one event as JSON; "missed" with the number of events that were left out because the client was too slow`},
 	{path: "/api/v1/live", summary: "A notice of each new snapshot", stream: `"snapshot" with its version`},
@@ -41,20 +41,20 @@ var operations = []operation{
 
 // paramTexts explain the parameters of queries.
 var paramTexts = map[string]string{
-	"from": "Beginning of the range: " + timeparse.Forms + "; default 24 hours before to",
-	"to":   "End of the range, not included, in the forms of from; default now",
-	"sort": "Descending by " + sortNames, "limit": "Maximum number of entries, 1 to 10000; default 100",
+	"from": "Beginning of the range: " + timeparse.Forms + "; default: 24 hours before to",
+	"to":   "End of the range (exclusive), in the same forms as from; default: now",
+	"sort": "Sort in descending order of this figure: " + sortNames, "limit": "Maximum number of entries, 1 to 10000; default: 100",
 	"method": "Only this method", "host": "Only this host", "prefix": "Only templates that begin with this text",
 	"path":    "Only this template; for events also the path itself; a trailing * makes it a prefix",
 	"status":  "Only with these statuses: " + query.StatusForms,
 	"route":   "Only this route",
 	"grpc":    "Only gRPC calls with these statuses: " + query.GRPCForms,
-	"compare": "previous: compare with the previous range of the same length", "compare_from": "Beginning of the range to compare with, in the forms of from",
-	"compare_to": "End of the range to compare with, in the forms of from", "spark": "Number of equal parts of the range, 1 to 96, for which each row also gets its counts",
+	"compare": "previous: compare with the previous range of the same length", "compare_from": "Beginning of the range to compare with, in the same forms as from",
+	"compare_to": "End of the range to compare with, in the same forms as from", "spark": "Divide the range into this many equal parts, 1 to 96, and add the counts of each part to every row",
 	"step": "Length of a point: whole hours or days (1h, 1d), or minutes that divide an hour (1m, 5m)",
-	"bins": "Number of bins per doubling of the latency, 1, 2, 4 or 8, into which the latencies of each point are also divided; at most 1000 points", "kind": "request, stream or drop",
+	"bins": "Also divide the latencies of each point into bins, this many per doubling of the latency: 1, 2, 4 or 8; at most 1000 points", "kind": "request, stream or drop",
 	"request_id":   "Only the event with this X-Request-ID: responses that wayside itself generates have one, others only with record.request_id",
-	"min_duration": "Only events that took at least this long: 250ms, or microseconds", "order": "desc (default) or asc",
+	"min_duration": "Only events that took at least this long: a duration (250ms) or a number of microseconds", "order": "desc (default) or asc",
 	"cursor": "next_cursor of the previous page", "state": "planned, verified or deleted",
 }
 

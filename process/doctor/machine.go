@@ -29,11 +29,11 @@ func (d *doctor) clock() {
 	state, err := unix.Adjtimex(&t)
 	switch {
 	case err != nil:
-		d.skip(check, "the kernel does not report whether the clock is synchronised: %v", err)
+		d.skip(check, "the kernel does not report whether the clock is synchronized: %v", err)
 	case state == unix.TIME_ERROR || t.Status&unix.STA_UNSYNC != 0:
-		d.warn(check, "run chrony, systemd-timesyncd or another NTP client on the host", "%s; the kernel reports that nothing synchronises the clock", now.UTC().Format(time.RFC3339))
+		d.warn(check, "run chrony, systemd-timesyncd or another NTP client on the host", "%s; the kernel reports that nothing synchronizes the clock", now.UTC().Format(time.RFC3339))
 	default:
-		d.ok(check, "%s, synchronised", now.UTC().Format(time.RFC3339))
+		d.ok(check, "%s, synchronized", now.UTC().Format(time.RFC3339))
 	}
 }
 

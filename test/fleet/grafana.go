@@ -56,7 +56,7 @@ func (p *proof) grafanaPanels(e *engine) error {
 				sum += r.number("responses")
 			}
 			switch panel.Title {
-			case "Responses", "Responses by the minute", "Paths with the most responses", "Slow paths":
+			case "Responses", "Responses per minute", "Paths with the most responses", "Slow paths":
 				if sum != p.responses {
 					return fmt.Errorf("panel %s adds up to %d, want %d", panel.Title, sum, p.responses)
 				}

@@ -34,8 +34,8 @@ func newArchive() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "archive ls|verify|cat|restore|rebuild|serve", Short: "List, check, read and restore the archive",
 		Long: "These commands read the archive itself. --bucket s3://bucket/prefix reads a bucket without a data directory. --data DIR\n" +
-			"reads the archive of the wayside that uses or used this directory, and --admin URL that of a running wayside. With --data\n" +
-			"and --admin, the commands also read former archives that the catalogue knows, with the current credentials.",
+			"reads the archive of the wayside that uses or used this directory; --admin URL reads that of a running wayside. With --data\n" +
+			"or --admin, the commands also read the former archives in the catalogue, using the current credentials.",
 		Args: cli.OneOf("ls", "verify", "cat", "restore", "rebuild", "serve"),
 	}
 	cmd.AddCommand(newArchiveLs(), newArchiveVerify(), newArchiveCat(), newArchiveRestore(), newArchiveRebuild(), newArchiveServe())
@@ -62,8 +62,8 @@ func (f *archiveFlags) bind(cmd *cobra.Command) {
 		cmd.Flags().Lookup(name).Usage = "the value of {" + name + "} in the address of the archive"
 	}
 	cmd.Flags().StringVar(&f.admin, "admin", "", "admin URL of the running wayside (default: found through the data directory)")
-	cmd.Flags().StringVar(&f.from, "from", "", "from this time on: "+timeparse.Forms)
-	cmd.Flags().StringVar(&f.to, "to", "", "before this time: as --from")
+	cmd.Flags().StringVar(&f.from, "from", "", "beginning of the range: "+timeparse.Forms)
+	cmd.Flags().StringVar(&f.to, "to", "", "end of the range (exclusive), in the same forms as --from")
 	cmd.Flags().StringVar(&f.bucket, "bucket", "", "do not use the catalogue; with a URL, read only this archive")
 	cmd.Flags().Lookup("bucket").NoOptDefVal = bucketHere
 	cmd.Args = f.bucketArg
@@ -221,9 +221,9 @@ func newArchiveVerify() *cobra.Command {
 	var quick bool
 	cmd := &cobra.Command{
 		Use: "verify", Short: "Compare the archive with the catalogue: every object, every hash, every sequence number",
-		Long: "verify reads every object in range and compares it with the catalogue, with its own metadata, and with all others:\n" +
+		Long: "verify reads every object in the range and compares it with the catalogue, with its own metadata, and with all others:\n" +
 			"nothing may be missing, changed or duplicated. Without a catalogue, objects are only compared with their own metadata.\n" +
-			"It exits 1 if anything is wrong. --quick compares presence, size and metadata only.",
+			"The exit code is 1 if anything is wrong. --quick compares only presence, size and metadata.",
 		Example: "wayside archive verify --from -7d",
 		RunE: interruptible(func(ctx context.Context, cmd *cobra.Command, _ []string) error {
 			b, err := f.open(ctx, cmd)
@@ -256,7 +256,7 @@ func newArchiveVerify() *cobra.Command {
 	}
 	f.bind(cmd)
 	cli.BindOutput(cmd, &output)
-	cmd.Flags().BoolVar(&quick, "quick", false, "compare presence, size and metadata; read no object")
+	cmd.Flags().BoolVar(&quick, "quick", false, "compare only presence, size and metadata; read no objects")
 	return cmd
 }
 
@@ -302,9 +302,9 @@ func newArchiveCat() *cobra.Command {
 	cmd.Flags().StringVar(&filter.Method, "method", "", "request method")
 	cmd.Flags().StringVar(&filter.Route, "route", "", "only events of this route")
 	cmd.Flags().StringVar(&grpc, "grpc", "", "only gRPC calls with these statuses: "+query.GRPCForms)
-	cmd.Flags().StringVar(&filter.RequestID, "request-id", "", "only the event with this X-Request-ID, which is recorded for responses that wayside makes itself, and for all with record.request_id")
+	cmd.Flags().StringVar(&filter.RequestID, "request-id", "", "only the event with this X-Request-ID, which is recorded for responses that wayside makes itself and, with record.request_id, for all others")
 	bindOrigin(cmd, &filter.Service, &filter.Instance, "events")
-	cmd.Flags().BoolVar(&filter.Drops, "drops", false, "print drop records too")
+	cmd.Flags().BoolVar(&filter.Drops, "drops", false, "print drop records as well")
 	cmd.Flags().Uint64Var(&limit, "limit", 0, "stop after this many lines (0: print all)")
 	return cmd
 }

@@ -63,6 +63,6 @@ func newArchiveLs() *cobra.Command {
 	}
 	f.bind(cmd)
 	cli.BindOutput(cmd, &output)
-	cmd.Flags().StringVar(&state, "state", "", "planned, verified or deleted (locally)")
+	cmd.Flags().StringVar(&state, "state", "", "only objects in this state: planned, verified or deleted (locally)")
 	return cmd
 }

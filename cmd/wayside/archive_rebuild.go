@@ -21,11 +21,11 @@ func newArchiveRebuild() *cobra.Command {
 	var output, into, from, service, instance string
 	cmd := &cobra.Command{
 		Use: "rebuild", Short: "Rebuild the hourly statistics from the archive",
-		Long: "rebuild adds up the statistics objects, or with --origin events, the events themselves. With --into, it writes the\n" +
+		Long: "rebuild adds up the statistics objects, or, with --origin events, the events themselves. With --into, it writes the\n" +
 			"statistics and the catalogue into a new data directory, with which wayside run can continue after the loss of a disk.\n" +
-			"Each event counts once, even if several objects have it. Damaged objects are left out and named, with exit code 1.\n" +
+			"Each event counts once, even if several objects contain it. Damaged objects are skipped and listed, and the exit code is 1.\n" +
 			"Without --into, it compares the statistics with the store in --data (which no wayside may be using) and changes nothing.\n" +
-			"It exits with 1 if a row differs. Rows of hours with events that are not archived yet always differ.",
+			"The exit code is 1 if a row differs. Rows of hours with events that have not been archived yet always differ.",
 		Example: "wayside archive rebuild --archive s3://bucket/prefix --into ./wayside-data",
 		RunE: interruptible(func(ctx context.Context, cmd *cobra.Command, _ []string) error {
 			origin := reader.Origin(from)
@@ -56,7 +56,7 @@ func newArchiveRebuild() *cobra.Command {
 	f.bind(cmd)
 	cli.BindOutput(cmd, &output)
 	cmd.Flags().StringVar(&into, "into", "", "new data directory")
-	cmd.Flags().StringVar(&from, "origin", string(reader.FromBest), "best, statistics or events")
+	cmd.Flags().StringVar(&from, "origin", string(reader.FromBest), "what to add up: best, statistics or events")
 	bindOrigin(cmd, &service, &instance, "objects")
 	return cmd
 }

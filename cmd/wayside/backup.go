@@ -24,15 +24,16 @@ func newBackup() *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use: "backup DIR", Short: "Copy the data directory of the running wayside, as it is at one moment",
-		Long: "backup makes DIR, which must not exist: a data directory with the books as they were at one moment. Traffic and recording go\n" +
-			"on; for a moment no events are applied. The running wayside writes DIR, with its own rights. DIR has its name only when all\n" +
-			"of it is on the disk; before, it is called DIR.incomplete, and no wayside starts on it. An archive in the data directory is\n" +
-			"copied too, by links if DIR is on the same filesystem; one elsewhere is not. To restore, start wayside on DIR or a copy of it,\n" +
-			"while no other wayside uses the same archive as the same instance. If no wayside is running, copy the data directory with cp -a.",
+		Long: "backup creates DIR, a data directory with the books as they were at one moment. DIR must not exist yet. Traffic and\n" +
+			"recording continue, but for a moment no events are applied. The running wayside writes DIR with its own rights. Until all of\n" +
+			"DIR is on disk, it is called DIR.incomplete, and no wayside starts on it. An archive inside the data directory is copied as\n" +
+			"well, as hard links if DIR is on the same filesystem; an archive elsewhere is not copied. To restore, start wayside on DIR\n" +
+			"or a copy of it, while no other wayside uses the same archive under the same service and instance names. If no wayside is\n" +
+			"running, copy the data directory with cp -a.",
 		Example: "wayside backup /backup/wayside-$(date +%F) --data ./wayside-data",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return cli.Usagef(cmd, "%s takes the name of the folder to make, got %d arguments", cmd.CommandPath(), len(args))
+				return cli.Usagef(cmd, "%s takes the name of the folder to create, got %d arguments", cmd.CommandPath(), len(args))
 			}
 			return nil
 		},

@@ -60,7 +60,7 @@ func newDemo() *cobra.Command {
 	cmd.Flags().StringVar(&f.dataDir, "data", "", "data directory (default a temporary one, removed at the end)")
 	cmd.Flags().Uint64Var(&f.seed, "seed", 1, "the same seed sends the same requests")
 	cmd.Flags().Float64Var(&f.rate, "rate", 0, "requests a second (default 300, or full speed with --requests)")
-	cli.DurationVar(cmd, &f.settle, "settle-timeout", 30*time.Second, "how long the books may take to settle after the last request")
+	cli.DurationVar(cmd, &f.settle, "settle-timeout", 30*time.Second, "how long to wait for the books to settle after the last request")
 	cli.BindOutput(cmd, &f.output)
 	return cmd
 }

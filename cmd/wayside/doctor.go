@@ -26,9 +26,9 @@ func newDoctor() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "doctor", Short: "Find what is wrong with the configuration, this machine, the upstream and the archive",
 		Long: "doctor tries what wayside will need: it listens, connects to the upstream, writes to the data directory, and writes, reads,\n" +
-			"lists and deletes an object in the archive. It removes what it has created. Run it with the flags, the environment and\n" +
-			"the user of wayside run, before the start or next to a running wayside. Next to a running one, what is not set here is\n" +
-			"as in that run. The exit code is 1 if a check has failed; warnings do not count.",
+			"lists and deletes an object in the archive. It removes what it has created. Run it as the user of wayside run, with the same\n" +
+			"flags and environment, before you start wayside or while it is running. While wayside is running, keys that you do not set\n" +
+			"here have the values of that run. The exit code is 1 if a check has failed; warnings do not count.",
 		Example: "wayside doctor --config /etc/wayside.yaml", Args: cli.NoArgs,
 		RunE: interruptible(func(ctx context.Context, cmd *cobra.Command, _ []string) error {
 			findings := f.examine(ctx, cmd)

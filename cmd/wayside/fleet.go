@@ -28,7 +28,7 @@ func newFleetSQL() *cobra.Command {
 	var list bool
 	cmd := &cobra.Command{
 		Use: "sql clickhouse|duckdb|athena", Short: "Print schema, ingestion and queries, ready to paste",
-		Long: "sql prints the statements that create tables or views of a bucket: for clickhouse, tables that ingest the objects exactly\n" +
+		Long: "sql prints the statements that create tables or views for a bucket: for clickhouse, tables that ingest the objects exactly\n" +
 			"once; for duckdb, views for use on your own machine; for athena, external tables (not tested on Athena).\n" +
 			"With --query, it prints a named query; --list names them. It runs nothing and contacts nothing.",
 		Example: "wayside fleet sql clickhouse --bucket s3://books?region=eu-central-1 | clickhouse-client --multiquery\n" +
@@ -66,17 +66,17 @@ func newFleetSQL() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.Bucket, "bucket", "", "`URL` of the archive: s3://bucket/prefix?region=…&endpoint=…, or for duckdb, a directory")
+	f.StringVar(&o.Bucket, "bucket", "", "`URL` of the archive: s3://bucket/prefix?region=…&endpoint=…, or, for duckdb, a directory")
 	f.StringVar(&o.Cluster, "cluster", "", "`name` of a ClickHouse cluster, for replicated and distributed tables")
-	f.StringVar(&o.Part, "part", "", "print only this part of the set-up; for clickhouse: schema, queue, or ingest (for use on a schedule, and only printed on request)")
-	f.StringVar(&query, "query", "", "print this query instead of the set-up")
+	f.StringVar(&o.Part, "part", "", "print only this part of the setup; for clickhouse: schema, queue, or ingest (for use on a schedule, and only printed on request)")
+	f.StringVar(&query, "query", "", "print this query instead of the setup")
 	f.BoolVar(&list, "list", false, "list the queries")
 	f.StringVar(&from, "from", "", "beginning of the query's range: a time, or -24h; without --from and --to, the last 24 hours before the query runs")
 	f.StringVar(&to, "to", "", "end of the query's range (exclusive)")
 	f.StringVar(&o.Service, "service", "", "only this service")
 	f.StringVar(&o.Instance, "instance", "", "only this instance")
 	f.StringVar(&o.Path, "path", "", "path template of the query, such as '/users/{id}'")
-	f.IntVar(&o.Limit, "limit", 0, "number of rows in queries that list the largest of something (default 50)")
+	f.IntVar(&o.Limit, "limit", 0, "maximum number of rows in queries that rank paths, such as top-paths (default 50)")
 	cli.BindOutput(cmd, &output)
 	return cmd
 }

@@ -32,13 +32,13 @@ func newForget() *cobra.Command {
 	var f forgetFlags
 	cmd := &cobra.Command{
 		Use: "forget PATH", Short: "Remove a path that contains a secret from the books",
-		Long: "forget removes a path (/reset/4f9c…), every path of a template (/reset/{id}), or every path that matches a pattern, in\n" +
-			"which * matches any characters (*4f9c*). It removes them from statistics, local events, snapshots and spool, and\n" +
-			"rewrites their files. The counts move to (other), so the totals still add up. With - as PATH, it reads the path from\n" +
-			"standard input, which keeps it out of the shell's history. It lists the archive objects that contain the path;\n" +
-			"with --archive, it rewrites those whose events are still in the store. (In other commands, --archive names an archive by\n" +
-			"its URL. Here it has no value: forget uses the archive of that wayside.) Later requests for the path are recorded again.\n" +
-			"It works in the running wayside, or on a data directory that no wayside uses.",
+		Long: "forget removes a path (/reset/4f9c…), every path of a template (/reset/{id}), or every path that matches a pattern, in which\n" +
+			"* matches any characters (*4f9c*). It removes them from statistics, local events, snapshots and spool, and rewrites the\n" +
+			"files that contained them. The counts move to (other), so the totals still add up. With - as PATH, it reads the path from\n" +
+			"standard input, which keeps it out of the shell's history. It lists the archive objects that contain the path; with\n" +
+			"--archive, it rewrites those whose events are still in the store. (In other commands, --archive names an archive by its URL.\n" +
+			"Here it has no value: forget uses the archive to which the books belong.) Later requests for the path are recorded again. It\n" +
+			"works in the running wayside, or on a data directory that no wayside uses.",
 		Example: "wayside forget '/reset/4f9c1e' --archive",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
@@ -52,7 +52,7 @@ func newForget() *cobra.Command {
 	cmd.Flags().StringVar(&f.host, "host", "", "only rows of this host")
 	cmd.Flags().StringVar(&f.method, "method", "", "only rows of this method")
 	cmd.Flags().BoolVar(&f.archive, "archive", false, "also rewrite archive objects whose events are still in the store (without a URL)")
-	cmd.Flags().BoolVar(&f.yes, "yes", false, "do not ask")
+	cmd.Flags().BoolVar(&f.yes, "yes", false, "do not ask for confirmation")
 	cmd.Flags().BoolVar(&f.count, "dry-run", false, "only count what would be removed")
 	cli.BindOutput(cmd, &f.output)
 	return cmd

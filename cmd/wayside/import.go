@@ -29,13 +29,13 @@ type importFlags struct {
 func newImport() *cobra.Command {
 	var f importFlags
 	cmd := &cobra.Command{
-		Use: "import FILE…", Short: "Count access logs of nginx and Caddy: the past of a service before wayside",
-		Long: "import reads access logs, compressed by gzip or not, and adds their responses to the statistics in the data directory, by hour\n" +
-			"and path. No wayside may be using the directory; if there is none, import makes it. Formats: nginx's combined, nginx's JSON\n" +
-			"(fields named like its variables), and Caddy's JSON. The rows have the route (imported), so that you can tell them apart.\n" +
-			"They are outside of the accounting, there are no events of them, and they are not archived: keep the logs.\n" +
-			"Each line counts once: importing a file again adds nothing, and of one that has grown only the new lines are counted.\n" +
-			"If a line cannot be read, nothing is imported, the exit code is 1, and the lines are named.",
+		Use: "import FILE…", Short: "Import access logs of nginx and Caddy, from the time before wayside",
+		Long: "import reads access logs, compressed by gzip or not, and adds their responses to the statistics in the data directory, by\n" +
+			"hour and path. No wayside may be using the directory; if it does not exist, import creates it. Formats: nginx's combined,\n" +
+			"nginx's JSON (fields named like its variables), and Caddy's JSON. The rows have the route (imported), so that you can tell\n" +
+			"them apart. The accounting does not include them, they have no events, and they are not archived: keep the logs. Each line\n" +
+			"counts once: importing a file again adds nothing, and if a file has grown, only its new lines are counted. If any line\n" +
+			"cannot be read, nothing is imported, the unreadable lines are listed, and the exit code is 1.",
 		Example: "wayside import --data ./wayside-data --host example.org /var/log/nginx/access.log*",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -54,9 +54,9 @@ func newImport() *cobra.Command {
 	f.bind(cmd)
 	cmd.Flags().StringVar(&f.format, "format", "auto", "auto, combined, json or caddy")
 	cmd.Flags().StringArrayVar(&f.fields, "field", nil, "`MEANING=NAME` of a field in JSON: "+strings.Join(weblog.Meanings(), ", "))
-	cmd.Flags().StringVar(&f.o.Parser.Host, "host", "", "host of responses whose line names none, as in combined")
-	cmd.Flags().BoolVar(&f.o.SkipUnreadable, "skip-unreadable", false, "import although some lines cannot be read; they are not counted")
-	cmd.Flags().BoolVar(&f.o.Separate, "separate", false, "import files that begin like an imported log and go on differently")
+	cmd.Flags().StringVar(&f.o.Parser.Host, "host", "", "host for lines that do not contain one, as in the combined format")
+	cmd.Flags().BoolVar(&f.o.SkipUnreadable, "skip-unreadable", false, "import even if some lines cannot be read; those are not counted")
+	cmd.Flags().BoolVar(&f.o.Separate, "separate", false, "import files that begin like an imported log but continue differently")
 	cmd.Flags().BoolVar(&f.o.DryRun, "dry-run", false, "only read the files")
 	cli.BindOutput(cmd, &f.output)
 	return cmd

@@ -18,7 +18,7 @@ import (
 func newJob() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "job archive|clean|report|prune", Short: "Run a scheduled job now",
-		Long: "archive uploads the events that are due (with --all, all of them). clean deletes local events that are archived and\n" +
+		Long: "archive uploads the events that are due (with --all, all of them). clean deletes local events that have been archived and are\n" +
 			"older than retention.events, and objects older than archive.expire. report measures the data directory and says when\n" +
 			"it will be full. prune removes data that is no longer needed. The job runs in the running wayside. If none uses the data\n" +
 			"directory, it runs in this command, with the configuration of the last run there. Flags and --config take precedence\n" +

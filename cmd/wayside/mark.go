@@ -20,7 +20,7 @@ func newMark() *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use: "mark TEXT", Short: "Store a mark with the current time, for example for a deploy",
-		Long: "mark stores the current time and a text in the books of the running wayside, for a deploy, a migration or an experiment.\n" +
+		Long: "mark stores the current time and a text in the books of the running wayside, to mark a deploy, a migration or an experiment.\n" +
 			"GET /api/v1/marks lists all marks. wayside itself sets marks when it starts, reloads and stops. If the books process is\n" +
 			"unavailable, mark fails and stores nothing: run it again. The text is one line of at most 200 bytes.",
 		Example: "wayside mark 'deploy 1.4.2'",

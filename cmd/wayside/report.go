@@ -19,10 +19,10 @@ func newReport() *cobra.Command {
 	var output string
 	var week bool
 	cmd := &cobra.Command{
-		Use: "report", Short: "The review of a week, to print or to send",
+		Use: "report", Short: "Print a review of the last seven days as text, HTML or JSON",
 		Long: "report prints the last seven days of a running wayside: totals and how they have changed, each day, the busiest, slowest and\n" +
-			"most failing paths, what changed since the week before, deploys, and whether the books are complete. With --output html it is\n" +
-			"one page that needs no other file.",
+			"most frequently failing paths, what has changed since the week before, deploys, and whether the books are complete. With\n" +
+			"--output html, the report is one page that needs no other file.",
 		Example: "wayside report --week --output html > week.html",
 		Args:    cli.NoArgs,
 		RunE: interruptible(func(ctx context.Context, cmd *cobra.Command, _ []string) error {

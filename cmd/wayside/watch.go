@@ -116,7 +116,7 @@ func newTail() *cobra.Command {
 	cmd.Flags().StringVar(&f.status, "status", "", "only these statuses: "+query.StatusForms)
 	cmd.Flags().StringVar(&f.route, "route", "", "only this route")
 	cmd.Flags().StringVar(&f.grpc, "grpc", "", "only gRPC calls with these statuses: "+query.GRPCForms)
-	cmd.Flags().StringVar(&f.requestID, "request-id", "", "only the event with this X-Request-ID, which is recorded for responses that wayside makes itself, and for all with record.request_id")
+	cmd.Flags().StringVar(&f.requestID, "request-id", "", "only the event with this X-Request-ID, which is recorded for responses that wayside makes itself and, with record.request_id, for all others")
 	cli.DurationVar(cmd, &f.slowerThan, "slower-than", 0, "only responses that took at least this long")
 	cli.BindOutput(cmd, &f.output)
 	return cmd

@@ -34,6 +34,9 @@ var (
 	// errStreamReset means that the server has reset the stream for a reason other than errRefused. Unlike the end of a connection, which may
 	// have nothing to do with the request, that is the server's decision about it.
 	errStreamReset = errors.New("the server has reset the stream")
+	// errStreamDone means that the server has sent a complete response and then reset the stream, because it does not want the rest of the
+	// request (RFC 9113, section 8.1).
+	errStreamDone = fmt.Errorf("%w after a complete response", errStreamReset)
 	// errLinkLost means that the connection to the server has ended.
 	errLinkLost = errors.New("the server closed the connection")
 )
@@ -115,6 +118,8 @@ func (c *h2Call) wasReset(code http2.Code) {
 	case code == http2.CodeRefusedStream && len(c.in.lead)+len(c.in.data) == 0:
 		c.l.refused()
 		c.lose(errRefused)
+	case code == http2.CodeNone && c.in.ended:
+		c.lose(errStreamDone)
 	default:
 		c.lose(fmt.Errorf("%w: %s", errStreamReset, code))
 	}

@@ -189,6 +189,13 @@ func TestTunnelToServerBreaksOff(t *testing.T) {
 		"server resets":  {func(s *h2Server, id uint32) { _ = s.f.WriteRSTStream(id, xhttp2.ErrCodeCancel) }, nil, nil, "connection_reset"},
 		"server fails":   {func(s *h2Server, _ uint32) { _ = s.conn.Close() }, nil, nil, "connection_reset"},
 		"server's final": {func(s *h2Server, id uint32) { s.headers(id, true, "sum", "1") }, nil, nil, "connection_reset"},
+		"server is done": {func(s *h2Server, id uint32) {
+			_ = s.f.WriteData(id, true, nil)
+			_ = s.f.WriteRSTStream(id, xhttp2.ErrCodeNo)
+		}, nil, func(c *client) {
+			_, _ = io.Copy(io.Discard, c.br)
+			c.send("bye")
+		}, ""},
 		"client resets": {nil, nil, func(c *client) {
 			_ = c.tcp().SetLinger(0)
 			_ = c.tcp().Close()

@@ -61,7 +61,8 @@ type tunnel struct {
 	seen    atomic.Int64  // sweeper time of the last byte or half-close, in either direction
 	half    atomic.Bool   // one direction has ended
 	over    atomic.Bool   // the upstream has ended its direction, and the client speaks HTTP/2
-	why     atomic.Uint32 // the failure that ended the tunnel; only the first one is stored
+	ended   atomic.Bool   // end has been called
+	why     atomic.Uint32 // the failure that ended the tunnel
 	in, out atomic.Uint64
 }
 
@@ -165,7 +166,7 @@ func (t *tunnel) silence() time.Duration {
 // alive reports whether either direction has moved a byte within the time limit.
 func (t *tunnel) alive() bool {
 	d := t.silence()
-	return failure(t.why.Load()) == failNone && (d == 0 || t.x.c.gen.sweeper.now.Load() < t.seen.Load()+int64(d))
+	return !t.ended.Load() && (d == 0 || t.x.c.gen.sweeper.now.Load() < t.seen.Load()+int64(d))
 }
 
 // side classifies an error on one of the connections.
@@ -176,15 +177,20 @@ func (t *tunnel) side(conn net.Conn, err error) failure {
 		return failMemory
 	case isTimeout(err):
 		return failTunnelIdle
+	case errors.Is(err, errStreamDone):
+		return failNone
 	case conn == t.u.Conn:
 		return failReset
 	}
 	return failClientClosed
 }
 
-// end closes both connections. The first failure is recorded.
+// end closes both connections. Only the first call decides what is recorded, even if nothing has failed: closing the connections causes an
+// error in the other direction.
 func (t *tunnel) end(f failure) {
-	t.why.CompareAndSwap(uint32(failNone), uint32(f))
+	if t.ended.CompareAndSwap(false, true) {
+		t.why.Store(uint32(f))
+	}
 	_ = t.u.Conn.Close()
 	_ = t.x.c.Conn.Close()
 }

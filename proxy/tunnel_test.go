@@ -265,3 +265,18 @@ func TestShutdownEndsStreams(t *testing.T) {
 		}
 	}
 }
+
+// TestTunnelEndsOnce: closing both connections makes both directions fail, which is not recorded.
+func TestTunnelEndsOnce(t *testing.T) {
+	for _, first := range []failure{failNone, failReset} {
+		client, _ := net.Pipe()
+		upstream, _ := net.Pipe()
+		x := &exchange{c: &clientConn{Conn: client}}
+		tun := &tunnel{x: x, u: &upstreamConn{Conn: upstream}}
+		tun.end(first)
+		tun.end(failClientClosed)
+		if got := failure(tun.why.Load()); got != first {
+			t.Errorf("%v was recorded, want %v", got, first)
+		}
+	}
+}

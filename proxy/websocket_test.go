@@ -37,8 +37,9 @@ func echoSocket(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// connectTransport sends the request for a WebSocket as an extended CONNECT of golang.org/x/net/http2.
-type connectTransport struct{ tr *xhttp2.Transport }
+// connectTransport sends the request for a WebSocket as an extended CONNECT. [http.Transport] refuses the field ":protocol", so this uses the
+// deprecated transport.
+type connectTransport struct{ tr *xhttp2.Transport } //nolint:staticcheck // see above
 
 func (c connectTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	toServer, body := io.Pipe()
@@ -49,7 +50,7 @@ func (c connectTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		connect.Header.Del(name)
 	}
 	connect.Header[":protocol"] = []string{"websocket"}
-	resp, err := c.tr.RoundTrip(connect)
+	resp, err := c.tr.RoundTrip(connect) //nolint:staticcheck // see connectTransport
 	if err != nil || resp.StatusCode != 200 {
 		return resp, err
 	}
@@ -73,15 +74,16 @@ func (b tunnelBody) Close() error {
 
 // socketClient returns a client for WebSockets that speaks HTTP/2.
 func (b *bench) socketClient() *http.Client {
-	tr := &xhttp2.Transport{AllowHTTP: true, DialTLSContext: func(ctx context.Context, network, addr string, _ *tls.Config) (net.Conn, error) {
+	dial := func(ctx context.Context, network, addr string, _ *tls.Config) (net.Conn, error) {
 		if b.tls {
 			config := testCertificates(b.t).client.Clone()
 			config.NextProtos = []string{"h2"}
 			return (&tls.Dialer{Config: config}).DialContext(ctx, network, addr)
 		}
 		return (&net.Dialer{}).DialContext(ctx, network, addr)
-	}}
-	b.t.Cleanup(tr.CloseIdleConnections)
+	}
+	tr := &xhttp2.Transport{AllowHTTP: true, DialTLSContext: dial} //nolint:staticcheck // see connectTransport
+	b.t.Cleanup(tr.CloseIdleConnections)                           //nolint:staticcheck // see connectTransport
 	return &http.Client{Transport: connectTransport{tr}}
 }
 

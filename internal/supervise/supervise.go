@@ -109,7 +109,7 @@ func (s *Supervisor) Replace(config []byte) {
 	}
 }
 
-// After ForceStop, Run no longer waits for a child that is being stopped but kills it immediately. Events that it has not applied stay in
+// ForceStop makes Run kill a child that is being stopped instead of waiting for it. Events that it has not applied stay in
 // the spool.
 func (s *Supervisor) ForceStop() { s.forceOnce.Do(func() { close(s.force) }) }
 

@@ -1,7 +1,6 @@
 package difftest
 
 import (
-	"fmt"
 	"io"
 	"log"
 	"net/http"
@@ -99,7 +98,7 @@ func checkHTTP2Reasons(t *testing.T, used map[string]int) {
 			t.Errorf("%s explains nothing any more", r.id)
 		}
 		if !documented[r.id] {
-			t.Error(fmt.Sprintf("%s is not in docs/HTTP.md with an RFC section", r.id))
+			t.Errorf("%s is not in docs/HTTP.md with an RFC section", r.id)
 		}
 	}
 	for id := range documented {

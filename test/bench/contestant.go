@@ -166,8 +166,10 @@ func (f *setup) startWayside(ctx context.Context, c *contestant, binary string) 
 	if f.profile != "" {
 		env = append(env, "WAYSIDE_ADMIN_PPROF=true")
 	}
-	args := append([]string{"run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0",
-		"--upstream", "http://" + f.originAddr, "--data", data, "--archive", "file://" + filepath.Join(data, "archive")}, f.tlsArgs()...)
+	args := append([]string{
+		"run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0",
+		"--upstream", "http://" + f.originAddr, "--data", data, "--archive", "file://" + filepath.Join(data, "archive"),
+	}, f.tlsArgs()...)
 	c.process, err = startProcess(c.name, f.dir, env, binary, args...)
 	return err
 }

@@ -134,7 +134,7 @@ func getHTTP2(ctx context.Context, protocol, address, path string) ([]byte, erro
 	protocols := new(http.Protocols)
 	protocols.SetHTTP2(protocol == "h2")
 	protocols.SetUnencryptedHTTP2(protocol == "h2c")
-	transport := &http.Transport{Protocols: protocols, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // a certificate of this benchmark
+	transport := &http.Transport{Protocols: protocols, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
 	defer transport.CloseIdleConnections()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, map[string]string{"h2c": "http://", "h2": "https://"}[protocol]+address+path, nil)
 	if err != nil {

@@ -92,7 +92,7 @@ func (o *http2Origin) answer(s *h2peer.Stream, fields []hpack.HeaderField) {
 	case kindChunked, kindClose:
 		s.Headers(head(), false)
 		if err := s.Send(nonce, false); err == nil && kind == kindChunked {
-			err = s.Send(".", false)
+			_ = s.Send(".", false)
 		}
 		_ = s.Send("", true)
 	case kindMedium:

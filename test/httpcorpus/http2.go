@@ -214,8 +214,12 @@ func HTTP2Responses() (list []HTTP2Response) {
 	statuses = append(statuses, HTTP2Response{Fields: [][2]string{{"x", "1"}}}, HTTP2Response{Fields: [][2]string{{"x", "1"}, {":status", "200"}}},
 		HTTP2Response{Fields: response(":status", "200")}, HTTP2Response{Fields: response(":path", "/")}, HTTP2Response{Fields: response(":x", "1")})
 	for _, pair := range [][2]string{
-		{"connection", "close"}, {"keep-alive", "timeout=5"}, {"proxy-connection", "close"}, {"upgrade", "h2c"},
-		{"transfer-encoding", "chunked"}, {"transfer-encoding", "identity"},
+		{"connection", "close"},
+		{"keep-alive", "timeout=5"},
+		{"proxy-connection", "close"},
+		{"upgrade", "h2c"},
+		{"transfer-encoding", "chunked"},
+		{"transfer-encoding", "identity"},
 	} {
 		fields = append(fields, HTTP2Response{Fields: response(pair[0], pair[1]), Body: injected})
 	}

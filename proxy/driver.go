@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,7 +21,7 @@ import (
 type driver interface {
 	// run runs fn concurrently with the caller.
 	run(fn func())
-	// post does the same as run, for callers that are not run by the driver.
+	// post runs fn soon, after code that could already run. Unlike run, it may be called by code that the driver does not run.
 	post(fn func())
 	// signal returns a new signal for code that this driver runs.
 	signal() signal
@@ -95,11 +96,18 @@ func tlsDial(e endpoint, dialer *net.Dialer, config func() *tls.Config) func(con
 type goroutines struct{}
 
 func (goroutines) run(fn func())                     { go fn() }
-func (goroutines) post(fn func())                    { go fn() }
 func (goroutines) signal() signal                    { return make(chanSignal) }
 func (goroutines) block(fn func())                   { fn() }
 func (goroutines) dial(to *target) (net.Conn, error) { return to.dial(context.Background()) }
 func (goroutines) index() int                        { return 0 }
+
+// post starts a goroutine. Without Gosched, it would be the next one to run on this processor.
+func (goroutines) post(fn func()) {
+	go func() {
+		runtime.Gosched()
+		fn()
+	}()
+}
 
 // chanSignal is a signal made of a channel, which Set closes.
 type chanSignal chan struct{}

@@ -25,7 +25,7 @@ func (f *setup) profileWayside(ctx context.Context) error {
 			profile <- err
 		}()
 		load := time.Duration(seconds+1) * time.Second
-		_, err := f.loads[len(f.loads)-1].run(ctx, f.dir, c.address, load)
+		_, err := f.put(ctx, c, f.loads[len(f.loads)-1], load)
 		if err := errors.Join(err, <-profile); err != nil {
 			return fmt.Errorf("profile wayside: %w", err)
 		}

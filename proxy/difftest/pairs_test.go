@@ -81,13 +81,30 @@ func (p pair) outcomes(t *testing.T, name string) (list []outcome) {
 	r := p.record(t)
 	addr := p.startPeer(t, name, r.addr())
 	for _, s := range p.scenarios() {
-		o := play(t, addr, r, s, p.talk())
-		if p.client {
-			delete(o, "connection") // it does not depend on the request
-		}
-		list = append(list, o)
+		list = append(list, p.outcome(t, addr, r, s))
 	}
 	return list
+}
+
+func (p pair) outcome(t *testing.T, addr string, r recording, s scenario) outcome {
+	o := play(t, addr, r, s, p.talk())
+	if p.client {
+		delete(o, "connection") // it does not depend on the request
+	}
+	return o
+}
+
+// differsAgain plays a scenario through another proxy up to four more times, and reports whether it differs from wayside each time. Other proxies
+// have races: HAProxy, for example, loses a response now and then if an interim response precedes it.
+func (p pair) differsAgain(t *testing.T, name string, s scenario, own outcome, aspect string) bool {
+	r := p.record(t)
+	addr := p.startPeer(t, name, r.addr())
+	for range 4 {
+		if !slices.Contains(differing(own, p.outcome(t, addr, r, s)), aspect) {
+			return false
+		}
+	}
+	return true
 }
 
 // neutral returns a text without the names of versions and framings that both protocols express in different ways.
@@ -124,11 +141,14 @@ func TestHTTP2Differences(t *testing.T) {
 					t.Skipf("NOT RUN: %s is not installed", name)
 				}
 				for _, aspect := range differing(own, theirs[k]) {
-					count++
 					id := explain(s.name, name, aspect)
 					if id == "" {
 						id = explainHTTP2(p.name, s.name, name, aspect)
 					}
+					if id == "" && !p.differsAgain(t, name, s, own, aspect) {
+						continue
+					}
+					count++
 					if id == "" {
 						t.Errorf("%s: %s: %s: %s differs without a reason\n  wayside %s\n  %s %s", p.name, s.name, name, aspect, own[aspect], name, theirs[k][aspect])
 					}

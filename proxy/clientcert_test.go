@@ -5,15 +5,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
-	"log/slog"
 	"net"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/wayside-proxy/wayside/internal/certtest"
-	"github.com/wayside-proxy/wayside/proxy/certs"
 	"github.com/wayside-proxy/wayside/proxy/http1"
 )
 
@@ -21,15 +18,7 @@ import (
 // send such a field itself.
 func TestClientNameInFields(t *testing.T) {
 	pki := testCertificates(t)
-	dir := t.TempDir()
-	cert, key := pki.ca.Issue(t, certtest.Leaf{Names: []string{"localhost"}}).Write(t, dir, "tls")
-	certtest.WriteFile(t, filepath.Join(dir, "ca.pem"), pki.ca.PEM())
-	loaded, err := certs.Load(certs.Options{Pairs: []certs.Pair{{CertFile: cert, KeyFile: key}}, ClientCAFile: filepath.Join(dir, "ca.pem")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	store := certs.New(slog.Default(), nil)
-	store.Use(loaded)
+	store := mutualTLS(t)
 	trailers := make(chan string, 1)
 	url := rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
 		for {

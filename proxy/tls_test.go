@@ -135,17 +135,24 @@ func (b *bench) failHandshake(c *tls.Config) {
 	}
 }
 
-func TestHandshakeFailures(t *testing.T) {
-	pki := testCertificates(t)
-	dir := t.TempDir()
+// mutualTLS returns certificates for a listener that accepts clients of the tests' authority only.
+func mutualTLS(t *testing.T) *certs.Store {
+	t.Helper()
+	pki, dir := testCertificates(t), t.TempDir()
 	cert, key := pki.ca.Issue(t, certtest.Leaf{Names: []string{"localhost"}}).Write(t, dir, "tls")
 	certtest.WriteFile(t, filepath.Join(dir, "ca.pem"), pki.ca.PEM())
 	loaded, err := certs.Load(certs.Options{Pairs: []certs.Pair{{CertFile: cert, KeyFile: key}}, ClientCAFile: filepath.Join(dir, "ca.pem")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	mutual, none := certs.New(slog.Default(), nil), certs.New(slog.Default(), nil)
-	mutual.Use(loaded)
+	store := certs.New(slog.Default(), nil)
+	store.Use(loaded)
+	return store
+}
+
+func TestHandshakeFailures(t *testing.T) {
+	pki := testCertificates(t)
+	mutual, none := mutualTLS(t), certs.New(slog.Default(), nil)
 	b := start(t, echoHead(t), overTLSOptions(t, func(o *Options) { o.TLS.Config = mutual.Config }))
 	hasty := start(t, echoHead(t), overTLSOptions(t, func(o *Options) { o.HeaderTimeout = 300 * time.Millisecond }))
 	empty := start(t, echoHead(t), overTLSOptions(t, func(o *Options) { o.TLS.Config = none.Config }))

@@ -50,7 +50,7 @@ func (x *exchange) tunnel() {
 	up.Wait(-1)
 	c.root.streams.remove(x)
 	x.ev.RequestBytes, x.ev.ResponseBytes = t.in.Load(), t.out.Load()
-	x.record(failure(t.why.Load()))
+	x.record(t.failure())
 	x.dropUpstream()
 }
 
@@ -61,8 +61,7 @@ type tunnel struct {
 	seen    atomic.Int64  // sweeper time of the last byte or half-close, in either direction
 	half    atomic.Bool   // one direction has ended
 	over    atomic.Bool   // the upstream has ended its direction, and the client speaks HTTP/2
-	ended   atomic.Bool   // end has been called
-	why     atomic.Uint32 // the failure that ended the tunnel
+	why     atomic.Uint32 // 1 + the failure with which end was called first; 0 if end has not been called
 	in, out atomic.Uint64
 }
 
@@ -166,7 +165,7 @@ func (t *tunnel) silence() time.Duration {
 // alive reports whether either direction has moved a byte within the time limit.
 func (t *tunnel) alive() bool {
 	d := t.silence()
-	return !t.ended.Load() && (d == 0 || t.x.c.gen.sweeper.now.Load() < t.seen.Load()+int64(d))
+	return t.why.Load() == 0 && (d == 0 || t.x.c.gen.sweeper.now.Load() < t.seen.Load()+int64(d))
 }
 
 // side classifies an error on one of the connections.
@@ -188,12 +187,13 @@ func (t *tunnel) side(conn net.Conn, err error) failure {
 // end closes both connections. Only the first call decides what is recorded, even if nothing has failed: closing the connections causes an
 // error in the other direction.
 func (t *tunnel) end(f failure) {
-	if t.ended.CompareAndSwap(false, true) {
-		t.why.Store(uint32(f))
-	}
+	t.why.CompareAndSwap(0, 1+uint32(f))
 	_ = t.u.Conn.Close()
 	_ = t.x.c.Conn.Close()
 }
+
+// failure returns the failure to record. If both directions have ended by themselves, there is none.
+func (t *tunnel) failure() failure { return failure(max(t.why.Load(), 1) - 1) }
 
 // cut ends the tunnel at a shutdown.
 func (t *tunnel) cut() { t.end(failShutdown) }

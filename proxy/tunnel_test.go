@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/rand"
 	"io"
 	"net"
 	"net/http"
@@ -158,24 +157,7 @@ func TestWebSocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err, resp)
 	}
-	conn.SetReadLimit(1 << 24)
-	large := make([]byte, 3<<20)
-	_, _ = rand.Read(large)
-	for i, message := range [][]byte{[]byte("hello"), {}, large, []byte(strings.Repeat("compress me ", 50000))} {
-		if err := conn.Write(ctx, websocket.MessageBinary, message); err != nil {
-			t.Fatal(i, err)
-		}
-		if _, got, err := conn.Read(ctx); err != nil || !bytes.Equal(got, message) {
-			t.Fatalf("message %d: %d bytes, want %d: %v", i, len(got), len(message), err)
-		}
-	}
-	conn.CloseRead(ctx)
-	if err := conn.Ping(ctx); err != nil {
-		t.Error("ping:", err)
-	}
-	if err := conn.Close(websocket.StatusNormalClosure, "done"); err != nil {
-		t.Error("close:", err)
-	}
+	talk(t, ctx, conn)
 	e := b.books.wait(t, 1)[0]
 	if e.Kind != event.KindStream || e.Status != 101 || e.ResponseBytes < 3<<20 || e.RequestBytes < 3<<20 || len(e.ErrorType) > 0 {
 		t.Errorf("%+v", e)
@@ -275,7 +257,7 @@ func TestTunnelEndsOnce(t *testing.T) {
 		tun := &tunnel{x: x, u: &upstreamConn{Conn: upstream}}
 		tun.end(first)
 		tun.end(failClientClosed)
-		if got := failure(tun.why.Load()); got != first {
+		if got := tun.failure(); got != first {
 			t.Errorf("%v was recorded, want %v", got, first)
 		}
 	}

@@ -116,10 +116,7 @@ func TestIssueRenewRestart(t *testing.T) {
 func TestAuthorityAway(t *testing.T) {
 	log := &testlog.Buffer{}
 	now := time.Now()
-	authority, err := loopback.FreeAddress()
-	if err != nil {
-		t.Fatal(err)
-	}
+	authority := loopback.Free(t)
 	o := Options{
 		Dir: filepath.Join(t.TempDir(), "acme"), Hosts: []string{"a.example.test"}, Directory: "https://" + authority + "/dir",
 		Logger: slog.New(slog.NewTextHandler(log, nil)), Now: func() time.Time { return now },

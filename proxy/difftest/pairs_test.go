@@ -163,7 +163,11 @@ func TestHTTP2Differences(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	checkHTTP2Reasons(t, used)
+	var reasons []reason
+	for _, r := range http2Reasons {
+		reasons = append(reasons, r.reason)
+	}
+	checkReasons(t, reasons, used)
 	t.Logf("%d scenarios over %d pairs, %d differences, %d reasons", exchanges, len(pairs), count, len(used))
 }
 

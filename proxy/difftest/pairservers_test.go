@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"testing"
 	"time"
+
+	"github.com/wayside-proxy/wayside/test/loopback"
 )
 
 // reverseProxyFor is like reverseProxy, for any pair of protocols.
@@ -34,7 +36,7 @@ func reverseProxyFor(t *testing.T, p pair, backend string) string {
 // nginxFor is like nginx, for any pair with an HTTP/1.1 server.
 func nginxFor(t *testing.T, p pair, backend string) string {
 	path := need(t, "nginx")
-	addr, dir := freeAddress(t), t.TempDir()
+	addr, dir := loopback.Free(t), t.TempDir()
 	listen := addr
 	if p.client {
 		listen += " http2"
@@ -46,7 +48,7 @@ func nginxFor(t *testing.T, p pair, backend string) string {
 // haproxyFor is like haproxy, for any pair of protocols.
 func haproxyFor(t *testing.T, p pair, backend string) string {
 	path := need(t, "haproxy")
-	addr := freeAddress(t)
+	addr := loopback.Free(t)
 	bind, server := addr, backend
 	if p.client {
 		bind += " proto h2"
@@ -87,23 +89,4 @@ func explainHTTP2(pair, scenario, peer, aspect string) string {
 		}
 	}
 	return ""
-}
-
-// checkHTTP2Reasons checks that every reason is needed and documented.
-func checkHTTP2Reasons(t *testing.T, used map[string]int) {
-	t.Helper()
-	documented := documentedReasons(t, "E")
-	for _, r := range http2Reasons {
-		if used[r.id] == 0 {
-			t.Errorf("%s explains nothing any more", r.id)
-		}
-		if !documented[r.id] {
-			t.Errorf("%s is not in docs/HTTP.md with an RFC section", r.id)
-		}
-	}
-	for id := range documented {
-		if used[id] == 0 {
-			t.Errorf("docs/HTTP.md explains %s, which nothing needs", id)
-		}
-	}
 }

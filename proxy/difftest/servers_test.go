@@ -15,7 +15,6 @@ import (
 
 	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/proxy"
-	"github.com/wayside-proxy/wayside/test/loopback"
 )
 
 // listen listens on a free loopback port.
@@ -26,16 +25,6 @@ func listen(t *testing.T) net.Listener {
 		t.Fatal(err)
 	}
 	return ln
-}
-
-// freeAddress finds an address for a program that cannot take an open listener.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	addr, err := loopback.FreeAddress()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return addr
 }
 
 // need returns the program's path, or skips the test and says why.

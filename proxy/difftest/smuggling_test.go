@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/wayside-proxy/wayside/test/httpcorpus"
+	"github.com/wayside-proxy/wayside/test/loopback"
 )
 
 // request is a request that an origin believes it has received completely.
@@ -85,7 +86,7 @@ server.listen(Number(process.argv[2].split(':')[1]), '127.0.0.1');
 
 func node(t *testing.T) origin {
 	path := need(t, "node")
-	addr := freeAddress(t)
+	addr := loopback.Free(t)
 	run(t, addr, path, writeFile(t, "origin.js", nodeOrigin), addr)
 	return origin{"node", addr, func() []request {
 		resp, err := http.Get("http://" + addr + "/received")
@@ -171,20 +172,26 @@ func smuggle(t *testing.T, addr string, o origin, k int, c httpcorpus.Request) [
 	if !strings.HasPrefix(answer, "HTTP/1.1 200 ") || !strings.Contains(answer, next) || strings.Contains(answer, httpcorpus.Canary) {
 		t.Errorf("%s to %s: the next request got %q", c.Name, o.name, answer)
 	}
-	var rest []request
+	return o.withoutNext(t, next, c.Name, c.Raw)
+}
+
+// withoutNext returns the requests that the origin has received, without the one for next, which it must have received once. The name and the
+// content of the hostile request are for errors.
+func (o origin) withoutNext(t *testing.T, next, name string, content any) (rest []request) {
+	t.Helper()
 	own := 0
 	for _, r := range o.received() {
 		switch {
 		case r.URI == next:
 			own++
 		case strings.HasPrefix(r.URI, httpcorpus.Canary):
-			t.Errorf("%s to %s: %q: CANARY %+v", c.Name, o.name, c.Raw, r)
+			t.Errorf("%s to %s: %q: CANARY %+v", name, o.name, content, r)
 		default:
 			rest = append(rest, r)
 		}
 	}
 	if own != 1 {
-		t.Errorf("%s to %s: the next request arrived %d times", c.Name, o.name, own)
+		t.Errorf("%s to %s: the next request arrived %d times", name, o.name, own)
 	}
 	return rest
 }

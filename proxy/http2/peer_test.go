@@ -185,6 +185,17 @@ func clone(f xhttp2.Frame) xhttp2.Frame {
 	return f
 }
 
+// requestOf returns the stream of a request with this header.
+func requestOf(t *testing.T, end bool, fields ...string) *http2.Stream {
+	t.Helper()
+	p := newPeer(t, http2.Limits{})
+	p.headers(1, end, fields...)
+	if _, err := p.feed(); err != nil {
+		t.Fatal(err)
+	}
+	return p.streams[1]
+}
+
 // outcome describes the frames in the connection's output.
 func (p *peer) outcome() (lines []string) {
 	p.t.Helper()

@@ -44,12 +44,7 @@ func TestRequestBecomesHeaderBlock(t *testing.T) {
 		"https":           {replaced(get, ":scheme", "https"), true, "GET / HTTP/1.1\r\nhost: example.org\r\n\r\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := newPeer(t, http2.Limits{})
-			p.headers(1, test.end, test.fields...)
-			if _, err := p.feed(); err != nil {
-				t.Fatal(err)
-			}
-			s := p.streams[1]
+			s := requestOf(t, test.end, test.fields...)
 			if s.Err != nil || string(s.Head) != test.want || s.Complete() != test.end {
 				t.Fatalf("%q, error %v; want %q", s.Head, s.Err, test.want)
 			}

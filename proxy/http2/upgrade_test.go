@@ -53,12 +53,7 @@ func TestExtendedConnect(t *testing.T) {
 		"other with CRLF": {replaced(connect, ":protocol", "x\r\ny: z"), false, "", false, http1.ErrMethod},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := newPeer(t, http2.Limits{})
-			p.headers(1, test.end, test.fields...)
-			if _, err := p.feed(); err != nil {
-				t.Fatal(err)
-			}
-			s := p.streams[1]
+			s := requestOf(t, test.end, test.fields...)
 			if s.Err != nil || s.Upgrade != test.upgrade || test.upgrade && (string(s.Head) != test.want || s.Chunked) {
 				t.Fatalf("%q, upgrade %v, error %v", s.Head, s.Upgrade, s.Err)
 			}
@@ -94,12 +89,7 @@ func TestMalformedConnect(t *testing.T) {
 		"content-length":      {with(connect, "content-length", "0"), http1.ErrFraming},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := newPeer(t, http2.Limits{})
-			p.headers(1, false, test.fields...)
-			if _, err := p.feed(); err != nil {
-				t.Fatal(err)
-			}
-			if s := p.streams[1]; !errors.Is(s.Err, test.want) {
+			if s := requestOf(t, false, test.fields...); !errors.Is(s.Err, test.want) {
 				t.Fatalf("error %v, want %v; %q", s.Err, test.want, s.Head)
 			}
 		})

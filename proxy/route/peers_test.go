@@ -112,11 +112,7 @@ func ask(t *testing.T, addr string, c *routecorpus.Case) string {
 func freeAddrs(t *testing.T, n int) (addrs []string) {
 	t.Helper()
 	for range n {
-		addr, err := loopback.FreeAddress()
-		if err != nil {
-			t.Fatal(err)
-		}
-		addrs = append(addrs, addr)
+		addrs = append(addrs, loopback.Free(t))
 	}
 	return addrs
 }

@@ -34,15 +34,6 @@ type Authority struct {
 	HTTPAddr  string         // address at which pebble validates with HTTP-01
 }
 
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	addr, err := loopback.FreeAddress()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return addr
-}
-
 func port(addr string) int { return int(netip.MustParseAddrPort(addr).Port()) }
 
 // Start starts pebble, and builds it before the first start. pebble resolves every name to the address 127.0.0.1. It is stopped at the
@@ -59,8 +50,8 @@ func Start(t testing.TB) *Authority {
 	dir := t.TempDir()
 	ca := certtest.NewCA(t, "pebble's own")
 	cert, key := ca.Issue(t, certtest.Leaf{Names: []string{"127.0.0.1"}}).Write(t, dir, "pebble")
-	listen, manage := freeAddress(t), freeAddress(t)
-	a := &Authority{Directory: "https://" + listen + "/dir", CA: ca, TLSAddr: freeAddress(t), HTTPAddr: freeAddress(t)}
+	listen, manage := loopback.Free(t), loopback.Free(t)
+	a := &Authority{Directory: "https://" + listen + "/dir", CA: ca, TLSAddr: loopback.Free(t), HTTPAddr: loopback.Free(t)}
 	config, err := json.Marshal(map[string]any{"pebble": map[string]any{
 		"listenAddress": listen, "managementListenAddress": manage, "certificate": cert, "privateKey": key,
 		"httpPort": port(a.HTTPAddr), "tlsPort": port(a.TLSAddr),

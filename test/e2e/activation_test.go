@@ -30,10 +30,7 @@ type serviceManager struct {
 
 func newServiceManager(t *testing.T, dir string) *serviceManager {
 	t.Helper()
-	address, err := loopback.FreeAddress()
-	if err != nil {
-		t.Fatal(err)
-	}
+	address := loopback.Free(t)
 	ln, err := net.Listen("tcp", address)
 	if err != nil {
 		t.Fatal(err)

@@ -155,12 +155,7 @@ type edge struct {
 func newEdge(t *testing.T) *edge {
 	t.Helper()
 	e := &edge{T: t, dir: t.TempDir(), ca: certtest.NewCA(t, "edge"), services: map[string]*edgeService{}}
-	for _, address := range []*string{&e.listen, &e.redirect} {
-		var err error
-		if *address, err = loopback.FreeAddress(); err != nil {
-			t.Fatal(err)
-		}
-	}
+	e.listen, e.redirect = loopback.Free(t), loopback.Free(t)
 	const month = 30 * 24 * time.Hour // shorter ones cause a warning
 	e.ca.Issue(t, certtest.Leaf{Names: []string{"example.org", "www.example.org"}, For: month}).Write(t, e.dir, "example.org")
 	e.ca.Issue(t, certtest.Leaf{Names: []string{"*.shops.example"}, For: month}).Write(t, e.dir, "shops")

@@ -171,10 +171,7 @@ func startPrometheus(t *testing.T, w *Wayside) *prometheusServer {
 	if err != nil {
 		t.Skip("SKIPPED, the Grafana dashboard was NOT evaluated: there is no prometheus, run scripts/promtool.sh")
 	}
-	address, err := loopback.FreeAddress()
-	if err != nil {
-		t.Fatal(err)
-	}
+	address := loopback.Free(t)
 	dir := t.TempDir()
 	config := fmt.Sprintf("scrape_configs:\n- job_name: wayside\n  scrape_interval: 1s\n  static_configs: [{targets: [%q]}]\n", strings.TrimPrefix(w.Info().Admin, "http://"))
 	file := filepath.Join(dir, "prometheus.yml")

@@ -50,10 +50,7 @@ func TestNewcomer(t *testing.T) {
 // be ready.
 func TestUpstreamAway(t *testing.T) {
 	t.Parallel()
-	address, err := loopback.FreeAddress()
-	if err != nil {
-		t.Fatal(err)
-	}
+	address := loopback.Free(t)
 	w, log := newWayside(t, "http://"+address)
 	start(t, w)
 	eventually(t, "the log and /readyz?verbose report it", func() bool {

@@ -33,10 +33,7 @@ func origin(t *testing.T) string {
 // newWayside returns a wayside that has not been started yet. Its archive is in the data directory.
 func newWayside(t *testing.T, upstream string, args ...string) (*Wayside, *testlog.Buffer) {
 	t.Helper()
-	listen, err := loopback.FreeAddress()
-	if err != nil {
-		t.Fatal(err)
-	}
+	listen := loopback.Free(t)
 	log := &testlog.Buffer{}
 	w := &Wayside{
 		Binary: testBinary(t), DataDir: filepath.Join(t.TempDir(), "data"), Listen: listen, Log: log,
@@ -121,10 +118,7 @@ func TestListenEqualsUpstream(t *testing.T) {
 
 func TestDeadUpstreamIsAnsweredAndRecorded(t *testing.T) {
 	t.Parallel()
-	dead, err := loopback.FreeAddress()
-	if err != nil {
-		t.Fatal(err)
-	}
+	dead := loopback.Free(t)
 	w, _ := newWayside(t, "http://"+dead)
 	start(t, w)
 	send(t, w, 50, 502)
@@ -293,10 +287,7 @@ func fill(t *testing.T, name string) {
 // admin address.
 func startUnwritable(t *testing.T, w *Wayside, with ...func(*exec.Cmd)) (admin string) {
 	t.Helper()
-	admin, err := loopback.FreeAddress()
-	if err != nil {
-		t.Fatal(err)
-	}
+	admin = loopback.Free(t)
 	cmd := exec.Command(w.Binary, append([]string{"run", "--listen", w.Listen, "--admin", admin, "--data", w.DataDir}, w.Args...)...)
 	cmd.Stdout, cmd.Stderr = w.Log, w.Log
 	cmd.Env = append(os.Environ(), w.Env...)

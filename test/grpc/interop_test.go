@@ -132,10 +132,7 @@ type rig struct {
 
 func (r *rig) startServer(binary string, encrypted bool) {
 	r.t.Helper()
-	var err error
-	if r.server, err = loopback.FreeAddress(); err != nil {
-		r.t.Fatal(err)
-	}
+	r.server = loopback.Free(r.t)
 	_, port, _ := net.SplitHostPort(r.server)
 	args := []string{"-port", port}
 	if encrypted {
@@ -160,10 +157,7 @@ func (r *rig) startServer(binary string, encrypted bool) {
 
 func (r *rig) startWayside(binary, driver string, clientTLS, serverTLS bool) {
 	r.t.Helper()
-	listen, err := loopback.FreeAddress()
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	listen := loopback.Free(r.t)
 	config := fmt.Sprintf("upstreams: {grpc: 'h2c://%s'}\nroutes: [{name: all, to: grpc}]\nproxy: {driver: %s}\n", r.server, driver)
 	if serverTLS {
 		config = fmt.Sprintf("upstreams: {grpc: {servers: ['https://%s'], tls: {ca_file: '%s'}}}\nroutes: [{name: all, to: grpc}]\nproxy: {driver: %s}\n", r.server, r.cert, driver)

@@ -58,10 +58,7 @@ func conform(t *testing.T, spec, binary, driver string) {
 		_, _ = io.WriteString(w, "a body of several bytes")
 	}))
 	defer origin.Close()
-	listen, err := loopback.FreeAddress()
-	if err != nil {
-		t.Fatal(err)
-	}
+	listen := loopback.Free(t)
 	var log bytes.Buffer
 	w := &e2e.Wayside{
 		Binary: binary, DataDir: filepath.Join(t.TempDir(), "data"), Listen: listen, Log: &log,

@@ -7,6 +7,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"testing"
 )
 
 // FreeAddress returns a loopback address on which no process is listening. Its port is below the ports of outgoing connections
@@ -33,6 +34,16 @@ func FreeAddress() (string, error) {
 		return addr, nil
 	}
 	return "", err
+}
+
+// Free is [FreeAddress] for tests: an error ends the test.
+func Free(t testing.TB) string {
+	t.Helper()
+	addr, err := FreeAddress()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return addr
 }
 
 // marks refers to the sockets that FreeAddress has opened, so that the garbage collector does not close them.

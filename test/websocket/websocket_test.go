@@ -51,10 +51,7 @@ func start(t *testing.T, upstream, driver string) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	listen, err := loopback.FreeAddress()
-	if err != nil {
-		t.Fatal(err)
-	}
+	listen := loopback.Free(t)
 	r := &rig{t: t, ca: certtest.NewCA(t, "websocket"), dir: t.TempDir(), port: listen[strings.LastIndexByte(listen, ':')+1:]}
 	cert, key := r.ca.Issue(t, certtest.Leaf{Names: []string{"localhost"}}).Write(t, r.dir, "server")
 	r.script = write(t, r.dir, "peer.mjs", peer)

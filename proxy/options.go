@@ -157,8 +157,8 @@ type Options struct {
 	// MaxConnWait limits the wait for a free upstream connection; after that the client gets 503. Default 5s.
 	MaxConnWait time.Duration
 
-	// HTTP2 limits what clients may do over HTTP/2. Clients can use HTTP/2 with prior knowledge on cleartext listeners (RFC 9113, section 3.3),
-	// and over TLS if TLS.Config offers it.
+	// HTTP2 limits what clients may do over HTTP/2. On cleartext listeners, clients can use HTTP/2 with prior knowledge (RFC 9113, section
+	// 3.3); over TLS, they can use HTTP/2 if TLS.Config offers it.
 	HTTP2 HTTP2Options
 
 	// MaxConnsPerUpstream limits the connections to the upstream; further requests wait, at most MaxConnWait. One address may use at most 58 %

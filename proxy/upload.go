@@ -50,7 +50,7 @@ type upload struct {
 // has not processed it. The first message of most gRPC calls is smaller.
 const replayBytesMax = 16 << 10
 
-// keep remembers a piece that is about to be sent.
+// keep stores a piece of the body that is about to be sent, for another attempt.
 func (l *upload) keep(b []byte) {
 	switch {
 	case l.forgotten.Load():

@@ -121,7 +121,7 @@ func (p *prober) untilUsable(ctx context.Context) {
 		}
 		if text := err.Error(); text != reported {
 			reported = text
-			p.o.Logger.Warn("the archive cannot be used; events stay in the data directory until it can",
+			p.o.Logger.Warn("the archive cannot be used; events stay in the data directory until it can be used",
 				"archive", p.o.Target.String(), "error", printable(text, errorBytesMax))
 		}
 		if sleep(ctx, pause.NextBackOff()) != nil {

@@ -91,7 +91,7 @@ func are(n uint64, what string) string {
 	return terminal.Counted(n, what) + " are"
 }
 
-// refuseArchive rejects --archive for work that the running wayside does.
+// refuseArchive rejects --archive if a running wayside does the work.
 func refuseArchive(cmd *cobra.Command) error {
 	if cmd.Flags().Changed("archive") {
 		return cli.Usagef(cmd, "a running wayside uses this data directory, with the archive of its own configuration: leave out --archive")

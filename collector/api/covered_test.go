@@ -51,7 +51,7 @@ func TestRatesAreOverTheCoveredTime(t *testing.T) {
 		t.Errorf("%v, %v", records, err)
 	}
 
-	// Snapshots over a window of an hour, which begins at a whole minute and ends now.
+	// Snapshots over a window of an hour, which begins at the start of a minute and ends now.
 	for after, want := range map[time.Duration]struct {
 		from           time.Time
 		count, seconds int

@@ -27,9 +27,9 @@ func halved(span snapshot.Hours, step int64, fn func(n int, half snapshot.Hours)
 	return halves.Wait()
 }
 
-// points sums the rows that the filter keeps, step by step; step is in minutes. Steps of whole hours are counted from the first hour of
-// the range. Shorter steps are aligned to the clock. The first and the last step may therefore be shorter. If bins is not 0, each point also
-// gets its latencies in so many bins per doubling.
+// points sums the rows that the filter keeps, step by step; step is in minutes. Steps of whole hours are counted from the first hour of the
+// range. Shorter steps are aligned to the clock. The first and the last step may therefore be shorter. If bins is not 0, each point also
+// gets its latencies in that many bins per doubling of the latency.
 func (h *handler) points(ctx context.Context, s *span, step int64, bins int, keep filter) ([]point, snapshot.Figures, error) {
 	g := grid{span: s, anchor: s.Range.Hours().From * stats.HourMinutes, step: step, bins: bins, cover: snapshot.CoverageOf(h.Rows, h.Now())}
 	if step < stats.HourMinutes {

@@ -35,7 +35,7 @@ type incident struct {
 	before  cell64  // responses of the minutes [since, counted)
 	counted int64
 
-	latency stats.Row // latency in the last minutes; only for kind Slow
+	latency stats.Row // latency in the last few minutes; only for kind Slow
 }
 
 // cell64 is like cell, for a long time.

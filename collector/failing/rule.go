@@ -45,7 +45,7 @@ type cell struct {
 	slow          uint32 // responses that took at least as long as usual.slowMicros
 }
 
-// window has the last minutes of a row, oldest first. The last minute has not ended yet.
+// window has the last few minutes of a row, oldest first. The last minute has not ended yet.
 type window [windowMinutes]cell
 
 // last adds up the last n minutes.

@@ -102,7 +102,7 @@ func (w *Watch) checkIfNeeded(ctx context.Context) error {
 	return w.Check(ctx)
 }
 
-// Check compares the last minutes with the usual figures.
+// Check compares the last few minutes with the usual figures.
 func (w *Watch) Check(ctx context.Context) error {
 	now := w.o.Now()
 	minute := stats.MinuteOf(now)
@@ -141,7 +141,7 @@ func (w *Watch) begin(n name, common *usual) {
 	}
 }
 
-// readWindows reads the last minutes of all rows.
+// readWindows reads the last few minutes of all rows.
 func (w *Watch) readWindows(ctx context.Context, named func(stats.Key) stats.Key, minute int64) error {
 	clear(w.windows)
 	first := minute - windowMinutes + 1

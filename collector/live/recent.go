@@ -16,7 +16,7 @@ const (
 	secondsKept = 16 // a power of two, larger than nowSeconds plus the number of seconds by which events can be late or early
 )
 
-// ring counts responses by step and by second. Step n since 1970 is at index n modulo Steps.
+// ring counts responses by step and by second. Step n, counted from 1970, is at index n modulo Steps.
 type ring struct {
 	newest int64 // the latest step written
 	count  [Steps]uint32

@@ -42,9 +42,9 @@ func (l *Labeler) Known(row catalogue.RowName, proofs uint64, grpc bool) {
 	}
 }
 
-// Relearn learns from the known rows what the lost labeler had learned. This works because every level was learned from earlier labels, all
-// of which are among the rows. Relearn evaluates the rows until it learns nothing new. The result depends only on the rows and their
-// order.
+// Relearn learns from the rows added with [Labeler.Known] what the lost labeler had learned. This works because every level was learned
+// from earlier labels, all of which are among the rows. Relearn evaluates the rows repeatedly until it learns nothing new. The result
+// depends only on the rows and their order.
 func (l *Labeler) Relearn() {
 	if l.learnOff {
 		return

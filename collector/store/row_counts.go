@@ -9,9 +9,9 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// Account returns the totals, and the number of responses in all rows except those of imported logs, both at the same moment:
-// Totals.Applied equals that sum unless a row is damaged. The sum is always computed from the rows, never from a counter. Between calls,
-// Account keeps only the sums of hours whose stored rows have not changed.
+// Account returns the totals, and the number of responses in all rows except those of imported logs, both as of the same moment.
+// Totals.Applied equals that number unless a row is damaged. The number is always summed from the rows, never taken from a counter. Between
+// calls, Account keeps only the sums of hours whose stored rows have not changed.
 func (s *Store) Account(ctx context.Context) (Totals, uint64, error) {
 	if err := s.enter(); err != nil {
 		return Totals{}, 0, err

@@ -17,8 +17,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// Runs are the times during which a traffic process was running. Nothing was recorded between two runs, so rates are computed without
-// that time. The run of a process that was killed ended with its last sign of life: its last event, or the last response of its spool.
+// Runs are the times during which a traffic process was running. Nothing was recorded between two runs, so rates are computed without that
+// time. The run of a process that was killed ended with its last heartbeat: its last event, or the last response of its spool.
 type Runs struct {
 	*database
 	marks *MarkLog
@@ -32,14 +32,14 @@ type Runs struct {
 type run struct {
 	epoch    uuid.UUID
 	from, to int64
-	ended    bool  // whether the process was shut down; if not, to is its last sign of life
+	ended    bool  // whether the process was shut down; if not, to is its last heartbeat
 	stored   int64 // the value of to in the database
 }
 
 const (
 	// runsMax is the maximum number of runs that are kept. The time before the first one counts as recorded.
 	runsMax = 4096
-	// signInterval is how often a sign of life is stored.
+	// signInterval is how often a heartbeat is stored.
 	signInterval = 10 * time.Second
 	crashedText  = "wayside ended without a shutdown"
 )
@@ -86,8 +86,8 @@ func (r *Runs) load(txn *badger.Txn) error {
 	})
 }
 
-// NoteRun records that the traffic process of an epoch, which began at the given time, is running now. The first call for a run stores
-// the run's beginning, with a mark; later calls store a sign of life, at most every ten seconds.
+// NoteRun records that the traffic process of an epoch, which began at the given time, is running now. The first call for a run stores the
+// run's beginning, with a mark; later calls store a heartbeat, at most every ten seconds.
 func (r *Runs) NoteRun(epoch uuid.UUID, began, now time.Time) error {
 	if err := r.enter(); err != nil {
 		return err
@@ -131,8 +131,8 @@ func (r *Runs) EndRun(at time.Time) error {
 	return err
 }
 
-// AddMark durably stores a mark and returns it with its final time. The mark also counts as a sign of life of the
-// running traffic process. The text must have passed [catalogue.CheckMarkText].
+// AddMark durably stores a mark and returns it with its final time. The mark also counts as a heartbeat of the running traffic process. The
+// text must have passed [catalogue.CheckMarkText].
 func (s *Store) AddMark(mark catalogue.Mark) (catalogue.Mark, error) {
 	if err := s.enter(); err != nil {
 		return mark, err

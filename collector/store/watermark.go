@@ -22,8 +22,7 @@ type watermark struct {
 	holes                           []catalogue.Run // in ascending order; the last hole may be open; the slice is never changed in place
 }
 
-// holesMax limits the holes of an epoch. If there are more, the oldest is forgotten, and the events lost in it stay
-// quarantined.
+// holesMax limits the number of holes in an epoch. If there are more, the oldest is forgotten, and the events lost in it stay quarantined.
 const holesMax = 8
 
 // openEnd is the end of an open hole: one after which no event has been applied yet.

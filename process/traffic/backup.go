@@ -45,7 +45,7 @@ func (k *backup) run(ctx context.Context, body []byte) (any, error) {
 	started := time.Now()
 	answer, err := k.create(ctx, filepath.Clean(o.Dir))
 	if err != nil {
-		k.log.Error("the backup failed; the incomplete folder was removed", "dir", o.Dir, "error", err)
+		k.log.Error("the backup failed; the incomplete copy was removed", "dir", o.Dir, "error", err)
 		return nil, err
 	}
 	k.log.Info("backup complete", "dir", answer.Dir, "at", answer.At, "store_bytes", answer.StoreBytes, "archive_files", answer.Objects,

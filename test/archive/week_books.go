@@ -42,7 +42,7 @@ type accounts struct{ applied, dropped, spooled uint64 }
 func newWeek(ctx context.Context, dir string, limit int64) (*week, error) {
 	w := &week{data: filepath.Join(dir, "data"), limit: limit, now: monday}
 	clock, quiet := func() time.Time { return w.now }, slog.New(slog.DiscardHandler)
-	// The queue gets a quarter of the limit, just as in configs.QueueBytesMax.
+	// The queue gets a quarter of the limit, just as it does with Config.QueueBytesMax.
 	o := spool.Options{
 		Dir: filepath.Join(w.data, "spool"), QuarantineDir: filepath.Join(w.data, "quarantine"), Segments: 4, QueueBytesMax: limit / 4, Logger: quiet,
 	}

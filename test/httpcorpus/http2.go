@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// HTTP2Request is a request over HTTP/2 that tries to become something else as HTTP/1.1: its fields, data and trailers contain bytes that
-// HTTP/2 can carry in any place, but HTTP/1.1 uses as separators, or describe a different framing.
+// HTTP2Request is an HTTP/2 request that tries to turn into something else when it is forwarded as HTTP/1.1. Its fields, data and trailers
+// either contain bytes that HTTP/2 can carry anywhere but that HTTP/1.1 uses as separators, or describe a different framing.
 type HTTP2Request struct {
 	Name     string
 	Fields   [][2]string // including the pseudo-fields, in the order in which they are sent

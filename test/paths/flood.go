@@ -121,7 +121,7 @@ func sendFlood(ctx context.Context, w *e2e.Wayside, o options) (sent uint64, err
 	return sent, nil
 }
 
-// checkTable waits until the books have settled and checks the table: it must have every route, no more rows than allowed, and exact
+// checkTable waits until the books have settled, and then checks the table: it must have every route, no more rows than allowed, and exact
 // sums.
 func checkTable(ctx context.Context, w *e2e.Wayside, sent uint64) (table, error) {
 	settle, cancel := context.WithTimeout(ctx, 2*time.Minute)

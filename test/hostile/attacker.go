@@ -29,10 +29,11 @@ type target struct {
 
 // tally has the figures that the attacking process reports every second.
 type tally struct {
-	Held   int64 // current number of connections
-	Opened int64
-	Failed int64 // failed attempts to open a connection
-	Ended  int64 // connections that the other side closed
+	Held    int64 // current number of connections
+	Opened  int64
+	Failed  int64 // failed attempts to open a connection
+	Ended   int64 // connections that the other side closed
+	Unended int64 // connections that wayside must end because of what they send, and did not in time
 }
 
 // attacker runs one attack in the attacking process.
@@ -44,8 +45,8 @@ type attacker struct {
 
 // shared is shared by the attacks of a process.
 type shared struct {
-	dials                        <-chan time.Time // limits the rate of all attacks together, because they must not use up the CPU
-	held, opened, failed, closed atomic.Int64
+	dials                                 <-chan time.Time // limits the rate of all attacks together, because they must not use up the CPU
+	held, opened, failed, closed, unended atomic.Int64
 }
 
 const (
@@ -91,7 +92,7 @@ func runAttacker(ctx context.Context) error {
 		case <-ctx.Done():
 		case <-report.C:
 		}
-		_ = json.NewEncoder(os.Stdout).Encode(tally{s.held.Load(), s.opened.Load(), s.failed.Load(), s.closed.Load()})
+		_ = json.NewEncoder(os.Stdout).Encode(tally{s.held.Load(), s.opened.Load(), s.failed.Load(), s.closed.Load(), s.unended.Load()})
 	}
 	group.Wait()
 	return nil
@@ -236,12 +237,18 @@ func (a *attacker) ask(ctx context.Context, q ask) {
 	if q.most == 0 {
 		q.most = 512
 	}
-	slots := make(chan struct{}, q.most)
-	tick := time.NewTicker(time.Second / time.Duration(q.rate))
+	repeat(ctx, q.rate, q.most, func(i int) { a.askOne(ctx, q, i) })
+}
+
+// repeat calls f at a constant rate, each time in a new goroutine. It skips a call if most of them are still running, and returns when
+// ctx and the last call have ended.
+func repeat(ctx context.Context, rate, most int, f func(i int)) {
+	slots := make(chan struct{}, most)
+	tick := time.NewTicker(time.Second / time.Duration(rate))
 	defer tick.Stop()
 	var group sync.WaitGroup
 	defer group.Wait()
-	for i := 0; ; i++ {
+	for i := 0; ; {
 		select {
 		case <-ctx.Done():
 			return
@@ -249,7 +256,9 @@ func (a *attacker) ask(ctx context.Context, q ask) {
 		}
 		select {
 		case slots <- struct{}{}:
-			group.Go(func() { a.askOne(ctx, q, i); <-slots })
+			n := i
+			group.Go(func() { f(n); <-slots })
+			i++
 		default: // all connections are in use
 		}
 	}

@@ -82,6 +82,8 @@ var attacks = []attack{
 		}})
 	}},
 
+	{"http2", "http2-attacks", "20 hostile HTTP/2 connections a second from 16 addresses: floods of frames, resets, field blocks, requests and WebSockets without an end, broken frames", false, http2Attacks},
+
 	{"names", "names", "30,000 requests over as many hosts and paths, 2,000 of them of 246 bytes each; then 1,000 connections with five unread GET /metrics", false, manyNames},
 }
 

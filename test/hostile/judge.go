@@ -126,6 +126,9 @@ func (res *result) judge(o options, run run) error {
 	if res.tally.Opened == 0 {
 		errs = append(errs, errors.New("the attack opened no connection"))
 	}
+	if n := res.tally.Unended; n > 0 {
+		errs = append(errs, fmt.Errorf("%d hostile HTTP/2 connections were still open after %v", n, http2Ends))
+	}
 	return errors.Join(errs...)
 }
 
@@ -137,6 +140,11 @@ func (res *result) ratio() float64 {
 		return 0
 	}
 	return float64(res.under.latency.Quantile(0.99)) / float64(base)
+}
+
+// perSecond returns the number of connections that the attacks opened per second.
+func (res *result) perSecond() float64 {
+	return float64(res.tally.Opened) / max(res.length.Seconds(), 1e-3)
 }
 
 // alive returns an error if a process has died or has been replaced.
@@ -254,8 +262,8 @@ func (res *result) row(run run, o options, failure error) string {
 		name += ": " + strings.Join(run.names(), ", ")
 	}
 	const mib = 1 << 20
-	return fmt.Sprintf("| %s | %s | %s | %d | %d, %d | %d, %d | %s | %s (%.1f) | %v | %d of %d | %d, %d, %d, %d, %d | %d, %d | %.0f, %.0f, %.0f | %.1f, %.1f | %s |",
-		time.Now().UTC().Format("2006-01-02 15:04"), e2e.Commit(), name, o.seconds, res.held, res.tally.Opened, res.under.sent, res.under.failed,
+	return fmt.Sprintf("| %s | %s | %s | %d | %d, %d (%.0f) | %d, %d | %s | %s (%.1f) | %v | %d of %d | %d, %d, %d, %d, %d | %d, %d | %.0f, %.0f, %.0f | %.1f, %.1f | %s |",
+		time.Now().UTC().Format("2006-01-02 15:04"), e2e.Commit(), name, o.seconds, res.held, res.tally.Opened, res.perSecond(), res.under.sent, res.under.failed,
 		ms(0.5), ms(0.99), res.ratio(), res.health.slowest.Round(time.Millisecond), res.reads.asked-res.reads.late, res.reads.asked,
 		res.sizes.memory[0]/mib, res.sizes.memory[1]/mib, res.sizes.memory[2]/mib, res.sizes.memory[3]/mib, res.sizes.unreclaimable/mib,
 		res.sizes.descriptors[0], res.sizes.descriptors[1], res.cpu[0], res.cpu[1], res.cpu[2], res.idle[0], res.idle[1], verdict)

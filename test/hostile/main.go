@@ -1,7 +1,7 @@
 // Command hostile attacks the real binary, limited to 256 MiB by a memory cgroup and to 4,096 descriptors, and measures how the attacks
 // affect a healthy client. It needs Linux, and root for the cgroup.
 //
-//	go run ./test/hostile                                      every group of attacks, five minutes each: about 50 minutes
+//	go run ./test/hostile                                      every group of attacks, five minutes each: about an hour
 //	go run ./test/hostile -attacks 'half stopped' -seconds 60  some of them
 //	go run ./test/hostile -attacks half-body-one               a single attack of a group
 //	go run ./test/hostile -short                               a few seconds each, without the ratio of latencies, for CI
@@ -125,9 +125,9 @@ const rowHead = `# Evidence: attacks
 attacks and the measurements. Both processes together have 256 MiB of memory, and each has 4,096 descriptors. The
 attacker, the client and the origin share the two cores. "a → b" means that a figure was a without the attack and b
 under attack. Version 1 of cgroups counts socket buffers separately, here without a limit; version 2 counts them towards
-the limit.
+the limit. In the group "http2", each attack is a connection, so the connections per second are the attacks per second.
 
-| date | commit | attack | seconds | connections held, opened | healthy requests, failed | p50 ms | p99 ms (ratio) | slowest /livez | other reads answered | MiB traffic, books, cgroup, sockets, unreclaimable | descriptors | CPU % traffic, books, attacker | idle CPU % traffic, books | verdict |
+| date | commit | attack | seconds | connections held, opened (per second) | healthy requests, failed | p50 ms | p99 ms (ratio) | slowest /livez | other reads answered | MiB traffic, books, cgroup, sockets, unreclaimable | descriptors | CPU % traffic, books, attacker | idle CPU % traffic, books | verdict |
 |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
 `
 

@@ -34,6 +34,7 @@ func serveOrigin() error {
 	})
 	mux.HandleFunc("/page", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(page) })
 	mux.HandleFunc("/upgrade", upgrade)
+	mux.HandleFunc("/socket", socket)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		_, _ = io.WriteString(w, originBody)

@@ -1,0 +1,140 @@
+// Package h2attack is a corpus of hostile HTTP/2 connections, for tests of what they cause: floods of frames, streams that end early, large
+// field blocks, requests and responses that never end, and broken frames. It only writes.
+//
+// The server needs a service that reads the requests for / and responds, responds to /page with at least 10,000 bytes, and accepts
+// WebSockets under /socket but does not read from them.
+package h2attack
+
+import (
+	"bytes"
+	"io"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+)
+
+// Attack is a hostile HTTP/2 connection.
+type Attack struct {
+	Name   string
+	Held   bool // the server ends the connection only because of the time, not because of its frames
+	Unread bool // the client must not read from the connection
+	frames func(c *client)
+}
+
+// All returns the corpus. The order is always the same.
+func All() []Attack {
+	var list []Attack
+	for _, part := range [][]Attack{floods(), shortStreams(), fieldBlocks(), heldConnections(), tunnels(), brokenFrames()} {
+		list = append(list, part...)
+	}
+	return list
+}
+
+// Write writes the preface of a client and then the frames of the attack. It returns when everything is written, or after the first error:
+// the server may end the connection at any time. It changes no limit of the connection, so the caller should set a deadline. Unless the
+// attack is Unread, the caller should read from the connection and discard the data.
+func (a Attack) Write(conn io.Writer) {
+	c := newClient(conn)
+	c.write(http2.ClientPreface)
+	c.raw(http2.FrameSettings, 0, 0)
+	a.frames(c)
+}
+
+// ends is an attack because of which the server ends the connection.
+func ends(name string, frames func(c *client)) Attack { return Attack{Name: name, frames: frames} }
+
+// held is an attack that the server ends after some time.
+func held(name string, frames func(c *client)) Attack {
+	return Attack{Name: name, frames: frames, Held: true}
+}
+
+// unread is an attack by a client that does not even read.
+func unread(name string, frames func(c *client)) Attack {
+	return Attack{Name: name, frames: frames, Held: true, Unread: true}
+}
+
+// client writes frames until an error occurs.
+type client struct {
+	conn  io.Writer
+	err   error // of the first write that failed
+	f     *http2.Framer
+	block bytes.Buffer
+	enc   *hpack.Encoder
+	id    uint32 // of the next request
+}
+
+func newClient(conn io.Writer) *client {
+	c := &client{conn: conn, id: 1}
+	c.f = http2.NewFramer(c, nil)
+	c.f.AllowIllegalWrites = true
+	c.enc = hpack.NewEncoder(&c.block)
+	return c
+}
+
+// Write writes to the connection, unless an earlier write has failed.
+func (c *client) Write(p []byte) (n int, err error) {
+	if c.err == nil {
+		n, c.err = c.conn.Write(p)
+	}
+	return n, c.err
+}
+
+func (c *client) write(s string) { _, _ = io.WriteString(c, s) }
+
+func (c *client) raw(kind http2.FrameType, flags http2.Flags, id uint32, payload ...byte) {
+	_ = c.f.WriteRawFrame(kind, flags, id, payload)
+}
+
+func (c *client) fields(pairs ...string) []byte {
+	c.block.Reset()
+	for i := 0; i < len(pairs); i += 2 {
+		_ = c.enc.WriteField(hpack.HeaderField{Name: pairs[i], Value: pairs[i+1]})
+	}
+	return c.block.Bytes()
+}
+
+// request writes a request on the next stream, and returns the stream's number.
+func (c *client) request(end bool, fields ...string) uint32 {
+	id := c.id
+	c.id += 2
+	_ = c.f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: c.fields(fields...), EndStream: end, EndHeaders: true})
+	return id
+}
+
+var attackRequest = []string{":method", "POST", ":scheme", "http", ":path", "/", ":authority", "a"}
+
+// open begins a request.
+func (c *client) open(end bool, more ...string) uint32 {
+	return c.request(end, append(append([]string{}, attackRequest...), more...)...)
+}
+
+// page requests a large response.
+func (c *client) page() uint32 {
+	return c.request(true, ":method", "POST", ":scheme", "http", ":path", "/page", ":authority", "a")
+}
+
+// connect asks for a WebSocket.
+func (c *client) connect() uint32 {
+	return c.request(false, ":method", "CONNECT", ":protocol", "websocket", ":scheme", "http", ":path", "/socket", ":authority", "a")
+}
+
+// often repeats something often enough to exceed every budget.
+func often(f func(c *client)) func(c *client) {
+	return func(c *client) {
+		for i := 0; i < 4000 && c.err == nil; i++ {
+			f(c)
+		}
+	}
+}
+
+// early makes the server reset a stream, or resets it.
+func early(f func(c *client, id uint32)) func(c *client) {
+	return often(func(c *client) { f(c, c.open(false)) })
+}
+
+func repeated(name, value string, n int) (pairs []string) {
+	for range n {
+		pairs = append(pairs, name, value)
+	}
+	return pairs
+}

@@ -37,7 +37,7 @@ type h2Conn struct {
 	open     map[*h2Stream]struct{}
 	begun    []*h2Stream // streams to start
 	deadline int64       // deadline of the preface or the field block that is being received; 0 if there is none
-	failed   bool        // the connection is lost
+	failed   bool        // the connection is lost, or finish is ending it: nothing more is written
 	held     int64       // counted bytes of an unfinished field block
 	leaving  bool        // the client has been told that the proxy is shutting down
 	shut     bool        // this side has closed its direction
@@ -227,6 +227,9 @@ func (h *h2Conn) beginStream(s *http2.Stream) {
 
 // arm sets the phase and the deadline according to the connection's state. mu is held.
 func (h *h2Conn) arm() {
+	if h.failed { // the deadline belongs to the end of the connection
+		return
+	}
 	c, s := h.c, h.c.root.sweeper
 	o := &h.c.gen.o
 	ph, at := phaseStreams, int64(0)
@@ -328,6 +331,9 @@ func (h *h2Conn) finish() {
 	}
 	h.mu.Unlock()
 	h.awaitFlush()
+	h.mu.Lock()
+	h.failed = true // streams that are still ending must not write or set the deadline
+	h.mu.Unlock()
 	half, ok := c.Conn.(interface{ CloseWrite() error })
 	if !ok || c.failed.Load() || c.gaveWay.Load() || phase(c.phase.Load()) == phaseClosed {
 		return

@@ -5,8 +5,10 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 
+	"github.com/wayside-proxy/wayside/internal/event"
 	xhttp2 "golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 )
@@ -114,4 +116,73 @@ func TestHTTP2HeldBytes(t *testing.T) {
 	_ = c.conn.Close()
 	b.books.wait(t, 5)
 	until(t, "no byte is counted", func() bool { return b.p.held.Load() == 0 })
+}
+
+// readCounter counts the reads of the connections that it accepts.
+type readCounter struct {
+	net.Listener
+	reads atomic.Int64
+}
+
+func (l *readCounter) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &countedReads{conn.(*net.TCPConn), &l.reads}, nil
+}
+
+type countedReads struct {
+	*net.TCPConn
+	reads *atomic.Int64
+}
+
+func (c *countedReads) Read(b []byte) (int, error) {
+	c.reads.Add(1)
+	return c.TCPConn.Read(b)
+}
+
+// gatedBooks keeps the task of each stream waiting at its end.
+type gatedBooks struct {
+	Recorder
+	gate chan struct{}
+}
+
+func (g *gatedBooks) Record(e *event.Event) {
+	<-g.gate
+	g.Recorder.Record(e)
+}
+
+// TestHTTP2LingerWaits: after a connection error, the proxy waits for the client. Streams that end meanwhile must not turn that wait into
+// a busy loop.
+func TestHTTP2LingerWaits(t *testing.T) {
+	entered, gate := make(chan struct{}), make(chan struct{})
+	b := start(t, origin(t, func(_ http.ResponseWriter, r *http.Request) {
+		close(entered)
+		<-r.Context().Done()
+	}), func(o *Options) { o.Recorder = &gatedBooks{o.Recorder, gate} })
+	b.responses = 1
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	counted := &readCounter{Listener: ln}
+	if b.addr = ln.Addr().String(); b.tls {
+		go func() { _ = b.p.ServeTLS(counted) }()
+	} else {
+		go func() { _ = b.p.Serve(counted) }()
+	}
+	c := b.dialH2()
+	c.request(1, true, "GET", "/")
+	<-entered
+	c.ok(c.f.WriteData(0, false, nil)) // DATA belongs to a stream
+	for err == nil {
+		_, err = c.f.ReadFrame()
+	}
+	before := counted.reads.Load()
+	close(gate)
+	until(t, "the connection is closed", func() bool { return b.p.Metrics().ClientConns == 0 })
+	if n := counted.reads.Load() - before; n > 100 { // a read ends at every tick of the sweeper
+		t.Errorf("%d reads from a silent client", n)
+	}
 }

@@ -127,7 +127,7 @@ func (h *h2Conn) flush() {
 			h.flushed = nil
 		}
 	}()
-	for h.m.Pending() > 0 {
+	for h.m.Pending() > 0 && !h.failed {
 		out, ends := h.m.TakeOutput(h.spare), h.ends
 		h.spare, h.ends = nil, 0
 		err := h.send(out)
@@ -136,6 +136,9 @@ func (h *h2Conn) flush() {
 		}
 		if err != nil {
 			h.c.root.metrics.undelivered.Add(ends)
+			if h.failed { // finish has closed this direction, and waits for the client
+				return
+			}
 			h.failed = true
 			for st := range h.open {
 				st.lose()

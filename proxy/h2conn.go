@@ -90,14 +90,14 @@ func (h *h2Conn) serve() (more bool) {
 		if read {
 			got, err := h.read(buf[n:])
 			if n += got; err != nil {
-				h.lost(err)
+				h.lost(err, buf)
 				return false
 			}
 		}
 		used, err := h.take(buf[:n])
 		n = copy(buf, buf[used:n])
 		if err != nil {
-			h.finish()
+			h.finish(buf)
 			return false
 		}
 		if conn, ok := c.Conn.(*loop.Conn); ok {
@@ -294,8 +294,8 @@ func (h *h2Conn) goAway() {
 	}
 }
 
-// lost ends the connection after a read error. If the reason is only that the client was idle for too long, it sends GOAWAY.
-func (h *h2Conn) lost(err error) {
+// lost ends the connection after a read error. If the reason is only that the client was idle for too long, it sends GOAWAY. It overwrites buf.
+func (h *h2Conn) lost(err error, buf []byte) {
 	h.mu.Lock()
 	polite := isTimeout(err) && len(h.open) == 0 && !h.shut && !h.m.MidBlock()
 	if polite {
@@ -303,7 +303,7 @@ func (h *h2Conn) lost(err error) {
 	}
 	h.mu.Unlock()
 	if polite {
-		h.finish()
+		h.finish(buf)
 		return
 	}
 	h.fail()
@@ -321,8 +321,8 @@ func (h *h2Conn) fail() {
 	}
 }
 
-// finish sends the rest of the output and waits until the client has received it.
-func (h *h2Conn) finish() {
+// finish sends the rest of the output, closes this side's direction, and gives the client time to receive what was sent. It overwrites buf.
+func (h *h2Conn) finish(buf []byte) {
 	c := h.c
 	h.mu.Lock()
 	h.hold(0)
@@ -340,8 +340,20 @@ func (h *h2Conn) finish() {
 	}
 	c.phase.Store(uint32(phaseLinger))
 	if half.CloseWrite() == nil {
-		l := linger{c: c, silence: lingerQuiet, limit: lingerQuiet}
-		l.wait()
+		h.awaitClose(buf)
+	}
+}
+
+// awaitClose discards what the client sends until it closes the connection, for lingerQuiet at most. It is woken only when a whole buffer has
+// arrived, so a client that continues to send small frames costs little. It overwrites buf.
+func (h *h2Conn) awaitClose(buf []byte) {
+	c, s := h.c, h.c.gen.sweeper
+	c.watch.wakeFrom(len(buf))
+	for began := s.now.Load(); !passed(s.now.Load(), began, lingerQuiet) && !c.gaveWay.Load(); {
+		c.lingerDeadline = s.after(lingerLook)
+		if _, err := c.Read(buf); err != nil && !isTimeout(err) {
+			return
+		}
 	}
 }
 

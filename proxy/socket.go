@@ -66,6 +66,13 @@ func (s *socket) unacknowledged() int {
 	return left
 }
 
+// wakeFrom makes the kernel wake a reader only when n bytes have arrived, or the peer has closed its direction (SO_RCVLOWAT).
+func (s *socket) wakeFrom(n int) {
+	if s.raw != nil {
+		_ = s.raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT, n) })
+	}
+}
+
 // hungUp reports whether both directions are closed.
 func (s *socket) hungUp() bool {
 	if !s.known() {

@@ -46,6 +46,10 @@ func (r *blockReader) init(client bool, limits *Limits) {
 	r.dec.SetMaxStringLength(r.bytesMax())
 }
 
+// hopeless is by which factor the fields of a block may exceed their limit after decompression. Beyond that, the connection ends: to
+// decompress more of such a block, whose fields are all discarded, would cost the peer only one byte a field.
+const hopeless = 4
+
 // bytesMax returns how many bytes a block may have before decompression. If this limit were as small as the one after decompression,
 // wayside would close some connections whose peers could have received 431 instead.
 func (r *blockReader) bytesMax() int { return 2 * r.limits.HeaderBytes }
@@ -64,7 +68,6 @@ func (r *blockReader) begin(id uint32, s *Stream, end bool) {
 	} else if s != nil {
 		s.Head = s.Head[:0]
 	}
-	r.dec.SetEmitEnabled(s != nil)
 }
 
 // continuation handles the header of a CONTINUATION frame.
@@ -96,6 +99,9 @@ func (r *blockReader) fragment(p []byte, last bool) *ConnError {
 	if _, err := r.dec.Write(p); err != nil {
 		return compressionError(err)
 	}
+	if b.size > hopeless*r.limits.HeaderBytes {
+		return &ConnError{CodeEnhanceYourCalm, "fields too large", LimitFields}
+	}
 	return nil
 }
 
@@ -121,20 +127,19 @@ func compressionError(err error) *ConnError {
 	return &ConnError{Code: CodeCompression, Reason: err.Error()}
 }
 
-// emit receives the fields of the block from the decoder. After the limit has been exceeded, it receives no more fields, and the decoder
-// only updates its table.
+// emit receives the fields of the block from the decoder. It counts all of them, but keeps none after the limit has been exceeded.
 func (r *blockReader) emit(f hpack.HeaderField) {
 	b := &r.block
 	limit := r.limits.HeaderBytes
 	if b.trailers {
 		limit = r.limits.TrailerBytes
 	}
-	if b.size += int(f.Size()); b.size > limit {
-		b.tooLarge = true
+	if b.size += int(f.Size()); b.size > hopeless*r.limits.HeaderBytes {
 		r.dec.SetEmitEnabled(false)
-		return
 	}
 	switch {
+	case b.size > limit:
+		b.tooLarge = true
 	case b.err != nil || b.s == nil:
 	case b.trailers:
 		b.s.Trailers, b.err = appendTrailer(b.s.Trailers, f)

@@ -8,7 +8,8 @@ type Limits struct {
 	// with REFUSED_STREAM, and the peer may repeat them. Default 100.
 	Streams int
 	// HeaderBytes limits a request's fields after decompression, plus 32 bytes for each field (RFC 9113, section 6.5.2). A larger request
-	// is reported with http1.ErrHeaderSize. A field block may have twice as many bytes before decompression. Default 32 KiB.
+	// is reported with http1.ErrHeaderSize. A field block may have twice as many bytes before decompression, and four times as many after
+	// it. Default 32 KiB.
 	HeaderBytes int
 	// TrailerBytes limits the trailers of a request in the same way. If they are larger, the stream is reset. Default 8 KiB.
 	TrailerBytes int

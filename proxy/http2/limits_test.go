@@ -1,6 +1,7 @@
 package http2_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -165,15 +166,15 @@ func TestContinuationLimits(t *testing.T) {
 	p.fails(http2.CodeEnhanceYourCalm, http2.LimitContinuations)
 }
 
-// TestCompressionBomb: a compression bomb is small before decompression, because it consists of thousands of references to a large field in the
-// dynamic table. Beyond the limit, nothing is kept, and the compression state stays the same as the peer's.
+// TestCompressionBomb: a compression bomb is small before decompression, because it consists of thousands of references to a large field in
+// the dynamic table. Beyond the limit, nothing is kept, and the compression state stays the same as the peer's. Far beyond it, the
+// connection ends, even if the block belongs to a stream that is refused.
 func TestCompressionBomb(t *testing.T) {
-	p := newPeer(t, http2.Limits{})
-	fields := append([]string{}, get...)
-	for range 8000 {
-		fields = append(fields, "bomb", strings.Repeat("x", 3900))
+	bomb := func(n int) []string {
+		return append(append([]string{}, get...), slices.Repeat([]string{"bomb", strings.Repeat("x", 3900)}, n)...)
 	}
-	p.headers(1, true, fields...)
+	p := newPeer(t, http2.Limits{})
+	p.headers(1, true, bomb(30)...)
 	events, err := p.feed()
 	if err != nil || len(events) != 1 || !strings.HasSuffix(events[0], "err=request header too large") {
 		t.Fatal(len(events), err)
@@ -181,10 +182,20 @@ func TestCompressionBomb(t *testing.T) {
 	if n := len(p.streams[1].Head); n > 40<<10 {
 		t.Fatalf("%d bytes of header were kept", n)
 	}
-	p.headers(3, true, with(get, "bomb", strings.Repeat("x", 3900))...)
+	p.headers(3, true, bomb(1)...)
 	if events, err := p.feed(); err != nil || !strings.HasSuffix(events[0], "err=<nil>") {
 		t.Fatal(err)
 	}
+	p.headers(5, true, bomb(8000)...)
+	p.fails(http2.CodeEnhanceYourCalm, http2.LimitFields)
+
+	p = newPeer(t, http2.Limits{Streams: 1})
+	p.headers(1, false, get...)
+	if _, err := p.feed(); err != nil {
+		t.Fatal(err)
+	}
+	p.headers(3, true, bomb(8000)...)
+	p.fails(http2.CodeEnhanceYourCalm, http2.LimitFields)
 }
 
 func TestDynamicTableLimit(t *testing.T) {

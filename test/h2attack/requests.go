@@ -24,7 +24,7 @@ func fieldBlocks() []Attack {
 				c.raw(http2.FrameContinuation, 0, 1, make([]byte, 16384)...)
 			}
 		}),
-		held("a bomb: references to a large field", func(c *client) {
+		ends("a bomb: references to a large field", func(c *client) {
 			block := bytes.Clone(c.fields(append(append([]string{}, attackRequest...), "x", strings.Repeat("y", 3900))...))
 			c.raw(http2.FrameHeaders, http2.FlagHeadersEndHeaders, 1, block...)
 			for id := uint32(3); id < 2000; id += 2 {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -63,6 +64,7 @@ func (a *attacker) http2Attack(ctx context.Context, attack h2attack.Attack, i in
 		a.closed.Add(1)
 	case !attack.Held && ctx.Err() == nil:
 		a.unended.Add(1)
+		fmt.Fprintf(os.Stderr, "still open after %v: %s, %s\n", http2Ends, attack.Name, conn.LocalAddr())
 	}
 }
 

@@ -49,7 +49,7 @@ func shortStreams() []Attack {
 			c.open(true)
 			often(func(c *client) { c.raw(http2.FrameRSTStream, 0, 1, 0, 0, 0, 8) })(c)
 		}),
-		ends("more streams than allowed", often(func(c *client) { c.open(false) })),
+		{Name: "more streams than allowed", Requests: true, frames: often(func(c *client) { c.open(false) })},
 	}
 }
 

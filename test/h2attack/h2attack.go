@@ -18,7 +18,10 @@ type Attack struct {
 	Name   string
 	Held   bool // the server ends the connection only because of the time, not because of its frames
 	Unread bool // the client must not read from the connection
-	frames func(c *client)
+	// Requests says that the frames are only requests. A server for which the client's address already has too many may respond to each of
+	// them with 503 instead of ending the connection.
+	Requests bool
+	frames   func(c *client)
 }
 
 // All returns the corpus. The order is always the same.

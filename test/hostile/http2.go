@@ -62,7 +62,7 @@ func (a *attacker) http2Attack(ctx context.Context, attack h2attack.Attack, i in
 	switch err := <-ended; {
 	case !errors.Is(err, os.ErrDeadlineExceeded):
 		a.closed.Add(1)
-	case !attack.Held && ctx.Err() == nil:
+	case !attack.Held && !attack.Requests && ctx.Err() == nil:
 		a.unended.Add(1)
 		fmt.Fprintf(os.Stderr, "still open after %v: %s, %s\n", http2Ends, attack.Name, conn.LocalAddr())
 	}

@@ -78,7 +78,7 @@ func (p *publisher) replaceAll(ctx context.Context, through map[uuid.UUID]uint64
 	}
 }
 
-// build builds a snapshot of the rows up to the watermarks through.
+// build builds a snapshot of the statistics. It includes the events up to the watermarks in through.
 func (p *publisher) build(ctx context.Context, through map[uuid.UUID]uint64) {
 	started, now := time.Now(), p.o.Now()
 	p.batches, p.last = 0, now

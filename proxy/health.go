@@ -166,7 +166,7 @@ func (t *upstreamHealth) succeeded() {
 	}
 }
 
-// report writes the next log line if one is due. It is called at every tick.
+// report writes the next log line if one is due. It is called on every tick.
 func (t *upstreamHealth) report(log *slog.Logger, g *group, upstream string) {
 	if !t.failing.Load() {
 		return

@@ -32,10 +32,10 @@ func (d *dropLog) log(s *Set, now time.Time) {
 		if cause != "" {
 			args = append(args, slog.String("cause", cause))
 		}
-		s.o.Logger.Warn("responses are dropped from the books, and counted", args...)
+		s.o.Logger.Warn("responses are being dropped from the books; they are counted as dropped", args...)
 		d.logged, d.at = total, now
 	case !moving && total == d.logged && !d.at.IsZero():
-		s.o.Logger.Info("responses are no longer dropped from the books", "since_start", total)
+		s.o.Logger.Info("responses are no longer being dropped from the books", "since_start", total)
 		d.at = time.Time{}
 	}
 }

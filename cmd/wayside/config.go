@@ -43,7 +43,7 @@ var flagKeys = []struct{ flag, key, help string }{
 	{"log-format", "log.format", "auto, text or json"},
 }
 
-// bind adds the named configuration flags to cmd; without names, all of them.
+// bind adds the named configuration flags to cmd. If names is empty, it adds all of them.
 func (f *configFlags) bind(cmd *cobra.Command, names ...string) {
 	f.values = map[string]func() string{}
 	cmd.Flags().StringVar(&f.file, "config", "", "configuration file (YAML); see wayside config example")

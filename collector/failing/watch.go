@@ -78,7 +78,7 @@ func (w *Watch) Run(ctx context.Context) {
 		case ctx.Err() != nil:
 			return
 		case err != nil && !failed:
-			w.o.Logger.Warn("cannot check which paths fail; trying again", "error", err)
+			w.o.Logger.Warn("cannot check which paths are failing; trying again", "error", err)
 		}
 		failed = err != nil
 		select {

@@ -135,8 +135,8 @@ func bare(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// attrs adds the fields, with the same names as in the archive (docs/FORMATS.md). Empty fields, and times that are usually 0, are
-// omitted.
+// attrs adds the fields, with the same names as in the archive (docs/FORMATS.md). It omits empty fields, and numbers that are usually 0
+// if they are 0.
 func attrs(e *event.Event, r *slog.Record) {
 	text := func(name string, value []byte) {
 		if len(value) > 0 {

@@ -93,8 +93,9 @@ type keeper struct {
 	above      bool   // whether the limit is above the aim according to the last log line
 }
 
-// check sets k.limit based on u, and reports whether to collect now. u.live is as old as the last collection. While the limit is above
-// the aim, check requests collections, because the limit may be lower after them; if it is not, check requests them less and less often.
+// check sets k.limit based on u, and reports whether to run a garbage collection now. u.live dates from the last collection. While the
+// limit is above the aim, check requests collections, because a collection may lower the limit. As long as collections do not lower it,
+// check requests them less and less often.
 func (k *keeper) check(u usage) (collect bool) {
 	k.limit = max(k.aim, u.needs())
 	k.report(u)

@@ -91,7 +91,7 @@ func (p *Parser) Parse(line []byte, e *event.Event) (timed bool, err error) {
 
 func cut(text []byte, limit int) []byte { return text[:min(len(text), limit)] }
 
-// combined parses: address, -, user, [time], "request", status, bytes, and possibly "referrer" and "user agent". A user name may contain
+// combined parses: address, -, user, [time], "request", status, bytes, and optionally "referrer" and "user agent". A user name may contain
 // spaces.
 func (p *Parser) combined(line []byte, e *event.Event) error {
 	rest := line
@@ -116,13 +116,13 @@ func (p *Parser) combined(line []byte, e *event.Event) error {
 	}
 	request, rest, ok := quoted(rest)
 	if !ok {
-		return errors.New(`behind the time there is no request in quotation marks, such as "GET / HTTP/1.1"`)
+		return errors.New(`after the time there is no request in quotation marks, such as "GET / HTTP/1.1"`)
 	}
 	p.scratch = unescape(p.scratch[:0], request)
 	requestLine(p.scratch, e)
 	fields := bytes.Fields(rest)
 	if len(fields) < 2 {
-		return errors.New("status and size are missing behind the request")
+		return errors.New("status and size are missing after the request")
 	}
 	var err error
 	if e.Status, err = status(string(fields[0])); err != nil {

@@ -151,7 +151,7 @@ func TestAgeOfTheSpool(t *testing.T) {
 	a.want("after it", 170, 0)
 	a.wantMetric(`wayside_spool_dropped_total{reason="age"} 100`) // counts only the current epoch
 	a.wantMetric("wayside_spool_given_up_total 170")
-	a.wantLogged("responses are dropped from the books, and counted", `"since_start_age":100`)
+	a.wantLogged("responses are being dropped from the books; they are counted as dropped", `"since_start_age":100`)
 	a.wantLogged("left by an earlier process have waited too long", `"responses":70,`)
 	a.send(30)
 	a.want("with more", 170, 30)

@@ -27,7 +27,7 @@ func TestNoPermissionToCreateTheDataDirectory(t *testing.T) {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
 	})
 	send(t, w, 5, 200)
-	eventually(t, "the log has the number of dropped responses", func() bool { return strings.Contains(log.String(), "responses are dropped from the books") })
+	eventually(t, "the log has the number of dropped responses", func() bool { return strings.Contains(log.String(), "responses are being dropped from the books") })
 	_, ready := get(t, "http://"+admin+"/readyz?verbose")
 	_, accounting := get(t, "http://"+admin+"/api/v1/accounting")
 	status, paths := get(t, "http://"+admin+"/api/v1/paths")

@@ -102,7 +102,7 @@ func TestUnusableDataDirectory(t *testing.T) {
 			}
 			eventually(t, "the log has their number, the reason and the directory", func() bool {
 				for line := range strings.Lines(log.String()) {
-					if strings.Contains(line, "responses are dropped from the books") && strings.Contains(line, "since_start_unavailable") &&
+					if strings.Contains(line, "responses are being dropped from the books") && strings.Contains(line, "since_start_unavailable") &&
 						strings.Contains(line, u.reason) && strings.Contains(line, w.DataDir) {
 						return true
 					}

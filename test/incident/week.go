@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// The week: the incident began and ended this long before the end of the week.
+// The times of the week. incidentFrom and incidentTo say how long before the end of the week the incident begins and ends.
 const (
 	weekLong     = 7 * 24 * time.Hour
 	weekStep     = 2 * time.Minute

@@ -259,7 +259,7 @@ func (c *Collector) setState(state string) {
 	case state == stateRunning:
 		c.log.Info("resumed applying events")
 	case state == stateDisconnected: // `wayside run` is stopping or restarting the books process
-		c.log.Info("no more events are applied: " + stateDisconnected)
+		c.log.Info("no longer applying events: " + stateDisconnected)
 	default:
 		c.log.Warn("cannot apply events; they stay in the spool until the next attempt", "state", state)
 	}

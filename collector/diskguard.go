@@ -31,7 +31,7 @@ type guard struct {
 	baseline usage     // the first measurement, from which growth is computed
 }
 
-// usage is one measurement. It counts the bytes allocated on disk; a sparse file has fewer of them than its length.
+// usage is one measurement. It counts the bytes allocated on disk, which are fewer than the length of a file if the file is sparse.
 type usage struct {
 	at      time.Time
 	folders map[string]int64 // bytes by folder: spool, store, quarantine, archive, other

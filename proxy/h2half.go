@@ -146,7 +146,7 @@ func (in *h2Inbox) copy(b []byte, chunked bool, trailers []byte) (n, data int) {
 	return n, data
 }
 
-// h2Message is a message that is being sent: an exchange writes it in HTTP/1.1 form, and it leaves in HTTP/2 form. It belongs to the task
+// h2Message is a message that is being sent: an exchange writes it in HTTP/1.1 form, and it is sent in HTTP/2 form. It belongs to the task
 // that writes it.
 type h2Message struct {
 	headed  bool // the header has been written to the output

@@ -125,8 +125,8 @@ type Options struct {
 	HeaderTimeout time.Duration
 	// ReadTimeout is how long a client may send nothing within a request's body. Default 60s. See MinBodyRate for clients that send a little at a time.
 	ReadTimeout time.Duration
-	// IdleTimeout limits the time between two requests on a client's connection. A longer time saves clients new connections, but each idle
-	// connection occupies memory and a descriptor. Default 75s.
+	// IdleTimeout limits the time between two requests on a client's connection. With a longer time, clients open fewer new connections,
+	// but each idle connection occupies memory and a descriptor. Default 75s.
 	IdleTimeout time.Duration
 	// WriteTimeout limits the time without progress while writing to a client. Default 60s.
 	WriteTimeout time.Duration

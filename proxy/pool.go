@@ -90,7 +90,7 @@ func (p *pool) get(d driver, from *account, client *clientConn) (*upstreamConn, 
 	return p.waitFor(w)
 }
 
-// grant takes an idle connection of a driver, or counts a new one and returns nil. The caller holds mu and has made sure that may returns
+// grant takes an idle connection of a driver, or counts a new one and returns nil. The caller holds mu and has made sure that p.may returns
 // true.
 func (p *pool) grant(d driver, from *account) *upstreamConn {
 	p.charge(from, 1)

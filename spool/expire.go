@@ -34,7 +34,7 @@ func (c *committer) expire() error {
 		}
 		c.expired.Add(total)
 		if total > 0 && e.closed { // dropLog covers the current epoch
-			c.o.Logger.Warn("responses left by an earlier process have waited too long: they are dropped from the books and counted as dropped",
+			c.o.Logger.Warn("responses left by an earlier process have waited too long: they have been dropped from the books and are counted as dropped",
 				"epoch", e.id, "responses", total, "age_max", c.o.AgeMax)
 		}
 		if e.closed {

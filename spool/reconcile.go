@@ -13,7 +13,7 @@ import (
 func (s *Set) Reconcile(ctx context.Context, id uuid.UUID, seq, held uint64) (missing uint64, err error) {
 	e, missing, unknown, err := s.reconcileInMemory(id, seq, held)
 	if unknown > 0 {
-		s.o.Logger.Warn("an epoch's queue and ledger are lost; its responses are counted from the store", "epoch", id, "responses", unknown)
+		s.o.Logger.Warn("the queue and ledger of an epoch were lost; its responses are counted from the store", "epoch", id, "responses", unknown)
 	}
 	if err != nil || missing == 0 && unknown == 0 {
 		return missing, err

@@ -48,7 +48,7 @@ func (s *Server) ServeConn(ctx context.Context, conn net.Conn) error {
 	r := bufio.NewReaderSize(conn, 16<<10)
 	if err := checkHandshake(r); err != nil {
 		if errors.Is(err, ErrProtocol) {
-			s.log.Error("spool client refused", "error", err)
+			s.log.Error("refused a spool client that does not speak this protocol or version", "error", err)
 		}
 		return ended(ctx, err)
 	}

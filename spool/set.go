@@ -94,7 +94,7 @@ func (c *committer) activate() {
 	if err != nil {
 		reason := "open: " + err.Error()
 		if c.setDegraded(reason) != reason {
-			c.o.Logger.Warn("spool unavailable; events are dropped and counted, and wayside tries again", "error", err, "retry", c.o.ReopenInterval)
+			c.o.Logger.Warn("spool unavailable; events are being dropped and counted, and wayside will try again", "error", err, "retry", c.o.ReopenInterval)
 		}
 		return
 	}

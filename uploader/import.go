@@ -20,8 +20,8 @@ import (
 // and epoch. Each object is read and entered in the catalogue, and its events are then no longer pending. If the target cannot be
 // reached, archiving waits.
 
-// importHoursMax limits how many earlier hours of an epoch are searched, which is done only once. No event in them could be archived
-// twice; they are imported only to make the catalogue complete for the epoch.
+// importHoursMax limits how many earlier hours of an epoch are searched. This search is made only once. No event in these hours could be
+// archived twice; their objects are imported only to make the catalogue complete for the epoch.
 const importHoursMax = 31 * 24
 
 // ErrRemoteDamaged means that an object which another store archived cannot be read, so it is unknown which events it contains. No event

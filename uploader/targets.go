@@ -93,8 +93,8 @@ type formerTarget struct {
 	err error
 }
 
-// NewTargets returns Targets with the given current target. The options are for opening former ones, with the
-// credentials of the current one.
+// NewTargets returns Targets with the given current target. The options are used to open former targets, with the credentials of the
+// current one.
 func NewTargets(current Target, o TargetOptions) *Targets {
 	return &Targets{current: current, options: o, opened: map[string]formerTarget{}}
 }

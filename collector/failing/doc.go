@@ -10,7 +10,7 @@
 // The usual figures of a path are those of the last 24 whole hours, and of the minutes since then up to ten minutes ago. While a path is
 // failing, its usual figures stay as they were before the incident.
 //
-// A path is failing if all of the following is true in the current minute, in the last two minutes or in the last five minutes (both
+// A path is failing if all of the following are true in the current minute, in the last two minutes or in the last five minutes (both
 // including the current one):
 //
 //   - at least four responses are errors;

@@ -305,8 +305,8 @@ func (w *Watch) publish(now time.Time) {
 	w.report = r
 }
 
-// clearMin is the minimum number of responses after the first minute of an incident for the report to leave that minute out. The incident
-// began at some time within it.
+// clearMin is how many responses there must be after the first minute of an incident so that the displayed share can exclude that minute.
+// The incident began at some time within the minute, so not all of it is part of the incident.
 const clearMin = 10
 
 // describe returns what the report says about an incident. first is the first minute of the window.

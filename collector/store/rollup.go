@@ -31,7 +31,7 @@ const (
 	longDays     = 32 // days in a long span, counted from 1970
 	quarterHours = 6  // a quarter of a day
 
-	// rollupDelay is the time between the end of a day and its summing. Events of the day may arrive during this time.
+	// rollupDelay is the time between the end of a day and the summing of its rows. Events of that day may still arrive during this time.
 	rollupDelay = 2 * time.Hour
 	// rollupTime limits the time spent on sums after each checkpoint.
 	rollupTime = 500 * time.Millisecond

@@ -5,8 +5,8 @@ import (
 	"strconv"
 )
 
-// pathLabels are the texts with which labels whose values are paths, or texts of marks, begin in the text of metrics. These texts cannot
-// occur inside a value, because quotes in values are escaped.
+// pathLabels are the labels whose values are paths or the texts of marks, as they appear in the text format of metrics, up to the value.
+// They cannot occur inside a value, because quotes in values are escaped.
 var pathLabels = [][]byte{[]byte(`http_route="`), []byte(`url_template="`), []byte(`url_path="`), []byte(`path="`), []byte(`route="`), []byte(`mark="`)}
 
 // anyPath is the value of these labels in the public metrics.

@@ -22,7 +22,7 @@ var relayedFields = []string{
 }
 
 // relay passes the request on to the books process, and the response back byte for byte, on a connection that is closed afterwards. A
-// request that changes something can take long, so the books process must first respond to a ping.
+// request that changes something can take a long time, so the books process must first respond to a ping.
 func (q *request) relay() {
 	resp := &q.ctx.Response
 	if c := q.ctx; !q.reads() && !c.IsPost() && !c.IsPut() && !c.IsPatch() && !c.IsDelete() { // the books process rejects other methods

@@ -45,8 +45,8 @@ type Pending struct {
 	AppliedAt time.Time
 }
 
-// RowName is the name of the statistics row in which an event is counted, without its hour. Host, Method and Route are the row's and can
-// be "(other)" even if the event has specific ones.
+// RowName is the name of the statistics row in which an event is counted, without its hour. Host, Method and Route are those of the row,
+// and can be "(other)" even if the event's own values are specific.
 type RowName struct{ Host, Method, Label, Route string }
 
 // Clone copies the texts of a name that is only valid during a call.

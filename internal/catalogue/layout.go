@@ -12,8 +12,8 @@ var (
 // IsArchiveFolder reports whether wayside creates folders with this name below an archive's prefix. The name uses "/".
 func IsArchiveFolder(name string) bool { return archiveFolder.MatchString(name) }
 
-// IsArchiveFile reports whether wayside writes files with this name below an archive's prefix: objects, their metadata, or one of these
-// that is still being written, whose name ends in ".tmp".
+// IsArchiveFile reports whether wayside writes files with this name below an archive's prefix: objects and their metadata, and, while they
+// are being written, their temporary files, whose names end in ".tmp".
 func IsArchiveFile(name string) bool { return archiveFile.MatchString(name) }
 
 // NameBytesMax limits an escaped service or instance name in a key. It keeps file names below 255 bytes, with the epoch

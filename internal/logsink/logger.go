@@ -18,7 +18,7 @@ func Open(w io.Writer, level, format, process string) (*slog.Logger, *slog.Level
 	made := make(chan struct{})
 	sink := New(w, func(lines uint64) {
 		<-made
-		log.Warn("lines of this log were lost because it could not be written", "lines", lines)
+		log.Warn("lines of this log were lost because the log could not be written", "lines", lines)
 	})
 	log, now := logger(sink, level, Format(w, format), process)
 	close(made)

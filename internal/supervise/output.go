@@ -89,8 +89,7 @@ func (o *output) end() (head string, trace []byte, cut int) {
 	return head[:min(len(head), headBytesMax)], o.trace, o.cut
 }
 
-// reportCrash writes the trace of a child that has crashed to CrashFile, replacing an older one, and one line to the
-// log.
+// reportCrash writes the trace of a child that has crashed to CrashFile, which replaces any older trace, and adds one line to the log.
 func (s *Supervisor) reportCrash(o *output) {
 	head, trace, cut := o.end()
 	if len(trace) == 0 {

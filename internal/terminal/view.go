@@ -172,7 +172,8 @@ func (m *model) tableHead(pathWidth int) string {
 	return line
 }
 
-// recently names the time of the recent activity. It is short after a start of the books process, which counts from then on.
+// recently names the period that the recent activity covers. The period is short after a start of the books process, because the activity
+// is counted only from then on.
 func (m *model) recently(minutes string) string {
 	if m.recent == nil {
 		return ""

@@ -28,7 +28,7 @@ var fieldNames = map[string][]string{
 // Meanings returns the keys that [Parser.Fields] may have, in ascending order.
 func Meanings() []string { return slices.Sorted(maps.Keys(fieldNames)) }
 
-// find returns the value of the field with a meaning, or nil if the object has no such field.
+// find returns the value of the field that has the given meaning, or nil if the object has no such field.
 func (p *Parser) find(object map[string]any, meaning string) any {
 	if name := p.Fields[meaning]; name != "" {
 		return object[name]

@@ -11,10 +11,10 @@
 // # What is bounded
 //
 // A Conn does not buffer data of bodies. The peer may send as many bytes as the windows in [Limits] allow; the caller buffers them, and
-// reopens the windows with [Conn.Consumed]. A stream counts towards Limits.Streams until the caller has released it ([Conn.Release]),
-// whoever has reset it: a peer gains nothing by making the server reset a stream. Field blocks are limited by their size before and after
-// decompression, and by their number of frames; [Conn.Held] returns the size of an unfinished one. Everything that costs the peer little
-// but the server something (resets, PING, SETTINGS, empty frames) draws on budgets that refill with time and with the work that the
+// reopens the windows with [Conn.Consumed]. A stream counts towards Limits.Streams until the caller has released it ([Conn.Release]), no
+// matter which side has reset it: a peer gains nothing by making the server reset a stream. Field blocks are limited by their size before
+// and after decompression, and by their number of frames; [Conn.Held] returns the size of an unfinished one. Everything that costs the peer
+// little but the server something (resets, PING, SETTINGS, empty frames) draws on budgets that refill with time and with the work that the
 // connection does. A peer that exceeds them loses the connection, with the error code ENHANCE_YOUR_CALM.
 //
 // # Output

@@ -105,7 +105,7 @@ func (r *requestFields) addPseudo(f hpack.HeaderField) error {
 	return nil
 }
 
-// line checks the pseudo-fields and writes the request line. For an extended CONNECT with another protocol than websocket, the line remains
+// line checks the pseudo-fields and writes the request line. For an extended CONNECT with a protocol other than websocket, the line remains
 // a CONNECT, which package http1 refuses.
 func (r *requestFields) line(s *Stream) error {
 	r.lined = true

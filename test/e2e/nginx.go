@@ -60,7 +60,7 @@ func StartNginx(ctx context.Context, dir string) (*Nginx, error) {
 }
 
 // StartNginxWith starts nginx with this number of worker processes. httpBlock is a part of nginx's http block, in which %s stands for the
-// address to listen on. Its files are in dir.
+// address to listen on. nginx keeps its files in dir.
 func StartNginxWith(ctx context.Context, dir, workers, httpBlock string) (*Nginx, error) {
 	path, err := NginxPath()
 	if err != nil {

@@ -61,7 +61,7 @@ type trial struct {
 	only   string     // the only allowed reason for counted losses; empty allows any
 	window bool       // whether responses that were not durable yet may be lost; as many of these as possible are counted
 	books  *e2e.Books // the contents of the archive at the audit
-	// refilled means that the store was set aside, so everything in the archive must be refilled from it.
+	// refilled means that the store was set aside, so the new store must be refilled with everything in the archive.
 	refilled    bool
 	killsRefill bool          // whether the books process is killed during the refill …
 	killAfter   time.Duration // … this long after the start

@@ -23,7 +23,7 @@ const (
 	http2Ends = 30 * time.Second
 	// http2Step mixes floods with single frames: the corpus has them in order. It has no factor in common with the size of the corpus.
 	http2Step = 29
-	// socketCheck is the time between two checks of the origin whether the other side of a WebSocket has disconnected.
+	// socketCheck is how often the origin checks whether the other side of a WebSocket has disconnected.
 	socketCheck = 200 * time.Millisecond
 )
 

@@ -3,6 +3,7 @@ package load
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -37,6 +38,7 @@ type Request struct {
 type Options struct {
 	Address     string        // host:port to connect to; required
 	Dialer      net.Dialer    // makes the connections; may be zero
+	TLS         *tls.Config   // the connections use TLS with this configuration, which needs a ServerName; nil: no TLS
 	Host        string        // Host header; default Address
 	Connections int           // default 16
 	Requests    uint64        // exact number of requests to send; 0: until Duration has passed or the context ends

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -49,6 +50,7 @@ type Report struct {
 	BodyBytes  uint64 // body bytes of the responses received in full
 	Dials      uint64 // connections opened
 	DialErrors uint64 // failed attempts; they do not make a request fail
+	DialError  error  // one of them
 	Elapsed    time.Duration
 	Latency    Histogram // latency of the responses received in full; Options.Rate says where it starts
 }
@@ -95,6 +97,7 @@ func (r *Report) merge(o *Report) {
 	r.BodyBytes += o.BodyBytes
 	r.Dials += o.Dials
 	r.DialErrors += o.DialErrors
+	r.DialError = cmp.Or(r.DialError, o.DialError)
 	r.Latency.Merge(&o.Latency)
 	for k, n := range o.Failed {
 		r.Failed[k] += n

@@ -2,6 +2,7 @@ package load
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"strconv"
@@ -163,17 +164,18 @@ func (w *worker) connect(ctx context.Context) bool {
 	w.disconnect()
 	began := time.Now()
 	for wait := backoffMin; ; wait = min(2*wait, backoffMax) {
-		conn, err := w.run.Dialer.DialContext(ctx, "tcp", w.run.Address)
+		conn, err := w.dial(ctx)
 		if err == nil {
 			w.report.Dials++
 			w.conn, w.deadline = conn, time.Time{}
 			w.reader.conn, w.reader.from, w.reader.to = conn, 0, 0
 			return true
 		}
-		if ctx.Err() != nil {
+		if end, ok := ctx.Deadline(); ctx.Err() != nil || ok && !time.Now().Before(end) { // the dialer may notice the deadline before ctx does
 			return false
 		}
 		w.report.DialErrors++
+		w.report.DialError = err
 		if time.Since(began) > w.run.ConnectTimeout {
 			w.run.giveUp(fmt.Errorf("%w to %s for %v: %w", ErrNoConnection, w.run.Address, w.run.ConnectTimeout, err))
 			return false
@@ -182,6 +184,21 @@ func (w *worker) connect(ctx context.Context) bool {
 			return false
 		}
 	}
+}
+
+// dial makes a connection and, with TLS, performs the handshake, both within ConnectTimeout.
+func (w *worker) dial(ctx context.Context) (net.Conn, error) {
+	conn, err := w.run.Dialer.DialContext(ctx, "tcp", w.run.Address)
+	if err != nil || w.run.TLS == nil {
+		return conn, err
+	}
+	encrypted := tls.Client(conn, w.run.TLS)
+	_ = conn.SetDeadline(time.Now().Add(w.run.ConnectTimeout)) // send sets the next deadline
+	if err := encrypted.HandshakeContext(ctx); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return encrypted, nil
 }
 
 func (w *worker) disconnect() {

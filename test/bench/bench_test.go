@@ -81,7 +81,7 @@ func TestSummary(t *testing.T) {
 	if w.CPUMicros != 36 || w.TrafficMicros != 30 || w.BooksMicros != 6 || !near(w.CPURatio, 1.2) || !near(w.RateRatio, 1/1.2) || !near(w.P99Ratio, 1.2) {
 		t.Errorf("%+v", w)
 	}
-	r.judge([]workload{full, {rate: 2000, connections: 16}}, 5*time.Second, false)
+	r.judge(options{loads: []workload{full, {rate: 2000, connections: 16}}, duration: 5 * time.Second})
 	if err := missed(r.Budgets); len(r.Budgets) != 3 || err == nil || strings.Count(err.Error(), "full/64") != 3 {
 		t.Errorf("%+v: %v", r.Budgets, err)
 	}
@@ -115,8 +115,26 @@ func TestHTTP2Budgets(t *testing.T) {
 		r.Samples = append(r.Samples, sample{Load: full.String(), Contestant: name, CPUMicros: cpu})
 	}
 	r.summarise([]workload{full}, []string{"wayside", reference, "nethttp"})
-	r.judge([]workload{full}, time.Second, true)
+	r.judge(options{loads: []workload{full}, duration: time.Second, http2: "h2c"})
 	if len(r.Budgets) != 2 || !near(r.Budgets[0].Value, 1.2) || !r.Budgets[0].met() || !near(r.Budgets[1].Value, 0.8) || r.Budgets[1].met() {
+		t.Errorf("%+v", r.Budgets)
+	}
+}
+
+// Over TLS, wayside is compared with the forwarder behind a listener of crypto/tls, in both kinds of loads.
+func TestTLSBudgets(t *testing.T) {
+	o, err := parseFlags([]string{"-tls"})
+	if err != nil || len(o.loads) != 2 || o.loads[0] != (workload{500, freshAtATime, true}) || o.loads[0].String() != "500/new" || len(o.only) != 6 {
+		t.Fatalf("%+v, %v", o, err)
+	}
+	r := &result{}
+	for _, w := range o.loads {
+		for name, cpu := range map[string]float64{"wayside": 12, "forwarder": 10, reference: 5} {
+			r.Samples = append(r.Samples, sample{Load: w.String(), Contestant: name, CPUMicros: cpu})
+		}
+	}
+	r.summarise(o.loads, o.only)
+	if r.judge(o); len(r.Budgets) != 2 || missed(r.Budgets) != nil || !near(r.Budgets[0].Value, 1.2) || !near(r.Budgets[1].Value, 1.2) {
 		t.Errorf("%+v", r.Budgets)
 	}
 }
@@ -138,7 +156,7 @@ func TestBudgets(t *testing.T) {
 		}
 		r.Lines = append(r.Lines, l)
 	}
-	r.judge(loads, 5*time.Second, false)
+	r.judge(options{loads: loads, duration: 5 * time.Second})
 	if err := missed(r.Budgets); len(r.Budgets) != 8 || err != nil {
 		t.Errorf("%+v: %v", r.Budgets, err)
 	}
@@ -152,10 +170,10 @@ func TestBudgets(t *testing.T) {
 		}
 	}
 	r.Budgets, r.Lines = nil, []line{{Load: "10000/64", Contestant: "wayside", PSSBytes: 49 << 20}} // the reference was not measured
-	if r.judge(loads, time.Second, false); len(r.Budgets) != 0 {
+	if r.judge(options{loads: loads, duration: time.Second}); len(r.Budgets) != 0 {
 		t.Errorf("%+v", r.Budgets)
 	}
-	if r.judge(loads, time.Minute, false); len(r.Budgets) != 1 || r.Budgets[0].met() {
+	if r.judge(options{loads: loads, duration: time.Minute}); len(r.Budgets) != 1 || r.Budgets[0].met() {
 		t.Errorf("memory: %+v", r.Budgets)
 	}
 	idle := &idleResult{
@@ -169,7 +187,7 @@ func TestBudgets(t *testing.T) {
 
 func TestFlags(t *testing.T) {
 	o, err := parseFlags([]string{"-loads", "500/1,full/256", "-only", "nginx,wayside", "-idle", "60s"})
-	if err != nil || len(o.loads) != 2 || o.loads[0] != (workload{500, 1}) || o.loads[1] != (workload{0, 256}) || len(o.only) != 2 || o.rounds != 5 || !o.idling() {
+	if err != nil || len(o.loads) != 2 || o.loads[0] != (workload{rate: 500, connections: 1}) || o.loads[1] != (workload{connections: 256}) || len(o.only) != 2 || o.rounds != 5 || !o.idling() {
 		t.Errorf("%+v, %v", o, err)
 	}
 	if o.loads[0].String() != "500/1" || o.loads[1].String() != "full/256" {
@@ -178,13 +196,17 @@ func TestFlags(t *testing.T) {
 	if o, err = parseFlags(nil); err != nil || len(o.loads) != 4 || len(o.only) != 5 || o.idling() {
 		t.Errorf("%+v, %v", o, err)
 	}
-	if o, err = parseFlags([]string{"-http2", "h2c"}); err != nil || len(o.loads) != 1 || o.loads[0] != (workload{0, 64}) || len(o.only) != 5 || o.only[4] != "nethttp" {
+	if o, err = parseFlags([]string{"-http2", "h2c"}); err != nil || len(o.loads) != 1 || o.loads[0] != (workload{connections: 64}) || len(o.only) != 5 || o.only[4] != "nethttp" {
 		t.Errorf("%+v, %v", o, err)
 	}
 	for _, bad := range [][]string{
 		{"-http2", "h3"},
 		{"-http2", "h2", "-idle", "60s"},
 		{"-http2", "h2", "-loads", "2000/16"},
+		{"-tls", "-http2", "h2"},
+		{"-tls", "-idle", "60s"},
+		{"-tls", "-loads", "full/new"},
+		{"-loads", "500/new"},
 		{"-only", "caddy"},
 		{"-loads", "x"},
 		{"-loads", "full"},

@@ -48,7 +48,7 @@ type setup struct {
 	dir         string
 	origin      *process
 	originAddr  string
-	files       http2Files // with -http2
+	files       certFiles // with -http2 and -tls
 	contestants []*contestant
 }
 
@@ -59,7 +59,7 @@ func (f *setup) start(ctx context.Context) error {
 			return fmt.Errorf("%w; on Debian: apt-get install nginx-light haproxy wrk nghttp2-client", err)
 		}
 	}
-	if f.http2 != "" {
+	if f.http2 != "" || f.tls {
 		if err := f.makeCertificate(); err != nil {
 			return err
 		}
@@ -71,7 +71,7 @@ func (f *setup) start(ctx context.Context) error {
 	if f.origin, err = startNginx("origin", f.dir, fmt.Sprintf(nginxOrigin, f.originAddr, originBody)); err != nil {
 		return err
 	}
-	if err := f.origin.awaitReady(ctx, func(ctx context.Context) error { return answers(ctx, f.originAddr, "") }); err != nil {
+	if err := f.origin.awaitReady(ctx, func(ctx context.Context) error { return answers(ctx, f.originAddr, options{}) }); err != nil {
 		return err
 	}
 	for _, name := range f.only {
@@ -80,7 +80,7 @@ func (f *setup) start(ctx context.Context) error {
 			return err
 		}
 		f.contestants = append(f.contestants, c)
-		if err := c.process.awaitReady(ctx, c.ready(f.dir, f.http2)); err != nil {
+		if err := c.process.awaitReady(ctx, c.ready(f.dir, f.options)); err != nil {
 			return err
 		}
 	}
@@ -121,7 +121,8 @@ func (f *setup) startContestant(ctx context.Context, c *contestant) (err error) 
 		if err != nil {
 			return err
 		}
-		c.process, err = startProcess(c.name, f.dir, nil, binary, "-listen", c.address, "-upstream", f.originAddr)
+		args := append([]string{"-listen", c.address, "-upstream", f.originAddr}, f.tlsArgs()...)
+		c.process, err = startProcess(c.name, f.dir, nil, binary, args...)
 		return err
 	case "caddy":
 		return f.startCaddy(c)
@@ -187,7 +188,7 @@ func (f *setup) build(ctx context.Context, name, pkg string) (string, error) {
 func (c *contestant) dataDir(dir string) string { return filepath.Join(dir, "data-"+c.name) }
 
 // ready returns a function that checks that the contestant responds with the origin's body. The addresses of wayside are in its run.json.
-func (c *contestant) ready(dir, http2 string) func(context.Context) error {
+func (c *contestant) ready(dir string, o options) func(context.Context) error {
 	return func(ctx context.Context) error {
 		if c.name == "wayside" || c.name == "before" {
 			info, err := datadir.ReadInfo(c.dataDir(dir))
@@ -196,7 +197,7 @@ func (c *contestant) ready(dir, http2 string) func(context.Context) error {
 			}
 			c.address, c.admin = info.Listen, info.Admin
 		}
-		return answers(ctx, c.address, http2)
+		return answers(ctx, c.address, o)
 	}
 }
 
@@ -264,13 +265,16 @@ func parseStubStatus(text string) (uint64, error) {
 }
 
 // answers requests one page and checks that its body is the origin's.
-func answers(ctx context.Context, address, http2 string) (err error) {
+func answers(ctx context.Context, address string, o options) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	var body []byte
-	if http2 != "" {
-		body, err = getHTTP2(ctx, http2, address, "/ready")
-	} else {
+	switch {
+	case o.http2 != "":
+		body, err = getHTTP2(ctx, o.http2, address, "/ready")
+	case o.tls:
+		body, err = getTLS(ctx, address, "/ready")
+	default:
 		body, err = get(ctx, "http://"+address+"/ready")
 	}
 	if err == nil && string(body) != originBody {

@@ -12,7 +12,18 @@ import (
 // startForTest starts the origin and contestants that need no build.
 func startForTest(t *testing.T, only ...string) *setup {
 	t.Helper()
-	f := &setup{options: options{only: only, loads: []workload{{rate: 1000, connections: 4}}, duration: 300 * time.Millisecond}, dir: t.TempDir()}
+	return startOptionsForTest(t, options{only: only, loads: []workload{{rate: 1000, connections: 4}}})
+}
+
+func startTLSForTest(t *testing.T, only ...string) *setup {
+	t.Helper()
+	return startOptionsForTest(t, options{only: only, tls: true, loads: []workload{{rate: 200, connections: 4, fresh: true}, {rate: 1000, connections: 4}}})
+}
+
+func startOptionsForTest(t *testing.T, o options) *setup {
+	t.Helper()
+	o.duration = 300 * time.Millisecond
+	f := &setup{options: o, dir: t.TempDir()}
 	t.Cleanup(func() {
 		if err := f.stop(); err != nil {
 			t.Error(err)
@@ -40,6 +51,22 @@ func TestPacedLoad(t *testing.T) {
 		// worker.
 		if opened := originConnections(t, f) - before; opened > 16 {
 			t.Errorf("%s opened %d connections to the origin for %d requests", c.name, opened, s.Requests)
+		}
+	}
+}
+
+// Over TLS, each request of the load RATE/new has its own connection, and those of the other loads do not.
+func TestTLSLoads(t *testing.T) {
+	f := startTLSForTest(t, "nginx", "haproxy")
+	for _, c := range f.contestants {
+		for _, w := range f.loads {
+			s, err := f.measure(t.Context(), c, w)
+			if err != nil {
+				t.Fatal(c.name, w, err)
+			}
+			if s.Errors > 0 || s.Requests == 0 || s.CPUMicros <= 0 {
+				t.Errorf("%s: %+v", w, s)
+			}
 		}
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/wayside-proxy/wayside/internal/certtest"
 	"github.com/wayside-proxy/wayside/test/bench/rig"
 	"github.com/wayside-proxy/wayside/test/toolbin"
 )
@@ -25,50 +24,33 @@ var http2Contestants = []string{"wayside", "nginx", "haproxy", "caddy", "nethttp
 // http2Connections is the number of client connections. The streams of a load are distributed among them.
 const http2Connections = 8
 
-// http2Files are the files of a certificate for 127.0.0.1: certificate, key, and both in one.
-type http2Files struct{ cert, key, both string }
-
-func (f *setup) makeCertificate() error {
-	ca, err := certtest.Authority("bench")
-	if err != nil {
-		return err
-	}
-	leaf, err := ca.Make(certtest.Leaf{Names: []string{"127.0.0.1"}})
-	if err != nil {
-		return err
-	}
-	if f.files.cert, f.files.key, err = leaf.Save(f.dir, "server"); err != nil {
-		return err
-	}
-	f.files.both = filepath.Join(f.dir, "both.pem")
-	return os.WriteFile(f.files.both, append(append([]byte{}, leaf.CertPEM...), leaf.KeyPEM...), 0o600)
-}
-
 // nginxListen returns the argument of nginx's listen directive, and directives for the http block.
 func (f *setup) nginxListen(address string) (listen, directives string) {
-	switch f.http2 {
-	case "h2c":
-		return address + " http2", ""
-	case "h2":
-		return address + " ssl http2", fmt.Sprintf("  ssl_certificate %s;\n  ssl_certificate_key %s;\n", f.files.cert, f.files.key)
+	if f.http2 != "" {
+		address += " http2"
 	}
-	return address, ""
+	if !f.encrypted() {
+		return address, ""
+	}
+	return address + " ssl", fmt.Sprintf("  ssl_protocols TLSv1.2 TLSv1.3;\n  ssl_certificate %s;\n  ssl_certificate_key %s;\n", f.files.cert, f.files.key)
 }
 
 // haproxyBind returns the argument of HAProxy's bind.
 func (f *setup) haproxyBind(address string) string {
-	switch f.http2 {
-	case "h2c":
+	switch {
+	case f.http2 == "h2c":
 		return address + " proto h2"
-	case "h2":
+	case f.http2 == "h2":
 		return address + " ssl crt " + f.files.both + " alpn h2"
+	case f.tls:
+		return address + " ssl crt " + f.files.both
 	}
 	return address
 }
 
-// tlsArgs returns the arguments with which wayside and nethttp speak TLS.
+// tlsArgs returns the arguments with which wayside, nethttp and the forwarder speak TLS.
 func (f *setup) tlsArgs() []string {
-	if f.http2 != "h2" {
+	if !f.encrypted() {
 		return nil
 	}
 	return []string{"--tls-cert", f.files.cert, "--tls-key", f.files.key}
@@ -81,7 +63,7 @@ func (f *setup) startCaddy(c *contestant) error {
 		return err
 	}
 	site, protocols, tls := "http://"+c.address, "h1 h2c", ""
-	if f.http2 == "h2" {
+	if f.encrypted() {
 		site, protocols, tls = "https://"+c.address, "h1 h2", fmt.Sprintf("\ttls %s %s\n", f.files.cert, f.files.key)
 	}
 	file := filepath.Join(f.dir, "Caddyfile")
@@ -108,7 +90,7 @@ func (f *setup) startNetHTTP(ctx context.Context, c *contestant) error {
 // put puts a load on a contestant.
 func (f *setup) put(ctx context.Context, c *contestant, w workload, duration time.Duration) (rig.WrkReport, error) {
 	if f.http2 == "" {
-		return w.run(ctx, f.dir, c.address, duration)
+		return w.run(ctx, f.dir, c.address, duration, f.clientTLS())
 	}
 	uris := filepath.Join(f.dir, "uris-"+c.name)
 	if err := os.WriteFile(uris, []byte(http2URIs(f.http2, c.address)), 0o600); err != nil {

@@ -37,7 +37,7 @@ func (o *options) idling() bool { return o.idle > 0 || o.idleConns > 0 }
 func (f *setup) measureIdle(ctx context.Context) (r *idleResult, err error) {
 	r = &idleResult{}
 	for _, c := range f.contestants {
-		if _, err := (workload{rate: 2000, connections: 16}).run(ctx, f.dir, c.address, max(f.warmup, time.Second)); err != nil {
+		if _, err := (workload{rate: 2000, connections: 16}).run(ctx, f.dir, c.address, max(f.warmup, time.Second), nil); err != nil {
 			return nil, c.process.explain(fmt.Errorf("warm up %s: %w", c.name, err))
 		}
 	}

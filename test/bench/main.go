@@ -3,6 +3,7 @@
 //	go run ./test/bench [-loads 2000/16,full/64] [-duration 5s] [-rounds 5] [-only wayside,nginx] [-json] [-profile FILE]
 //	go run ./test/bench -loads 10000/64 -duration 10m -rounds 1 -only wayside
 //	go run ./test/bench -http2 h2c|h2 [-loads full/64]
+//	go run ./test/bench -tls [-loads 500/new,full/64]
 //	go run ./test/bench [-idle 60s] [-idle-conns 10000] [-only wayside]
 //
 // All contestants are started at the beginning and take turns: in each round, each load is put on each of them, in a different order, so
@@ -42,6 +43,7 @@ type options struct {
 	idle      time.Duration // instead of loads: time without traffic
 	idleConns int           // instead of loads: number of idle connections
 	http2     string        // h2c or h2 (over TLS): clients speak HTTP/2; empty: HTTP/1.1
+	tls       bool          // clients use TLS, with HTTP/1.1
 }
 
 func main() {
@@ -78,14 +80,18 @@ func parseFlags(args []string) (o options, err error) {
 	flags.DurationVar(&o.idle, "idle", 0, "instead of loads: CPU time and wake-ups without traffic for this long")
 	flags.IntVar(&o.idleConns, "idle-conns", 0, "instead of loads: memory of wayside's traffic process for this many idle connections")
 	flags.StringVar(&o.http2, "http2", "", "clients speak HTTP/2: h2c, or h2 (over TLS); the loads are full speed over a number of streams")
+	flags.BoolVar(&o.tls, "tls", false, "clients use TLS, with HTTP/1.1; in the load RATE/new, each request has a new connection")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
-	if err := o.speakHTTP2(flags, loads, only); err != nil {
+	if err := errors.Join(o.speakHTTP2(flags, loads, only), o.speakTLS(flags, loads, only)); err != nil {
 		return o, err
 	}
 	if o.loads, err = parseWorkloads(*loads); err != nil {
 		return o, err
+	}
+	if freshConnections(o.loads) && !o.tls {
+		return o, errors.New("a load with new connections (RATE/new) needs -tls")
 	}
 	o.only = strings.Split(*only, ",")
 	for _, name := range o.only {
@@ -126,8 +132,11 @@ func (o *options) speakHTTP2(flags *flag.FlagSet, loads, only *string) error {
 
 // contestants returns the names that -only accepts.
 func (o *options) contestants() []string {
-	if o.http2 != "" {
+	switch {
+	case o.http2 != "":
 		return append(slices.Clone(http2Contestants), "before")
+	case o.tls:
+		return append(slices.Clone(tlsContestants), "before")
 	}
 	return contestantNames()
 }
@@ -162,7 +171,7 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	r := &result{Machine: describeMachine(ctx), Duration: o.duration.String(), Rounds: o.rounds, Samples: samples}
 	r.summarise(o.loads, o.only)
-	r.judge(o.loads, o.duration, o.http2 != "")
+	r.judge(o)
 	if err := r.write(os.Stdout, o.loads, o.json); err != nil {
 		return err
 	}

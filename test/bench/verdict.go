@@ -18,7 +18,8 @@ const (
 	// Over HTTP/2, the CPU time per request relative to nginx and to net/http.
 	http2CPUMax     = 1.5
 	http2NetHTTPMax = 0.6
-	idleConnsMax    = 40 // MiB in the traffic process for 10,000 idle connections
+	tlsForwarderMax = 1.2 // CPU time per request over TLS relative to a fasthttp forwarder behind a listener of crypto/tls
+	idleConnsMax    = 40  // MiB in the traffic process for 10,000 idle connections
 )
 
 // budget is a figure of wayside and its limit.
@@ -45,8 +46,8 @@ func (b budget) relation() string {
 }
 
 // judge compares wayside with the budgets of each load. Budgets relative to another contestant need both.
-func (r *result) judge(loads []workload, each time.Duration, http2 bool) {
-	for _, w := range loads {
+func (r *result) judge(o options) {
+	for _, w := range o.loads {
 		l := r.find("wayside", w)
 		if l == nil {
 			continue
@@ -54,17 +55,20 @@ func (r *result) judge(loads []workload, each time.Duration, http2 bool) {
 		add := func(figure string, value, limit float64, atLeast bool) {
 			r.Budgets = append(r.Budgets, budget{w.String(), figure, value, limit, atLeast})
 		}
-		if each >= steadyTime {
+		if o.duration >= steadyTime {
 			add("PSS, MiB", l.PSSBytes/(1<<20), pssMax, false)
 		}
+		relativeTo := func(other string, limit float64) {
+			if ratio := ratios(r.samplesOf("wayside", w.String()), r.samplesOf(other, w.String()), sample.cpu); len(ratio) > 0 {
+				add("CPU, × "+other, rig.Median(ratio), limit, false)
+			}
+		}
 		switch {
-		case http2:
-			if l.CPURatio > 0 {
-				add("CPU, × "+reference, l.CPURatio, http2CPUMax, false)
-			}
-			if ratio := ratios(r.samplesOf("wayside", w.String()), r.samplesOf("nethttp", w.String()), sample.cpu); len(ratio) > 0 {
-				add("CPU, × nethttp", rig.Median(ratio), http2NetHTTPMax, false)
-			}
+		case o.http2 != "":
+			relativeTo(reference, http2CPUMax)
+			relativeTo("nethttp", http2NetHTTPMax)
+		case o.tls:
+			relativeTo("forwarder", tlsForwarderMax)
 		case l.CPURatio == 0: // the reference was not measured
 		case w.rate > 0:
 			add("CPU, × "+reference, l.CPURatio, 1, false)

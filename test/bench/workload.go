@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -20,7 +21,11 @@ const pacedTemplates = 1000
 type workload struct {
 	rate        int // requests per second; 0 for full speed
 	connections int
+	fresh       bool // each request has a new connection; at most connections exist at a time
 }
+
+// freshAtATime is the number of connections that a load with new connections may have at a time.
+const freshAtATime = 16
 
 // parseWorkloads reads a list such as 2000/16,full/64.
 func parseWorkloads(list string) (loads []workload, err error) {
@@ -31,9 +36,13 @@ func parseWorkloads(list string) (loads []workload, err error) {
 		if rate != "full" {
 			w.rate, rateErr = strconv.Atoi(rate)
 		}
-		w.connections, connErr = strconv.Atoi(connections)
+		if w.fresh = connections == "new" && w.rate > 0; w.fresh {
+			w.connections = freshAtATime
+		} else {
+			w.connections, connErr = strconv.Atoi(connections)
+		}
 		if rateErr != nil || connErr != nil || rate != "full" && w.rate < 1 || w.connections < 1 || w.connections > 10_000 {
-			return nil, fmt.Errorf("load %q: write RATE/CONNECTIONS, as in 2000/16 or full/64, with 1 to 10000 connections", field)
+			return nil, fmt.Errorf("load %q: write RATE/CONNECTIONS, as in 2000/16 or full/64, with 1 to 10000 connections, or RATE/new", field)
 		}
 		loads = append(loads, w)
 	}
@@ -42,49 +51,73 @@ func parseWorkloads(list string) (loads []workload, err error) {
 
 // String returns the form that parseWorkloads reads.
 func (w workload) String() string {
-	if w.rate == 0 {
+	switch {
+	case w.rate == 0:
 		return fmt.Sprintf("full/%d", w.connections)
+	case w.fresh:
+		return fmt.Sprintf("%d/new", w.rate)
 	}
 	return fmt.Sprintf("%d/%d", w.rate, w.connections)
 }
 
 // describe returns the workload as a table title.
 func (w workload) describe() string {
-	if w.rate == 0 {
+	switch {
+	case w.rate == 0:
 		return fmt.Sprintf("full speed, %d connections", w.connections)
+	case w.fresh:
+		return fmt.Sprintf("%d/s, each on a new connection", w.rate)
 	}
 	return fmt.Sprintf("%d/s, %d connections", w.rate, w.connections)
 }
 
-// run puts load on an address: at full speed with wrk and two threads, or at a constant rate from this process.
-func (w workload) run(ctx context.Context, dir, address string, duration time.Duration) (rig.WrkReport, error) {
+// run puts load on an address: at full speed with wrk and two threads, or at a constant rate from this process. The clients use TLS unless
+// encryption is nil.
+func (w workload) run(ctx context.Context, dir, address string, duration time.Duration, encryption *tls.Config) (rig.WrkReport, error) {
 	if w.rate > 0 {
-		return w.runPaced(ctx, address, duration)
+		return w.runPaced(ctx, address, duration, encryption)
+	}
+	scheme := "http://"
+	if encryption != nil {
+		scheme = "https://"
 	}
 	script := filepath.Join(dir, "wrk.lua")
 	if err := os.WriteFile(script, []byte(wrkScript), 0o600); err != nil {
 		return rig.WrkReport{}, err
 	}
-	return rig.Wrk(ctx, "http://"+address+"/", 2, w.connections, duration, script)
+	return rig.Wrk(ctx, scheme+address+"/", 2, w.connections, duration, script)
 }
 
 // runPaced measures latency from the time at which a request was due.
-func (w workload) runPaced(ctx context.Context, address string, duration time.Duration) (rig.WrkReport, error) {
+func (w workload) runPaced(ctx context.Context, address string, duration time.Duration, encryption *tls.Config) (rig.WrkReport, error) {
+	request := pacedRequest
+	if w.fresh {
+		request = func(nonce uint64, r *load.Request) {
+			pacedRequest(nonce, r)
+			r.Header = append(r.Header, "Connection: close\r\n"...)
+		}
+	}
 	r, err := load.Run(ctx, load.Options{
-		Address: address, Connections: w.connections, Rate: float64(w.rate), Duration: duration,
-		Request: pacedRequest, Verify: load.ExpectBody(200, []byte(originBody)),
+		Address: address, Connections: w.connections, Rate: float64(w.rate), Duration: duration, TLS: encryption,
+		Request: request, Verify: load.ExpectBody(200, []byte(originBody)),
 	})
 	if err == nil {
 		err = ctx.Err() // an interrupted load itself ends without an error
 	}
+	if err == nil && w.fresh && r.Dials < r.Sent {
+		err = fmt.Errorf("%d connections for %d requests: each must have its own", r.Dials, r.Sent)
+	}
 	if err != nil {
 		return rig.WrkReport{}, err
+	}
+	if r.DialError != nil {
+		fmt.Fprintln(os.Stderr, "connect:", r.DialError)
 	}
 	for _, failure := range r.Errors {
 		fmt.Fprintln(os.Stderr, failure)
 	}
 	return rig.WrkReport{
-		Requests: r.Completed, PerSecond: r.PerSecond(), Errors: r.FailedTotal(),
+		Requests: r.Completed, PerSecond: r.PerSecond(), Errors: r.FailedTotal() + r.DialErrors,
 		P50: r.Latency.Quantile(0.5), P99: r.Latency.Quantile(0.99),
 	}, nil
 }

@@ -4,10 +4,18 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"net/netip"
 	"strings"
 	"syscall"
 	"time"
+)
+
+const (
+	// hungGrace is how long after the end of a hang a request can still fail because of it: twice the response timeout, because the machine
+	// may be busy.
+	hungGrace = 2 * time.Second
+	// killGrace is how long after the death of a server a request can begin that is still sent to it: on a busy machine, the request may
+	// wait in wayside before the connection is chosen.
+	killGrace = time.Second
 )
 
 // fault is a time during which a server did not work.
@@ -15,12 +23,23 @@ type fault struct {
 	kind     string
 	server   *origin
 	from, to time.Time
+	dead     time.Time // when the killed process had ended
 }
 
-// explains reports whether this fault can be the reason why a request failed at a server during the given time: its connection to the
-// server was lost, or nothing was received on it for the response timeout.
-func (f *fault) explains(server string, from, to time.Time) bool {
-	return f.kind != "removed" && f.server.address == server && !to.Before(f.from) && !from.After(f.to)
+// explains reports whether this fault can be the reason why a request failed at a server with an error type during the given time: its
+// connection to the server died together with the process, or nothing was received on it for the response timeout. A server that is taken
+// out by a reload explains no failure, and neither does a server that has been dead for some time: no request can be sent to it.
+func (f *fault) explains(server, errorType string, from, to time.Time) bool {
+	if f.server.address != server || to.Before(f.from) {
+		return false
+	}
+	switch f.kind {
+	case "killed":
+		return errorType == "connection_reset" && !from.After(f.dead.Add(killGrace))
+	case "hung":
+		return errorType == "timeout" && !from.After(f.to.Add(hungGrace))
+	}
+	return false
 }
 
 // disturb alternately causes a fault and ends it, at regular intervals until ctx is done. Each time, it also changes the addresses of the
@@ -53,7 +72,9 @@ func (t *topologyTrial) begin(ctx context.Context, kind string, o *origin) error
 	t.kinds[kind]++
 	switch kind {
 	case "killed":
-		return o.kill()
+		err := o.kill()
+		t.present.dead = time.Now()
+		return err
 	case "hung":
 		return o.signal(syscall.SIGSTOP)
 	}
@@ -77,18 +98,6 @@ func (t *topologyTrial) recover(ctx context.Context) (err error) {
 	f.to = time.Now()
 	t.faults, t.present = append(t.faults, *f), nil
 	return err
-}
-
-// changeName gives the DNS name one to three of its four possible addresses. At least one of the previous addresses stays.
-func (t *topologyTrial) changeName() {
-	stays := t.named[t.random.IntN(len(t.named))]
-	t.named = []netip.Addr{stays}
-	for _, i := range t.random.Perm(len(namedAddresses))[:t.random.IntN(3)] {
-		if addr := netip.MustParseAddr(namedAddresses[i]); addr != stays {
-			t.named = append(t.named, addr)
-		}
-	}
-	t.resolver.set(t.named)
 }
 
 // configure writes the configuration without one of the servers (or with all, if without is nil), and makes wayside reload it.

@@ -7,15 +7,12 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/wayside-proxy/wayside/test/e2e"
 	"github.com/wayside-proxy/wayside/uploader"
 )
-
-// explainGrace is how long after a fault a request can still fail because of it: twice the response timeout, because the machine may be
-// busy.
-const explainGrace = 2 * time.Second
 
 // verdict collects the problems: the first few of each kind.
 type verdict struct {
@@ -53,6 +50,7 @@ func (t *topologyTrial) judge(ctx context.Context) (string, error) {
 		return "", err
 	}
 	failed := t.compareEvents(events, v)
+	used := t.compareNames(v)
 	unanswered, err := t.compareArrivals(events, v)
 	if err != nil {
 		return "", err
@@ -63,9 +61,11 @@ func (t *topologyTrial) judge(ctx context.Context) (string, error) {
 			retried++
 		}
 	}
-	return fmt.Sprintf("%d requests, %d killed, %d hung, %d removed by %d reloads; %d failed, each a POST that a dying or silent server had; "+
-		"%d requests tried again; %d arrivals without a response", t.traffic.requests, t.kinds["killed"], t.kinds["hung"], t.kinds["removed"], t.reloads,
-		failed, retried, unanswered), v.err()
+	return fmt.Sprintf("%d requests, %d killed, %d hung, %d removed by %d reloads; %d failed, each a POST at a server that had died (%d) or "+
+		"hung (%d); %d requests tried again; %d arrivals without a response; the name changed %d times, and an address that it had for %v or longer "+
+		"was used %d of %d times",
+		t.traffic.requests, t.kinds["killed"], t.kinds["hung"], t.kinds["removed"], t.reloads, failed["connection_reset"]+failed["timeout"],
+		failed["connection_reset"], failed["timeout"], retried, unanswered, len(t.names)-1, followGrace, used.used, used.added), v.err()
 }
 
 // compareRoutes compares the statistics of each route with the results of the clients.
@@ -117,9 +117,10 @@ func (t *topologyTrial) events(ctx context.Context, v *verdict) ([]e2e.Line, err
 	return events, err
 }
 
-// compareEvents compares the event of each request with the response that the client received. It returns the number of failed requests;
-// each of these must be a POST that was sent to a server with a fault.
-func (t *topologyTrial) compareEvents(events []e2e.Line, v *verdict) (failed int) {
+// compareEvents compares the event of each request with the response that the client received. It returns the number of failed requests by
+// error type; each of these must be a POST that was sent to a server with a fault.
+func (t *topologyTrial) compareEvents(events []e2e.Line, v *verdict) (failed map[string]int) {
+	failed = map[string]int{}
 	address := map[string]string{}
 	for _, o := range append(t.others, t.origins...) {
 		address[o.name] = o.address
@@ -133,7 +134,7 @@ func (t *topologyTrial) compareEvents(events []e2e.Line, v *verdict) (failed int
 		if r.status == http.StatusOK {
 			continue
 		}
-		failed++
+		failed[e.Error]++
 		if !post || !t.explained(e, t.traffic.begin.Add(r.begin), t.traffic.begin.Add(r.end)) {
 			v.wrong("failed", "request %d, %v after the beginning: %+v", nonce, r.end, *e)
 		}
@@ -143,17 +144,7 @@ func (t *topologyTrial) compareEvents(events []e2e.Line, v *verdict) (failed int
 
 // explained reports whether a request failed after it had been sent to a server with a fault.
 func (t *topologyTrial) explained(e *e2e.Line, from, to time.Time) bool {
-	if e.Error != "connection_reset" && e.Error != "timeout" {
-		return false
-	}
-	for i := range t.faults {
-		f := t.faults[i]
-		f.to = f.to.Add(explainGrace)
-		if f.explains(e.Server, from, to) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(t.faults, func(f fault) bool { return f.explains(e.Server, e.Error, from, to) })
 }
 
 // compareArrivals compares the requests that arrived at the origins with the events: each POST must have arrived at most once, and each

@@ -29,7 +29,7 @@ type topologyTrial struct {
 	namedPort string
 	resolver  *resolver
 	random    *rand.Rand
-	named     []netip.Addr // present addresses of the DNS name
+	names     []naming // all states of the DNS name
 
 	present *fault // nil: no server has a fault
 	faults  []fault
@@ -101,8 +101,7 @@ func (t *topologyTrial) start(ctx context.Context) (stop func(), err error) {
 	if err != nil {
 		return stop, err
 	}
-	t.named = []netip.Addr{netip.MustParseAddr(namedAddresses[0])}
-	t.resolver.set(t.named)
+	t.setName([]netip.Addr{netip.MustParseAddr(namedAddresses[0])})
 	stops = append(stops, func() {
 		if t.w != nil && t.w.Running() {
 			t.w.Kill()

@@ -1,11 +1,13 @@
 // Command forwarder is a minimal proxy made with fasthttp. It passes each request to one upstream and returns the
-// response, both buffered, and adds no headers, timeouts, limits or records. It serves as the lower bound in the
-// benchmark and is not meant for any other use.
+// response, both buffered, and adds no headers, timeouts, limits or records. With a certificate, its clients speak TLS, as
+// crypto/tls does it by default. It serves as the lower bound in the benchmark and is not meant for any other use.
 package main
 
 import (
+	"crypto/tls"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 
 	"github.com/valyala/fasthttp"
@@ -14,14 +16,16 @@ import (
 func main() {
 	listen := flag.String("listen", "127.0.0.1:0", "address to listen on")
 	upstream := flag.String("upstream", "", "host:port to forward to")
+	cert := flag.String("tls-cert", "", "certificate file; empty: no TLS")
+	key := flag.String("tls-key", "", "key file")
 	flag.Parse()
-	if err := serve(*listen, *upstream); err != nil {
+	if err := serve(*listen, *upstream, *cert, *key); err != nil {
 		fmt.Fprintln(os.Stderr, "forwarder:", err)
 		os.Exit(1)
 	}
 }
 
-func serve(listen, upstream string) error {
+func serve(listen, upstream, cert, key string) error {
 	client := &fasthttp.HostClient{
 		Addr: upstream, MaxConns: 4096,
 		NoDefaultUserAgentHeader: true, DisableHeaderNamesNormalizing: true, DisablePathNormalizing: true,
@@ -34,5 +38,16 @@ func serve(listen, upstream string) error {
 			}
 		},
 	}
-	return server.ListenAndServe(listen)
+	ln, err := net.Listen("tcp4", listen)
+	if err != nil {
+		return err
+	}
+	if cert == "" {
+		return server.Serve(ln)
+	}
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		return err
+	}
+	return server.Serve(tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}))
 }

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/wayside-proxy/wayside/internal/certtest"
+)
+
+// This file has what is special about the loads over TLS with HTTP/1.1 (-tls): new connections at a constant rate, each for one request, and
+// connections that stay open.
+
+// tlsContestants are the contestants over TLS, in the order of the table.
+var tlsContestants = []string{"wayside", "forwarder", "nginx", "haproxy", "caddy", "nethttp"}
+
+// certFiles are the files of a certificate for 127.0.0.1 with an ECDSA P-256 key: certificate, key, and both in one.
+type certFiles struct {
+	cert, key, both string
+	authority       *x509.CertPool // issued the certificate
+}
+
+func (f *setup) makeCertificate() error {
+	ca, err := certtest.Authority("bench")
+	if err != nil {
+		return err
+	}
+	leaf, err := ca.Make(certtest.Leaf{Names: []string{"127.0.0.1"}})
+	if err != nil {
+		return err
+	}
+	f.files.authority = ca.Pool()
+	if f.files.cert, f.files.key, err = leaf.Save(f.dir, "server"); err != nil {
+		return err
+	}
+	f.files.both = filepath.Join(f.dir, "both.pem")
+	return os.WriteFile(f.files.both, append(append([]byte{}, leaf.CertPEM...), leaf.KeyPEM...), 0o600)
+}
+
+// encrypted reports whether the clients use TLS.
+func (o *options) encrypted() bool { return o.tls || o.http2 == "h2" }
+
+// speakTLS checks -tls and sets the defaults of -loads and -only that belong to it.
+func (o *options) speakTLS(flags *flag.FlagSet, loads, only *string) error {
+	if !o.tls {
+		return nil
+	}
+	if o.http2 != "" || o.idling() {
+		return errors.New("-tls is for loads over HTTP/1.1: it excludes -http2, -idle and -idle-conns")
+	}
+	given := map[string]bool{}
+	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	if !given["loads"] {
+		*loads = "500/new,full/64"
+	}
+	if !given["only"] {
+		*only = strings.Join(tlsContestants, ",")
+	}
+	return nil
+}
+
+// clientTLS returns the configuration of the clients, or nil if they do not use TLS. All contestants agree to the same version, key exchange
+// and, apart from HAProxy and nginx with wrk, cipher. There are no sessions, so every handshake is a full one.
+func (f *setup) clientTLS() *tls.Config {
+	if !f.tls {
+		return nil
+	}
+	return &tls.Config{
+		RootCAs: f.files.authority, ServerName: "127.0.0.1", MinVersion: tls.VersionTLS13, CurvePreferences: []tls.CurveID{tls.X25519},
+	}
+}
+
+// freshConnections reports whether one of the loads makes a new connection for each request.
+func freshConnections(loads []workload) bool {
+	return slices.ContainsFunc(loads, func(w workload) bool { return w.fresh })
+}
+
+// getTLS requests a page over TLS and HTTP/1.1.
+func getTLS(ctx context.Context, address, path string) ([]byte, error) {
+	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+address+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	response, err := transport.RoundTrip(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("GET %s: status %d over TLS", path, response.StatusCode)
+	}
+	return body, err
+}

@@ -17,8 +17,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/certtest"
 )
 
-// This file has what is special about the loads over TLS with HTTP/1.1 (-tls): new connections at a constant rate, each for one request, and
-// connections that stay open.
+// This file is about loads over TLS with HTTP/1.1 (-tls): new connections at a constant rate, each for one request, and connections that
+// stay open.
 
 // tlsContestants are the contestants over TLS, in the order of the table.
 var tlsContestants = []string{"wayside", "forwarder", "nginx", "haproxy", "caddy", "nethttp"}
@@ -68,8 +68,8 @@ func (o *options) speakTLS(flags *flag.FlagSet, loads, only *string) error {
 	return nil
 }
 
-// clientTLS returns the configuration of the clients, or nil if they do not use TLS. All contestants agree to the same version, key exchange
-// and, apart from HAProxy and nginx with wrk, cipher. There are no sessions, so every handshake is a full one.
+// clientTLS returns the configuration of the clients, or nil if they do not use TLS. With it, all contestants use the same version, key
+// exchange and cipher. Sessions are not resumed, so every handshake is a full one.
 func (f *setup) clientTLS() *tls.Config {
 	if !f.tls {
 		return nil

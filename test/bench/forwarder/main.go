@@ -33,6 +33,9 @@ func serve(listen, upstream, cert, key string) error {
 	server := &fasthttp.Server{
 		NoDefaultServerHeader: true, NoDefaultDate: true, NoDefaultContentType: true, DisableHeaderNamesNormalizing: true,
 		Handler: func(ctx *fasthttp.RequestCtx) {
+			if ctx.IsTLS() {
+				ctx.URI().SetScheme("http") // HostClient compares it with the connection to the upstream
+			}
 			if err := client.Do(&ctx.Request, &ctx.Response); err != nil {
 				ctx.Error(err.Error(), fasthttp.StatusBadGateway)
 			}

@@ -2,6 +2,7 @@ package stats
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/internal/varint"
@@ -58,12 +59,16 @@ func (s *Sketch) addEncoded(in *varint.Reader) (latencies uint64) {
 		for ; left > 0 && len(src) >= 2; left-- {
 			step, count := src[0], src[1]
 			i := index + int(step) - s.offset
-			if (step|count) >= 0x80 || step == 0 || count == 0 || uint(i) >= uint(len(s.bins)) {
+			if (step|count) >= 0x80 || step == 0 || count == 0 || uint(i) >= uint(len(s.low)) {
+				break
+			}
+			total := uint32(s.low[i]) + uint32(count)
+			if total > math.MaxUint16 {
 				break
 			}
 			src = src[2:]
 			index += int(step)
-			s.bins[i] += uint64(count)
+			s.low[i] = uint16(total)
 			sum += uint64(count)
 		}
 		in.Rest = src
@@ -76,10 +81,10 @@ func (s *Sketch) addEncoded(in *varint.Reader) (latencies uint64) {
 			return 0
 		}
 		index += int(step)
-		if uint(index-s.offset) >= uint(len(s.bins)) {
+		if uint(index-s.offset) >= uint(len(s.low)) {
 			s.cover(index, index+min(n, coverFirst)) // all at once rather than bin by bin
 		}
-		s.bins[index-s.offset] += count
+		s.addAt(index-s.offset, count)
 		sum += count
 		left--
 	}

@@ -218,7 +218,7 @@ func (r *Row) Reset() {
 
 // MemoryBytes estimates the memory of the row.
 func (r *Row) MemoryBytes() int {
-	return 344 + 16*(cap(r.Status)+cap(r.GRPC)) + 80*cap(r.ErrorTypes) + 8*cap(r.Latency.bins)
+	return 368 + 16*(cap(r.Status)+cap(r.GRPC)) + 80*cap(r.ErrorTypes) + r.Latency.memoryBytes()
 }
 
 // Quantile returns the latency, in microseconds, that the share q of all responses with a latency does not exceed. It is accurate to 1.1

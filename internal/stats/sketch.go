@@ -71,17 +71,24 @@ func binOf(micros uint64) int {
 
 // Sketch is a mergeable summary of latencies: counts in logarithmic bins, at most [binsMax] of them. The zero value is
 // empty and ready for use. A Sketch must not be copied after its first use.
+//
+// Thousands of sketches are in memory, and few bins ever count more than a handful of latencies. So a bin takes up two bytes, and the part
+// of a count that does not fit is in a second slice, which most sketches never need.
 type Sketch struct {
-	zeros  uint64 // latencies below a microsecond
-	total  uint64 // sum over all bins
-	bins   []uint64
-	offset int // index of the bin that bins[0] counts
+	zeros  uint64   // latencies below a microsecond
+	total  uint64   // sum over all bins
+	low    []uint16 // the lower 16 bits of the counts
+	high   []uint64 // the rest of the counts, as long as low; empty if every count fits into low
+	offset int      // index of the bin that low[0] counts
 }
 
-// binsGrain is the multiple to which the ends of the window of bins are rounded.
-const binsGrain = 16
+const (
+	// binsGrain is the multiple to which the ends of the window of bins are rounded.
+	binsGrain = 16
+	lowBits   = 16
+)
 
-// Add counts one latency. It allocates only for a bin outside the window.
+// Add counts one latency. It allocates only for a bin outside the window, and when a count exceeds 16 bits for the first time.
 func (s *Sketch) Add(micros uint64) {
 	if micros == 0 {
 		s.zeros++
@@ -92,16 +99,43 @@ func (s *Sketch) Add(micros uint64) {
 
 // addBin adds to the count of a bin. index must be less than binsMax.
 func (s *Sketch) addBin(index int, count uint64) {
-	if uint(index-s.offset) >= uint(len(s.bins)) {
+	if uint(index-s.offset) >= uint(len(s.low)) {
 		s.cover(index, index+1)
 	}
-	s.bins[index-s.offset] += count
+	s.addAt(index-s.offset, count)
 	s.total += count
+}
+
+// addAt adds to the count of the bin at a position of the window.
+func (s *Sketch) addAt(i int, count uint64) {
+	sum := uint64(s.low[i]) + count&math.MaxUint16
+	s.low[i] = uint16(sum & math.MaxUint16)
+	if carry := sum>>lowBits + count>>lowBits; carry > 0 {
+		s.addHigh(i, carry)
+	}
+}
+
+// addHigh adds to the part of a count that is not in low.
+func (s *Sketch) addHigh(i int, carry uint64) {
+	if len(s.high) == 0 {
+		s.high = resized(s.high, len(s.low))
+		clear(s.high)
+	}
+	s.high[i] += carry
+}
+
+// at returns the count of the bin at a position of the window.
+func (s *Sketch) at(i int) uint64 {
+	count := uint64(s.low[i])
+	if len(s.high) > 0 {
+		count += s.high[i] << lowBits
+	}
+	return count
 }
 
 // cover extends the window to include the bins [from, to), and by another half of its size, because it may have to grow again.
 func (s *Sketch) cover(from, to int) {
-	old := len(s.bins)
+	old := len(s.low)
 	if old > 0 {
 		if from < s.offset {
 			from -= old / 2
@@ -111,24 +145,39 @@ func (s *Sketch) cover(from, to int) {
 		}
 		from, to = min(from, s.offset), max(to, s.offset+old)
 	} else {
-		to = max(to, from+cap(s.bins)-binsGrain) // memory left from an earlier use
+		to = max(to, from+cap(s.low)-binsGrain) // memory left from an earlier use
 	}
 	from = max(from, 0) / binsGrain * binsGrain
 	to = min((to+binsGrain-1)/binsGrain*binsGrain, binsMax)
-	n, shift := to-from, s.offset-from
-	wider := s.bins[:0]
-	if cap(wider) < n {
-		wider = make([]uint64, n)
+	shift := s.offset - from
+	s.low = widened(s.low, to-from, shift)
+	if len(s.high) > 0 {
+		s.high = widened(s.high, to-from, shift)
 	}
-	wider = wider[:n]
-	if old > 0 {
-		copy(wider[shift:], s.bins[:old]) // source and destination may overlap
-		clear(wider[:shift])
-		clear(wider[shift+old:])
-	} else {
+	s.offset = from
+}
+
+// widened returns a slice with n counts. The old counts are at the position shift, and all others are zero. It reuses the memory of the
+// old slice if that is large enough.
+func widened[T any](counts []T, n, shift int) []T {
+	old := len(counts)
+	wider := resized(counts, n)
+	if old == 0 {
 		clear(wider)
+		return wider
 	}
-	s.bins, s.offset = wider, from
+	copy(wider[shift:], counts) // source and destination may overlap
+	clear(wider[:shift])
+	clear(wider[shift+old:])
+	return wider
+}
+
+// resized returns a slice with n elements of any value. It reuses the memory of the given slice if that is large enough.
+func resized[T any](counts []T, n int) []T {
+	if cap(counts) < n {
+		return make([]T, n)
+	}
+	return counts[:n]
 }
 
 // ErrBin means that a sketch has no such bin.
@@ -151,22 +200,35 @@ func (s *Sketch) AddBelow(count uint64) { s.zeros += count }
 // Merge adds the latencies of o. The result does not depend on the order of merging.
 func (s *Sketch) Merge(o *Sketch) {
 	s.zeros += o.zeros
-	theirs, from := o.bins, o.offset
-	for len(theirs) > 0 && theirs[0] == 0 {
-		theirs, from = theirs[1:], from+1
+	first, end := 0, len(o.low)
+	for first < end && o.at(first) == 0 {
+		first++
 	}
-	for len(theirs) > 0 && theirs[len(theirs)-1] == 0 {
-		theirs = theirs[:len(theirs)-1]
+	for first < end && o.at(end-1) == 0 {
+		end--
 	}
-	if len(theirs) == 0 {
+	if first == end {
 		return
 	}
-	if from < s.offset || from+len(theirs) > s.offset+len(s.bins) {
-		s.cover(from, from+len(theirs))
+	from, n := o.offset+first, end-first
+	if from < s.offset || from+n > s.offset+len(s.low) {
+		s.cover(from, from+n)
 	}
-	ours := s.bins[from-s.offset:][:len(theirs)]
-	for i, count := range theirs {
-		ours[i] += count
+	at := from - s.offset
+	ours := s.low[at:][:n]
+	for i, count := range o.low[first:end] {
+		sum := uint32(ours[i]) + uint32(count)
+		ours[i] = uint16(sum & math.MaxUint16)
+		if sum > math.MaxUint16 {
+			s.addHigh(at+i, 1)
+		}
+	}
+	if len(o.high) > 0 {
+		for i, count := range o.high[first:end] {
+			if count > 0 {
+				s.addHigh(at+i, count)
+			}
+		}
 	}
 	s.total += o.total
 }
@@ -177,8 +239,8 @@ func (s *Sketch) AtLeast(micros uint64) (n uint64) {
 	if micros == 0 {
 		return s.Count()
 	}
-	for _, count := range s.bins[min(max(binOf(micros)-s.offset, 0), len(s.bins)):] {
-		n += count
+	for i := max(binOf(micros)-s.offset, 0); i < len(s.low); i++ {
+		n += s.at(i)
 	}
 	return n
 }
@@ -199,7 +261,8 @@ func (s *Sketch) Quantile(q float64) float64 {
 	}
 	below := uint64(rank) - s.zeros // number of latencies in bins up to the one at the rank
 	last := 0
-	for i, count := range s.bins {
+	for i := range s.low {
+		count := s.at(i)
 		if count > 0 {
 			last = i
 		}
@@ -214,8 +277,8 @@ func (s *Sketch) Quantile(q float64) float64 {
 // Bins calls fn for every bin that is not empty, in ascending order, with its index i and the number of its latencies,
 // which lie in [2^(i/32), 2^((i+1)/32)) microseconds. Latencies below one microsecond are in no bin (see Zeros).
 func (s *Sketch) Bins(fn func(index int, count uint64)) {
-	for i, count := range s.bins {
-		if count > 0 {
+	for i := range s.low {
+		if count := s.at(i); count > 0 {
 			fn(s.offset+i, count)
 		}
 	}
@@ -225,4 +288,7 @@ func (s *Sketch) Bins(fn func(index int, count uint64)) {
 func (s *Sketch) Zeros() uint64 { return s.zeros }
 
 // reset empties the sketch and keeps its memory.
-func (s *Sketch) reset() { s.zeros, s.total, s.bins = 0, 0, s.bins[:0] }
+func (s *Sketch) reset() { s.zeros, s.total, s.low, s.high = 0, 0, s.low[:0], s.high[:0] }
+
+// memoryBytes returns the memory of the counts.
+func (s *Sketch) memoryBytes() int { return 2*cap(s.low) + 8*cap(s.high) }

@@ -12,6 +12,7 @@ import (
 	"github.com/DataDog/sketches-go/ddsketch/store"
 
 	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/internal/varint"
 )
 
 // stated is the maximum relative error of a percentile.
@@ -117,10 +118,12 @@ func TestUnionsOfHours(t *testing.T) {
 	}
 }
 
-// TestSketchEqualsLibrary compares bins, counts and quantiles with the library's collapsing store.
+// TestSketchEqualsLibrary compares bins, counts and quantiles with the library's collapsing store. Some counts exceed 16 bits, in one step
+// or only when sketches are merged.
 func TestSketchEqualsLibrary(t *testing.T) {
 	r := rand.New(rand.NewPCG(21, 22))
-	for range 200 {
+	for i := range 200 {
+		large := i%2 == 1
 		s, scratch, lib := new(Sketch), new(Sketch), store.NewCollapsingLowestDenseStore(binsMax)
 		zeros := uint64(0)
 		for range 1 + r.IntN(50) {
@@ -132,10 +135,23 @@ func TestSketchEqualsLibrary(t *testing.T) {
 					continue
 				}
 				v := 1 + r.Uint64N(1<<r.UintN(45))
-				scratch.Add(v)
-				lib.AddWithCount(binOf(v), 1)
+				count := uint64(1)
+				if large && r.IntN(10) == 0 {
+					count = r.Uint64N(1 << (10 + r.UintN(25)))
+				}
+				if err := scratch.AddBin(binOf(v), count); err != nil {
+					t.Fatal(err)
+				}
+				lib.AddWithCount(binOf(v), float64(count))
 			}
-			s.Merge(scratch)
+			if r.IntN(2) == 0 {
+				s.Merge(scratch)
+				continue
+			}
+			in := varint.Reader{Rest: scratch.appendBinary(nil)}
+			if n := s.addEncoded(&in); n != scratch.Count() || !in.Done() {
+				t.Fatalf("%d latencies were added instead of %d", n, scratch.Count())
+			}
 		}
 		if s.Count() != zeros+uint64(lib.TotalCount()) || s.Zeros() != zeros {
 			t.Fatalf("%d latencies, %d zeros, want %v, %d", s.Count(), s.Zeros(), lib.TotalCount(), zeros)

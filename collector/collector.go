@@ -75,7 +75,7 @@ var (
 )
 
 const (
-	peekBytesMax   = 1 << 20         // bytes per Peek while there is a backlog
+	peekBytesMax   = 512 << 10       // bytes per Peek while there is a backlog
 	guardInterval  = 2 * time.Second // time between measurements of the disk
 	retireInterval = 5 * time.Second // time between comparisons of ledgers
 )

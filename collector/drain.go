@@ -84,10 +84,7 @@ func sourceError(ctx context.Context, action string, err error) error {
 // applyAll applies batches in transactions of at most ApplyEventsMax events. The items point into the batches, so applyAll clears the
 // items before it returns.
 func (c *Collector) applyAll(ctx context.Context, batches []event.Batch, d *Drained) error {
-	defer func() {
-		clear(c.items)
-		c.items, c.malformed = c.items[:0], 0
-	}()
+	defer c.dropItems()
 	watermark, seen := c.applied[d.Epoch]
 	for _, b := range batches {
 		if b.Epoch != d.Epoch {
@@ -152,8 +149,15 @@ func (c *Collector) applyItems(ctx context.Context, d *Drained) error {
 	if err := c.applyWithRetry(ctx, run{epoch: d.Epoch, items: c.items}, d); err != nil {
 		return err
 	}
-	c.items, c.malformed = c.items[:0], 0
+	c.dropItems()
 	return nil
+}
+
+// dropItems empties the list of items, and removes their references to the batches: otherwise, the items that the next, smaller run does
+// not overwrite would keep several megabytes of old batches in memory.
+func (c *Collector) dropItems() {
+	clear(c.items)
+	c.items, c.malformed = c.items[:0], 0
 }
 
 // attemptsMax is the number of attempts to apply a run before it is divided.

@@ -41,6 +41,29 @@ func TestDrainAppliesAndAcknowledges(t *testing.T) {
 	}
 }
 
+// TestNoOldBatchesInMemory: after a step, no item refers to a batch, even if later steps are smaller.
+func TestNoOldBatchesInMemory(t *testing.T) {
+	r := newRig(t, nil)
+	for range 20 {
+		r.source.add(r.epoch, r.request("/users/1", 200), r.request("/about", 200))
+	}
+	for {
+		d := r.drain(t)
+		if d.Idle() {
+			return
+		}
+		items := r.items[:cap(r.items)]
+		if len(items) == 0 {
+			t.Fatal("no items")
+		}
+		for i := range items {
+			if items[i].Record != nil || items[i].Event.Path != nil {
+				t.Fatalf("item %d of %d refers to an old batch", i, len(items))
+			}
+		}
+	}
+}
+
 // TestNewerEventsWait: events of an unknown version are not quarantined. Events before them are applied, and the next
 // step gets the newer events again.
 func TestNewerEventsWait(t *testing.T) {

@@ -37,6 +37,8 @@ type File struct {
 	retired atomic.Bool
 	stuck   atomic.Bool // a fault occurred while bbolt held one of its locks: bbolt must not be called again, not even to close the file
 
+	touched atomic.Int64 // bytes of values read or written since the last releasePages
+
 	mu       sync.Mutex
 	removals []Batch // guarded by mu: to be removed by a later Commit
 }
@@ -138,8 +140,9 @@ func (f *File) Commit(c Change) error {
 		return fullError(err)
 	}
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	f.removals = f.removals[min(noted, len(f.removals)):] // Retire may have cleared the list meanwhile
+	f.mu.Unlock()
+	f.touch(len(c.Value))
 	return nil
 }
 
@@ -193,6 +196,7 @@ func (f *File) Read(b *Batch) (value []byte, err error) {
 		}
 		return nil
 	})
+	f.touch(len(value))
 	return value, err
 }
 

@@ -1,16 +1,13 @@
 package badgerfiles
 
 import (
-	"bufio"
-	"bytes"
-	"os"
-	"path/filepath"
 	"reflect"
-	"strconv"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/ristretto/v2/z"
 	"golang.org/x/sys/unix"
+
+	"github.com/wayside-proxy/wayside/internal/disk"
 )
 
 // builderPoolMax is the number of buffers in Badger's pool for table builders.
@@ -37,42 +34,10 @@ func TrimBuilders(db *badger.DB) {
 // It uses MADV_PAGEOUT rather than MADV_DONTNEED: after the list of mappings has been read and before the call, Badger may unmap a table
 // and Go may reuse the table's addresses. MADV_PAGEOUT never changes the content of memory; MADV_DONTNEED would zero it.
 func PageOut(dir string) (covered uint64) {
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return 0
-	}
-	f, err := os.Open("/proc/self/maps")
-	if err != nil {
-		return 0
-	}
-	defer func() { _ = f.Close() }()
-	prefix := []byte(dir + "/")
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		start, end, ok := mappedFile(lines.Bytes(), prefix)
-		if !ok {
-			continue
-		}
+	_ = disk.Mapped(dir+"/", func(start, end uintptr) { // after an error, the rest stays in memory
 		if _, _, errno := unix.Syscall(unix.SYS_MADVISE, start, end-start, unix.MADV_PAGEOUT); errno == 0 {
 			covered += uint64(end - start)
 		}
-	}
+	})
 	return covered
-}
-
-// mappedFile parses a line of /proc/self/maps. It returns the address range if a file below the prefix is mapped there.
-func mappedFile(line, prefix []byte) (start, end uintptr, ok bool) {
-	if !bytes.Contains(line, prefix) {
-		return 0, 0, false
-	}
-	addresses, _, _ := bytes.Cut(line, []byte(" "))
-	first, last, _ := bytes.Cut(addresses, []byte("-"))
-	a, err := strconv.ParseUint(string(first), 16, 64)
-	if err != nil {
-		return 0, 0, false
-	}
-	b, err := strconv.ParseUint(string(last), 16, 64)
-	if err != nil || b <= a {
-		return 0, 0, false
-	}
-	return uintptr(a), uintptr(b), true
 }

@@ -5,7 +5,7 @@
 // Clients (curl, nghttp, h2load, node, python3-h2, Chromium, and HAProxy and nginx as proxies in front) use wayside in cleartext and over TLS. Servers
 // (nginx, HAProxy, node, net/http and gRPC for Go) are upstreams in cleartext and over TLS. The command prints a table with the result for
 // each, and writes it to docs/evidence/http2-peers.md. If a program is not installed, its row says NOT RUN. The exit code is 1 if a check
-// failed.
+// failed or a program is missing.
 package main
 
 import (
@@ -90,7 +90,7 @@ func run(ctx context.Context, verbose bool) (table string, err error) {
 		}
 	}
 	for _, r := range rows {
-		if r.problem != nil && !errors.Is(r.problem, errNotRun) {
+		if r.problem != nil {
 			err = errors.Join(err, fmt.Errorf("%s (%s): %w", r.peer, r.over, r.problem))
 		}
 	}

@@ -15,7 +15,10 @@ import (
 
 // Attack is a hostile HTTP/2 connection.
 type Attack struct {
-	Name   string
+	Name string
+	// Codes are the error codes of GOAWAY with which the server may end the connection because of its frames. Which one it is may depend on
+	// how fast the server is. Codes is nil if Held.
+	Codes  []http2.ErrCode
 	Held   bool // the server ends the connection only because of the time, not because of its frames
 	Unread bool // the client must not read from the connection
 	// Requests says that the frames are only requests. A server for which the client's address already has too many may respond to each of
@@ -43,8 +46,10 @@ func (a Attack) Write(conn io.Writer) {
 	a.frames(c)
 }
 
-// ends is an attack because of which the server ends the connection.
-func ends(name string, frames func(c *client)) Attack { return Attack{Name: name, frames: frames} }
+// ends is an attack that exceeds a limit, so that the server ends the connection.
+func ends(name string, frames func(c *client), orWith ...http2.ErrCode) Attack {
+	return Attack{Name: name, Codes: append(orWith, http2.ErrCodeEnhanceYourCalm), frames: frames}
+}
 
 // held is an attack that the server ends after some time.
 func held(name string, frames func(c *client)) Attack {
@@ -121,18 +126,25 @@ func (c *client) connect() uint32 {
 	return c.request(false, ":method", "CONNECT", ":protocol", "websocket", ":scheme", "http", ":path", "/socket", ":authority", "a")
 }
 
-// often repeats something often enough to exceed every budget.
-func often(f func(c *client)) func(c *client) {
+// often repeats a frame that carries nothing, often enough to exceed its budget.
+func often(f func(c *client)) func(c *client) { return repeat(4000, f) }
+
+// manyStreams repeats something with a new stream. Some streams end early, and others are refused because too many are open, which draw on
+// different budgets. The first ones also add to the budget of the others. So it takes more of them to exceed one.
+func manyStreams(f func(c *client)) func(c *client) { return repeat(50_000, f) }
+
+// early makes the server reset streams, or resets them.
+func early(f func(c *client, id uint32)) func(c *client) {
+	return manyStreams(func(c *client) { f(c, c.open(false)) })
+}
+
+// repeat repeats something until the server has disconnected, at most n times.
+func repeat(n int, f func(c *client)) func(c *client) {
 	return func(c *client) {
-		for i := 0; i < 4000 && c.err == nil; i++ {
+		for i := 0; i < n && c.err == nil; i++ {
 			f(c)
 		}
 	}
-}
-
-// early makes the server reset a stream, or resets it.
-func early(f func(c *client, id uint32)) func(c *client) {
-	return often(func(c *client) { f(c, c.open(false)) })
 }
 
 func repeated(name, value string, n int) (pairs []string) {

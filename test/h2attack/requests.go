@@ -90,8 +90,8 @@ func heldConnections() []Attack {
 // tunnels are WebSockets. The service accepts them, but does not read.
 func tunnels() []Attack {
 	return []Attack{
-		ends("tunnels that are closed at once", often(func(c *client) { c.raw(http2.FrameRSTStream, 0, c.connect(), 0, 0, 0, 8) })),
-		ends("made to reset: trailers of a tunnel", often(func(c *client) {
+		ends("tunnels that are closed at once", manyStreams(func(c *client) { c.raw(http2.FrameRSTStream, 0, c.connect(), 0, 0, 0, 8) })),
+		ends("made to reset: trailers of a tunnel", manyStreams(func(c *client) {
 			id := c.connect()
 			c.raw(http2.FrameHeaders, http2.FlagHeadersEndHeaders|http2.FlagHeadersEndStream, id, c.fields("a", "b")...)
 		})),

@@ -293,3 +293,23 @@ func TestGoAwayInTwoSteps(t *testing.T) {
 		t.Fatal("the peer has left")
 	}
 }
+
+// TestFramesAfterTheEnd: GOAWAY changes nothing for the streams that it includes. The frames of later ones are ignored.
+func TestFramesAfterTheEnd(t *testing.T) {
+	p := newPeer(t, http2.Limits{})
+	p.headers(1, true, get...)
+	p.expect(request1)
+	p.c.WriteHead(p.streams[1], []byte("HTTP/1.1 200 OK\r\n\r\n"), true)
+	p.c.Release(p.streams[1], http2.CodeInternal)
+	p.c.Leave()
+	p.expectOut("HEADERS 1 end=true :status=200", "GOAWAY 1 NO_ERROR")
+	p.headers(3, false, post...)
+	p.data(3, true, "x")
+	p.feedNone()
+	p.expectOut()
+	p.data(1, true, "x")
+	p.feedNone()
+	p.expectOut("RST_STREAM 1 STREAM_CLOSED")
+	p.headers(1, true, "a", "b")
+	p.fails(http2.CodeStreamClosed, http2.LimitNone)
+}

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -24,7 +25,7 @@ type Options struct {
 	TLS     *tls.Config   // nil: cleartext
 	Window  uint32        // bytes of each stream that the other side may send before they are read; default 256 KiB
 	Streams uint32        // how many streams the other side may open; default 100
-	Timeout time.Duration // for a stream, from its beginning to its end; default one minute
+	Timeout time.Duration // for a stream, from its beginning to its end, and for the other side to read a frame; default one minute
 }
 
 // Errors of streams and connections.
@@ -149,12 +150,18 @@ func (c *Conn) settings(more ...http2.Setting) error {
 	return errors.Join(c.framer.WriteSettings(more...), c.framer.WriteWindowUpdate(0, connWindow-65535))
 }
 
-// write writes frames. It ignores errors, because the reader then notices the end of the connection, and what arrived before it.
+// write writes frames. If the other side does not read them in time, the connection ends. Other errors are ignored, because the reader then
+// notices the end of the connection, and what arrived before it.
 func (c *Conn) write(frames func() error) {
 	c.writing.Lock()
 	defer c.writing.Unlock()
-	if frames() == nil {
-		_ = c.out.Flush()
+	_ = c.conn.SetWriteDeadline(time.Now().Add(c.options.Timeout))
+	err := frames()
+	if err == nil {
+		err = c.out.Flush()
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		c.end(err)
 	}
 }
 

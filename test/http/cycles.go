@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -31,6 +32,7 @@ type steady struct {
 	next     atomic.Uint64
 	answered load.Bitmap
 	sent     atomic.Uint64
+	reload   atomic.Int64 // number of the last configuration that is in effect; 0 if the proof does not reload
 	stop     chan struct{}
 	workers  sync.WaitGroup
 
@@ -88,6 +90,7 @@ func (s *steady) use(conn net.Conn, br *bufio.Reader, keep bool) {
 }
 
 func (s *steady) once(conn net.Conn, br *bufio.Reader, nonce uint64) (*http.Response, error) {
+	reload := s.reload.Load()
 	text := fmt.Sprintf("GET /n/%d HTTP/1.1\r\nHost: a\r\n\r\n", nonce)
 	if nonce%5 == 0 {
 		text = fmt.Sprintf("POST /n/%d HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello", nonce)
@@ -103,7 +106,21 @@ func (s *steady) once(conn net.Conn, br *bufio.Reader, nonce uint64) (*http.Resp
 	if want := fmt.Sprintf("/n/%d", nonce); err == nil && (resp.StatusCode != http.StatusOK || string(body) != want) {
 		err = fmt.Errorf("%s with body %.60q", resp.Status, body)
 	}
+	if err == nil {
+		err = olderThan(reload, resp.Header.Get("X-Reload"))
+	}
 	return resp, err
+}
+
+// olderThan returns an error if a response has the number of an older configuration than the one that was in effect before its request.
+func olderThan(reload int64, field string) error {
+	if reload == 0 {
+		return nil
+	}
+	if n, err := strconv.ParseInt(field, 10, 64); err != nil || n < reload {
+		return fmt.Errorf("configuration %q was used although %d was in effect", field, reload)
+	}
+	return nil
 }
 
 // verdict compares the requests and the books.
@@ -156,8 +173,8 @@ func (r *rig) origins() (urls [2]string, stop func(), err error) {
 	return urls, func() { closeBoth(); three.Stop() }, nil
 }
 
-// reloads changes the upstream under load many times, with SIGHUP and through the admin listener. Every tenth
-// configuration is invalid and must be rejected.
+// reloads changes the upstream under load many times, with SIGHUP and through the admin listener. No request may use an older configuration than
+// the one that is in effect when it is sent. Every tenth configuration is invalid and must be rejected.
 func reloads(ctx context.Context, r *rig, cycles int) (string, error) {
 	origins, stop, err := r.origins()
 	if err != nil {
@@ -189,8 +206,11 @@ func reloads(ctx context.Context, r *rig, cycles int) (string, error) {
 		if err2 != nil {
 			err = err2
 		}
-		if bad {
+		switch {
+		case bad:
 			refused++
+		case err == nil:
+			s.reload.Store(int64(i))
 		}
 		time.Sleep(20 * time.Millisecond)
 	}

@@ -50,6 +50,7 @@ func (s *steady) stream(conn *h2peer.Conn) bool {
 	if post {
 		fields[0].Value = "POST"
 	}
+	reload := s.reload.Load()
 	stream, err := conn.Open(fields, !post)
 	if err != nil {
 		s.again(nonce) // nothing was sent
@@ -66,6 +67,9 @@ func (s *steady) stream(conn *h2peer.Conn) bool {
 	}
 	if want := fmt.Sprintf("/n/%d", nonce); err == nil && (r.Status != 200 || r.Body != want) {
 		err = fmt.Errorf("status %d with body %.60q", r.Status, r.Body)
+	}
+	if err == nil {
+		err = olderThan(reload, h2peer.Value(r.Header, "x-reload"))
 	}
 	if err != nil {
 		s.mu.Lock()

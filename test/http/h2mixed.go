@@ -77,6 +77,9 @@ func (c *http2Client) verdict(ctx context.Context, r *rig, arrived func(nonce ui
 	if c.crossed > 0 || c.failed > 0 {
 		fail("%d responses reached another request, %d are unexpected: %s", c.crossed, c.failed, strings.Join(c.wrong, "; "))
 	}
+	if c.gaveUp() { // the books have only some of the requests
+		return fmt.Sprintf("gave up: crossed %d, unexpected %d", c.crossed, c.failed), errors.Join(errs...)
+	}
 	replays, repeats, aborted := 0, 0, 0
 	for nonce := range c.nonces {
 		if c.aborted[nonce] {

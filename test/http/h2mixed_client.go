@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"strconv"
@@ -108,7 +109,20 @@ func (c *http2Client) upstream(nonce uint64) string {
 	return []string{"h1", "h2c", "h2"}[rand.New(rand.NewPCG(c.seed, nonce+c.nonces)).IntN(3)]
 }
 
-// run sends everything over n connections at the same time.
+const (
+	// failuresMost is the number of unexpected responses after which the client gives up: each of them may take the time limit of a stream.
+	failuresMost = 20
+	// triesMost is how often the client opens connections for a stream, and how often it sends a request that was not processed.
+	triesMost = 100
+)
+
+func (c *http2Client) gaveUp() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.crossed+c.failed >= failuresMost
+}
+
+// run sends everything over n connections at the same time, unless it gives up.
 func (c *http2Client) run(ctx context.Context, n int) {
 	c.began = time.Now()
 	var workers sync.WaitGroup
@@ -119,7 +133,7 @@ func (c *http2Client) run(ctx context.Context, n int) {
 		}
 		for range streamsPerConnection {
 			workers.Go(func() {
-				for nonce := c.next.Add(1) - 1; nonce < c.nonces; nonce = c.next.Add(1) - 1 {
+				for nonce := c.next.Add(1) - 1; nonce < c.nonces && !c.gaveUp(); nonce = c.next.Add(1) - 1 {
 					slot.request(ctx, nonce, c.choose(nonce))
 				}
 			})
@@ -145,12 +159,15 @@ type http2Slot struct {
 
 // open opens a stream, on a new connection if the current one accepts none.
 func (s *http2Slot) open(ctx context.Context, fields []hpack.HeaderField, end bool) (*h2peer.Stream, error) {
-	for {
+	for range triesMost {
 		s.mu.Lock()
 		conn := s.conn
 		if conn == nil {
+			limited, cancel := context.WithTimeout(ctx, time.Minute)
 			var err error
-			if conn, err = h2peer.Dial(ctx, s.c.addr, s.options); err != nil {
+			conn, err = h2peer.Dial(limited, s.c.addr, s.options)
+			cancel()
+			if err != nil {
 				s.mu.Unlock()
 				return nil, err
 			}
@@ -164,6 +181,7 @@ func (s *http2Slot) open(ctx context.Context, fields []hpack.HeaderField, end bo
 		}
 		s.drop(conn) // nothing was sent
 	}
+	return nil, fmt.Errorf("none of %d connections accepts the stream", triesMost)
 }
 
 func (s *http2Slot) drop(conn *h2peer.Conn) {
@@ -176,7 +194,7 @@ func (s *http2Slot) drop(conn *h2peer.Conn) {
 
 // request sends a request until it has been processed.
 func (s *http2Slot) request(ctx context.Context, nonce uint64, w http2Way) {
-	for {
+	for range triesMost {
 		stream, r, err := s.once(ctx, nonce, w)
 		switch {
 		case stream == nil:
@@ -195,6 +213,7 @@ func (s *http2Slot) request(ctx context.Context, nonce uint64, w http2Way) {
 		}
 		return
 	}
+	s.c.report(false, nonce, w.way, "not processed in %d attempts", triesMost)
 }
 
 // once sends a request, and aborts it if that is its way. stream is nil if it was not sent.

@@ -20,10 +20,9 @@ type http2Clients struct {
 	server  *tls.Config // for origins with TLS
 }
 
-// overHTTP2 makes a proof twice: with clients that speak HTTP/2 in cleartext, and over TLS. Each has its own wayside.
+// overHTTP2 makes a proof twice: with clients that speak HTTP/2 in cleartext, and, unless that fails, over TLS. Each has its own wayside.
 func overHTTP2(ctx context.Context, r *rig, prove func(ctx context.Context, sub *rig) (string, error)) (string, error) {
 	var texts []string
-	var errs []error
 	for _, name := range []string{"h2c", "h2"} {
 		sub := &rig{dir: filepath.Join(r.dir, name), binary: r.binary, log: r.log, uid: r.uid}
 		if err := os.Mkdir(sub.dir, 0o755); err != nil {
@@ -33,11 +32,13 @@ func overHTTP2(ctx context.Context, r *rig, prove func(ctx context.Context, sub 
 			return "", err
 		}
 		text, err := prove(ctx, sub)
-		errs = append(errs, err, sub.stop())
-		r.binary = sub.binary
 		texts = append(texts, name+" clients: "+text)
+		if err = errors.Join(err, sub.stop()); err != nil {
+			return strings.Join(texts, "; "), err
+		}
+		r.binary = sub.binary
 	}
-	return strings.Join(texts, "; "), errors.Join(errs...)
+	return strings.Join(texts, "; "), nil
 }
 
 // speakHTTP2 makes a certificate for 127.0.0.1 and, for clients over TLS, makes wayside use it.

@@ -77,6 +77,7 @@ func (c *clientConn) beginHTTP2(n int) {
 
 // serve reads frames until the connection ends. On an event loop, it returns true whenever it would have to wait.
 func (h *h2Conn) serve() (more bool) {
+	defer h.endPanic()
 	c := h.c
 	loan := h2Buffers.Get().(*[]byte)
 	defer h2Buffers.Put(loan)
@@ -128,9 +129,19 @@ func (h *h2Conn) read(b []byte) (int, error) {
 
 // take passes bytes to the state machine, and starts the streams that begin. An error ends the connection.
 func (h *h2Conn) take(b []byte) (used int, err error) {
-	c := h.c
-	now := time.Duration(c.root.sweeper.now.Load())
+	used, err = h.advance(b)
+	for i, st := range h.starting {
+		h.starting[i] = nil
+		st.start()
+	}
+	return used, err
+}
+
+// advance passes bytes to the state machine, and fills starting.
+func (h *h2Conn) advance(b []byte) (used int, err error) {
+	now := time.Duration(h.c.root.sweeper.now.Load())
 	h.mu.Lock()
+	defer h.mu.Unlock() // even after a panic, because the tasks of the streams need the lock to end
 	for {
 		ev, n, failed := h.m.Next(b[used:], now)
 		used += n
@@ -156,11 +167,6 @@ func (h *h2Conn) take(b []byte) (used int, err error) {
 	h.starting = append(h.starting[:0], h.begun...)
 	clear(h.begun)
 	h.begun = h.begun[:0]
-	h.mu.Unlock()
-	for i, st := range h.starting {
-		h.starting[i] = nil
-		st.start()
-	}
 	return used, err
 }
 
@@ -362,6 +368,7 @@ func (h *h2Conn) endPanic() {
 	if r := recover(); r != nil {
 		h.c.root.current.Load().o.Logger.Error("panic on an HTTP/2 connection; closing it", "value", r, "stack", string(debug.Stack()))
 		_ = h.c.Close()
+		h.fail()
 	}
 }
 

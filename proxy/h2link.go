@@ -121,8 +121,17 @@ func (l *h2Link) serve() {
 
 // take passes bytes to the state machine.
 func (l *h2Link) take(b []byte) (used int, err error) {
-	settled := 0
+	used, settled, err := l.advance(b)
+	if settled > 0 {
+		l.links.settled(settled)
+	}
+	return used, err
+}
+
+// advance passes bytes to the state machine. If they contain the server's SETTINGS, settled is how many calls may use the connection.
+func (l *h2Link) advance(b []byte) (used, settled int, err error) {
 	l.mu.Lock()
+	defer l.mu.Unlock() // even after a panic, because lose needs the lock
 	l.heard = l.links.now()
 	for {
 		ev, n, failed := l.m.Next(b[used:], time.Duration(l.heard))
@@ -136,11 +145,7 @@ func (l *h2Link) take(b []byte) (used int, err error) {
 		l.event(ev)
 	}
 	l.flushSoon()
-	l.mu.Unlock()
-	if settled > 0 {
-		l.links.settled(settled)
-	}
-	return used, err
+	return used, settled, err
 }
 
 // event handles an event. The caller holds mu.

@@ -12,6 +12,9 @@ const views = [ // name, address, an element that is there when it is loaded, an
   ["drawer", "EVENT", "dialog.drawer[open] dd"], ["books", "#/books", ".findings li", "/api/v1/storage"],
 ];
 
+/** The last cell of the tables that a phone must show without scrolling sideways. */
+const tables = { paths: "table.paths tbody td:nth-child(7)", events: "table.events tbody td:nth-child(4)" };
+
 /**
  * Gives a page a list of failing paths. On a busy machine, paths of the demo are really slower than usual at some time, and when the first
  * one is listed, everything below it moves down. That is wanted, but it would look like a layout that does not stay where it is.
@@ -31,6 +34,10 @@ export async function everyView(browser, base, shots) {
       await load(page, `${base}/${hash === "EVENT" ? `#/events?event=${events[0].event_id}` : hash}`, there);
       if (updating && screen === "light") await updates(page, 2, updating);
       await still(title, page);
+      if (screen === "phone" && tables[name]) {
+        const right = await page.evaluate((cell) => document.querySelector(cell).getBoundingClientRect().right, tables[name]);
+        want(`${title}: the figures of the table are on the screen`, right <= context.viewport.width, `they end at ${Math.round(right)} px`);
+      }
       if (shots) await page.screenshot({ path: join(shots, `${name}-${screen}.png`) });
       if (shots) await page.screenshot({ path: join(shots, `${name}-${screen}-whole.png`), fullPage: true });
       await inspect(title, page, trouble);

@@ -135,7 +135,13 @@ export class Figure {
       if ((toLeft ? x : x + room) > free) continue;
       ctx.globalAlpha = 1;
       ctx.textAlign = toLeft ? "right" : "left";
-      ctx.fillText(text, x + (toLeft ? -4 : 4) * ratio, top + 10 * ratio, room);
+      const at = x + (toLeft ? -4 : 4) * ratio;
+      ctx.setLineDash([]);
+      ctx.lineWidth = 3 * ratio; // an edge in the color of the ground, so that the text can be read on lines and bands
+      ctx.strokeStyle = color("--panel");
+      ctx.strokeText(text, at, top + 10 * ratio, room);
+      ctx.lineWidth = ratio;
+      ctx.fillText(text, at, top + 10 * ratio, room);
       free = toLeft ? x - room : x;
     }
     ctx.restore();

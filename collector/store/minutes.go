@@ -41,7 +41,7 @@ const (
 // minuteRow is the row of a minute, or the part of it that has not been stored.
 type minuteRow struct {
 	minute int64 // minutes since 1970
-	row    *stats.Row
+	row    *stats.BufferedRow
 }
 
 func bucketOf(minute int64) int64 {
@@ -58,11 +58,11 @@ func appendBucketKey(dst []byte, bucket int64, name []byte) []byte {
 
 // minutes says which minutes are kept, and counts those in memory. It is guarded by Statistics.mu.
 type minutes struct {
-	from       int64          // minutes from this one on are kept
-	begun      bool           // set as soon as from is known
-	incomplete map[int64]bool // hours whose minutes are incomplete
-	open       int            // number of minutes of live rows that have not been stored
-	spare      []*stats.Row   // empty rows to be reused for minutes
+	from       int64                // minutes from this one on are kept
+	begun      bool                 // set as soon as from is known
+	incomplete map[int64]bool       // hours whose minutes are incomplete
+	open       int                  // number of minutes of live rows that have not been stored
+	spare      []*stats.BufferedRow // empty rows to be reused for minutes
 }
 
 // add counts an event in its minute.
@@ -75,17 +75,17 @@ func (m *minutes) add(row *liveRow, e *event.Event) {
 }
 
 // of returns the part of a minute's row that has not been stored.
-func (m *minutes) of(row *liveRow, minute int64) *stats.Row {
+func (m *minutes) of(row *liveRow, minute int64) *stats.BufferedRow {
 	for i := len(row.minutes) - 1; i >= 0; i-- {
 		if row.minutes[i].minute == minute {
 			return row.minutes[i].row
 		}
 	}
-	var fresh *stats.Row
+	var fresh *stats.BufferedRow
 	if n := len(m.spare); n > 0 {
 		fresh, m.spare = m.spare[n-1], m.spare[:n-1]
 	} else {
-		fresh = new(stats.Row)
+		fresh = new(stats.BufferedRow)
 	}
 	row.minutes = append(row.minutes, minuteRow{minute, fresh})
 	m.open++
@@ -107,7 +107,9 @@ func (m *minutes) take(row *liveRow) []minuteRow {
 func (m *minutes) written(row *liveRow, done bool) {
 	if !done {
 		for _, w := range row.writingMinutes {
-			m.of(row, w.minute).Merge(w.row)
+			again := new(stats.Row)
+			w.row.AddTo(again)
+			m.of(row, w.minute).Merge(again)
 		}
 	}
 	m.release(row.writingMinutes)
@@ -178,7 +180,9 @@ func (w *minuteWriter) addBucket(bucket int64, name []byte, minutes []minuteRow)
 
 func (w *minuteWriter) appendRows(bucket int64, minutes []minuteRow) {
 	for _, m := range minutes {
-		w.appendRow(m.minute-bucket*bucketMinutes, m.row)
+		w.scratch.Reset()
+		m.row.AddTo(&w.scratch)
+		w.appendRow(m.minute-bucket*bucketMinutes, &w.scratch)
 	}
 }
 
@@ -197,14 +201,15 @@ func (w *minuteWriter) appendBody(minute int64, body []byte) {
 func (w *minuteWriter) merge(stored []byte, bucket int64, minutes []minuteRow) error {
 	err := eachMinute(stored, bucket, func(minute int64, body []byte) error {
 		for len(minutes) > 0 && minutes[0].minute < minute {
-			w.appendRow(minutes[0].minute-bucket*bucketMinutes, minutes[0].row)
+			w.appendRows(bucket, minutes[:1])
 			minutes = minutes[1:]
 		}
 		if len(minutes) == 0 || minutes[0].minute > minute {
 			w.appendBody(minute-bucket*bucketMinutes, body)
 			return nil
 		}
-		w.scratch.CopyFrom(minutes[0].row)
+		w.scratch.Reset()
+		minutes[0].row.AddTo(&w.scratch)
 		minutes = minutes[1:]
 		if err := w.scratch.AddEncoded(body); err != nil {
 			return wrapDecode(err)

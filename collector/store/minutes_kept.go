@@ -189,7 +189,9 @@ func (s *Statistics) keptMinutes(r *Refill, from, to int) (out [][]minuteRow, er
 func inOrder(rows map[int64]*stats.Row) []minuteRow {
 	out := make([]minuteRow, 0, len(rows))
 	for minute, row := range rows {
-		out = append(out, minuteRow{minute, row})
+		buffered := new(stats.BufferedRow)
+		buffered.Merge(row)
+		out = append(out, minuteRow{minute, buffered})
 	}
 	slices.SortFunc(out, func(a, b minuteRow) int { return cmp.Compare(a.minute, b.minute) })
 	return out

@@ -52,8 +52,8 @@ func (s *Statistics) minutesAt(q *minuteQuery, from, to int64) *badger.Txn {
 		for _, m := range row.minutes {
 			if m.minute >= q.from && m.minute < q.to {
 				copied := new(stats.Row)
-				copied.CopyFrom(m.row)
-				q.live = append(q.live, liveMinute{rowName(appendRowKey(nil, &key)), minuteRow{m.minute, copied}})
+				m.row.AddTo(copied)
+				q.live = append(q.live, liveMinute{rowName(appendRowKey(nil, &key)), m.minute, copied})
 			}
 		}
 	}
@@ -61,8 +61,9 @@ func (s *Statistics) minutesAt(q *minuteQuery, from, to int64) *badger.Txn {
 }
 
 type liveMinute struct {
-	name []byte
-	minuteRow
+	name   []byte
+	minute int64
+	row    *stats.Row
 }
 
 // minuteQuery is one call of AddMinutes.

@@ -15,7 +15,7 @@ type unstored struct{ row, minutes uint64 }
 func unstoredOf(row *liveRow) unstored {
 	n := unstored{row: row.row.Count - row.persisted}
 	for _, m := range row.minutes {
-		n.minutes += m.row.Count
+		n.minutes += m.row.Count()
 	}
 	return n
 }

@@ -227,6 +227,15 @@ func (r *Row) Quantile(q float64) uint64 {
 	return min(uint64(r.Latency.Quantile(q)+0.5), r.MaxMicros)
 }
 
+// Quantiles is like Quantile for several ascending shares, but faster. dst must have room for one result per share.
+func (r *Row) Quantiles(dst []uint64, shares ...float64) {
+	values := make([]float64, len(shares))
+	r.Latency.Quantiles(values, shares...)
+	for i, v := range values {
+		dst[i] = min(uint64(v+0.5), r.MaxMicros)
+	}
+}
+
 // Mean returns the mean latency, rounded to a microsecond; 0 for a row without latencies.
 func (r *Row) Mean() uint64 {
 	timed := r.Count - min(r.Untimed, r.Count)

@@ -251,27 +251,36 @@ func (s *Sketch) Count() uint64 { return s.zeros + s.total }
 // Quantile returns the latency, in microseconds, that the share q of all latencies does not exceed, accurate to 1.1 %, or 0 for an empty
 // sketch. A q below 0 or above 1 counts as 0 or 1.
 func (s *Sketch) Quantile(q float64) float64 {
+	var out [1]float64
+	s.Quantiles(out[:], q)
+	return out[0]
+}
+
+// Quantiles is like Quantile for several ascending shares, but goes through the bins only once. dst must have room for one result per
+// share.
+func (s *Sketch) Quantiles(dst []float64, shares ...float64) {
 	n := s.Count()
-	if n == 0 {
-		return 0
-	}
-	rank := min(max(q, 0), 1) * float64(n-1)
-	if rank < float64(s.zeros) {
-		return 0
-	}
-	below := uint64(rank) - s.zeros // number of latencies in bins up to the one at the rank
-	last := 0
-	for i := range s.low {
-		count := s.at(i)
-		if count > 0 {
-			last = i
+	// ranked returns how many latencies in bins are below the one at a share, and false if that one is in no bin.
+	ranked := func(share float64) (below uint64, inBin bool) {
+		rank := min(max(share, 0), 1) * float64(max(n, 1)-1)
+		if n == 0 || rank < float64(s.zeros) {
+			return 0, false
 		}
-		if count > below {
-			break
-		}
-		below -= count
+		return uint64(rank) - s.zeros, true
 	}
-	return latencyMapping.Value(s.offset + last)
+	seen, bin := uint64(0), -1 // number of latencies in the bins up to bin
+	for i, share := range shares {
+		below, inBin := ranked(share)
+		if !inBin {
+			dst[i] = 0
+			continue
+		}
+		for seen <= below && bin+1 < len(s.low) {
+			bin++
+			seen += s.at(bin)
+		}
+		dst[i] = latencyMapping.Value(s.offset + bin)
+	}
 }
 
 // Bins calls fn for every bin that is not empty, in ascending order, with its index i and the number of its latencies,

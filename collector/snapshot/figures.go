@@ -55,13 +55,13 @@ func RowOf(k stats.Key, r *stats.Row, seconds float64) Row {
 
 // FiguresOf returns the figures of a row of statistics that covers the given number of seconds.
 func FiguresOf(r *stats.Row, seconds float64) Figures {
+	var p [5]uint64
+	r.Quantiles(p[:], 0.50, 0.90, 0.95, 0.99, 0.999)
 	f := Figures{
 		Seconds: seconds, Count: r.Count, Errors: r.Errors, Streams: r.Streams, BytesIn: r.BytesIn, BytesOut: r.BytesOut,
 		Status: make(map[string]uint64, len(r.Status)),
 		Latency: Latency{
-			P50: r.Quantile(0.50), P90: r.Quantile(0.90), P95: r.Quantile(0.95), P99: r.Quantile(0.99),
-			P999: r.Quantile(0.999),
-			Max:  r.MaxMicros, Mean: r.Mean(),
+			P50: p[0], P90: p[1], P95: p[2], P99: p[3], P999: p[4], Max: r.MaxMicros, Mean: r.Mean(),
 		},
 	}
 	if seconds > 0 {

@@ -201,3 +201,27 @@ func TestAddEncodedRefuses(t *testing.T) {
 		t.Error("a row with an extra byte was accepted")
 	}
 }
+
+// TestQuantilesTogether: percentiles that are computed together equal those that are computed one by one.
+func TestQuantilesTogether(t *testing.T) {
+	shares := []float64{-1, 0, 0.25, 0.5, 0.5, 0.9, 0.95, 0.99, 0.999, 1, 2}
+	for name, draw := range distributions(rand.New(rand.NewPCG(5, 5))) {
+		for _, n := range []int{0, 1, 2, 50, 3000} {
+			var s Sketch
+			for i := range n {
+				if i%7 == 3 {
+					s.Add(0)
+					continue
+				}
+				s.Add(draw())
+			}
+			together := make([]float64, len(shares))
+			s.Quantiles(together, shares...)
+			for i, share := range shares {
+				if one := s.Quantile(share); one != together[i] {
+					t.Errorf("%s, %d latencies, share %g: %g together, %g alone", name, n, share, together[i], one)
+				}
+			}
+		}
+	}
+}

@@ -23,6 +23,7 @@ const tolerance = time.Second
 type figures struct {
 	Count, Errors uint64
 	Rate, Seconds float64
+	Dropped       map[string]uint64
 }
 
 type answer struct {
@@ -39,7 +40,7 @@ type answer struct {
 	}
 }
 
-// compareAll compares random ranges, and then the hour shown by `wayside top`.
+// compareAll compares random ranges, then the windows of `wayside top`, and then the same ranges on the page.
 func (p *proof) compareAll(ctx context.Context, ranges int) error {
 	first, last := p.lives[0].from.Add(-2*time.Minute), time.Now()
 	for range ranges {
@@ -49,6 +50,7 @@ func (p *proof) compareAll(ctx context.Context, ranges int) error {
 		if p.random.IntN(4) == 0 {
 			q = url.Values{"from": {"-1h"}}
 		}
+		p.ranges = append(p.ranges, life{from.Truncate(time.Minute), to.Add(time.Minute - 1).Truncate(time.Minute)})
 		if err := p.table(ctx, q); err != nil {
 			return err
 		}
@@ -57,13 +59,19 @@ func (p *proof) compareAll(ctx context.Context, ranges int) error {
 			return err
 		}
 	}
-	return p.top(ctx)
+	for window, length := range map[string]time.Duration{"1h": time.Hour, "24h": 24 * time.Hour, "7d": 7 * 24 * time.Hour, "30d": 30 * 24 * time.Hour} {
+		if err := p.top(ctx, window, length); err != nil {
+			return err
+		}
+	}
+	if !p.withPage {
+		return nil
+	}
+	return p.page(ctx)
 }
 
-// check compares figures for the time [from, to) with the recount of a path, or of all paths if it is "".
-func (p *proof) check(where, path string, f figures, from, to time.Time) error {
-	p.checked++
-	var count, failed uint64
+// count counts the responses and errors of a path in [from, to), or of all paths if it is "".
+func (p *proof) count(path string, from, to time.Time) (count, failed uint64) {
 	for i := range p.events {
 		e := &p.events[i]
 		if e.Time.Before(from) || !e.Time.Before(to) || path != "" && e.Path != path {
@@ -74,6 +82,28 @@ func (p *proof) check(where, path string, f figures, from, to time.Time) error {
 			failed++
 		}
 	}
+	return count, failed
+}
+
+// droppedIn returns the number of responses that the archive's drop records report for the hours that overlap [from, to). A record has the
+// number since its epoch began.
+func (p *proof) droppedIn(from, to time.Time) (dropped uint64) {
+	before := map[string]uint64{}
+	for i := range p.drops { // in the order of their numbers
+		d := &p.drops[i]
+		of := d.Epoch + " " + d.Error
+		if !d.Time.Before(from.Truncate(time.Hour)) && d.Time.Before(to.Add(time.Hour-1).Truncate(time.Hour)) {
+			dropped += d.Dropped - before[of]
+		}
+		before[of] = d.Dropped
+	}
+	return dropped
+}
+
+// check compares figures for the time [from, to) with the recount of a path, or of all paths if it is "".
+func (p *proof) check(where, path string, f figures, from, to time.Time) error {
+	p.checked++
+	count, failed := p.count(path, from, to)
 	covered, ends := p.covered(from, to)
 	allowed := time.Duration(ends)*tolerance + 50*time.Millisecond
 	seconds := time.Duration(f.Seconds * float64(time.Second))
@@ -86,6 +116,18 @@ func (p *proof) check(where, path string, f figures, from, to time.Time) error {
 			where, path, from, to, f.Count, f.Errors, f.Rate, f.Seconds, count, failed, covered, allowed)
 	}
 	return nil
+}
+
+// checkTotals checks the totals of a range, dropped responses included.
+func (p *proof) checkTotals(where string, a *answer) error {
+	dropped := uint64(0)
+	for _, n := range a.Totals.Dropped {
+		dropped += n
+	}
+	if want := p.droppedIn(a.From, a.To); dropped != want {
+		return fmt.Errorf("%s: %d responses were dropped, but the archive has %d", where, dropped, want)
+	}
+	return p.check(where, "", a.Totals, a.From, a.To)
 }
 
 // covered returns the part of a range during which wayside was running, and how many runs began or ended in or near the range.
@@ -122,7 +164,7 @@ func (p *proof) table(ctx context.Context, q url.Values) error {
 	if a.Resolution != "1m" {
 		return fmt.Errorf("%s: the range was widened to hours", where)
 	}
-	if err := p.check(where, "", a.Totals, a.From, a.To); err != nil {
+	if err := p.checkTotals(where, &a); err != nil {
 		return err
 	}
 	sum := uint64(0)
@@ -163,7 +205,7 @@ func (p *proof) series(ctx context.Context, q url.Values) error {
 	if err := p.ask(ctx, where, &a); err != nil {
 		return err
 	}
-	if err := p.check(where, "", a.Totals, a.From, a.To); err != nil {
+	if err := p.checkTotals(where, &a); err != nil {
 		return err
 	}
 	end := func(i int) time.Time {
@@ -210,9 +252,9 @@ func parse(field func(string) string) (f figures, err error) {
 	return f, nil
 }
 
-// top compares the numbers of requests in the table of `wayside top` with the requests of the last sixty minutes.
-func (p *proof) top(ctx context.Context) error {
-	out, err := exec.CommandContext(ctx, p.w.Binary, "top", "--window", "1h", "--data", p.w.DataDir).Output()
+// top compares the numbers of requests in the table of `wayside top` with the requests in its window. No window ends during the traffic.
+func (p *proof) top(ctx context.Context, window string, length time.Duration) error {
+	out, err := exec.CommandContext(ctx, p.w.Binary, "top", "--window", window, "--data", p.w.DataDir).Output()
 	if err != nil {
 		return fmt.Errorf("wayside top: %w", err)
 	}
@@ -232,14 +274,10 @@ func (p *proof) top(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("wayside top: %q: %w", line, err)
 		}
-		count := uint64(0)
-		for i := range p.events {
-			if p.events[i].Path == fields[1] && time.Since(p.events[i].Time) < time.Hour {
-				count++
-			}
-		}
+		now := time.Now()
+		count, _ := p.count(fields[1], now.Add(-length), now)
 		if p.checked++; shown != count {
-			return fmt.Errorf("wayside top: %s has %d requests, the archive %d", fields[1], shown, count)
+			return fmt.Errorf("wayside top over %s: %s has %d requests, the archive %d", window, fields[1], shown, count)
 		}
 	}
 	return nil

@@ -1,23 +1,30 @@
 // Command figures proves that wayside's figures agree with its archive. It sends traffic through the real binary, and kills and stops the
-// binary, which leaves gaps. Then it gets counts, errors, covered seconds and rates for random ranges and steps from the API (as JSON and
-// as CSV) and from `wayside top`. It compares them with a recount of the archive and with its own record of the times when wayside was
-// running.
+// binary, which leaves gaps. It also pauses the books process under heavy traffic until the queue is full, so that responses are dropped.
+// Then it gets counts, errors, covered seconds, rates and dropped responses for random ranges and steps from the API (as JSON and as CSV),
+// from `wayside top`, and from the dashboard in a real browser. It compares them with a recount of the archive and with its own record of
+// the times when wayside was running.
 //
-//	go run ./test/figures [-ranges 200] [-seconds 150]
+//	go run ./test/figures [-ranges 200] [-seconds 150] [-page=false]
+//
+// The dashboard needs Chromium, and the tools that scripts/dashboard.sh installs.
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/wayside-proxy/wayside/test/e2e"
@@ -29,8 +36,9 @@ func main() {
 	ranges := flag.Int("ranges", 200, "random ranges to compare")
 	seconds := flag.Int("seconds", 150, "length of the traffic, gaps included")
 	seed := flag.Uint64("seed", uint64(time.Now().UnixNano()), "seed of the random numbers")
+	page := flag.Bool("page", true, "also compare the dashboard's home page, in Chromium")
 	flag.Parse()
-	if err := run(context.Background(), *ranges, *seconds, *seed); err != nil {
+	if err := run(context.Background(), *ranges, *seconds, *seed, *page); err != nil {
 		fmt.Fprintln(os.Stderr, "figures:", err)
 		os.Exit(1)
 	}
@@ -43,13 +51,18 @@ type life struct{ from, to time.Time }
 type proof struct {
 	w       *e2e.Wayside
 	random  *rand.Rand
+	sent    atomic.Uint64
 	lives   []life
 	events  []e2e.Line // responses in the archive
+	drops   []e2e.Line // drop records in the archive, in the order of their numbers
 	dropped uint64
+	ranges  []life // ranges to compare on the page
 	checked int
+
+	withPage bool
 }
 
-func run(ctx context.Context, ranges, seconds int, seed uint64) error {
+func run(ctx context.Context, ranges, seconds int, seed uint64, page bool) error {
 	dir, err := os.MkdirTemp("", "figures")
 	if err != nil {
 		return err
@@ -74,9 +87,9 @@ func run(ctx context.Context, ranges, seconds int, seed uint64) error {
 	}
 	defer func() { _ = log.Close() }()
 	archive := "file://" + filepath.Join(dir, "archive")
-	p := &proof{random: rand.New(rand.NewPCG(seed, 1)), w: &e2e.Wayside{
+	p := &proof{random: rand.New(rand.NewPCG(seed, 1)), withPage: page, w: &e2e.Wayside{
 		Binary: binary, DataDir: filepath.Join(dir, "data"), Listen: listen, Log: log,
-		Args: []string{"--upstream", origin, "--archive", archive},
+		Args: []string{"--upstream", origin, "--archive", archive}, Env: []string{"WAYSIDE_SPOOL_BYTES_MAX=1MiB"},
 	}}
 	fmt.Printf("seed %d, %d seconds of traffic\n", seed, seconds)
 	if err := p.traffic(ctx, time.Duration(seconds)*time.Second); err != nil {
@@ -117,16 +130,15 @@ func (p *proof) traffic(ctx context.Context, length time.Duration) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var sent atomic.Uint64
 	go func() {
 		for ctx.Err() == nil {
-			path := []string{"/", "/users", "/orders/list", "/fail/always"}[sent.Add(1)%4]
-			if resp, err := http.Get("http://" + p.w.Listen + path); err == nil {
-				_ = resp.Body.Close()
-			}
+			p.send()
 			time.Sleep(5 * time.Millisecond)
 		}
 	}()
+	if err := p.drop(ctx); err != nil {
+		return err
+	}
 	for end := time.Now().Add(length); time.Now().Before(end); {
 		time.Sleep(time.Duration(3+p.random.IntN(15)) * time.Second)
 		var err error
@@ -146,6 +158,44 @@ func (p *proof) traffic(ctx context.Context, length time.Duration) error {
 		}
 	}
 	return nil
+}
+
+// send sends one request.
+func (p *proof) send() {
+	path := []string{"/", "/users", "/orders/list", "/fail/always"}[p.sent.Add(1)%4]
+	if resp, err := http.Get("http://" + p.w.Listen + path); err == nil {
+		_, _ = io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close()
+	}
+}
+
+// drop pauses the books process under heavy traffic until responses are dropped, because the queue is full.
+func (p *proof) drop(ctx context.Context) error {
+	books := p.w.BooksPID()
+	if err := syscall.Kill(books, syscall.SIGSTOP); err != nil {
+		return err
+	}
+	defer func() { _ = syscall.Kill(books, syscall.SIGCONT) }()
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	for range 4 {
+		go func() {
+			for ctx.Err() == nil {
+				p.send()
+			}
+		}()
+	}
+	for {
+		a, err := p.w.Accounting(ctx)
+		if err == nil && a.DroppedTotal() > 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("no response was dropped: %w", errors.Join(err, ctx.Err()))
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 func (p *proof) start(ctx context.Context) error {
@@ -176,16 +226,19 @@ func (p *proof) recount(ctx context.Context, archive string) error {
 		return err
 	}
 	books, err := e2e.ReadBooksEach(ctx, target, func(l e2e.Line) {
-		if l.Kind != "drop" {
+		if l.Kind == "drop" {
+			p.drops = append(p.drops, l)
+		} else {
 			p.events = append(p.events, l)
 		}
 	})
 	if err != nil {
 		return err
 	}
-	p.dropped = a.DroppedTotal()
-	if books.Lines != a.Aggregated || len(p.events) == 0 {
-		return fmt.Errorf("the archive has %d responses, the statistics %d", books.Lines, a.Aggregated)
+	slices.SortFunc(p.drops, func(a, b e2e.Line) int { return cmp.Or(strings.Compare(a.Epoch, b.Epoch), cmp.Compare(a.Seq, b.Seq)) })
+	p.dropped = books.Dropped
+	if books.Lines != a.Aggregated || len(p.events) == 0 || p.dropped == 0 {
+		return fmt.Errorf("the archive has %d responses, the statistics %d; %d responses were dropped", books.Lines, a.Aggregated, p.dropped)
 	}
 	return nil
 }

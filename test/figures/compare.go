@@ -259,13 +259,16 @@ func (p *proof) top(ctx context.Context, window string, length time.Duration) er
 		return fmt.Errorf("wayside top: %w", err)
 	}
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	at := -1
+	for len(lines) > 1 && !strings.HasPrefix(lines[0], "METHOD") {
+		lines = lines[1:] // paths that are failing now are listed before the table
+	}
+	at := 0
 	for i, name := range strings.Fields(lines[0]) {
 		if strings.HasSuffix(name, "REQUESTS") {
 			at = i - len(strings.Fields(lines[0])) // counted from the end, because earlier columns contain spaces
 		}
 	}
-	if at >= 0 || len(lines) < 2 {
+	if at == 0 || len(lines) < 2 {
 		return fmt.Errorf("wayside top has no column REQUESTS: %s", out)
 	}
 	for _, line := range lines[1:] {

@@ -106,8 +106,11 @@ func (p *proof) rates(count uint64, r life) (low, high float64) {
 func (p *proof) checkShown(name, text string, low, high float64) error {
 	p.checked++
 	shown, err := parseShown(text)
-	if err != nil || shown < low-1e-9 || shown > high+1e-9 {
-		return fmt.Errorf("%s is shown as %q (%g, %w), but must be %g to %g", name, text, shown, err, low, high)
+	if err != nil {
+		return fmt.Errorf("%s is shown as %q: %w", name, text, err)
+	}
+	if shown < low-1e-9 || shown > high+1e-9 {
+		return fmt.Errorf("%s is shown as %q, but must be %g to %g", name, text, low, high)
 	}
 	return nil
 }

@@ -104,7 +104,7 @@ func (p *proof) droppedIn(from, to time.Time) (dropped uint64) {
 func (p *proof) check(where, path string, f figures, from, to time.Time) error {
 	p.checked++
 	count, failed := p.count(path, from, to)
-	covered, ends := p.covered(from, to)
+	covered, ends := p.covered(from, to, time.Now())
 	allowed := time.Duration(ends)*tolerance + 50*time.Millisecond
 	seconds := time.Duration(f.Seconds * float64(time.Second))
 	rate := 0.0
@@ -130,9 +130,8 @@ func (p *proof) checkTotals(where string, a *answer) error {
 	return p.check(where, "", a.Totals, a.From, a.To)
 }
 
-// covered returns the part of a range during which wayside was running, and how many runs began or ended in or near the range.
-func (p *proof) covered(from, to time.Time) (sum time.Duration, ends int) {
-	now := time.Now()
+// covered returns the part of a range, up to now, during which wayside was running, and how many runs began or ended in or near the range.
+func (p *proof) covered(from, to, now time.Time) (sum time.Duration, ends int) {
 	for _, l := range p.lives {
 		a, b := l.from, l.to
 		if b.IsZero() {

@@ -19,6 +19,7 @@ const rounding = 0.006
 
 // shownPage is what the home page of the dashboard shows for a range.
 type shownPage struct {
+	At    int64 // when the page was read, in milliseconds since 1970
 	Tiles map[string]string
 	Rows  []struct{ Path, Requests, Rate, Errors string }
 }
@@ -53,7 +54,8 @@ func (p *proof) checkPage(shown *shownPage, r life) error {
 	if err := p.checkShown("Requests", shown.Tiles["Requests"], float64(count), float64(count)); err != nil {
 		return err
 	}
-	low, high := p.rates(count, r)
+	at := time.UnixMilli(shown.At)
+	low, high := p.rates(count, r, at)
 	if err := p.checkShown("Rate", shown.Tiles["Rate"], low, high); err != nil {
 		return err
 	}
@@ -70,7 +72,7 @@ func (p *proof) checkPage(shown *shownPage, r life) error {
 	left := count
 	for _, row := range shown.Rows {
 		count, failed := p.count(row.Path, r.from, r.to)
-		low, high := p.rates(count, r)
+		low, high := p.rates(count, r, at)
 		for _, c := range []struct {
 			name, text string
 			low, high  float64
@@ -91,9 +93,9 @@ func (p *proof) checkPage(shown *shownPage, r life) error {
 	return nil
 }
 
-// rates returns the smallest and the largest rate that the page may show, per second.
-func (p *proof) rates(count uint64, r life) (low, high float64) {
-	covered, ends := p.covered(r.from, r.to)
+// rates returns the smallest and the largest rate that the page may show at a time, per second.
+func (p *proof) rates(count uint64, r life, at time.Time) (low, high float64) {
+	covered, ends := p.covered(r.from, r.to, at)
 	allowed := (time.Duration(ends)*tolerance + 50*time.Millisecond).Seconds()
 	low = float64(count) / (covered.Seconds() + allowed) * (1 - rounding)
 	if covered.Seconds() <= allowed {

@@ -15,6 +15,7 @@ if (!browserPath) {
 
 /** Runs in the page. */
 const shown = () => ({
+  at: Date.now(),
   tiles: Object.fromEntries([...document.querySelectorAll(".tiles .tile")].map((t) => [t.querySelector("dt").textContent, t.querySelector("dd").firstChild.textContent])),
   rows: [...document.querySelectorAll("table.paths tbody tr")].filter((tr) => tr.querySelector(".path")).map((tr) => {
     const cell = (key) => tr.children[[...document.querySelectorAll("table.paths thead tr > *")].findIndex((th) => th.querySelector(`[data-key=${key}]`))];

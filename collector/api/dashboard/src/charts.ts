@@ -137,7 +137,7 @@ export function heatChart(series: Series, marks: Mark[]): Chart {
 }
 
 export function errorsChart(series: Series, marks: Mark[]): Chart {
-  const share = (p: Point): number => (p.count > 0 ? (100 * p.errors) / p.count : 0);
+  const share = (p: Point): number | null => (p.count > 0 ? (100 * p.errors) / p.count : p.seconds > 0 ? 0 : null);
   const was = earlier(series, share);
   return {
     title: `Errors, share of requests by ${stepName(series.step)}`, step: stepSeconds(series.step), marks,

@@ -19,7 +19,7 @@ export class Notice {
 function delta(now: number, before: number | undefined, moreIsBad: boolean | null): HTMLElement | null {
   if (before === undefined) return null;
   const { text, sign } = f.change(now, before);
-  const kind = sign === 0 || moreIsBad === null ? "" : (sign > 0) === moreIsBad ? "bad" : "good";
+  const kind = sign === 0 || before === 0 || moreIsBad === null ? "" : (sign > 0) === moreIsBad ? "bad" : "good";
   return h("span", { class: "delta " + kind }, text);
 }
 

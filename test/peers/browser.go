@@ -59,11 +59,8 @@ func (o *origin) browse(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
-// checkBrowser opens page.html in a headless Chromium, which reports what it has received. Browsers speak HTTP/2 only over TLS.
+// checkBrowser opens page.html in a headless Chromium, which reports what it has received.
 func checkBrowser(ctx context.Context, l *lab, path string, t target) ([]check, error) {
-	if !t.encrypted {
-		return nil, fmt.Errorf("%w: browsers speak HTTP/2 only over TLS", errNotRun)
-	}
 	ctx, cancel := context.WithTimeout(ctx, programTimeout)
 	defer cancel()
 	var log bytes.Buffer

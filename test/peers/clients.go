@@ -42,19 +42,20 @@ type client struct {
 	name, program, pkg string
 	version            []string
 	role               string
+	onlyTLS            bool // the program speaks HTTP/2 only over TLS
 	check              func(ctx context.Context, l *lab, path string, t target) ([]check, error)
 }
 
 var clientPrograms = []client{
-	{"curl", "curl", "curl", []string{"-V"}, "client", checkCurl},
-	{"nghttp", "nghttp", "nghttp2-client", []string{"--version"}, "client", checkNghttp},
-	{"h2load", "h2load", "nghttp2-client", []string{"--version"}, "client", checkH2load},
-	{"node http2", "node", "nodejs", []string{"--version"}, "client", func(ctx context.Context, l *lab, path string, t target) ([]check, error) {
+	{"curl", "curl", "curl", []string{"-V"}, "client", false, checkCurl},
+	{"nghttp", "nghttp", "nghttp2-client", []string{"--version"}, "client", false, checkNghttp},
+	{"h2load", "h2load", "nghttp2-client", []string{"--version"}, "client", false, checkH2load},
+	{"node http2", "node", "nodejs", []string{"--version"}, "client", false, func(ctx context.Context, l *lab, path string, t target) ([]check, error) {
 		return l.script(ctx, path, "client-*.js", nodeClient, t)
 	}},
-	{"python3-h2", "/usr/bin/python3", "python3-h2", []string{"-c", "import h2; print(h2.__version__)"}, "client", checkPython},
-	{"Chromium", "chromium", "chromium", []string{"--version"}, "client", checkBrowser},
-	{"HAProxy", "haproxy", "haproxy", []string{"-v"}, "proxy in front", func(ctx context.Context, l *lab, path string, t target) ([]check, error) {
+	{"python3-h2", "/usr/bin/python3", "python3-h2", []string{"-c", "import h2; print(h2.__version__)"}, "client", false, checkPython},
+	{"Chromium", "chromium", "chromium", []string{"--version"}, "client", true, checkBrowser},
+	{"HAProxy", "haproxy", "haproxy", []string{"-v"}, "proxy in front", false, func(ctx context.Context, l *lab, path string, t target) ([]check, error) {
 		server := t.Listen + " proto h2"
 		if t.encrypted {
 			server = t.Listen + " ssl alpn h2 verify required ca-file " + l.caFile
@@ -65,7 +66,7 @@ var clientPrograms = []client{
 		}
 		return l.curlChecks(ctx, "http://"+addr, "--http1.1"), nil
 	}},
-	{"nginx (grpc_pass)", "nginx", "nginx-light", []string{"-v"}, "proxy in front", func(ctx context.Context, l *lab, path string, t target) ([]check, error) {
+	{"nginx (grpc_pass)", "nginx", "nginx-light", []string{"-v"}, "proxy in front", false, func(ctx context.Context, l *lab, path string, t target) ([]check, error) {
 		pass := "grpc_pass grpc://" + t.Listen + ";"
 		if t.encrypted {
 			pass = "grpc_pass grpcs://" + t.Listen + ";" +
@@ -92,6 +93,9 @@ func (l *lab) clients(ctx context.Context) (rows []row, err error) {
 		}
 		before := l.origin.served.Load()
 		for _, c := range clientPrograms {
+			if c.onlyTLS && !t.encrypted {
+				continue
+			}
 			r := row{peer: c.name, role: c.role, over: t.over()}
 			path, err := find(c.program, c.pkg)
 			if err != nil {

@@ -162,21 +162,13 @@ func TestHTTP2LingerWaits(t *testing.T) {
 		<-r.Context().Done()
 	}), func(o *Options) { o.Recorder = &gatedBooks{o.Recorder, gate} })
 	b.responses = 1
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	counted := &readCounter{Listener: ln}
-	if b.addr = ln.Addr().String(); b.tls {
-		go func() { _ = b.p.ServeTLS(counted) }()
-	} else {
-		go func() { _ = b.p.Serve(counted) }()
-	}
+	counted := &readCounter{}
+	b.serveToo(func(ln net.Listener) net.Listener { counted.Listener = ln; return counted })
 	c := b.dialH2()
 	c.request(1, true, "GET", "/")
 	<-entered
 	c.ok(c.f.WriteData(0, false, nil)) // DATA belongs to a stream
-	for err == nil {
+	for err := error(nil); err == nil; {
 		_, err = c.f.ReadFrame()
 	}
 	before := counted.reads.Load()

@@ -369,16 +369,7 @@ func (l *oneBad) Accept() (net.Conn, error) {
 func TestPanicOutsideARequestCostsOneConnection(t *testing.T) {
 	b := start(t, echoHead(t), nil)
 	b.responses = 1
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.addr = ln.Addr().String()
-	if b.tls {
-		go func() { _ = b.p.ServeTLS(&oneBad{Listener: ln}) }()
-	} else {
-		go func() { _ = b.p.Serve(&oneBad{Listener: ln}) }()
-	}
+	b.serveToo(func(ln net.Listener) net.Listener { return &oneBad{Listener: ln} })
 	bad, err := b.connect()
 	if err == nil {
 		_, err = bad.Read(make([]byte, 1))

@@ -154,6 +154,22 @@ func start(t *testing.T, upstream string, change func(*Options)) *bench {
 	return b
 }
 
+// serveToo makes the proxy also serve a listener of the test's own, made by wrap, which later connections then use. Goroutines serve it,
+// whatever the driver is.
+func (b *bench) serveToo(wrap func(net.Listener) net.Listener) {
+	b.t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.addr = ln.Addr().String()
+	serve := b.p.Serve
+	if b.tls {
+		serve = b.p.ServeTLS
+	}
+	go func() { _ = serve(wrap(ln)) }()
+}
+
 // origin serves h with net/http.
 func origin(t *testing.T, h http.HandlerFunc) string {
 	t.Helper()

@@ -268,35 +268,40 @@ func parseStubStatus(text string) (uint64, error) {
 func answers(ctx context.Context, address string, o options) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	var body []byte
+	body, proto, err := fetch(ctx, o.transport(), o.scheme()+address+"/ready")
 	switch {
-	case o.http2 != "":
-		body, err = getHTTP2(ctx, o.http2, address, "/ready")
-	case o.tls:
-		body, err = getTLS(ctx, address, "/ready")
-	default:
-		body, err = get(ctx, "http://"+address+"/ready")
-	}
-	if err == nil && string(body) != originBody {
+	case err != nil:
+		return err
+	case o.http2 != "" && proto != "HTTP/2.0":
+		return fmt.Errorf("%s responds over %s", address, proto)
+	case string(body) != originBody:
 		return fmt.Errorf("the response of %s is not the origin's", address)
 	}
-	return err
+	return nil
 }
 
+// get requests a page without TLS, over HTTP/1.1.
 func get(ctx context.Context, url string) ([]byte, error) {
+	body, _, err := fetch(ctx, new(http.Transport), url)
+	return body, err
+}
+
+// fetch requests a page, and returns its body and the protocol of the response.
+func fetch(ctx context.Context, transport *http.Transport, url string) (body []byte, proto string, err error) {
+	defer transport.CloseIdleConnections() // they would count towards the contestant's figures
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	request.Close = true // an idle connection would count towards the contestant's figures
-	response, err := http.DefaultClient.Do(request)
+	request.Close = true
+	response, err := transport.RoundTrip(request)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
+	body, err = io.ReadAll(response.Body)
 	if err == nil && response.StatusCode != http.StatusOK {
 		err = fmt.Errorf("GET %s: status %d: %.200s", url, response.StatusCode, body)
 	}
-	return body, err
+	return body, response.Proto, err
 }

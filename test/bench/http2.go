@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -62,13 +61,13 @@ func (f *setup) startCaddy(c *contestant) error {
 	if err != nil {
 		return err
 	}
-	site, protocols, tls := "http://"+c.address, "h1 h2c", ""
+	protocols, tls := "h1 h2c", ""
 	if f.encrypted() {
-		site, protocols, tls = "https://"+c.address, "h1 h2", fmt.Sprintf("\ttls %s %s\n", f.files.cert, f.files.key)
+		protocols, tls = "h1 h2", fmt.Sprintf("\ttls %s %s\n", f.files.cert, f.files.key)
 	}
 	file := filepath.Join(f.dir, "Caddyfile")
 	text := fmt.Sprintf("{\n\tadmin off\n\tauto_https off\n\tpersist_config off\n\tservers {\n\t\tprotocols %s\n\t}\n}\n%s {\n%s\treverse_proxy %s\n}\n",
-		protocols, site, tls, f.originAddr)
+		protocols, f.scheme()+c.address, tls, f.originAddr)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return err
 	}
@@ -93,7 +92,7 @@ func (f *setup) put(ctx context.Context, c *contestant, w workload, duration tim
 		return w.run(ctx, f.dir, c.address, duration, f.clientTLS())
 	}
 	uris := filepath.Join(f.dir, "uris-"+c.name)
-	if err := os.WriteFile(uris, []byte(http2URIs(f.http2, c.address)), 0o600); err != nil {
+	if err := os.WriteFile(uris, []byte(http2URIs(f.scheme()+c.address)), 0o600); err != nil {
 		return rig.WrkReport{}, err
 	}
 	connections := min(http2Connections, w.connections)
@@ -101,8 +100,7 @@ func (f *setup) put(ctx context.Context, c *contestant, w workload, duration tim
 }
 
 // http2URIs returns URLs with the same kinds of paths as wrkScript.
-func http2URIs(protocol, address string) string {
-	base := map[string]string{"h2c": "http://", "h2": "https://"}[protocol] + address
+func http2URIs(base string) string {
 	var b strings.Builder
 	for i := range 250 {
 		order := fmt.Sprintf("%08x-%04x-4%03x-8%03x-%012x", i*7919, i*31, i, i, i*104729)
@@ -111,25 +109,11 @@ func http2URIs(protocol, address string) string {
 	return b.String()
 }
 
-// getHTTP2 requests a page over HTTP/2.
-func getHTTP2(ctx context.Context, protocol, address, path string) ([]byte, error) {
+// transport requests pages as the clients of the loads do.
+func (o *options) transport() *http.Transport {
 	protocols := new(http.Protocols)
-	protocols.SetHTTP2(protocol == "h2")
-	protocols.SetUnencryptedHTTP2(protocol == "h2c")
-	transport := &http.Transport{Protocols: protocols, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
-	defer transport.CloseIdleConnections()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, map[string]string{"h2c": "http://", "h2": "https://"}[protocol]+address+path, nil)
-	if err != nil {
-		return nil, err
-	}
-	response, err := transport.RoundTrip(request)
-	if err != nil {
-		return nil, err
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err == nil && (response.StatusCode != http.StatusOK || response.ProtoMajor != 2) {
-		err = fmt.Errorf("status %d over %s", response.StatusCode, response.Proto)
-	}
-	return body, err
+	protocols.SetHTTP1(o.http2 == "")
+	protocols.SetHTTP2(o.http2 == "h2")
+	protocols.SetUnencryptedHTTP2(o.http2 == "h2c")
+	return &http.Transport{Protocols: protocols, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
 }

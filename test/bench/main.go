@@ -116,18 +116,23 @@ func (o *options) speakHTTP2(flags *flag.FlagSet, loads, only *string) error {
 	if o.http2 != "h2c" && o.http2 != "h2" || o.idling() {
 		return errors.New("-http2 must be h2c or h2, without -idle and -idle-conns")
 	}
-	given := map[string]bool{}
-	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
-	if !given["loads"] {
-		*loads = "full/64"
-	}
-	if !given["only"] {
-		*only = strings.Join(http2Contestants, ",")
-	}
+	setUnlessGiven(flags, loads, only, "full/64", http2Contestants)
 	if strings.Contains(strings.ReplaceAll(*loads, "full/", ""), "/") {
 		return errors.New("with -http2, -loads must be at full speed, as in full/64")
 	}
 	return nil
+}
+
+// setUnlessGiven sets -loads and -only, unless they are on the command line.
+func setUnlessGiven(flags *flag.FlagSet, loads, only *string, load string, contestants []string) {
+	given := map[string]bool{}
+	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	if !given["loads"] {
+		*loads = load
+	}
+	if !given["only"] {
+		*only = strings.Join(contestants, ",")
+	}
 }
 
 // contestants returns the names that -only accepts.

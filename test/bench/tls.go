@@ -1,18 +1,13 @@
 package main
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"flag"
-	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/wayside-proxy/wayside/internal/certtest"
 )
@@ -49,6 +44,14 @@ func (f *setup) makeCertificate() error {
 // encrypted reports whether the clients use TLS.
 func (o *options) encrypted() bool { return o.tls || o.http2 == "h2" }
 
+// scheme returns the beginning of the contestants' URLs.
+func (o *options) scheme() string {
+	if o.encrypted() {
+		return "https://"
+	}
+	return "http://"
+}
+
 // speakTLS checks -tls and sets the defaults of -loads and -only that belong to it.
 func (o *options) speakTLS(flags *flag.FlagSet, loads, only *string) error {
 	if !o.tls {
@@ -57,14 +60,7 @@ func (o *options) speakTLS(flags *flag.FlagSet, loads, only *string) error {
 	if o.http2 != "" || o.idling() {
 		return errors.New("-tls is for loads over HTTP/1.1: it excludes -http2, -idle and -idle-conns")
 	}
-	given := map[string]bool{}
-	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
-	if !given["loads"] {
-		*loads = "500/new,full/64"
-	}
-	if !given["only"] {
-		*only = strings.Join(tlsContestants, ",")
-	}
+	setUnlessGiven(flags, loads, only, "500/new,full/64", tlsContestants)
 	return nil
 }
 
@@ -82,23 +78,4 @@ func (f *setup) clientTLS() *tls.Config {
 // freshConnections reports whether one of the loads makes a new connection for each request.
 func freshConnections(loads []workload) bool {
 	return slices.ContainsFunc(loads, func(w workload) bool { return w.fresh })
-}
-
-// getTLS requests a page over TLS and HTTP/1.1.
-func getTLS(ctx context.Context, address, path string) ([]byte, error) {
-	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+address+path, nil)
-	if err != nil {
-		return nil, err
-	}
-	response, err := transport.RoundTrip(request)
-	if err != nil {
-		return nil, err
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err == nil && response.StatusCode != http.StatusOK {
-		err = fmt.Errorf("GET %s: status %d over TLS", path, response.StatusCode)
-	}
-	return body, err
 }

@@ -72,13 +72,11 @@ func (a *attacker) http2Attack(ctx context.Context, attack h2attack.Attack, i in
 // socket accepts a WebSocket, and neither reads nor sends anything until the other side disconnects.
 func socket(w http.ResponseWriter, r *http.Request) {
 	key := []byte(r.Header.Get("Sec-WebSocket-Key"))
-	conn, _, err := http.NewResponseController(w).Hijack()
+	conn, err := switchProtocols(w, "Sec-WebSocket-Accept: "+string(http1.AppendWebSocketAccept(nil, key))+"\r\n")
 	if err != nil {
 		return
 	}
 	defer func() { _ = conn.Close() }()
-	_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: "+
-		string(http1.AppendWebSocketAccept(nil, key))+"\r\n\r\n")
 	tcp, ok := conn.(*net.TCPConn)
 	for ok && !hungUp(tcp) {
 		time.Sleep(socketCheck)

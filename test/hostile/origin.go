@@ -63,11 +63,20 @@ func (l smallBuffers) Accept() (net.Conn, error) {
 
 // upgrade switches to another protocol and sends nothing until the other side disconnects.
 func upgrade(w http.ResponseWriter, _ *http.Request) {
-	conn, _, err := http.NewResponseController(w).Hijack()
+	conn, err := switchProtocols(w, "")
 	if err != nil {
 		return
 	}
 	defer func() { _ = conn.Close() }()
-	_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 	_, _ = io.Copy(io.Discard, conn)
+}
+
+// switchProtocols responds with 101 and more field lines, and returns the connection.
+func switchProtocols(w http.ResponseWriter, fields string) (net.Conn, error) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return nil, err
+	}
+	_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+fields+"\r\n")
+	return conn, nil
 }

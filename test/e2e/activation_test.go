@@ -73,7 +73,7 @@ func (m *serviceManager) adopt(t *testing.T, w *Wayside, dir string) {
 	t.Cleanup(func() { _ = file.Close() })
 	wrapper := filepath.Join(dir, "start")
 	script := fmt.Sprintf("#!/bin/sh\nLISTEN_PID=$$ LISTEN_FDS=1 exec %s \"$@\"\n", w.Binary)
-	if err := os.WriteFile(wrapper, []byte(script), 0o700); err != nil {
+	if err := WriteExecutable(wrapper, []byte(script)); err != nil {
 		t.Fatal(err)
 	}
 	w.Binary, w.Files = wrapper, []*os.File{file}

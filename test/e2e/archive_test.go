@@ -40,7 +40,7 @@ func onReadOnlyRoot(t *testing.T, w *Wayside) {
 	wrapper := filepath.Join(t.TempDir(), "wayside")
 	script := fmt.Sprintf("#!/bin/sh\nexec unshare -m sh -ec 'mount --make-rprivate /; mount --bind %[1]s %[1]s; mount -o remount,bind,ro /; "+
 		"mount -o remount,bind,ro /tmp 2>/dev/null || true; ! touch /tmp/x 2>/dev/null; exec %[2]s \"$@\"' sh \"$@\"\n", w.DataDir, w.Binary)
-	if err := os.WriteFile(wrapper, []byte(script), 0o700); err != nil {
+	if err := WriteExecutable(wrapper, []byte(script)); err != nil {
 		t.Fatal(err)
 	}
 	w.Binary = wrapper

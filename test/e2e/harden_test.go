@@ -40,7 +40,7 @@ func TestHardened(t *testing.T) {
 	open := filepath.Join(filepath.Dir(w.DataDir), "open")
 	wrapper := filepath.Join(filepath.Dir(w.DataDir), "wrapper")
 	text := fmt.Sprintf("#!/bin/sh\nexec 9<%s\nexec %s \"$@\"\n", open, w.Binary)
-	if err := errors.Join(os.WriteFile(open, nil, 0o644), os.WriteFile(wrapper, []byte(text), 0o755)); err != nil {
+	if err := errors.Join(os.WriteFile(open, nil, 0o644), WriteExecutable(wrapper, []byte(text))); err != nil {
 		t.Fatal(err)
 	}
 	w.Binary = wrapper

@@ -53,7 +53,15 @@ func CopyBinary(binary, dir string) (string, error) {
 		return "", err
 	}
 	name := filepath.Join(dir, "wayside")
-	return name, os.WriteFile(name, text, 0o755)
+	return name, WriteExecutable(name, text)
+}
+
+// WriteExecutable writes a program or a script that can be executed at once. While the file is open for writing, no other goroutine starts a
+// process: the child would inherit the descriptor for a moment, and executing the file would fail with "text file busy" (go.dev/issue/22315).
+func WriteExecutable(name string, text []byte) error {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	return os.WriteFile(name, text, 0o755)
 }
 
 // Wayside is a `wayside run` process and its data directory. The process can be killed and restarted.

@@ -152,7 +152,7 @@ func (t *topologyTrial) startWayside(ctx context.Context) error {
 	}
 	names, wrapper := filepath.Join(t.dir, "resolv.conf"), filepath.Join(t.dir, "wrapper")
 	script := fmt.Sprintf("#!/bin/sh\nexec unshare -m sh -c 'mount --bind %s /etc/resolv.conf && exec %s \"$@\"' wayside \"$@\"\n", names, binary)
-	err = errors.Join(os.WriteFile(names, []byte("nameserver "+resolverAddress+"\n"), 0o644), os.WriteFile(wrapper, []byte(script), 0o700))
+	err = errors.Join(os.WriteFile(names, []byte("nameserver "+resolverAddress+"\n"), 0o644), e2e.WriteExecutable(wrapper, []byte(script)))
 	if err != nil {
 		return err
 	}

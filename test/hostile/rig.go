@@ -109,7 +109,7 @@ func (r *rig) wrapper(o options) (string, error) {
 	}
 	name := filepath.Join(r.dir, "limited")
 	text := fmt.Sprintf("#!/bin/sh\necho $$ > %s/cgroup.procs && ulimit -n %d && exec %s \"$@\"\n", r.group.Dir, o.files, binary)
-	return name, os.WriteFile(name, []byte(text), 0o755)
+	return name, e2e.WriteExecutable(name, []byte(text))
 }
 
 // awaitBooks waits until the books process responds.

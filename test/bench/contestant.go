@@ -116,18 +116,10 @@ func (f *setup) startContestant(ctx context.Context, c *contestant) (err error) 
 			return errors.New("-only before: name the older binary with -before")
 		}
 		return f.startWayside(ctx, c, f.before)
-	case "forwarder":
-		binary, err := f.build(ctx, "forwarder", "github.com/wayside-proxy/wayside/test/bench/forwarder")
-		if err != nil {
-			return err
-		}
-		args := append([]string{"-listen", c.address, "-upstream", f.originAddr}, f.tlsArgs()...)
-		c.process, err = startProcess(c.name, f.dir, nil, binary, args...)
-		return err
+	case "forwarder", "nethttp", "exchange":
+		return f.startProgram(ctx, c)
 	case "caddy":
 		return f.startCaddy(c)
-	case "nethttp":
-		return f.startNetHTTP(ctx, c)
 	case "haproxy":
 		c.process, err = startHAProxy(c.name, f.dir, f.haproxyBind(c.address), f.originAddr)
 	case "nginx":
@@ -172,6 +164,17 @@ func (f *setup) startWayside(ctx context.Context, c *contestant, binary string) 
 		"--upstream", "http://" + f.originAddr, "--data", data, "--archive", "file://" + filepath.Join(data, "archive"),
 	}, f.tlsArgs()...)
 	c.process, err = startProcess(c.name, f.dir, env, binary, args...)
+	return err
+}
+
+// startProgram builds and starts a contestant that is a program of this repository.
+func (f *setup) startProgram(ctx context.Context, c *contestant) error {
+	binary, err := f.build(ctx, c.name, "github.com/wayside-proxy/wayside/test/bench/"+c.name)
+	if err != nil {
+		return err
+	}
+	args := append([]string{"-listen", c.address, "-upstream", f.originAddr}, f.tlsArgs()...)
+	c.process, err = startProcess(c.name, f.dir, nil, binary, args...)
 	return err
 }
 

@@ -47,7 +47,7 @@ func (f *setup) haproxyBind(address string) string {
 	return address
 }
 
-// tlsArgs returns the arguments with which wayside, nethttp and the forwarder speak TLS.
+// tlsArgs returns the arguments with which wayside and the programs of this repository speak TLS.
 func (f *setup) tlsArgs() []string {
 	if !f.encrypted() {
 		return nil
@@ -73,16 +73,6 @@ func (f *setup) startCaddy(c *contestant) error {
 	}
 	env := []string{"XDG_DATA_HOME=" + f.dir, "XDG_CONFIG_HOME=" + f.dir}
 	c.process, err = startProcess(c.name, f.dir, env, binary, "run", "--adapter", "caddyfile", "--config", file)
-	return err
-}
-
-func (f *setup) startNetHTTP(ctx context.Context, c *contestant) error {
-	binary, err := f.build(ctx, "nethttp", "github.com/wayside-proxy/wayside/test/bench/nethttp")
-	if err != nil {
-		return err
-	}
-	args := append([]string{"-listen", c.address, "-upstream", f.originAddr}, f.tlsArgs()...)
-	c.process, err = startProcess(c.name, f.dir, nil, binary, args...)
 	return err
 }
 

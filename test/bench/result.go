@@ -66,6 +66,9 @@ func (s sample) cpu() float64  { return s.CPUMicros }
 func (s sample) rate() float64 { return s.PerSecond }
 func (s sample) p99() float64  { return s.P99Micros }
 
+// serving returns the CPU time per request without that of the books process.
+func (s sample) serving() float64 { return s.CPUMicros - s.BooksMicros }
+
 func (r *result) lineOf(name, load string) line {
 	own, ref := r.samplesOf(name, load), r.samplesOf(reference, load)
 	l := line{

@@ -16,7 +16,7 @@ import (
 // stay open.
 
 // tlsContestants are the contestants over TLS, in the order of the table.
-var tlsContestants = []string{"wayside", "forwarder", "nginx", "haproxy", "caddy", "nethttp"}
+var tlsContestants = []string{"wayside", "exchange", "forwarder", "nginx", "haproxy", "caddy", "nethttp"}
 
 // certFiles are the files of a certificate for 127.0.0.1 with an ECDSA P-256 key: certificate, key, and both in one.
 type certFiles struct {

@@ -18,7 +18,7 @@ const (
 	// Over HTTP/2, the CPU time per request relative to nginx and to net/http.
 	http2CPUMax     = 1.5
 	http2NetHTTPMax = 0.6
-	tlsForwarderMax = 1.2 // CPU time per request over TLS relative to a fasthttp forwarder behind a listener of crypto/tls
+	tlsExchangeMax  = 1.2 // CPU time of the traffic process per request over TLS, relative to the same exchange behind a listener of crypto/tls
 	idleConnsMax    = 40  // MiB in the traffic process for 10,000 idle connections
 )
 
@@ -68,7 +68,9 @@ func (r *result) judge(o options) {
 			relativeTo(reference, http2CPUMax)
 			relativeTo("nethttp", http2NetHTTPMax)
 		case o.tls:
-			relativeTo("forwarder", tlsForwarderMax)
+			if ratio := ratios(r.samplesOf("wayside", w.String()), r.samplesOf("exchange", w.String()), sample.serving); len(ratio) > 0 {
+				add("CPU of the traffic process, × exchange", rig.Median(ratio), tlsExchangeMax, false)
+			}
 		case l.CPURatio == 0: // the reference was not measured
 		case w.rate > 0:
 			add("CPU, × "+reference, l.CPURatio, 1, false)

@@ -174,6 +174,9 @@ func (f *setup) startProgram(ctx context.Context, c *contestant) error {
 		return err
 	}
 	args := append([]string{"-listen", c.address, "-upstream", f.originAddr}, f.tlsArgs()...)
+	if c.name == "exchange" {
+		args = append(args, "-dir", c.dataDir(f.dir))
+	}
 	c.process, err = startProcess(c.name, f.dir, nil, binary, args...)
 	return err
 }

@@ -1,9 +1,10 @@
-// Command exchange is wayside's own exchange behind a bare listener of crypto/tls. It encodes the event of each response, but keeps no
-// books. It lacks what package proxy adds to crypto/tls: certificates by name, the check of the first bytes, the limit of handshakes, time
-// limits and alerts. In the benchmark over TLS, it shows what those cost. It is not meant for any other use.
+// Command exchange is wayside's own exchange and spool behind a bare listener of crypto/tls, without a books process. It lacks what package
+// proxy adds to crypto/tls: certificates by name, the check of the first bytes, the limit of handshakes, time limits and alerts. In the
+// benchmark over TLS, it shows what those cost. It is not meant for any other use.
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"flag"
 	"fmt"
@@ -11,8 +12,8 @@ import (
 	"net"
 	"os"
 
-	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/proxy"
+	"github.com/wayside-proxy/wayside/spool"
 )
 
 func main() {
@@ -20,20 +21,25 @@ func main() {
 	upstream := flag.String("upstream", "", "host:port to forward to")
 	cert := flag.String("tls-cert", "", "certificate file")
 	key := flag.String("tls-key", "", "key file")
+	dir := flag.String("dir", "", "directory of the spool")
 	flag.Parse()
-	if err := serve(*listen, *upstream, *cert, *key); err != nil {
+	if err := serve(*listen, *upstream, *cert, *key, *dir); err != nil {
 		fmt.Fprintln(os.Stderr, "exchange:", err)
 		os.Exit(1)
 	}
 }
 
-func serve(listen, upstream, cert, key string) error {
+func serve(listen, upstream, cert, key, dir string) error {
 	pair, err := tls.LoadX509KeyPair(cert, key)
 	if err != nil {
 		return err
 	}
+	events, err := spool.Open(spool.Options{Dir: dir})
+	if err != nil {
+		return err
+	}
 	p, err := proxy.New(proxy.Options{
-		Upstream: "http://" + upstream, Recorder: encoder{}, Driver: proxy.DriverGoroutine, Logger: slog.New(slog.DiscardHandler),
+		Upstream: "http://" + upstream, Recorder: events, Driver: proxy.DriverGoroutine, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		return err
@@ -42,15 +48,10 @@ func serve(listen, upstream, cert, key string) error {
 	if err != nil {
 		return err
 	}
-	return p.Serve(tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}))
+	failed := make(chan error, 2)
+	go func() { failed <- events.Run(context.Background()) }()
+	go func() {
+		failed <- p.Serve(tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}))
+	}()
+	return <-failed
 }
-
-// encoder encodes events as the spool does, and discards them.
-type encoder struct{}
-
-func (encoder) Record(e *event.Event) {
-	var buf [event.SizeMax]byte
-	e.Encode(buf[:])
-}
-
-func (encoder) Exclude() {}

@@ -6,6 +6,9 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 scripts/need.sh gcc:gcc nginx:nginx-light haproxy:haproxy node:nodejs || exit 1
 [[ -e /usr/include/stdlib.h ]] || scripts/need.sh no-headers:libc6-dev || exit 1
+all=$((!$#))
+# Without these, the checks of metrics, alert rules and queries are skipped, and say so.
+((all)) && { scripts/promtool.sh || (($? == 77)) || exit 1; }
 begin=$SECONDS
 
 # Several packages test the real binary. It is built only once, here, in each of its three forms. The name of the folder depends on
@@ -22,7 +25,6 @@ export WAYSIDE_INTERNAL_TEST_BINARIES="$PWD/bin/test/$hash"
 export GORACE="${GORACE:-} atexit_sleep_ms=20"
 
 # The slowest packages come first, so that the others run at the same time.
-all=$((!$#))
 ((all)) && set -- ./test/e2e/... ./uploader/... ./cmd/wayside ./collector/store ./...
 # A test that hangs must not hide the results of the others, so the limit is less than the time limit of a CI job. On a quiet machine,
 # the slowest package takes five minutes.

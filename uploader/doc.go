@@ -35,13 +35,13 @@
 //
 // s3_foreign.go recognizes servers that do not speak S3. s3_put.go handles an error of a PUT: it sends the request again with another
 // kind of checksum, checks whether the object exists, or fails. s3_hints.go writes the error message for the log. If a PUT or the
-// read-back fails, the job ends (stopError in archive.go), the plan stays, and run.go tries again after a pause of 1 s that doubles up to
-// 5 min. 500, 503 and SlowDown are handled like any other error: nothing is lost, and the next attempt sends the same bytes under the
-// same key.
+// read-back fails, the job ends (stopError in archive.go), the plan stays, and the job is run again (retry.go) after a pause of 1 s that
+// doubles up to 5 min. 500, 503 and SlowDown are handled like any other error: nothing is lost, and the next attempt sends the same bytes
+// under the same key.
 //
 // # Where to start
 //
-//   - uploader.go, run.go: options, schedules, one job at a time; status.go: the status for readiness and metrics
+//   - uploader.go, run.go, retry.go: options, schedules, one job at a time, pauses after errors; status.go: the status for readiness and metrics
 //   - archive.go: the archive job, from pending blocks to verified objects; plan.go makes the plans
 //   - import.go: objects that another store archived; retention.go: deletion, local and in the archive
 //   - object.go, ndjson.go, statistics.go, statistics_object.go, buffer.go: how an object is built

@@ -5,7 +5,8 @@
 // [Topic] to the traffic process, which decodes it into a [History] of its own and continues to serve it while the books process is
 // unavailable. This package must not import the store, because the traffic process imports this package.
 //
-// The HTTP API (collector/api) shows the same [Figures] over the same [Coverage].
+// The HTTP API (collector/api) shows the same [Figures] over the same [Coverage]. figures.go has the columns of a snapshot, builder.go makes
+// it, and this file encodes it.
 //
 // # Wire format (topic "snapshot"), little endian
 //

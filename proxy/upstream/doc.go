@@ -2,5 +2,6 @@
 // ([Sequence]), the budget for retries ([Budget]), the state of each server ([Health]), the addresses of a name over time ([Addresses]),
 // active checks ([Check]), and certificates and keys for TLS connections ([Credentials]).
 //
-// Nothing in this package handles requests or starts goroutines. Package proxy calls it, and holds the locks that the comments require.
+// Nothing in this package handles requests or starts goroutines. Package proxy calls it (choose.go there chooses the server of a request),
+// and holds the locks that the comments require.
 package upstream

@@ -21,7 +21,7 @@ GOLANGCI = bin/golangci-lint
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo test e2e http lint fmt vuln fuzz bench bench-micro faults faults-table model hostile hostile-short bench-sync docker-check clean archive-proofs
-.PHONY: dashboard dashboard-check fleet-proof helm
+.PHONY: dashboard dashboard-check fleet-proof helm helm-server
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  \033[1m%-15s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -94,10 +94,10 @@ archive-proofs: ## Prove the archive: kill -9, an outage, SIGTERM, a week, 10 mi
 	cd test/archive/clickhouse && npm ci --no-audit --no-fund
 	$(GO) run ./test/archive clickhouse
 
-fleet-proof: ## Compare ClickHouse and DuckDB with the figures of 200 instances in one bucket (npm; S3Queue needs Debian's zookeeper)
+fleet-proof: ## Compare ClickHouse and DuckDB with the figures of 200 instances in one bucket (npm; S3Queue needs Debian's zookeeper); FLEET='-instances 60'
 	@scripts/need.sh node:nodejs
 	for engine in clickhouse duckdb trino; do (cd test/archive/$$engine && npm ci --no-audit --no-fund) || exit 1; done
-	$(GO) run ./test/fleet prove
+	$(GO) run ./test/fleet prove $(FLEET)
 
 bench-micro: ## Run the Go benchmarks of every step, with allocations
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime 1s $$($(GO) list ./... | grep -v /bench$$)
@@ -113,6 +113,10 @@ docker-check: ## Build and run the Dockerfile's image without a container engine
 
 helm: ## Lint and render the Helm chart and the Kustomize base over a matrix of values; builds Helm the first time (minutes)
 	@scripts/helm.sh
+
+helm-server: ## Apply all renderings to a real API server of Kubernetes (dry run, pod security restricted); builds it the first time (a quarter of an hour)
+	@scripts/need.sh openssl:openssl
+	@scripts/helm-server.sh
 
 clean: ## Remove everything that was built
 	rm -rf bin dist test/bench/out

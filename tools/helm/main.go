@@ -1,13 +1,16 @@
-// Command helm renders the charts of wayside with a matrix of values, by Helm itself, and the base for Kustomize, and checks the results: `helm lint --strict`, strict
-// decoding into the types of the Kubernetes API, and what every pod must have. It writes the configuration files of the ConfigMaps into a
-// folder, for wayside config check.
+// Command helm renders the charts of wayside with a matrix of values, by Helm itself, and the base for Kustomize, and checks the results:
+// `helm lint --strict`, strict decoding into the types of the Kubernetes API, and what every pod must have. It writes the configuration
+// files of the ConfigMaps into a folder, for wayside config check. With -render, it checks nothing, and only writes the renderings and
+// their pods into a folder, for a real API server.
 //
 //	helm HELM CHARTS CONFIGS
+//	helm -render FOLDER HELM CHARTS
 package main
 
 import (
 	"bytes"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -15,6 +18,7 @@ import (
 	"slices"
 	"strings"
 
+	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -25,16 +29,24 @@ import (
 )
 
 func main() {
-	if len(os.Args) != 4 {
-		fmt.Fprintln(os.Stderr, "usage: helm HELM CHARTS CONFIGS")
+	folder := flag.String("render", "", "only write the renderings into this folder")
+	flag.Parse()
+	if want := map[bool]int{true: 3, false: 2}[*folder == ""]; flag.NArg() != want {
+		fmt.Fprintln(os.Stderr, "usage: helm HELM CHARTS CONFIGS, or helm -render FOLDER HELM CHARTS")
 		os.Exit(2)
 	}
-	c := check{helm: os.Args[1], charts: os.Args[2], configs: os.Args[3]}
-	if err := c.run(); err != nil {
+	c := check{helm: flag.Arg(0), charts: flag.Arg(1), configs: flag.Arg(2)}
+	run := c.run
+	if *folder != "" {
+		run = func() error { return c.write(*folder) }
+	}
+	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	fmt.Printf("%d renderings, %d objects, %d pods: all hold\n", c.renderings, c.objects, c.pods)
+	if *folder == "" {
+		fmt.Printf("%d renderings, %d objects, %d pods: all hold\n", c.renderings, c.objects, c.pods)
+	}
 }
 
 // kubeVersion is the version of Kubernetes for which the charts are rendered: that of the API's types.
@@ -46,55 +58,106 @@ type check struct {
 	errs                      []error
 }
 
-func (c *check) run() error {
-	chart := filepath.Join(c.charts, "wayside")
-	values, err := filepath.Glob(filepath.Join(chart, "ci", "*.yaml"))
-	if err != nil || len(values) == 0 {
-		return fmt.Errorf("no values in %s: %w", chart, err)
+// rendering is what Helm or Kustomize makes of a set of values.
+type rendering struct {
+	name string
+	text []byte
+}
+
+// chart is the folder of the gateway's chart.
+func (c *check) chart() string { return filepath.Join(c.charts, "wayside") }
+
+// values are the files of the matrix.
+func (c *check) values() ([]string, error) {
+	values, err := filepath.Glob(filepath.Join(c.chart(), "ci", "*.yaml"))
+	if err == nil && len(values) == 0 {
+		err = fmt.Errorf("no values in %s", c.chart())
+	}
+	return values, err
+}
+
+// render renders the gateway with all values, the example of a sidecar, and the base for Kustomize.
+func (c *check) render() (all []rendering, err error) {
+	values, err := c.values()
+	if err != nil {
+		return nil, err
 	}
 	for _, file := range values {
-		name := strings.TrimSuffix(filepath.Base(file), ".yaml")
-		if _, err := c.command("lint", "--strict", "--kube-version", kubeVersion, chart, "--values", file); err != nil {
-			return err
-		}
-		text, err := c.command("template", "edge", chart, "--kube-version", kubeVersion, "--values", file)
+		text, err := c.command("template", "edge", c.chart(), "--kube-version", kubeVersion, "--values", file)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		c.rendering(name, text, name != "off")
+		all = append(all, rendering{strings.TrimSuffix(filepath.Base(file), ".yaml"), text})
 	}
 	example := filepath.Join(c.charts, "example-sidecar")
 	if _, err := c.command("dependency", "build", "--skip-refresh", example); err != nil {
-		return err
+		return nil, err
 	}
 	text, err := c.command("template", "shop", example, "--kube-version", kubeVersion)
 	if err != nil {
+		return nil, err
+	}
+	all = append(all, rendering{"sidecar", text})
+	base := filepath.Join(c.charts, "..", "kustomize", "base")
+	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), base)
+	if err != nil {
+		return nil, err
+	}
+	text, err = resources.AsYaml()
+	return append(all, rendering{"kustomize", text}), err
+}
+
+// documents are the objects of a rendering by their kinds. Only the values "off" give none.
+func (r *rendering) documents() (documents []document, err error) {
+	for _, text := range bytes.Split(r.text, []byte("\n---\n")) {
+		var head struct {
+			Kind string `json:"kind"`
+		}
+		if err := yaml.Unmarshal(text, &head); err != nil {
+			return nil, fmt.Errorf("%s: %w", r.name, err)
+		}
+		if head.Kind != "" {
+			documents = append(documents, document{head.Kind, text})
+		}
+	}
+	if (len(documents) == 0) != (r.name == "off") {
+		return nil, fmt.Errorf("%s: %d objects", r.name, len(documents))
+	}
+	return documents, nil
+}
+
+type document struct {
+	kind string
+	text []byte
+}
+
+func (c *check) run() error {
+	values, err := c.values()
+	if err != nil {
 		return err
 	}
-	c.rendering("sidecar", text, true)
-	if err := c.kustomize(); err != nil {
+	for _, file := range values {
+		if _, err := c.command("lint", "--strict", "--kube-version", kubeVersion, c.chart(), "--values", file); err != nil {
+			return err
+		}
+	}
+	all, err := c.render()
+	if err != nil {
 		return err
 	}
-	for _, wrong := range [][]string{{}, {"--set", "config.upstream=http://a", "--set", "kind=DaemonSet"}, {"--set", "config.upstream=http://a", "--set", "shutdown.marginSeconds=0"}} {
-		if text, err := c.command(append([]string{"template", "edge", chart, "--kube-version", kubeVersion}, wrong...)...); err == nil {
+	for _, r := range all {
+		c.rendering(&r)
+	}
+	for _, wrong := range [][]string{
+		{},
+		{"--set", "config.upstream=http://a", "--set", "kind=DaemonSet"},
+		{"--set", "config.upstream=http://a", "--set", "shutdown.marginSeconds=0"},
+	} {
+		if text, err := c.command(append([]string{"template", "edge", c.chart(), "--kube-version", kubeVersion}, wrong...)...); err == nil {
 			c.errs = append(c.errs, fmt.Errorf("values %v are accepted: %d bytes", wrong, len(text)))
 		}
 	}
 	return errors.Join(c.errs...)
-}
-
-// kustomize builds the base for Kustomize and checks its objects.
-func (c *check) kustomize() error {
-	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), filepath.Join(c.charts, "..", "kustomize", "base"))
-	if err != nil {
-		return err
-	}
-	text, err := resources.AsYaml()
-	if err != nil {
-		return err
-	}
-	c.rendering("kustomize", text, true)
-	return nil
 }
 
 func (c *check) command(args ...string) ([]byte, error) {
@@ -108,51 +171,19 @@ func (c *check) command(args ...string) ([]byte, error) {
 	return out, nil
 }
 
-func (c *check) fail(name, format string, args ...any) {
-	c.errs = append(c.errs, fmt.Errorf(name+": "+format, args...))
-}
-
-// rendering checks the objects of one rendering; whole says that there must be some.
-func (c *check) rendering(name string, text []byte, whole bool) {
+// rendering checks the objects of one rendering.
+func (c *check) rendering(r *rendering) {
 	c.renderings++
-	objects := 0
-	for _, document := range bytes.Split(text, []byte("\n---\n")) {
-		var head struct {
-			Kind string `json:"kind"`
-		}
-		if err := yaml.Unmarshal(document, &head); err != nil {
-			c.fail(name, "%v", err)
-			continue
-		}
-		if head.Kind == "" {
-			continue
-		}
-		objects++
-		if err := c.object(name, head.Kind, document); err != nil {
-			c.fail(name, "%s: %v\n%s", head.Kind, err, document)
+	documents, err := r.documents()
+	if err != nil {
+		c.errs = append(c.errs, err)
+	}
+	for _, d := range documents {
+		c.objects++
+		if err := c.object(r.name, d.kind, d.text); err != nil {
+			c.errs = append(c.errs, fmt.Errorf("%s: %s: %w\n%s", r.name, d.kind, err, d.text))
 		}
 	}
-	c.objects += objects
-	if (objects > 0) != whole {
-		c.fail(name, "%d objects", objects)
-	}
-}
-
-// podMonitor is the part of the Prometheus operator's type that the chart uses.
-type podMonitor struct {
-	APIVersion string         `json:"apiVersion"`
-	Kind       string         `json:"kind"`
-	Metadata   map[string]any `json:"metadata"`
-	Spec       struct {
-		Selector struct {
-			MatchLabels map[string]string `json:"matchLabels"`
-		} `json:"selector"`
-		Endpoints []struct {
-			Port     string `json:"port"`
-			Path     string `json:"path"`
-			Interval string `json:"interval"`
-		} `json:"podMetricsEndpoints"`
-	} `json:"spec"`
 }
 
 // object decodes an object strictly: an unknown or repeated field is an error.
@@ -185,7 +216,7 @@ func (c *check) object(name, kind string, text []byte) error {
 	case "PodDisruptionBudget":
 		return yaml.UnmarshalStrict(text, &policyv1.PodDisruptionBudget{})
 	case "PodMonitor":
-		return yaml.UnmarshalStrict(text, &podMonitor{})
+		return yaml.UnmarshalStrict(text, &monitoringv1.PodMonitor{})
 	}
 	return errors.New("unknown kind")
 }
@@ -209,6 +240,9 @@ func (c *check) pod(template *corev1.PodTemplateSpec, selector map[string]string
 	want(spec.AutomountServiceAccountToken != nil && !*spec.AutomountServiceAccountToken, "automountServiceAccountToken: false")
 	want(spec.SecurityContext != nil && spec.SecurityContext.FSGroup != nil, "fsGroup")
 	want(spec.TerminationGracePeriodSeconds != nil && *spec.TerminationGracePeriodSeconds >= 25+stopMargin, "grace period above shutdown.timeout")
+	for _, constraint := range spec.TopologySpreadConstraints {
+		want(constraint.LabelSelector != nil, "labelSelector in a topologySpreadConstraint, which then matches no pod")
+	}
 	containers := slices.Concat(spec.InitContainers, spec.Containers)
 	i := slices.IndexFunc(containers, func(c corev1.Container) bool { return c.Name == "wayside" })
 	want(i >= 0, "container wayside")

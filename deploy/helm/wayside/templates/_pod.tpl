@@ -33,11 +33,21 @@ spec:
   {{- with .Values.priorityClassName }}
   priorityClassName: {{ . }}
   {{- end }}
-  {{- range $key := list "nodeSelector" "tolerations" "affinity" "topologySpreadConstraints" }}
+  {{- range $key := list "nodeSelector" "tolerations" "affinity" }}
   {{- with index $.Values $key }}
   {{ $key }}:
     {{- toYaml . | nindent 4 }}
   {{- end }}
+  {{- end }}
+  {{- with .Values.topologySpreadConstraints }}
+  topologySpreadConstraints:
+    {{- range . }}
+    {{- $constraint := deepCopy . }}
+    {{- if not (hasKey . "labelSelector") }}
+    {{- $_ := set $constraint "labelSelector" (dict "matchLabels" (include "wayside.selector" $ | fromYaml)) }}
+    {{- end }}
+    {{- list $constraint | toYaml | nindent 4 }}
+    {{- end }}
   {{- end }}
   containers:
     - name: wayside

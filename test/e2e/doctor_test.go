@@ -3,8 +3,10 @@ package e2e
 import (
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -52,8 +54,8 @@ func (p *patient) examine(t *testing.T) (findings []doctor.Finding, exit int) {
 	return findings, exit
 }
 
-// TestDoctor examines a setup that works, and others in each of which one thing is wrong. The doctor must name that
-// thing, and no other check may fail.
+// TestDoctor examines a setup that works, and others in each of which one thing is wrong. The doctor must name that thing and say what to
+// do, and no other check may fail.
 func TestDoctor(t *testing.T) {
 	t.Parallel()
 	s3 := s3test.Start(t)
@@ -72,16 +74,24 @@ func TestDoctor(t *testing.T) {
 		check string
 		state doctor.State
 		found string // part of the expected text
+		todo  string // part of what to do; some errors themselves say this
 	}{
-		"nothing wrong": {func(*testing.T, *patient) {}, "archive", doctor.OK, "written, read and listed"},
+		"nothing wrong": {func(*testing.T, *patient) {}, "archive", doctor.OK, "written, read and listed", ""},
 		"an unknown key": {func(t *testing.T, p *patient) {
 			p.flags["config"] = filepath.Join(p.dir, "wayside.yaml")
 			write(t, p.flags["config"], "service: a\nproxy:\n  idle_timeuot: 3s\n")
-		}, "configuration", doctor.Failed, "wayside.yaml:3:3"},
-		"no upstream":                   {func(_ *testing.T, p *patient) { delete(p.flags, "upstream") }, "upstream", doctor.Failed, "no upstream is configured"},
-		"an upstream that is down":      {func(_ *testing.T, p *patient) { p.flags["upstream"] = "http://127.0.0.1:1" }, "upstream", doctor.Failed, "connection refused"},
-		"an upstream with a wrong name": {func(_ *testing.T, p *patient) { p.flags["upstream"] = "http://app.invalid:80" }, "upstream", doctor.Failed, "app.invalid"},
-		"an upstream without a socket":  {func(_ *testing.T, p *patient) { p.flags["upstream"] = "unix://" + p.dir + "/none.sock" }, "upstream", doctor.Failed, "no such file"},
+		}, "configuration", doctor.Failed, "wayside.yaml:3:3", "correct it"},
+		"no upstream":                   {func(_ *testing.T, p *patient) { delete(p.flags, "upstream") }, "upstream", doctor.Failed, "no upstream is configured", "set upstream"},
+		"an upstream that is down":      {func(_ *testing.T, p *patient) { p.flags["upstream"] = "http://127.0.0.1:1" }, "upstream", doctor.Failed, "connection refused", "start the service"},
+		"an upstream with a wrong name": {func(_ *testing.T, p *patient) { p.flags["upstream"] = "http://app.invalid:80" }, "upstream", doctor.Failed, "app.invalid", "check the spelling"},
+		"an upstream without a socket":  {func(_ *testing.T, p *patient) { p.flags["upstream"] = "unix://" + p.dir + "/none.sock" }, "upstream", doctor.Failed, "no such file", "correct the path"},
+		"an upstream with an unknown certificate": {func(t *testing.T, p *patient) {
+			server := httptest.NewUnstartedServer(http.NotFoundHandler())
+			server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // the failed handshake is intended
+			server.StartTLS()
+			t.Cleanup(server.Close)
+			p.flags["upstream"] = server.URL
+		}, "upstream", doctor.Failed, "unknown authority", "ca_file"},
 		"a taken address": {func(t *testing.T, p *patient) {
 			ln, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
@@ -89,41 +99,41 @@ func TestDoctor(t *testing.T) {
 			}
 			t.Cleanup(func() { _ = ln.Close() })
 			p.flags["listen"] = ln.Addr().String()
-		}, "addresses", doctor.Failed, "another process has this address"},
+		}, "addresses", doctor.Failed, "another process has this address", "choose another with --listen"},
 		"a data directory for everyone": {func(t *testing.T, p *patient) {
 			if err := errors.Join(os.Mkdir(p.flags["data"], 0o700), os.Chmod(p.flags["data"], 0o777)); err != nil {
 				t.Fatal(err)
 			}
-		}, "data directory", doctor.Failed, "everyone can write"},
+		}, "data directory", doctor.Failed, "everyone can write", "chmod 0750"},
 		"a read-only data directory": {func(t *testing.T, p *patient) {
 			mountTmpfs(t, p.flags["data"], "size=64m")
 			if err := syscall.Mount("", p.flags["data"], "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
 				t.Fatal(err)
 			}
-		}, "data directory", doctor.Failed, "read-only file system"},
-		"a data directory in memory": {func(t *testing.T, p *patient) { mountTmpfs(t, p.flags["data"], "size=64m") }, "filesystem", doctor.Warning, "tmpfs"},
+		}, "data directory", doctor.Failed, "read-only file system", "make it writable"},
+		"a data directory in memory": {func(t *testing.T, p *patient) { mountTmpfs(t, p.flags["data"], "size=64m") }, "filesystem", doctor.Warning, "tmpfs", "set data.dir to a disk"},
 		"a full disk": {func(t *testing.T, p *patient) {
 			mountTmpfs(t, p.flags["data"], "size=64m")
 			p.env = append(p.env, "WAYSIDE_DATA_FREE_MIN=48MiB", "WAYSIDE_DATA_BYTES_MAX=1GiB")
 			write(t, filepath.Join(p.flags["data"], "archive", "ballast"), strings.Repeat("x", 32<<20))
-		}, "free space", doctor.Failed, "less than data.free_min"},
+		}, "free space", doctor.Failed, "less than data.free_min", "lower data.free_min"},
 		"a bucket that does not exist": {func(_ *testing.T, p *patient) {
 			p.flags["archive"] = strings.Replace(s3.URL("d"), s3.Bucket, "no-such-bucket", 1)
-		}, "archive", doctor.Failed, "no-such-bucket"},
-		"a wrong secret key":           {func(_ *testing.T, p *patient) { p.env = append(p.env, "AWS_SECRET_ACCESS_KEY=wrong") }, "archive", doctor.Failed, "SignatureDoesNotMatch"},
-		"an archive that is not there": {func(_ *testing.T, p *patient) { p.flags["archive"] = "s3://b-1/p?endpoint=http://127.0.0.1:1" }, "archive", doctor.Failed, "connection refused"},
+		}, "archive", doctor.Failed, "no-such-bucket", "create the bucket"},
+		"a wrong secret key":           {func(_ *testing.T, p *patient) { p.env = append(p.env, "AWS_SECRET_ACCESS_KEY=wrong") }, "archive", doctor.Failed, "SignatureDoesNotMatch", "correct the secret key"},
+		"an archive that is not there": {func(_ *testing.T, p *patient) { p.flags["archive"] = "s3://b-1/p?endpoint=http://127.0.0.1:1" }, "archive", doctor.Failed, "connection refused", "correct the endpoint"},
 		"an archive beside the books": {func(t *testing.T, p *patient) {
 			delete(p.flags, "archive")
 			write(t, filepath.Join(p.flags["data"], "lock"), "")
-		}, "archive", doctor.Warning, "both are lost"},
+		}, "archive", doctor.Warning, "both are lost", "name another place"},
 		"an archive below a plain file": {func(t *testing.T, p *patient) {
 			write(t, filepath.Join(p.dir, "file"), "")
 			p.flags["archive"] = "file://" + p.dir + "/file/archive"
-		}, "configuration", doctor.Failed, "is a file, or leads through one"},
-		"few descriptors": {func(_ *testing.T, p *patient) { p.open = 512 }, "descriptors", doctor.Warning, "512 open files"},
+		}, "configuration", doctor.Failed, "is a file, or leads through one", "correct it"},
+		"few descriptors": {func(_ *testing.T, p *patient) { p.open = 512 }, "descriptors", doctor.Warning, "512 open files", "LimitNOFILE"},
 		"damage that was set aside": {func(t *testing.T, p *patient) {
 			write(t, filepath.Join(p.flags["data"], "quarantine", "store-1.txt"), "x")
-		}, "earlier runs", doctor.Warning, "1 entries"},
+		}, "earlier runs", doctor.Warning, "1 entries", "read the .txt files"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -142,14 +152,14 @@ func TestDoctor(t *testing.T) {
 				if strings.Contains(f.Found, "\n") {
 					t.Errorf("more than one line: %+v", f)
 				}
-				if f.Check == c.check && f.State == c.state && strings.Contains(f.Found, c.found) {
+				if f.Check == c.check && f.State == c.state && strings.Contains(f.Found, c.found) && strings.Contains(f.Found+"; "+f.Advice, c.todo) {
 					named = true
 				} else if f.State == doctor.Failed {
 					t.Errorf("%+v", f)
 				}
 			}
 			if !named {
-				t.Errorf("no finding %q %q with %q: %+v", c.check, c.state, c.found, findings)
+				t.Errorf("no finding %q %q with %q and %q: %+v", c.check, c.state, c.found, c.todo, findings)
 			}
 		})
 	}
@@ -162,6 +172,9 @@ func TestDoctorBesideARun(t *testing.T) {
 	w, _ := newWayside(t, service, "--archive", archive)
 	start(t, w)
 	send(t, w, 10, 200)
+	if _, err := w.AwaitSettled(t.Context()); err != nil { // the books process is running
+		t.Fatal(err)
+	}
 	if _, err := w.Ask(t.Context(), http.MethodPost, "/-/job/archive?all=true"); err != nil { // the run's own test of its archive is over, too
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ E2E ?=
 HTTP ?= mixed memory slow reload stop sse mixed-http2 reload-http2 stop-http2
 BENCH ?=
 FAULTS ?=
+FLEET ?=
 ATTACKS ?=
 HOSTILE ?= -seconds 300
 CYCLES ?= 0

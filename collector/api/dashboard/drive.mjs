@@ -13,6 +13,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { browserPath, failed, launch, want } from "./browser.mjs";
 import { afterTheEnd, booksAway, failingAnswers, hostile, otherLetters } from "./drive/faults.mjs";
+import { incidentBegins, incidentsComeAndGo } from "./drive/incident.mjs";
 import { keyboardOnly } from "./drive/keyboard.mjs";
 import { build, kill, startDemo, startTrusting } from "./drive/servers.mjs";
 import { announcements, duringUpdates, eightTabs, selectionAndScroll } from "./drive/updates.mjs";
@@ -35,7 +36,8 @@ const groups = {
   everyView: () => everyView(browser, admin, shots), printed: () => printed(browser, admin), fromGrafana: () => fromGrafana(browser, admin),
   using: () => using(browser, admin), watching: () => watching(browser, admin), toRequests: () => toRequests(browser, admin), heatMap: () => heatMap(browser, admin),
   timeZones: () => timeZones(browser, admin), keyboardOnly: () => keyboardOnly(browser, admin), duringUpdates: () => duringUpdates(browser, admin),
-  selectionAndScroll: () => selectionAndScroll(browser, admin), announcements: () => announcements(browser, admin), eightTabs: () => eightTabs(browser, admin),
+  selectionAndScroll: () => selectionAndScroll(browser, admin), announcements: () => announcements(browser, admin), incidentsComeAndGo: () => incidentsComeAndGo(browser, admin),
+  incidentBegins: () => incidentBegins(browser, scratch), eightTabs: () => eightTabs(browser, admin),
   hostile: () => hostile(browser, trusting), otherLetters: () => otherLetters(browser, trusting), failingAnswers: () => failingAnswers(browser, trusting),
   namedRanges: () => namedRanges(browser, scratch, trusting.base, trusting.data), booksAway: () => booksAway(browser, scratch, trusting), afterTheEnd: () => afterTheEnd(browser, admin, demo),
 };

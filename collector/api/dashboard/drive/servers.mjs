@@ -41,10 +41,10 @@ export async function startDemo(scratch, hours, many) {
 }
 
 /** A wayside before an application that answers everything, so that any path gets a row of its own. */
-export async function startTrusting(scratch) {
-  const app = createServer((_, response) => response.end("ok"));
+export async function startTrusting(scratch, name = "trusting", answer = (_, response) => response.end("ok")) {
+  const app = createServer(answer);
   await new Promise((done) => app.listen(0, "127.0.0.1", done));
-  const data = join(scratch, "trusting");
+  const data = join(scratch, name);
   const wayside = spawn(binary(scratch), ["run", "--upstream", `http://127.0.0.1:${app.address().port}`, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data", data], { stdio: "ignore" });
   const { admin, listen, pid } = await run(join(data, "run.json"));
   const children = () => readdirSync(`/proc/${pid}/task`).flatMap((thread) => readFileSync(`/proc/${pid}/task/${thread}/children`, "utf8").split(" ").filter(Boolean).map(Number));

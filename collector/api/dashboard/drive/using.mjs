@@ -153,10 +153,12 @@ export async function namedRanges(browser, scratch, base, data) {
       const top = JSON.parse(spawnSync(binary(scratch), ["top", "--data", data, "--window", range, "--output", "json"], { encoding: "utf8" }).stdout);
       return mine.to === top.to && { mine, top };
     });
-    want(`${range} is as long as it says`, Date.parse(mine.to) - Date.parse(mine.from) === 1000 * length, `${mine.from} to ${mine.to}`);
+    // In the first minute of an hour, the response is by the minute and ends with this minute. The rest of the hour, which the page shows, is to come.
+    const unit = length > 48 * 3600 ? 3_600_000 : 60_000, end = Math.ceil(Date.parse(mine.to) / unit) * unit;
+    want(`${range} is as long as it says`, end - Date.parse(mine.from) === 1000 * length, `${mine.from} to ${mine.to}`);
     want(`${range} is the same in wayside top`, mine.from === top.from && mine.totals.count === top.totals.count && mine.totals.count > 0, JSON.stringify([mine.from, top.from, mine.totals.count, top.totals.count]));
     const shown = await page.innerText(".toolbar > .muted");
-    want(`${range} is shown as it is`, shown.includes(new Date(mine.to).toISOString().slice(11, 16)) && shown.includes(new Date(mine.from).toISOString().slice(11, 16)), shown);
+    want(`${range} is shown as it is`, shown.includes(new Date(end).toISOString().slice(11, 16)) && shown.includes(new Date(mine.from).toISOString().slice(11, 16)), shown);
   }
   await close();
 }

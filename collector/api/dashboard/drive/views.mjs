@@ -15,11 +15,8 @@ const views = [ // name, address, an element that is there when it is loaded, an
 /** The last cell of the tables that a phone must show without scrolling sideways. */
 const tables = { paths: "table.paths tbody td:nth-child(7)", events: "table.events tbody td:nth-child(4)" };
 
-/**
- * Gives a page a list of failing paths. On a busy machine, paths of the demo are really slower than usual at some time, and when the first
- * one is listed, everything below it moves down. That is wanted, but it would look like a layout that does not stay where it is.
- */
-async function failingPaths(page, incidents) {
+/** Gives a page a list of failing paths. On a busy machine, paths of the demo are really slower than usual at some time. */
+export async function failingPaths(page, incidents) {
   await page.unroute("**/api/v1/failing");
   await page.route("**/api/v1/failing", (route) => route.fulfill({ json: { checked_at: new Date().toISOString(), rows: 20, incidents, total: incidents.length } }));
 }

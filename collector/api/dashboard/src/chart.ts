@@ -12,6 +12,7 @@ export interface Line {
   color: string; // name of a custom property: "--accent"
   fill?: boolean;
   dashed?: boolean;
+  dots?: boolean; // each value as a dot also on a dashed line, which is invisible if it has only one value
   solid?: boolean; // filled down to the axis, over the lines before it
   shown?: (number | null)[]; // for the legend, if it is not what is drawn
 }
@@ -63,7 +64,7 @@ export class Figure {
     this.words.textContent = chart.summary + (chart.marks.length > 0 ? " Marks: " + chart.marks.map((m) => `${m.text}, ${f.moment(new Date(m.time))}`).join("; ") + "." : "");
     const data = [chart.times, ...chart.lines.map((l) => l.values), ...(chart.heat ? [chart.times.map(() => null)] : [])] as uPlot.AlignedData;
     this.unit = chart.axis(chart.heat ? heatRange(chart.heat)[1] : Math.max(0, ...chart.lines.flatMap((l) => l.values.map((v) => v ?? 0))));
-    const shape = chart.lines.map((l) => l.label).join() + String(chart.fine);
+    const shape = chart.lines.map((l) => l.label + (l.dots ? "." : "")).join() + String(chart.fine);
     if (this.plot && shape === this.shape) {
       this.plot.setData(data);
       this.latest();
@@ -185,7 +186,7 @@ export class Figure {
       width: this.width(), height, cursor: { points: { size: 7 }, drag: { x: this.pointing !== null, y: false, setScale: false, dist: 6 } },
       hooks: { draw: [(u) => this.drawMarks(u)], setSelect: [(u) => this.selected(u)], ready: [(u) => this.listen(u)], ...heat?.hooks },
       legend: { live: true }, tzDate: (t) => f.calendar(new Date(t * 1000)),
-      scales: heat?.scales ?? { x: { time: true }, y: { range: (_, __, max) => [0, max > 0 ? max * 1.08 : 1] } },
+      scales: heat?.scales ?? { x: chart.fine ? { time: true, range: (_, first, last) => recentRange(first, last) } : { time: true }, y: { range: (_, __, max) => [0, max > 0 ? max * 1.08 : 1] } },
       axes: [
         { ...axis, space: 70, values: hours },
         {
@@ -198,7 +199,7 @@ export class Figure {
         ...heat?.series ?? chart.lines.map((l) => ({
           label: l.label, stroke: color(l.color), width: 1.75, spanGaps: false,
           fill: l.solid ? color(l.color) : l.fill ? color(l.color + "-soft") : undefined, dash: l.dashed ? [5, 4] : undefined,
-          points: l.dashed ? { show: false } : { size: 5 },
+          points: l.dashed && !l.dots ? { show: false } : { size: 5 },
           value: (_: uPlot, drawn: number | null, __: number, i: number | null) => {
             const now = this.last?.lines.find((x) => x.label === l.label)?.shown, v = now && i !== null ? now[i] : drawn;
             return v === null || v === undefined ? "–" : this.unit(v);
@@ -210,6 +211,13 @@ export class Figure {
 }
 
 const labelWidth = 110; // of a mark, in pixels
+const recentLeast = 300; // seconds
+
+/** The range of a chart of seconds: that of its data, but at least five minutes, also if there are no data yet. */
+function recentRange(first: number | null, last: number | null): [number, number] {
+  const end = last ?? Math.floor(Date.now() / 1000);
+  return [Math.min(first ?? end, end - recentLeast), end];
+}
 
 /** Labels of the time axis: hours, and the day if it changes. */
 function hours(_: uPlot, splits: number[], __: number, ___: number, step: number): string[] {

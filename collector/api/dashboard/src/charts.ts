@@ -16,7 +16,7 @@ export function sinceFirst(recent: Recent): number {
 
 /** The time that the recent activity covers from its first shown step; short after a start of the books process, which counts from then on. */
 function recentTime(recent: Recent, skip: number): string {
-  const seconds = (recent.totals.count.length - skip) * recent.step_seconds;
+  const seconds = Math.max(recent.totals.count.length - skip, 1) * recent.step_seconds;
   return seconds < 60 ? f.plural(seconds, "second", "seconds") : f.plural(Math.round(seconds / 60), "minute", "minutes");
 }
 
@@ -59,7 +59,7 @@ function soFar(series: Series, lines: Line[]): Line[] {
   if (last < 1 || !end || Date.parse(end.time) + stepSeconds(series.step) * 1000 <= Date.now()) return lines;
   return lines.flatMap((l) => [
     { ...l, values: l.values.map((v, i) => (i === last ? null : v)) },
-    { label: `${l.label} so far`, color: l.color, dashed: true, values: l.values.map((v, i) => (i >= last - 1 ? v : null)) },
+    { label: `${l.label} so far`, color: l.color, dashed: true, dots: l.values[last - 1] === null, values: l.values.map((v, i) => (i >= last - 1 ? v : null)) },
   ]);
 }
 

@@ -1,12 +1,13 @@
-// What fails now, or is slower than usual: above everything else on the home page, and empty when nothing is wrong.
+// What fails now, or is slower than usual: above everything else on the home page, in a place that is there also when nothing is wrong.
 
 import type { Failing, Incident } from "./api";
-import { h, pressed } from "./dom";
+import { h, pressed, say } from "./dom";
 import * as f from "./format";
 import { methodBadge } from "./parts";
 import { link, type State } from "./state";
 
 const shownAtFirst = 5;
+const alarmsShown = 2; // on the page of a path
 
 /** A moment of the last days: the time of day, with the day if it is not today. */
 export function since(text: string): string {
@@ -27,8 +28,19 @@ const sameRow = (i: Incident, row: { path: string; method: string; host: string;
 export const incidentsOf = (failing: Failing | null, row: { path: string; method: string; host: string; route?: string }): Incident[] =>
   (failing?.incidents ?? []).filter((i) => sameRow(i, row));
 
+/** The incidents of the rows that a path page adds up: those of any method, host or route, where the page names none. */
+export const incidentsWithin = (failing: Failing | null, s: State): Incident[] => (failing?.incidents ?? []).filter((i) =>
+  i.path === s.path && (s.method === "" || i.method === s.method) && (s.host === "" || i.host === s.host) && (s.route === "" || i.route === s.route));
+
+/** What is wrong with a path, in sentences; "" if nothing is. */
+export function alarmText(alarms: Incident[], s: State): string {
+  const shown = alarms.slice(0, alarmsShown), more = alarms.length - shown.length;
+  return shown.map((i) => `${i.kind === "slow" ? "Slower than usual" : "Failing now"}: ${s.method && s.host ? "" : `${i.method} on ${i.host}, `}${inWords(i)}, since ${since(i.since)}.`).join(" ")
+    + (more > 0 ? ` All paths: ${f.plural(more, "more incident", "more incidents")}.` : "");
+}
+
 /** What is wrong, in words. */
-export function inWords(i: Incident): string {
+function inWords(i: Incident): string {
   if (i.kind === "slow") return `p95 is ${f.micros(i.p95_us ?? 0)}, usually ${f.micros(i.usual_p95_us ?? 0)}`;
   return `${f.percent(i.share)} of its requests fail, ${i.usual_count > 0 ? `usually ${f.percent(i.usual_share)}` : "a new path"}`;
 }
@@ -47,42 +59,62 @@ function line(s: State, i: Incident): HTMLElement {
       h("small", {}, `${f.plural(i.affected, slow ? "slow request" : "failed request", slow ? "slow requests" : "failed requests")}`))));
 }
 
+/**
+ * The list of what fails now. Its place has the same height whether nothing fails or one path does, and nothing that comes with an update
+ * changes this height: an incident that begins while somebody is reading, or about to press something, must not push the page down.
+ */
 export class FailingNow {
-  readonly element = h("section", { class: "failing", hidden: true, "aria-labelledby": "failing-heading" });
+  readonly element = h("section", { class: "failing", "aria-labelledby": "failing-heading" });
   private readonly heading = h("h2", { id: "failing-heading" });
+  private readonly more = h("button", { type: "button", class: "quiet", onclick: () => { this.room = this.last.length; this.draw(); } });
+  private readonly note = h("p", { class: "muted" });
   private readonly list = h("ul");
-  private readonly more = h("button", { type: "button", class: "quiet", onclick: () => { this.all = true; this.draw(); } });
-  private all = false;
+  private room = 1; // lines for which there is a place
   private text = "";
+  private known = false;
   private last: Incident[] = [];
-  private total = 0;
   private state: State | null = null;
 
   constructor() {
-    this.element.append(this.heading, this.list, this.more);
+    this.element.append(h("div", { class: "failing-head" }, this.heading, this.more), this.note, this.list);
+    this.draw();
   }
 
   show(s: State, failing: Failing | null): void {
+    const first = this.state === null;
     this.state = s;
+    this.known = failing !== null;
     this.last = failing?.incidents ?? [];
-    this.total = failing?.total ?? 0;
+    say(this.note, failing === null ? "There was no response to this question; trying again." : (failing.rows === 0 ? "There were no requests in the last five minutes."
+      : `${f.plural(failing.rows, "path", "paths")} checked at ${f.timeOfDay(new Date(failing.checked_at))}; none is failing or slower than usual.`));
+    if (first) return this.fit();
+    const height = (): number => this.element.getBoundingClientRect().height, before = height();
+    this.draw();
+    if (height() < before) this.element.style.minHeight = `${before}px`;
+  }
+
+  /** Makes the place as large as its content. To be called only when the user changes the view, because everything below it moves. */
+  fit(): void {
+    this.room = Math.min(Math.max(this.last.length, 1), shownAtFirst);
+    this.element.style.minHeight = "";
     this.draw();
   }
 
   private draw(): void {
-    const s = this.state!;
-    const text = JSON.stringify([this.last, this.all]);
+    const text = JSON.stringify([this.known, this.last, this.room]);
     if (text === this.text || pressed(this.list)) return; // so that neither focus nor selection is lost with an update
     this.text = text;
     const focused = this.list.contains(document.activeElement) ? (document.activeElement as HTMLAnchorElement).getAttribute("href") : null;
-    const errors = this.last.filter((i) => i.kind === "errors").length;
-    this.element.hidden = this.last.length === 0;
-    this.element.classList.toggle("only-slow", errors === 0);
-    this.heading.textContent = errors === 0 ? "Slower than usual" : "Failing now";
-    const shown = this.all ? this.last : this.last.slice(0, shownAtFirst);
-    this.list.replaceChildren(...shown.map((i) => line(s, i)));
+    const errors = this.last.some((i) => i.kind === "errors"), any = this.last.length > 0;
+    this.element.className = "failing " + (errors ? "" : any ? "only-slow" : this.known ? "nothing" : "unknown");
+    this.element.style.setProperty("--room", String(this.room));
+    say(this.heading, errors ? "Failing now" : any ? "Slower than usual" : this.known ? "Nothing is failing" : "Not known what is failing");
+    this.note.hidden = any;
+    this.list.hidden = !any;
+    const shown = this.last.slice(0, this.room);
+    this.list.replaceChildren(...shown.map((i) => line(this.state!, i)));
     if (focused) this.list.querySelector<HTMLElement>(`a[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
     this.more.hidden = shown.length >= this.last.length;
-    this.more.textContent = `Show ${f.plural(this.total - shown.length, "more path", "more paths")}`;
+    say(this.more, `Show ${f.plural(this.last.length - shown.length, "more path", "more paths")}`);
   }
 }

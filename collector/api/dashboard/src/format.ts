@@ -64,7 +64,7 @@ export const latency = (of: { count: number }, us: number): string => (of.count 
 
 /** Formats the values of an axis in one unit, that of the largest. */
 export function rateAxis(most: number): (v: number) => string {
-  const [factor, unit] = most >= 0.1 ? [1, "/s"] : most * 60 >= 0.1 ? [60, "/min"] : [3600, "/h"];
+  const [factor, unit] = most >= 0.1 || most === 0 ? [1, "/s"] : most * 60 >= 0.1 ? [60, "/min"] : [3600, "/h"];
   return (v) => `${three.format(v * factor)} ${unit}`;
 }
 export function microsAxis(most: number): (v: number) => string {

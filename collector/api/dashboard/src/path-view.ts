@@ -5,7 +5,7 @@ import { Figure } from "./chart";
 import { bandsChart, binsPerDoubling, errorsChart, heatChart, latencyChart, recentChart, stepSeconds } from "./charts";
 import { announce, h, swap } from "./dom";
 import { eventsTable } from "./events-view";
-import { incidentsOf, inWords, since } from "./failing";
+import { alarmText, incidentsWithin } from "./failing";
 import * as f from "./format";
 import { distribution, type Heat } from "./heat";
 import { emptyTiles, grpcList, methodBadge, Notice, statusList, tiles } from "./parts";
@@ -44,7 +44,8 @@ export class PathView {
     this.latency = new Figure(pointing);
     this.heat = new Figure(pointing);
     this.now = new Figure(pointing);
-    this.element = h("div", {}, this.title, this.notice.element, this.alarm.element, this.figures,
+    this.alarm.show("", "Loading…"); // it has a place from the beginning, so that nothing moves when an incident begins
+    this.element = h("div", {}, h("div", { class: "titled" }, this.title, this.alarm.element), this.notice.element, this.figures,
       h("div", { class: "charts" }, this.bands.element, this.errors.element, this.latency.element, this.heat.element, this.now.element),
       h("p", { class: "muted hint" }, "Drag over a chart to zoom in; press a point to see its requests, the failed ones first. In the chart by latency, a stronger color means more requests; press it to see those that took at least as long."),
       h("details", { class: "as-table" }, h("summary", {}, "The same figures as a table, with links to the requests of each step"), this.table),
@@ -76,9 +77,9 @@ export class PathView {
       get<Recent>("/api/v1/recent", {}, signal),
     ]);
     this.apply(s);
-    const alarms = incidentsOf(failing, s);
-    this.alarm.show(alarms.some((i) => i.kind === "errors") ? "bad" : "wait",
-      alarms.map((i) => `${i.kind === "slow" ? "Slower than usual" : "Failing now"}: ${inWords(i)}, since ${since(i.since)}.`).join(" "));
+    const alarms = incidentsWithin(failing, s);
+    this.alarm.show(alarms.some((i) => i.kind === "errors") ? "bad" : alarms.length > 0 ? "wait" : "",
+      alarmText(alarms, s) || (failing ? "This path is neither failing nor slower than usual." : "Not known whether this path is failing; trying again."));
     swap(this.figures, tiles(series.totals, series.before?.totals, alarms.some((i) => i.kind === "errors")));
     const mine = recent.paths.find((r) => r.path === s.path && r.method === s.method && r.host === s.host && (r.route ?? "") === s.route);
     const none = recent.totals.count.map(() => 0);

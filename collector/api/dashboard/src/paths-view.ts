@@ -92,6 +92,7 @@ export class PathsView {
 
   async reload(s: State, signal: AbortSignal, byItself = false): Promise<void> {
     this.state = s;
+    if (!byItself) this.failingNow.fit();
     const range = span(s), compare = s.compare ? "previous" : undefined;
     const query = { ...range.period, compare };
     const [failing, marks, data, recent, series] = await Promise.all([

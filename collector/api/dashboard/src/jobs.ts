@@ -20,7 +20,7 @@ export function ofJobs(jobs: Jobs | Error): Finding[] {
 export function jobsPanel(jobs: Jobs): HTMLElement {
   const head = ["Job", "Last run", "Result", "Next run", "Schedule"];
   return h("div", { class: "scroll panel", tabindex: 0, role: "region", "aria-label": "Scheduled jobs" }, h("table", { class: "jobs" },
-    h("thead", {}, h("tr", {}, ...head.map((text, i) => h("th", { scope: "col", class: i === 0 ? "name" : "" }, text)))),
+    h("thead", {}, h("tr", {}, ...head.map((text, i) => h("th", { scope: "col", class: i === 0 ? "name" : i === head.length - 1 ? "wide" : "" }, text)))),
     h("tbody", {}, ...jobs.jobs.map(row))));
 }
 
@@ -29,7 +29,7 @@ function row(j: Job): HTMLElement {
   return h("tr", {}, h("th", { scope: "row", class: "name" }, h("strong", {}, j.name), h("small", {}, purposes[j.name] ?? "")),
     h("td", {}, j.running ? "running now" : last ? when(last.started) : "not yet"),
     h("td", { class: last?.error ? "bad" : "" }, result(j)),
-    h("td", {}, j.next ? when(j.next) : "–"), h("td", {}, h("code", {}, j.schedule)));
+    h("td", {}, j.next ? when(j.next) : "–"), h("td", { class: "wide" }, h("code", {}, j.schedule)));
 }
 
 function result(j: Job): string {

@@ -9,7 +9,8 @@
 //
 // The traffic of the hours before the incident is sent in a few minutes, while the clock of wayside is moved from the past to the
 // present; the incident itself runs in real time. With -shots, Chromium takes screenshots of the dashboard a minute after the beginning
-// of the incident: on a desktop, light and dark, and on a phone. The tools for that are installed by `make dashboard`.
+// of the incident: on a desktop, light and dark, and on a phone, and of `wayside top`, which runs in tmux. The tools for that are installed
+// by `make dashboard`.
 package main
 
 import (
@@ -234,7 +235,11 @@ func (r *replay) show(ctx context.Context) error {
 		return fmt.Errorf("the first line of wayside top does not name the path: %s", first)
 	}
 	if r.shots != "" {
-		if err := r.pictures(ctx, "incident.mjs"); err != nil {
+		screen, err := r.topScreen(ctx, "1h")
+		if err != nil {
+			return err
+		}
+		if err := r.pictures(ctx, "incident.mjs", screen); err != nil {
 			return err
 		}
 	}
@@ -248,19 +253,4 @@ func (r *replay) stay() {
 		fmt.Println("the dashboard:", r.w.Info().Admin)
 		select {}
 	}
-}
-
-// pictures runs a script that takes screenshots of the dashboard. Its arguments are the dashboard's address, the folder for the pictures,
-// and further ones.
-func (r *replay) pictures(ctx context.Context, script string, args ...string) error {
-	folder, err := filepath.Abs(r.shots)
-	if err != nil {
-		return err
-	}
-	cmd := exec.CommandContext(ctx, "node", append([]string{script, r.w.Info().Admin, folder}, args...)...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = filepath.Join("collector", "api", "dashboard"), os.Stdout, os.Stderr
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("pictures: %w", err)
-	}
-	return nil
 }

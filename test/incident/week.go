@@ -4,10 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"time"
 )
 
@@ -67,12 +63,16 @@ func (r *replay) playWeek(ctx context.Context) error {
 		return err
 	}
 	if r.shots != "" {
-		screen, err := r.topScreen(ctx)
+		screen, err := r.topScreen(ctx, "7d")
+		if err != nil {
+			return err
+		}
+		report, err := r.report(ctx)
 		if err != nil {
 			return err
 		}
 		from, to := ago(incidentFrom+90*time.Minute).UTC().Format(time.RFC3339), ago(incidentTo-90*time.Minute).UTC().Format(time.RFC3339)
-		if err := r.pictures(ctx, "week.mjs", screen, from, to); err != nil {
+		if err := r.pictures(ctx, "week.mjs", screen, report, from, to); err != nil {
 			return err
 		}
 	}
@@ -101,30 +101,4 @@ func rhythm(t time.Time) float64 {
 		factor *= 0.75
 	}
 	return factor
-}
-
-// topScreen runs `wayside top` in a real terminal, and writes what it shows, with its colors, to a file.
-func (r *replay) topScreen(ctx context.Context) (string, error) {
-	socket := filepath.Join(r.dir, "tmux")
-	tmux := func(args ...string) (string, error) {
-		out, err := exec.CommandContext(ctx, "tmux", append([]string{"-S", socket}, args...)...).CombinedOutput()
-		return string(out), err
-	}
-	if out, err := tmux("new-session", "-d", "-x", "124", "-y", "17", r.w.Binary, "top", "--data", r.w.DataDir, "--window", "7d"); err != nil {
-		return "", fmt.Errorf("tmux: %w: %s", err, out)
-	}
-	defer func() { _, _ = tmux("kill-server") }()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
-		screen, err := tmux("capture-pane", "-p", "-e")
-		if err != nil {
-			return "", fmt.Errorf("tmux: %w: %s", err, screen)
-		}
-		if strings.Contains(screen, "/checkout") {
-			file := filepath.Join(r.dir, "top.txt")
-			return file, os.WriteFile(file, []byte(screen), 0o600)
-		}
-		if time.Now().After(deadline) {
-			return "", fmt.Errorf("wayside top shows no paths:\n%s", screen)
-		}
-	}
 }

@@ -1,11 +1,14 @@
 // Takes the pictures of go run ./test/incident.
 //
-//	node incident.mjs BASE FOLDER
+//	node incident.mjs BASE FOLDER TERMINAL
+//
+// TERMINAL is a file with the screen of wayside top, as a terminal shows it.
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { browserPath, complete, launch, screens } from "./browser.mjs";
+import { terminalPicture } from "./terminal.mjs";
 
-const [base, folder] = process.argv.slice(2);
+const [base, folder, terminal] = process.argv.slice(2);
 if (!browserPath) {
   console.error("no Chromium: no pictures");
   process.exit(77);
@@ -25,6 +28,7 @@ try {
     await page.screenshot({ path: join(folder, `incident-path-${name}.png`), fullPage: true });
     await page.context().close();
   }
+  await terminalPicture(browser, terminal, join(folder, "incident-top.png"));
 } finally {
   await browser.close();
 }

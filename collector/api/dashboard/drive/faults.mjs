@@ -1,6 +1,6 @@
 // Strangers, and waysides that do not respond.
 import { connect } from "node:net";
-import { desktop, inspect, load, openPage, painted, until, updates, want } from "../browser.mjs";
+import { desktop, inspect, load, openPage, painted, still, until, updates, want } from "../browser.mjs";
 import { hostilePaths, sendHostile } from "./hostile.mjs";
 import { ask, kill, startWithoutBooks } from "./servers.mjs";
 
@@ -89,11 +89,13 @@ export async function booksAway(browser, scratch, trusting) {
   await load(page, trusting.base + "/", "table.paths tbody a");
   await live(page, "Live");
   const rows = await page.locator("table.paths tbody a").count(), books = await trusting.books();
+  await still("the home page", page);
   process.kill(books, "SIGSTOP");
   try {
     await live(page, "Away since");
     await page.waitForSelector(".notice.bad:visible");
     want("the page says when the books go away, and keeps what it knew", (await page.locator("table.paths tbody a").count()) === rows && (await page.innerText(".notice.bad")).includes("The figures are of"), await page.innerText(".notice.bad"));
+    await still("the books went away", page);
     const another = await page.context().newPage();
     await another.goto(trusting.base + "/");
     await live(another, "Away since");
@@ -105,6 +107,7 @@ export async function booksAway(browser, scratch, trusting) {
   await live(page, "Live");
   await updates(page, 1);
   want("and is live again by itself", (await page.locator(".notice.bad:visible").count()) === 0);
+  await still("the books came back", page);
   await close();
 }
 

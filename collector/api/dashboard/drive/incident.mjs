@@ -18,6 +18,7 @@ function sendSteadily(send) {
       await new Promise((done) => setTimeout(done, pause));
     }
   })();
+  sent.catch(() => {}); // reported when it is awaited
   return () => { going = false; return sent; };
 }
 

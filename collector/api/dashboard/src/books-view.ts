@@ -15,7 +15,7 @@ const words: Record<Kind, string> = { good: "OK", wait: "Attention", bad: "Probl
 
 export class BooksView {
   readonly element: HTMLElement;
-  private readonly notice = new Notice();
+  private readonly notice = new Notice(true);
   private readonly verdict = h("p", { class: "verdict", role: "status" }, "Reading the books…");
   private readonly findings = h("ul", { class: "findings panel" });
   private readonly flow = h("div");

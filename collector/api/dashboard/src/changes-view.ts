@@ -14,7 +14,7 @@ interface Ranges { from: Date; to: Date; beforeFrom: Date; beforeTo: Date }
 
 export class ChangesView {
   readonly element: HTMLElement;
-  private readonly notice = new Notice();
+  private readonly notice = new Notice(true);
   private readonly against = h("select", { id: "against", onchange: () => this.go({ against: this.against.value }) });
   private readonly compared = h("p", { class: "muted" });
   private readonly list = h("div", {}, h("p", { class: "panel empty" }, "Loading…"));

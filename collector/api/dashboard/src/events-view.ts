@@ -36,7 +36,7 @@ export function eventsTable(s: State, events: RawEvent[], label = "Events"): HTM
 
 export class EventsView {
   readonly element: HTMLElement;
-  private readonly notice = new Notice();
+  private readonly notice = new Notice(true);
   private readonly failed = h("div");
   private readonly list = h("div");
   private readonly pause = h("button", { type: "button", hidden: true, "aria-pressed": "false", onclick: () => this.hold(!this.held) }, "Pause");

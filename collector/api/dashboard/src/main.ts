@@ -217,7 +217,10 @@ let awaySince = 0; // when the first of the present failures came; 0: wayside an
 
 /** Notes whether wayside has answered. */
 function answered(well: boolean): void {
-  if (well) goodAt = Date.now();
+  if (well) {
+    goodAt = Date.now();
+    document.body.classList.add("has-figures");
+  }
   awaySince = well ? 0 : awaySince || Date.now();
   showLive();
 }

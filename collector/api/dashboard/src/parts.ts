@@ -5,11 +5,15 @@ import * as f from "./format";
 import type { Figures, Refill } from "./api";
 import { link, type State } from "./state";
 
-/** A message above a view: why it shows nothing, or old figures. */
+/**
+ * A message above a view: why it shows nothing, or old figures. One that may come at any time is over the view, at the end of the screen, so
+ * that it moves nothing; but above the view if nothing has been shown yet.
+ */
 export class Notice {
+  constructor(private readonly over = false) {}
   readonly element = h("p", { class: "notice", hidden: true });
   show(kind: "bad" | "wait" | "good" | "", text: string): void {
-    this.element.className = "notice " + kind;
+    this.element.className = "notice " + kind + (this.over ? " over" : "");
     this.element.hidden = text === "";
     say(this.element, text);
   }

@@ -19,7 +19,7 @@ const loading = (): HTMLElement => h("p", { class: "panel empty" }, "Loading…"
 
 export class PathView {
   readonly element: HTMLElement;
-  private readonly notice = new Notice();
+  private readonly notice = new Notice(true);
   private readonly alarm = new Notice();
   private readonly title = h("div", { class: "title" });
   private readonly figures = h("div", {}, emptyTiles());

@@ -39,7 +39,7 @@ const keyOf = (r: { host: string; method: string; path: string; route?: string }
 
 export class PathsView {
   readonly element: HTMLElement;
-  private readonly notice = new Notice();
+  private readonly notice = new Notice(true);
   private readonly failingNow = new FailingNow();
   private readonly figures = h("div", {}, emptyTiles());
   private readonly now: Figure;

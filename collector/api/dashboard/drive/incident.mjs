@@ -51,6 +51,7 @@ export async function incidentBegins(browser, scratch) {
       await updates(page, 2, api);
       const { shift, shifted } = await page.evaluate(() => ({ shift: window.shift, shifted: window.shifted }));
       want(`an incident begins, ${name}: the layout stays where it is`, shift < 0.05, `${shift}: ${shifted.join(", ")}`);
+      if (name.startsWith("home")) want(`an incident begins, ${name}: it is announced`, /^Failing now: GET \/checkout, .* fail/.test(await page.textContent("#announce")), await page.textContent("#announce"));
       const now = await place(page, ".tiles");
       want(`an incident begins, ${name}: the figures stay where they are`, now === top, `${top} px, then ${now} px`);
       console.log(`     layout shift ${shift.toFixed(4)}`);

@@ -1,6 +1,6 @@
 // Updates come every second or two. They must not undo what a user is doing.
 import { desktop, load, openPage, painted, updates, want } from "../browser.mjs";
-import { userPath } from "./views.mjs";
+import { failingPaths, userPath } from "./views.mjs";
 
 /** Presses the pointer on an element, waits for updates, and releases it. */
 async function longPress(page, selector, path) {
@@ -51,9 +51,10 @@ export async function selectionAndScroll(browser, base) {
   await close();
 }
 
-/** Screen readers hear a view once, and no updates. */
+/** Screen readers hear a view once, and no updates but the beginning of an incident. */
 export async function announcements(browser, base) {
   const { page, close } = await openPage(browser, base);
+  await failingPaths(page, []); // a path of the demo can really become slow
   for (const [name, hash, there, path] of [["home", "", "table.paths tbody a", "/api/v1/paths"], ["path", userPath, ".statuses li", "/api/v1/series"], ["books", "#/books", ".findings li", "/api/v1/storage"]]) {
     await load(page, `${base}/${hash}`, there);
     want(`${name}: is announced`, (await page.textContent("#announce")) !== "");

@@ -1,13 +1,13 @@
 // What fails now, or is slower than usual: above everything else on the home page, in a place that is there also when nothing is wrong.
 
 import type { Failing, Incident } from "./api";
-import { h, pressed, say } from "./dom";
+import { announce, h, pressed, say } from "./dom";
 import * as f from "./format";
 import { methodBadge } from "./parts";
 import { link, type State } from "./state";
 
 const shownAtFirst = 5;
-const alarmsShown = 2; // on the page of a path
+const alarmsShown = 2; // on the page of a path, and at most in an announcement
 
 /** A moment of the last days: the time of day, with the day if it is not today. */
 export function since(text: string): string {
@@ -35,9 +35,11 @@ export const incidentsWithin = (failing: Failing | null, s: State): Incident[] =
 /** What is wrong with a path, in sentences; "" if nothing is. */
 export function alarmText(alarms: Incident[], s: State): string {
   const shown = alarms.slice(0, alarmsShown), more = alarms.length - shown.length;
-  return shown.map((i) => `${i.kind === "slow" ? "Slower than usual" : "Failing now"}: ${s.method && s.host ? "" : `${i.method} on ${i.host}, `}${inWords(i)}, since ${since(i.since)}.`).join(" ")
+  return shown.map((i) => `${kindOf(i)}: ${s.method && s.host ? "" : `${i.method} on ${i.host}, `}${inWords(i)}, since ${since(i.since)}.`).join(" ")
     + (more > 0 ? ` All paths: ${f.plural(more, "more incident", "more incidents")}.` : "");
 }
+
+const kindOf = (i: Incident): string => (i.kind === "slow" ? "Slower than usual" : "Failing now");
 
 /** What is wrong, in words. */
 function inWords(i: Incident): string {
@@ -81,10 +83,12 @@ export class FailingNow {
   }
 
   show(s: State, failing: Failing | null): void {
-    const first = this.state === null;
+    const first = this.state === null, old = this.last;
     this.state = s;
     this.known = failing !== null;
-    this.last = failing?.incidents ?? [];
+    if (failing) this.last = failing.incidents; // otherwise, the last known ones stay
+    const begun = this.last.filter((i) => !old.some((o) => o.kind === i.kind && sameRow(o, i)));
+    if (!first && begun.length > 0) announce(begun.slice(0, alarmsShown).map((i) => `${kindOf(i)}: ${i.method} ${f.path(i.path)}, ${inWords(i)}.`).join(" "));
     say(this.note, failing === null ? "There was no response to this question; trying again." : (failing.rows === 0 ? "There were no requests in the last five minutes."
       : `${f.plural(failing.rows, "path", "paths")} checked at ${f.timeOfDay(new Date(failing.checked_at))}; none is failing or slower than usual.`));
     if (first) return this.fit();

@@ -2,8 +2,12 @@ package terminal
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
+
+// slow is the kind of an incident whose path is slower than usual, and not failing.
+const slow = "slow"
 
 // failingShown is the maximum number of incidents in the heading.
 const failingShown = 4
@@ -20,12 +24,17 @@ func (m *model) failing(short bool) (lines []string) {
 	return lines
 }
 
+// isFailing reports whether a path is failing now. Only then are its errors red: most services always have a few errors.
+func (m *model) isFailing(name rowName) bool {
+	return m.paths != nil && slices.ContainsFunc(m.paths.failing, func(i incident) bool { return i.rowName == name && i.Kind != slow })
+}
+
 // line says in one line what is wrong with a path.
 func (i *incident) line() string {
 	name := style(bold, Safe(i.Method)+" "+Safe(i.Path)) + "  "
 	since := "since " + clockTime(i.Since)
 	where := style(faint, "  "+Safe(i.Host)+i.route())
-	if i.Kind == "slow" {
+	if i.Kind == slow {
 		return style(yellow, "▲ SLOW    ") + name + style(yellow, "p95 "+duration(i.P95)) + ", usually " + duration(i.UsualP95) + ", " + style(bold, since) +
 			fmt.Sprintf(", %s slow requests", Grouped(i.Affected)) + where
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -151,6 +152,31 @@ func TestTopNamesWhatFails(t *testing.T) {
 	a.failing = ""
 	if s.Update(s.load()()); strings.Contains(s.text(), "FAILING") {
 		t.Error("it is over, and the screen still says it")
+	}
+}
+
+// Most services always have a few errors, so only the errors of paths that are failing now are red.
+func TestOnlyFailingPathsAreRed(t *testing.T) {
+	a := &table{
+		rows:    []string{row1("/selected", 3000, 0, 1), row1("/usual", 2000, 4, 1), row1("/broken", 1000, 570, 1)},
+		failing: `{"incidents":[{"kind":"errors","host":"h","method":"GET","path":"/broken","share":0.57},{"kind":"slow","host":"h","method":"GET","path":"/usual"}]}`,
+	}
+	s := newScreen(t, a)
+	s.Update(tea.WindowSizeMsg{Width: 140, Height: 20})
+	inRed := func(part string) bool {
+		lines := strings.Split(s.View().Content, "\n")
+		i := slices.IndexFunc(lines, func(line string) bool {
+			return strings.Contains(ansi.Strip(line), part) && !strings.Contains(line, "FAILING") && !strings.Contains(line, "SLOW")
+		})
+		return i >= 0 && strings.Contains(lines[i], "\x1b[31m")
+	}
+	inTotals := func() bool { return strings.Contains(s.View().Content, "\x1b[31m10.0% errors") }
+	if !inRed("/broken") || !inTotals() || inRed("/usual") {
+		t.Errorf("%q", s.View().Content)
+	}
+	a.failing = ""
+	if s.Update(s.load()()); inRed("/broken") || inTotals() {
+		t.Errorf("nothing is failing: %q", s.View().Content)
 	}
 }
 

@@ -61,7 +61,7 @@ func (m *model) heading() []string {
 	}
 	t := &m.paths.Totals
 	errors := percent(t.Errors, t.Count) + " errors"
-	if t.Errors > 0 {
+	if slices.ContainsFunc(m.paths.failing, func(i incident) bool { return i.Kind != slow }) {
 		errors = style(red, errors)
 	}
 	if dropped := sumOf(t.Dropped); dropped > 0 {
@@ -209,7 +209,7 @@ func (m *model) tableRow(r *row, pathWidth int, selected bool) string {
 			continue
 		}
 		cell := fitRight(c.cell(r), c.width)
-		if c.name == "ERRORS" && r.Errors > 0 {
+		if c.name == "ERRORS" && m.isFailing(r.rowName) {
 			cell = plain(red, cell)
 		}
 		line += " " + cell
@@ -229,7 +229,7 @@ func (m *model) path(height int) []string {
 	}
 	t := &m.detail.series.Totals
 	failed := percent(t.Errors, t.Count)
-	if t.Errors > 0 {
+	if m.isFailing(name) {
 		failed = style(red, failed)
 	}
 	lines = append(lines, fmt.Sprintf("%s requests  %s  errors %s  p50 %s  p90 %s  p95 %s  p99 %s  max %s  sent %s", style(bold, Grouped(t.Count)), perSecond(t.Rate),

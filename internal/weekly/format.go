@@ -68,6 +68,9 @@ func (c *Change) says() string {
 	return c.Kind
 }
 
+// comparable is the minimum ratio of the times that two weeks cover, for a comparison of their numbers of requests.
+const comparable = 0.9
+
 // tiles returns the totals with their names and how they have changed.
 func (w *Week) tiles() [][3]string {
 	now, was := &w.Totals, &w.Before
@@ -81,8 +84,12 @@ func (w *Week) tiles() [][3]string {
 		}
 		return against(float64(n), float64(b))
 	}
+	requests := against(float64(now.Count), float64(was.Count))
+	if was.Seconds < comparable*now.Seconds || now.Seconds < comparable*was.Seconds {
+		requests = "" // the rates can be compared
+	}
 	return [][3]string{
-		{"Requests", terminal.Grouped(now.Count), against(float64(now.Count), float64(was.Count))},
+		{"Requests", terminal.Grouped(now.Count), requests},
 		{"Rate", now.rate(), against(now.Rate, was.Rate)},
 		{"Errors", share(now.Errors, now.Count), before},
 		{"p50", now.latency(now.Latency.P50), latency(now.Latency.P50, was.Latency.P50)},

@@ -58,7 +58,7 @@ func (w *Week) changes() section {
 		s.lines = append(s.lines, line{label: c.Kind, row: &c.Row, text: c.says()})
 	}
 	if more := w.ChangesTotal - len(w.Changes); more > 0 {
-		s.notes = []string{fmt.Sprintf("And %d more: GET /api/v1/changes?from=-%dd", more, Days)}
+		s.notes = []string{fmt.Sprintf("And %d more: GET /api/v1/changes?from=-%dh", more, Days*24-1)}
 	}
 	return s
 }

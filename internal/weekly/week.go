@@ -105,7 +105,9 @@ type Week struct {
 // Load queries the figures of the last week.
 func Load(ctx context.Context, ask Asker) (*Week, error) {
 	w := &Week{}
-	from := fmt.Sprintf("from=-%dd", Days)
+	// The API widens ranges to whole hours, so an hour less leads to exactly seven days, the current hour included, and the week before
+	// ends where this one begins.
+	from := fmt.Sprintf("from=-%dh", Days*24-1)
 	var paths struct {
 		From, To time.Time
 		Totals   Figures
@@ -117,7 +119,7 @@ func Load(ctx context.Context, ask Asker) (*Week, error) {
 	w.From, w.To, w.Totals = paths.From, paths.To, paths.Totals
 	w.rank(paths.Paths)
 	var before struct{ Totals Figures }
-	if err := get(ctx, ask, fmt.Sprintf("/api/v1/paths?from=-%dd&to=-%dd&limit=1", 2*Days, Days), &before); err != nil {
+	if err := get(ctx, ask, fmt.Sprintf("/api/v1/paths?from=-%dh&to=-%dh&limit=1", 2*Days*24-1, Days*24), &before); err != nil {
 		return nil, err
 	}
 	w.Before = before.Totals

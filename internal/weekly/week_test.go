@@ -29,10 +29,10 @@ func week() answers {
 		return fmt.Sprintf(`{"host":"shop","method":"GET","path":"%s","count":%d,"errors":%d,"latency_us":{"p95":%d}}`, path, count, errors, p95)
 	}
 	return answers{
-		"/api/v1/paths?from=-7d": `{"from":"2026-11-22T21:00:00Z","to":"2026-11-29T21:00:00Z","totals":{"count":7000,"errors":70,"rate":0.5,"seconds":302400,"latency_us":{"p50":900,"p95":12000,"p99":1500000}},
+		"/api/v1/paths?from=-167h": `{"from":"2026-11-22T21:00:00Z","to":"2026-11-29T21:00:00Z","totals":{"count":7000,"errors":70,"rate":0.5,"seconds":302400,"latency_us":{"p50":900,"p95":12000,"p99":1500000}},
 			"paths":[` + row("/", 5000, 0, 3000) + "," + row("/search", 1500, 60, 90_000) + "," + row(hostile, 90, 10, 900_000) + `]}`,
-		"/api/v1/paths?from=-14d&to=-7d": `{"totals":{"count":3500,"errors":7,"seconds":604800,"latency_us":{"p50":900,"p95":6000,"p99":1500000}}}`,
-		"/api/v1/series":                 `{"points":[{"time":"2026-11-28T21:00:00Z","count":6000,"errors":60,"latency_us":{"p95":11000}},{"time":"2026-11-27T21:00:00Z","count":0,"latency_us":{}}]}`,
+		"/api/v1/paths?from=-335h&to=-168h": `{"totals":{"count":3500,"errors":7,"seconds":604800,"latency_us":{"p50":900,"p95":6000,"p99":1500000}}}`,
+		"/api/v1/series":                    `{"points":[{"time":"2026-11-28T21:00:00Z","count":6000,"errors":60,"latency_us":{"p95":11000}},{"time":"2026-11-27T21:00:00Z","count":0,"latency_us":{}}]}`,
 		"/api/v1/changes": `{"total":12,"changes":[{"kind":"failing","host":"shop","method":"GET","path":"/search","count":1500,"errors":60,"latency_us":{},
 			"before":{"count":700,"errors":1,"latency_us":{}},"affected":60},{"kind":"slower","host":"shop","method":"GET","path":"` + hostile + `","count":90,"latency_us":{"p95":900000},
 			"before":{"count":90,"latency_us":{"p95":90000}},"affected":9}]}`,
@@ -69,11 +69,21 @@ func TestWeek(t *testing.T) {
 	}
 }
 
+// The numbers of requests of two weeks are compared if both weeks cover about the same time.
+func TestRequestsAreComparedLikeWithLike(t *testing.T) {
+	for seconds, want := range map[float64]string{604800: "", 302400: "+100 %", 290000: "+100 %", 3600: ""} {
+		w := &Week{Totals: Figures{Count: 7000, Seconds: 302400}, Before: Figures{Count: 3500, Seconds: seconds}}
+		if got := w.tiles()[0][2]; got != want {
+			t.Errorf("%.0f seconds: %q, not %q", seconds, got, want)
+		}
+	}
+}
+
 // Without a week before, and with books that do not add up, the review says so.
 func TestFirstWeek(t *testing.T) {
 	a := week()
-	a["/api/v1/paths?from=-7d"] = `{"from":"2026-11-22T21:00:00Z","to":"2026-11-29T21:00:00Z","totals":{"latency_us":{}},"paths":[]}`
-	a["/api/v1/paths?from=-14d&to=-7d"] = `{"totals":{"latency_us":{}}}`
+	a["/api/v1/paths?from=-167h"] = `{"from":"2026-11-22T21:00:00Z","to":"2026-11-29T21:00:00Z","totals":{"latency_us":{}},"paths":[]}`
+	a["/api/v1/paths?from=-335h&to=-168h"] = `{"totals":{"latency_us":{}}}`
 	a["/api/v1/accounting"] = `{"balanced":false}`
 	w, err := Load(t.Context(), a)
 	if err != nil {

@@ -44,7 +44,7 @@ export class BooksView {
     });
     const [accounts, lines, storage, archives, jobs] = await Promise.all([
       get<Accounting>("/api/v1/accounting", {}, signal), optional(checks(signal)),
-      optional(get<Storage>("/api/v1/storage", {}, signal)), optional(get<Archives>("/api/v1/archives", { limit: 20 }, signal)),
+      optional(get<Storage>("/api/v1/storage", {}, signal)), optional(get<Archives>("/api/v1/archives", { limit: 10 }, signal)),
       optional(get<Jobs>("/api/v1/jobs", {}, signal)),
     ]);
     const findings = [...this.ofAccounts(accounts), ...ofChecks(lines), ...ofStorage(storage), ...ofJobs(jobs)];

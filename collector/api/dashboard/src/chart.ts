@@ -186,7 +186,7 @@ export class Figure {
       width: this.width(), height, cursor: { points: { size: 7 }, drag: { x: this.pointing !== null, y: false, setScale: false, dist: 6 } },
       hooks: { draw: [(u) => this.drawMarks(u)], setSelect: [(u) => this.selected(u)], ready: [(u) => this.listen(u)], ...heat?.hooks },
       legend: { live: true }, tzDate: (t) => f.calendar(new Date(t * 1000)),
-      scales: heat?.scales ?? { x: chart.fine ? { time: true, range: (_, first, last) => recentRange(first, last) } : { time: true }, y: { range: (_, __, max) => [0, max > 0 ? max * 1.08 : 1] } },
+      scales: heat?.scales ?? { x: chart.fine ? { time: true, range: (_, first, last) => recentRange(first, last) } : { time: true }, y: { range: (_, __, max) => [0, max > 0 ? max * (this.last?.marks.length ? 1.2 : 1.08) : 1] } }, // room above the lines for names of marks
       axes: [
         { ...axis, space: 70, values: hours },
         {

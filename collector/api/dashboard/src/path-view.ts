@@ -79,7 +79,7 @@ export class PathView {
     this.apply(s);
     const alarms = incidentsWithin(failing, s);
     this.alarm.show(alarms.some((i) => i.kind === "errors") ? "bad" : alarms.length > 0 ? "wait" : "",
-      alarmText(alarms, s) || (failing ? "This path is neither failing nor slower than usual." : "Not known whether this path is failing; trying again."));
+      alarmText(alarms, s) || (failing ? "Neither failing nor slower than usual." : "Not known whether this path is failing; trying again."));
     swap(this.figures, tiles(series.totals, series.before?.totals, alarms.some((i) => i.kind === "errors")));
     const mine = recent.paths.find((r) => r.path === s.path && r.method === s.method && r.host === s.host && (r.route ?? "") === s.route);
     const none = recent.totals.count.map(() => 0);

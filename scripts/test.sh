@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Runs the tests with the race detector and prints a clear result. Arguments are passed to go test; without arguments, it tests
-# all packages. It needs Go, git, gcc (for the race detector), and nginx, haproxy and node (with which the proxy is compared).
+# all packages. It needs Go, git, gcc (for the race detector), nginx, haproxy and node (with which the proxy is compared), and what the
+# commands in docs/ use: curl, openssl and python3.
 # Everything else is built from source, including a real S3 server (tools/go.mod).
 set -uo pipefail
 cd "$(dirname "$0")/.."
-scripts/need.sh gcc:gcc nginx:nginx-light haproxy:haproxy node:nodejs || exit 1
+scripts/need.sh gcc:gcc nginx:nginx-light haproxy:haproxy node:nodejs curl:curl openssl:openssl python3:python3 || exit 1
 [[ -e /usr/include/stdlib.h ]] || scripts/need.sh no-headers:libc6-dev || exit 1
 all=$((!$#))
 # Without these, the checks of metrics, alert rules and queries are skipped, and say so.

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/wayside-proxy/wayside/test/pages"
+)
+
+var (
+	groupUsage   = regexp.MustCompile(`(?m)^  (wayside.*) \[command\]$`)
+	testFunction = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)\w+)\(`)
+)
+
+// TestCommandsOnPages checks every command in the documentation, in blocks and in running text, without running it: the command line must
+// know each command of wayside and its flags, and what a command of the repository names must exist.
+func TestCommandsOnPages(t *testing.T) {
+	t.Parallel()
+	makefile := readFile(t, "Makefile")
+	seen := map[string]bool{}
+	for page, text := range pages.All(t, "../..") {
+		for _, words := range pages.Commands(t, page, text) {
+			command := strings.Join(words, " ")
+			if seen[command] {
+				continue
+			}
+			seen[command] = true
+			wrong := ""
+			switch {
+			case words[0] == "wayside":
+				wrong = unknownUsage(words[1:])
+			case words[0] == "make":
+				wrong = missingTarget(makefile, words[1:])
+			case len(words) > 2 && words[0] == "go" && words[1] == "run":
+				wrong = missingProgram(t, words[2:])
+			case len(words) > 2 && words[0] == "go" && words[1] == "test":
+				wrong = missingTests(t, words[2:])
+			case strings.HasPrefix(words[0], "scripts/") || strings.HasPrefix(words[0], ".ci/"):
+				if _, err := os.Stat("../../" + words[0]); err != nil {
+					wrong = err.Error()
+				}
+			default:
+				delete(seen, command)
+			}
+			if wrong != "" {
+				t.Errorf("%s: %s: %s", page, command, wrong)
+			}
+		}
+	}
+	if len(seen) < 50 {
+		t.Errorf("only %d commands were found: %v", len(seen), seen)
+	}
+}
+
+// unknownUsage parses the flags of a command, which does nothing else because of --help.
+func unknownUsage(args []string) string {
+	at := slices.IndexFunc(args, func(arg string) bool { return strings.HasPrefix(arg, "-") })
+	if at < 0 {
+		at = len(args)
+	}
+	var out, errs bytes.Buffer
+	if code := Main(slices.Insert(slices.Clone(args), at, "--help"), &out, &errs); code != exitOK {
+		return errs.String()
+	}
+	_, usage, _ := strings.Cut(out.String(), "Usage:\n")
+	usage, _, _ = strings.Cut(usage, "\n\n")
+	group := groupUsage.FindStringSubmatch(usage) // help is about a group of commands if the next word is none of them
+	if rest := args[:at]; group != nil && len(rest) > strings.Count(group[1], " ") {
+		if word := rest[strings.Count(group[1], " ")]; !regexp.MustCompile(`[ |]` + word + `[ |]`).MatchString(usage) {
+			return "there is no command " + word + "\n" + usage
+		}
+	}
+	return ""
+}
+
+func missingTarget(makefile string, words []string) string {
+	for _, word := range words {
+		if !strings.Contains(word, "=") && !strings.HasPrefix(word, "-") && !strings.Contains(makefile, "\n"+word+":") {
+			return "there is no target " + word
+		}
+	}
+	return ""
+}
+
+// missingProgram looks for the program of go run, and for its flags in the source.
+func missingProgram(t *testing.T, words []string) string {
+	t.Helper()
+	source := goSource(t, words[0], "*.go")
+	if !strings.Contains(source, "\npackage main\n") {
+		return "there is no program " + words[0]
+	}
+	for _, word := range words[1:] {
+		if name, isFlag := strings.CutPrefix(word, "-"); isFlag && !strings.Contains(source, `"`+name+`", `) {
+			return "there is no flag " + word
+		}
+	}
+	return ""
+}
+
+// missingTests looks for the packages of go test, and for the tests that -run or -bench selects.
+func missingTests(t *testing.T, words []string) string {
+	t.Helper()
+	functions := ""
+	for _, word := range words {
+		if strings.HasPrefix(word, "./") && !strings.HasSuffix(word, "/...") {
+			source := goSource(t, word, "*_test.go")
+			if source == "" {
+				return "there are no tests in " + word
+			}
+			functions += source
+		}
+	}
+	for i, word := range words[:len(words)-1] {
+		if (word != "-run" || slices.Contains(words, "-bench")) && word != "-bench" {
+			continue
+		}
+		first, _, _ := strings.Cut(words[i+1], "/")
+		pattern, err := regexp.Compile(first)
+		if err != nil {
+			return err.Error()
+		}
+		if !slices.ContainsFunc(testFunction.FindAllStringSubmatch(functions, -1), func(f []string) bool { return pattern.MatchString(f[1]) }) {
+			return "there is no test " + words[i+1]
+		}
+	}
+	return ""
+}
+
+// goSource returns the source of the files of a package whose names match.
+func goSource(t *testing.T, folder, names string) string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join("../..", folder, names))
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := ""
+	for _, file := range files {
+		source += "\n" + readFile(t, strings.TrimPrefix(file, "../../"))
+	}
+	return source
+}
+
+// readFile reads a file of the repository.
+func readFile(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile("../../" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}

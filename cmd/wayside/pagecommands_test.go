@@ -8,12 +8,17 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/wayside-proxy/wayside/internal/certtest"
 	"github.com/wayside-proxy/wayside/test/pages"
 )
 
 var (
 	groupUsage   = regexp.MustCompile(`(?m)^  (wayside.*) \[command\]$`)
+	yamlFence    = regexp.MustCompile("(?s)```yaml\n(.*?\n)```")
+	upstreamKey  = regexp.MustCompile(`(?m)^(upstream|upstreams|routes|scrape_configs):`)
+	fileKey      = regexp.MustCompile(`((?:cert|key|ca|auth|body)_file: )([a-z])`)
 	testFunction = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)\w+)\(`)
 )
 
@@ -54,6 +59,42 @@ func TestCommandsOnPages(t *testing.T) {
 	}
 	if len(seen) < 50 {
 		t.Errorf("only %d commands were found: %v", len(seen), seen)
+	}
+}
+
+// TestYAMLOnPages checks the configurations in the documentation, with files in place of those that they name. Excerpts without an
+// upstream get one.
+func TestYAMLOnPages(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	ca := certtest.NewCA(t, "pages")
+	for _, name := range []string{"example.org", "shops", "site", "other", "a", "edge"} {
+		ca.Issue(t, certtest.Leaf{Names: []string{name + ".example"}, Client: name == "edge", For: 30 * 24 * time.Hour}).Write(t, dir, name)
+	}
+	for _, name := range []string{"clients.pem", "internal.pem"} {
+		certtest.WriteFile(t, filepath.Join(dir, name), ca.PEM())
+	}
+	certtest.WriteFile(t, filepath.Join(dir, "users.htpasswd"), []byte("ops:$2a$10$dcZgWsr2jqVCeTm8j/dKxOLiYm6WKWC1.qiYMqvxYC4BvcxXRNXbK\n"))
+	certtest.WriteFile(t, filepath.Join(dir, "closed.html"), []byte("<p>The shop is closed.</p>"))
+	file, checked := filepath.Join(dir, "page.yaml"), 0
+	for page, text := range pages.All(t, "../..") {
+		for _, block := range yamlFence.FindAllStringSubmatch(text, -1) {
+			yaml := fileKey.ReplaceAllString(strings.ReplaceAll(block[1], "/etc/wayside/", dir+"/"), "${1}"+dir+"/${2}")
+			if key := upstreamKey.FindStringSubmatch(yaml); key == nil {
+				yaml += "upstream: http://127.0.0.1:3000\n"
+			} else if key[1] == "scrape_configs" {
+				continue // for Prometheus
+			}
+			certtest.WriteFile(t, file, []byte(yaml))
+			var out, errs bytes.Buffer
+			if code := Main([]string{"config", "check", file}, &out, &errs); code != exitOK || out.String()+errs.String() != "ok\n" {
+				t.Errorf("%s: exit code %d: %s%s\n%s", page, code, &out, &errs, yaml)
+			}
+			checked++
+		}
+	}
+	if checked < 15 {
+		t.Errorf("only %d configurations were found", checked)
 	}
 }
 

@@ -198,7 +198,6 @@ func (t *traffic) start(forced context.Context) context.Context {
 		t.collect.serve(ctx)
 		return nil
 	})
-	t.admin.SetReady(true)
 	return ctx
 }
 

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wayside-proxy/wayside/internal/datadir"
 	"github.com/wayside-proxy/wayside/test/loopback"
 )
 
@@ -43,6 +44,33 @@ func TestNewcomer(t *testing.T) {
 	}
 	if text := log.String(); strings.Contains(text, "EOF") || strings.Contains(text, `"level":"WARN"`) {
 		t.Errorf("a run without trouble:\n%s", text)
+	}
+}
+
+// TestReadyIsFound: as soon as /readyz returns 200, commands find the process by its data directory, because scripts wait for /readyz
+// before they use other commands.
+func TestReadyIsFound(t *testing.T) {
+	t.Parallel()
+	admin := loopback.Free(t)
+	w, _ := newWayside(t, origin(t), "--admin", admin)
+	found := make(chan error, 1)
+	go func() {
+		for t.Context().Err() == nil {
+			resp, err := http.Get("http://" + admin + "/readyz")
+			if err != nil {
+				continue
+			}
+			_ = resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				_, err = datadir.ReadInfo(w.DataDir)
+				found <- err
+				return
+			}
+		}
+	}()
+	start(t, w)
+	if err := <-found; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -82,7 +82,7 @@ func Run(ctx context.Context, o Options) error {
 	forced, cancelForced := context.WithCancelCause(context.Background())
 	defer cancelForced(nil)
 	info := t.announce(t.start(forced))
-	t.admin.SetReady(true) // only now, because scripts wait for it before they use commands that need run.json
+	t.admin.SetReady(true) // only now: scripts wait for this before they use commands that need run.json
 	notify(log, systemd.Ready)
 	if o.Started != nil {
 		o.Started(info)

@@ -112,7 +112,8 @@ func (t *dirTarget) Stat(_ context.Context, key string) (ObjectInfo, error) {
 }
 
 // Delete removes the marker first. If wayside stops after that, readers ignore the remaining file, and the next call removes it. Delete
-// also removes folders that have become empty.
+// also removes folders that have become empty, except for "v1": the traffic process watches it, and would report that someone has removed
+// the archive.
 func (t *dirTarget) Delete(_ context.Context, key string) error {
 	name, err := t.path(key)
 	if err != nil {
@@ -123,8 +124,7 @@ func (t *dirTarget) Delete(_ context.Context, key string) error {
 			return dirHint(fmt.Errorf("delete %s: %w", key, err))
 		}
 	}
-	hour := filepath.Dir(name)
-	for _, dir := range []string{hour, filepath.Dir(hour)} {
+	for dir, n := filepath.Dir(name), 0; n < 2 && filepath.Dir(dir) != t.root; dir, n = filepath.Dir(dir), n+1 {
 		_ = os.Remove(dir) // fails if the folder is not empty
 	}
 	return nil

@@ -3,9 +3,13 @@ package uploader
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestReadOnlyDirectorySaysWhatToDo(t *testing.T) {
@@ -65,5 +69,23 @@ func TestDirectoryNoticesMetadataCutOff(t *testing.T) {
 		if info, err := p.Stat(ctx, key); err == nil {
 			t.Fatalf("cut off at %d of %d: %+v", n, len(whole), info)
 		}
+	}
+}
+
+// The traffic process watches the folder v1. If a test of the archive removed it because it is still empty, wayside would report that
+// someone has removed the archive.
+func TestProbeLeavesTheFolderThatIsWatched(t *testing.T) {
+	p := directory(t)
+	if stays, err := Probe(t.Context(), p.Target, "service", "instance", time.Now()); err != nil || stays != nil {
+		t.Fatal(stays, err)
+	}
+	var left []string
+	root := p.file("")
+	err := filepath.WalkDir(root, func(name string, _ fs.DirEntry, err error) error {
+		left = append(left, name)
+		return err
+	})
+	if err != nil || !slices.Equal(left, []string{root, filepath.Join(root, "v1")}) {
+		t.Errorf("the archive contains %q, %v", left, err)
 	}
 }

@@ -8,7 +8,19 @@ const flags = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-b
 
 export const browserPath = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(existsSync);
 
-export const launch = () => chromium.launch({ executablePath: browserPath, args: process.getuid() === 0 ? [...flags, "--no-sandbox"] : flags });
+const starts = 3; // at most
+
+/** Starts the browser. Chromium sometimes crashes while it starts. Then nothing of the dashboard has been tried yet, and it is started again. */
+export async function launch() {
+  for (let left = starts - 1; ; left--) {
+    try {
+      return await chromium.launch({ executablePath: browserPath, args: process.getuid() === 0 ? [...flags, "--no-sandbox"] : flags });
+    } catch (err) {
+      if (left === 0 || !/signal=SIG(SEGV|ABRT|ILL|TRAP|BUS)/.test(err.message)) throw err;
+      console.log(`the browser crashed while it started (${err.message.match(/signal=(\w+)/)[1]}); starting it again`);
+    }
+  }
+}
 
 /** Desktop in both themes, and a phone. */
 export const screens = [

@@ -1,6 +1,7 @@
 // Strangers, and waysides that do not respond.
 import { connect } from "node:net";
-import { desktop, inspect, load, openPage, painted, still, until, updates, want } from "../browser.mjs";
+import { desktop, inspect, load, openPage, painted, screens, still, until, updates, want } from "../browser.mjs";
+import { failingPaths } from "./views.mjs";
 import { hostilePaths, sendHostile } from "./hostile.mjs";
 import { ask, kill, startWithoutBooks } from "./servers.mjs";
 
@@ -61,7 +62,7 @@ export async function failingAnswers(browser, { base }) {
   await page.route("**/api/v1/paths*", (route) => route.fulfill({ status: 500, json: { error: "the store could not be read" } }));
   await page.goto(base + "/");
   await page.waitForSelector(".notice.bad:visible");
-  want("an answer that fails is shown in words", (await page.innerText(".notice.bad")).startsWith("the store could not be read. Nothing can be shown yet; trying again."), await page.innerText(".notice.bad"));
+  want("an answer that fails is shown in words", (await page.innerText(".notice.bad")).startsWith("The store could not be read. Nothing can be shown yet; trying again."), await page.innerText(".notice.bad"));
   await page.unroute("**/api/v1/paths*");
   await page.waitForSelector("table.paths tbody a");
   await page.waitForFunction(() => document.querySelector(".notice.bad") === null);
@@ -85,29 +86,35 @@ export async function booksAway(browser, scratch, trusting) {
     await without.stop();
   }
   await sendOne(trusting.listen, "/a");
-  const { page, close } = await openPage(browser, trusting.base);
+  for (const [screen, context] of screens.filter(([name]) => name !== "dark")) await awayForAWhile(browser, trusting, screen, context);
+}
+
+async function awayForAWhile(browser, trusting, screen, context) {
+  const { page, close } = await openPage(browser, trusting.base, context);
+  await failingPaths(page, []); // some hostile requests really fail
   await load(page, trusting.base + "/", "table.paths tbody a");
   await live(page, "Live");
   const rows = await page.locator("table.paths tbody a").count(), books = await trusting.books();
-  await still("the home page", page);
+  await still(`${screen}: the home page`, page);
   process.kill(books, "SIGSTOP");
   try {
     await live(page, "Away since");
     await page.waitForSelector(".notice.bad:visible");
-    want("the page says when the books go away, and keeps what it knew", (await page.locator("table.paths tbody a").count()) === rows && (await page.innerText(".notice.bad")).includes("The figures are of"), await page.innerText(".notice.bad"));
-    await still("the books went away", page);
+    want(`${screen}: the page says when the books go away, and keeps what it knew`, (await page.locator("table.paths tbody a").count()) === rows && (await page.innerText(".notice.bad")).includes("The figures are of"), await page.innerText(".notice.bad"));
+    await still(`${screen}: the books went away`, page);
+    want(`${screen}: nobody knows whether something is failing`, (await page.innerText(".failing h2")) === "State not known", await page.innerText(".failing"));
     const another = await page.context().newPage();
     await another.goto(trusting.base + "/");
     await live(another, "Away since");
-    want("a new tab says it as well", true);
+    want(`${screen}: a new tab says it as well`, true);
     await another.close();
   } finally {
     process.kill(books, "SIGCONT");
   }
   await live(page, "Live");
   await updates(page, 1);
-  want("and is live again by itself", (await page.locator(".notice.bad:visible").count()) === 0);
-  await still("the books came back", page);
+  want(`${screen}: and is live again by itself`, (await page.locator(".notice.bad:visible").count()) === 0);
+  await still(`${screen}: the books came back`, page);
   await close();
 }
 

@@ -15,8 +15,12 @@ async function longPress(page, selector, path) {
 export async function duringUpdates(browser, base) {
   const { page, close } = await openPage(browser, base);
   await load(page, base + "/", "table.paths tbody a");
+  const columns = () => page.$$eval("table.paths thead th", (all) => all.map((th) => Math.round(th.getBoundingClientRect().x)).join());
   await longPress(page, "thead button[data-key=p95]", "/api/v1/paths");
   want("a press on a column holds through updates", (await page.getAttribute("th:has(button[data-key=p95])", "aria-sort")) === "descending");
+  const before = await columns();
+  await updates(page, 2);
+  want("no column moves with an update", (await columns()) === before, `${before}, then ${await columns()}`);
   await longPress(page, "button[data-range='6h']", "/api/v1/paths");
   want("a press on a range holds through updates", page.url().includes("range=6h"));
   await longPress(page, "table.paths tbody a", "/api/v1/paths");

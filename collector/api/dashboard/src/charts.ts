@@ -102,7 +102,7 @@ export function bandsChart(series: Series, marks: Mark[]): Chart {
     times: seconds(series.points), axis: f.rateAxis,
     lines: last.length > 0
       ? last.map((i) => ({ label: classes[i]!.label, values: sums[i]!, shown: rates[i]!, color: classes[i]!.color, solid: true }))
-      : [{ label: "Requests", values: series.points.map(() => 0), color: "--accent" }],
+      : [{ label: "Requests", values: series.points.map((p) => (p.seconds > 0 ? 0 : null)), color: "--accent" }],
   };
 }
 

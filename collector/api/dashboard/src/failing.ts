@@ -97,6 +97,12 @@ export class FailingNow {
     if (height() < before) this.element.style.minHeight = `${before}px`;
   }
 
+  /** To be called when wayside does not respond: then nobody knows whether it is still true that nothing is failing. */
+  lost(): void {
+    this.known = false;
+    this.draw();
+  }
+
   /** Makes the place as large as its content. To be called only when the user changes the view, because everything below it moves. */
   fit(): void {
     this.room = Math.min(Math.max(this.last.length, 1), shownAtFirst);
@@ -112,7 +118,7 @@ export class FailingNow {
     const errors = this.last.some((i) => i.kind === "errors"), any = this.last.length > 0;
     this.element.className = "failing " + (errors ? "" : any ? "only-slow" : this.known ? "nothing" : "unknown");
     this.element.style.setProperty("--room", String(this.room));
-    say(this.heading, errors ? "Failing now" : any ? "Slower than usual" : this.known ? "Nothing is failing" : "Not known what is failing");
+    say(this.heading, errors ? "Failing now" : any ? "Slower than usual" : this.known ? "Nothing is failing" : "State not known");
     this.note.hidden = any;
     this.list.hidden = !any;
     const shown = this.last.slice(0, this.room);

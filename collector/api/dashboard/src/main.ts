@@ -111,7 +111,8 @@ async function reload(byItself = false): Promise<void> {
     if (!mine.signal.aborted) {
       answered(false);
       const known = goodAt === 0 ? "Nothing can be shown yet" : `The figures are of ${f.timeOfDay(new Date(goodAt))}`;
-      shown.fail(`${(err as Error).message}. ${known}; trying again.`);
+      const message = (err as Error).message;
+      shown.fail(`${message.charAt(0).toUpperCase()}${message.slice(1)}. ${known}; trying again.`);
     }
   } finally {
     if (asking === mine) asking = null;
@@ -227,12 +228,12 @@ function answered(well: boolean): void {
 
 function showLive(): void {
   const stale = awaySince === 0 && goodAt !== 0 && Date.now() - goodAt > staleAfter;
-  const text = paused ? "Paused" : awaySince !== 0 ? `Away since ${f.hourMinute(new Date(awaySince))}`
-    : stale ? `Stale since ${f.hourMinute(new Date(goodAt))}` : connected ? "Live" : "Connecting";
+  const since = (word: string, t: number): (Node | string)[] => [word, h("span", { class: "since" }, " since"), ` ${f.hourMinute(new Date(t))}`]; // a phone has no room for it
+  const text = paused ? ["Paused"] : awaySince !== 0 ? since("Away", awaySince) : stale ? since("Stale", goodAt) : [connected ? "Live" : "Connecting"];
   liveButton.className = "live " + (paused ? "paused" : awaySince !== 0 ? "away" : connected && !stale ? "on" : "off");
   liveButton.setAttribute("aria-pressed", String(!paused));
   liveButton.title = paused ? "Updates are paused; press to continue" : "Live updates; press to pause";
-  say(byId("live-text"), text);
+  swap(byId("live-text"), ...text);
 }
 liveButton.addEventListener("click", () => {
   paused = !paused;

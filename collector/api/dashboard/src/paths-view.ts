@@ -117,7 +117,7 @@ export class PathsView {
   }
 
   recolor(): void { this.chart.recolor(); this.now.recolor(); }
-  fail(text: string): void { this.element.classList.remove("first"); this.notice.show("bad", text); this.element.classList.add("stale"); }
+  fail(text: string): void { this.element.classList.remove("first"); this.notice.show("bad", text); this.failingNow.lost(); this.element.classList.add("stale"); }
   well(): void { this.notice.clear(); this.element.classList.remove("stale"); }
 
   /** Makes the head of the table. Its buttons are never replaced: an update in the middle of a press would undo the press. */

@@ -22,7 +22,7 @@ GOLANGCI = bin/golangci-lint
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo test e2e http lint fmt vuln fuzz bench bench-micro faults faults-table model hostile hostile-short bench-sync docker-check clean archive-proofs
-.PHONY: dashboard dashboard-check fleet-proof helm helm-server
+.PHONY: dashboard dashboard-check fleet-proof helm helm-server release release-check
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  \033[1m%-15s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -118,6 +118,16 @@ helm: ## Lint and render the Helm chart and the Kustomize base over a matrix of 
 helm-server: ## Apply all renderings to a real API server of Kubernetes (dry run, pod security restricted); builds it the first time (a quarter of an hour)
 	@scripts/need.sh openssl:openssl
 	@scripts/helm-server.sh
+
+release: ## Build archives and packages of the working tree in dist/, and publish nothing; builds GoReleaser and syft the first time (ten minutes)
+	scripts/release.sh snapshot
+
+release-check: ## Build a release twice, compare the hashes, and install, upgrade and remove its packages; arm64 in an emulator (root, half an hour)
+	@scripts/need.sh debootstrap:debootstrap systemd-nspawn:systemd-container qemu-aarch64-static:qemu-user-static rpm:rpm man:man-db
+	scripts/release.sh check
+	scripts/release.sh twice
+	scripts/release.sh older
+	$(GO) run ./test/release
 
 clean: ## Remove everything that was built
 	rm -rf bin dist test/bench/out

@@ -113,6 +113,16 @@ func (w *Wayside) Start(ctx context.Context) error {
 	return w.awaitReady(ctx, cmd.Process.Pid, done)
 }
 
+// Attach returns the running wayside that uses a data directory and that somebody else has started, such as systemd. Its figures can be read;
+// it cannot be killed or stopped.
+func Attach(dataDir string) (*Wayside, error) {
+	info, err := datadir.ReadInfo(dataDir)
+	if err != nil {
+		return nil, err
+	}
+	return &Wayside{DataDir: dataDir, Listen: info.Listen, info: info}, nil
+}
+
 func (w *Wayside) awaitReady(ctx context.Context, pid int, done <-chan struct{}) error {
 	ctx, cancel := context.WithTimeout(ctx, ReadyTimeout)
 	defer cancel()

@@ -90,6 +90,56 @@ func startBackup(t *testing.T, upstream, dir string) Accounting {
 	return a
 }
 
+// TestBackupBetweenTheCopies records responses after the copy of the store has begun, and before the copies of the spools begin. The
+// backup must have them all.
+func TestBackupBetweenTheCopies(t *testing.T) {
+	t.Parallel()
+	faults, err := Build(t.Context(), t.TempDir(), "-tags", "faults")
+	if err != nil {
+		t.Fatal(err)
+	}
+	upstream, waiting := origin(t), filepath.Join(t.TempDir(), "waiting")
+	w, log := newWayside(t, upstream)
+	// With segments this small, the journal does not keep events that were acknowledged.
+	w.Binary, w.Env = faults, []string{"WAYSIDE_FAULT_WAIT=backup.begun:" + waiting, "WAYSIDE_SPOOL_SEGMENT_BYTES=64KiB", "WAYSIDE_SPOOL_SEGMENTS=2"}
+	start(t, w)
+	send(t, w, 100, 200)
+	if _, err := w.AwaitSettled(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "backup")
+	type result struct {
+		code int
+		out  string
+	}
+	ended := make(chan result, 1)
+	go func() {
+		code, out := commandWithin(t, 3*time.Minute, w, "backup", dir)
+		ended <- result{code, out}
+	}()
+	eventually(t, "the copy of the store has begun", func() bool {
+		_, err := os.Lstat(waiting)
+		return err == nil
+	})
+	// If the drain loop were running, it would apply and acknowledge the first of these before the last ones are sent.
+	if _, err := load.Run(t.Context(), load.Options{Address: w.Listen, Connections: 4, Rate: 500, Duration: 6 * time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(waiting); err != nil {
+		t.Fatal(err)
+	}
+	if r := <-ended; r.code != 0 {
+		t.Fatal(r, log)
+	}
+	want, err := w.AwaitSettled(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := startBackup(t, upstream, dir); got.Responses != want.Responses || got.Recorded != want.Recorded || got.Applied != want.Applied {
+		t.Errorf("the backup has %+v, the original %+v", got, want)
+	}
+}
+
 // TestBackupKilled kills one of the processes at each step of a backup. The folder is then missing, or has another name and is refused.
 // Nothing is lost, and the next backup succeeds.
 func TestBackupKilled(t *testing.T) {

@@ -2,7 +2,7 @@ package configs
 
 import "slices"
 
-// TLS configures TLS for client connections. The listener speaks TLS if there is a certificate or an ACME host, see [TLS.Enabled].
+// TLS configures TLS for client connections. The listener speaks TLS if there is a certificate or an ACME host; see [TLS.Enabled].
 type TLS struct {
 	Certificates []Certificate // by server name; the first is the default
 	ClientCAFile string        // PEM certificates; if set, clients must present a certificate that one of them has signed

@@ -7,9 +7,10 @@ import (
 	"time"
 )
 
-// This file ends a client connection after its last response. If bytes arrive on a closed connection, the kernel responds with a reset, and the
-// client loses what it has not yet received or read. So the proxy first closes only its own direction and continues to read (RFC 9112, section
-// 9.6), until the client has closed its direction, too, or has acknowledged everything and sends nothing more. See ADR 88.
+// The code in this file closes a client connection after its last response. If bytes arrive on a closed connection, the kernel responds
+// with a reset, and the client loses what it has not yet received or read. So the proxy first closes only its own side and continues to
+// read (RFC 9112, section 9.6), until the client has closed its side, too, or has acknowledged everything and sends nothing more. See ADR
+// 88.
 
 const (
 	// lingerSilence is how long the client may be silent if it has sent only part of its request's body; lingerQuiet is the limit otherwise.

@@ -94,7 +94,7 @@ func validHead(b []byte) bool {
 	return len(b) >= 36 && string(b[:8]) == pageMagic && crc32c.Sum(b[:32]) == binary.LittleEndian.Uint32(b[32:])
 }
 
-// readPage reports false for a page that is missing, damaged, or belongs to another epoch.
+// readPage reports false for a page that is missing or damaged, or belongs to another epoch.
 func readPage(dir string, epoch uuid.UUID) (p pageFigures, ok bool) {
 	b, err := os.ReadFile(filepath.Join(dir, ledgerName))
 	if err != nil || len(b) < pageBytes || !validHead(b) || string(b[16:32]) != string(epoch[:]) {

@@ -109,7 +109,7 @@ func (w *rowWalk) walk(ctx context.Context, txn *badger.Txn, fromHour, toHour in
 	return w.liveBefore(nil)
 }
 
-// liveBefore passes to fn the live rows that sort before key, or all of them if key is nil.
+// liveBefore passes to w.fn the live rows that sort before key, or all of them if key is nil.
 func (w *rowWalk) liveBefore(key []byte) error {
 	for len(w.live) > 0 && (key == nil || bytes.Compare(w.live[0].key, key) < 0) {
 		if err := w.nextLive(); err != nil {

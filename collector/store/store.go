@@ -134,7 +134,7 @@ func (s *Store) regularCheckpoint() error {
 		return err
 	}
 	if err := s.flattenIfDue(); err != nil && !errors.Is(err, ErrClosed) {
-		s.o.Logger.Warn("store: cannot free the space of deleted events; trying again after the next deletions", "error", err)
+		s.o.Logger.Warn("store: cannot free the space of deleted events; will try again after the next deletions", "error", err)
 	}
 	if _, err := s.Rollup(context.Background(), rollupTime); err != nil && !errors.Is(err, ErrClosed) {
 		s.o.Logger.Warn("store: cannot add up hourly rows into daily ones; queries read the hourly rows instead", "error", err)

@@ -35,7 +35,8 @@ func (q *request) authorized() bool {
 	return false
 }
 
-// detailed reports whether the client may see details: with the token, or on the admin listener if no token is configured.
+// detailed reports whether the client may see details: it may if it sent the token, or if it uses the admin listener and no token is
+// configured.
 func (q *request) detailed() bool {
 	if q.s.opt.Token == "" {
 		return !q.probes

@@ -281,8 +281,8 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Hold makes the connection count as not waiting even while the server reads from it. It is for servers that read only to notice when the
-// client disconnects.
+// Hold marks the connection as not waiting, even while the server reads from it. It is for servers that read only to notice when the client
+// disconnects.
 func (c *Conn) Hold() {
 	c.held.Store(true)
 	c.waiting.Store(false)

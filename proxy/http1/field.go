@@ -66,8 +66,8 @@ func appendPlain(dst, name, value []byte) []byte {
 }
 
 // copyFields appends to dst those fields in raw that the proxy passes on. It copies as many adjacent lines at once as possible. It calls
-// handle for each field that is not fieldOther; handle returns whether the field is passed on. In a second pass, the fields that options
-// name are left out.
+// handle for each field that is not fieldOther; handle returns whether the field is passed on. If second is set, copyFields also leaves out
+// the fields that are named in options.
 func copyFields(dst, raw []byte, options *connectionOptions, second bool, handle func(id fieldID, name, value []byte) (keep bool, err error)) ([]byte, error) {
 	run, at := 0, 0
 	for {

@@ -5,7 +5,8 @@ import "bytes"
 // This file contains what only the client side of a connection has. It accepts a request as an HTTP/1.1 header block, and reports a
 // response as such a block.
 
-// NewClient returns the client side of a connection. Its output begins with the preface. It ignores Limits.Streams and Limits.Resets.
+// NewClient returns the client side of a connection. The output of the Conn begins with the preface. The Conn ignores Limits.Streams and
+// Limits.Resets.
 // Limits.HeaderBytes and Limits.TrailerBytes apply to responses.
 func NewClient(limits Limits) *Conn {
 	c := newConn(limits, true)

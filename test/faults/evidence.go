@@ -110,7 +110,7 @@ func Append(file, code string, p *Piece) error {
 // holds is the text with which the result of a piece without any problem begins.
 const holds = "holds"
 
-// Result returns "holds", possibly with a remark, or the problem.
+// Result returns "holds", possibly with a remark; otherwise, it describes the problem.
 func (p *Piece) Result() string {
 	switch {
 	case p.Problem == nil && p.Remark != "":

@@ -169,7 +169,7 @@ func (p *proof) send() {
 	}
 }
 
-// drop pauses the books process under heavy traffic until responses are dropped, because the queue is full.
+// drop pauses the books process under heavy traffic until the queue is full and responses are no longer recorded.
 func (p *proof) drop(ctx context.Context) error {
 	books := p.w.BooksPID()
 	if err := syscall.Kill(books, syscall.SIGSTOP); err != nil {

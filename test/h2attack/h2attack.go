@@ -1,5 +1,6 @@
-// Package h2attack is a corpus of hostile HTTP/2 connections, for tests of what they cause: floods of frames, streams that end early, large
-// field blocks, requests and responses that never end, and broken frames. It only writes.
+// Package h2attack is a corpus of hostile HTTP/2 connections (floods of frames, streams that end early, large field blocks, requests and
+// responses that never end, and broken frames), for testing how a server copes with them. An attack only writes to the connection; it does
+// not read what the server sends.
 //
 // The server needs a service that reads the requests for / and responds, responds to /page with at least 10,000 bytes, and accepts
 // WebSockets under /socket but does not read from them.

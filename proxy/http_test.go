@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/wayside-proxy/wayside/internal/event"
 )
 
 // readRequest consumes one request and returns its header block.
@@ -122,7 +124,7 @@ func TestHeaderTransparency(t *testing.T) {
 		t.Error("client asked for close")
 	}
 	e := b.books.all()[0]
-	if string(e.Path) != "/x//../%2e%41" || string(e.Host) != "example.com:81" || e.RequestBytes != 3 || len(e.TraceID) != 0 {
+	if string(e.Path) != "/x//../%2e%41" || string(e.Host) != "example.com:81" || e.RequestBytes != 3 || len(e.TraceID) != 0 || e.Span != (event.Span{}) {
 		t.Errorf("%+v", e)
 	}
 }
@@ -141,7 +143,7 @@ func TestTrustedProxyAndOptions(t *testing.T) {
 	})
 	b := start(t, url, func(o *Options) {
 		o.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
-		o.TraceID, o.ClientAddress = true, ClientFull
+		o.TraceID, o.SpanPercent, o.ClientAddress = true, 100, ClientFull
 		o.RecordExclude = Exclude{Paths: []string{"/healthz", "/static/*", "/ready probe/", "/live/* probe/"}, UserAgents: []string{"kube-probe/"}}
 	})
 	b.responses = 9
@@ -180,7 +182,8 @@ func TestTrustedProxyAndOptions(t *testing.T) {
 	if len(e) != 4 || b.books.excluded != 5 {
 		t.Fatal(e, b.books.excluded)
 	}
-	if string(e[0].TraceID) != "0123456789abcdef0123456789abcdef" || string(e[0].Client) != "2.2.2.2" || string(e[0].Path) != "*" {
+	span, _, _ := event.ParseTraceparent([]byte("00-0123456789abcdef0123456789abcdef-2222222222222222-01"))
+	if e[0].Span != span || e[1].Span != (event.Span{}) || string(e[0].TraceID) != "0123456789abcdef0123456789abcdef" || string(e[0].Client) != "2.2.2.2" || string(e[0].Path) != "*" {
 		t.Errorf("%+v", e[0])
 	}
 }

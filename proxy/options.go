@@ -87,6 +87,9 @@ type Options struct {
 	RequestID bool
 	// TraceID records the trace ID from traceparent, which connects an event to a trace. It costs about 22 bytes per event in the archive.
 	TraceID bool
+	// SpanPercent is the percentage of the sampled traces for whose requests events have an event.Span. A trace is sampled if the sampled flag
+	// in traceparent is set. It costs 31 bytes per event in the spool. 0, the default, means none.
+	SpanPercent int
 	// TrustedProxies are the peers whose forwarding fields are kept and extended. The forwarding fields of all other peers are removed,
 	// and the proxy writes its own, so a load balancer that is missing here appears as the client. A listed peer can claim any client
 	// address.

@@ -99,6 +99,11 @@ func (e *entry) describe(r *request) {
 	if r.c.gen.o.TraceID {
 		e.TraceID = traceID(r.Traceparent)
 	}
+	if percent := r.c.gen.o.SpanPercent; percent > 0 && len(r.Traceparent) > 0 {
+		if span, sampled, ok := event.ParseTraceparent(r.Traceparent); ok && sampled && span.Sampled(percent) {
+			e.Span = span
+		}
+	}
 }
 
 // noteGRPC records the status of a gRPC call if the given lines, of the response's header or trailers, contain it.

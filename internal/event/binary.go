@@ -8,22 +8,24 @@ import (
 	"github.com/wayside-proxy/wayside/internal/varint"
 )
 
-// Version is the newest record format. Encode writes it for events with a route, more than one attempt, TLS or gRPC. For other events, it
-// writes version 3 if they have a request time or a wait, otherwise version 2 if they have a request ID, and otherwise version 1. Decode
-// reads every version. In every version, the first two bytes are version and kind, and a record has at least fixedBytes. So an older
-// version of wayside can count newer records, although it cannot decode them and leaves them in the spool ([Batch.CheckVersion]).
+// Version is the newest record format. Encode writes it for events with a [Span]. For other events, it writes version 4 if they have a
+// route, more than one attempt, TLS or gRPC, otherwise version 3 if they have a request time or a wait, otherwise version 2 if they have a
+// request ID, and otherwise version 1. Decode reads every version. In every version, the first two bytes are version and kind, and a record
+// has at least fixedBytes. So an older version of wayside can count newer records, although it cannot decode them and leaves them in the
+// spool ([Batch.CheckVersion]).
 const (
-	Version          = 4
+	Version          = 5
 	versionPlain     = 1
 	versionWithID    = 2
 	versionWithTimes = 3
 	versionWithEdge  = 4
+	versionWithSpan  = 5
 )
 
 // SizeMax is the size in bytes of the largest record that Encode can write.
 const SizeMax = fixedBytes + 6*binary.MaxVarintLen64 +
 	MethodBytesMax + HostBytesMax + PathBytesMax + UpstreamBytesMax + ProtocolBytesMax + ClientBytesMax + TraceIDBytesMax +
-	ErrorTypeBytesMax + RequestIDBytesMax + RouteBytesMax + edgeBytes + 10*2
+	ErrorTypeBytesMax + RequestIDBytesMax + RouteBytesMax + edgeBytes + spanBytes + 10*2
 
 // fixedBytes is the total length of version, kind, method code and protocol code (1 each), status (2) and time (8).
 const fixedBytes = 14
@@ -109,6 +111,9 @@ func (e *Event) Size() int {
 		if edge {
 			n += textSize(e.Route, RouteBytesMax) + edgeBytes
 		}
+		if e.Span != (Span{}) {
+			n += spanBytes
+		}
 	case len(e.RequestID) > 0:
 		n += textSize(e.RequestID, RequestIDBytesMax)
 	}
@@ -153,6 +158,10 @@ func (e *Event) Encode(dst []byte) int {
 		if edge {
 			dst[0] = versionWithEdge
 			n += e.putEdge(dst[n:])
+		}
+		if e.Span != (Span{}) {
+			dst[0] = versionWithSpan
+			n += copy(dst[n:], e.Span[:])
 		}
 	case len(e.RequestID) > 0:
 		dst[0] = versionWithID
@@ -209,6 +218,12 @@ func (e *Event) Decode(src []byte) error {
 		e.RequestID = r.Text(RequestIDBytesMax)
 		e.RequestMicros, e.WaitMicros = r.Uvarint(), r.Uvarint()
 		e.readEdge(&r)
+		r.Bad = r.Bad || !e.hasEdge() // Encode would have written version 3 or older
+	case versionWithSpan:
+		e.RequestID = r.Text(RequestIDBytesMax)
+		e.RequestMicros, e.WaitMicros = r.Uvarint(), r.Uvarint()
+		e.readEdge(&r)
+		e.readSpan(&r)
 	}
 	if !r.Done() {
 		*e = Event{}

@@ -185,8 +185,8 @@ func (v Edge) Attempts() uint8 { return v[0] }
 // Valid reports whether [Event.Edge] can have returned v.
 func (v Edge) Valid() bool { return v[0] != 1 && v[1] <= tlsCodeMax && v[2] <= grpcMax }
 
-// hasEdge reports whether the event uses any of the fields of version 4.
-func (e *Event) hasEdge() bool { return len(e.Route) > 0 || e.Edge() != Edge{} }
+// hasEdge reports whether the event uses any of the fields of version 4 or 5.
+func (e *Event) hasEdge() bool { return len(e.Route) > 0 || e.Edge() != Edge{} || e.Span != Span{} }
 
 // putEdge writes the fields of version 4.
 func (e *Event) putEdge(dst []byte) int {
@@ -195,11 +195,10 @@ func (e *Event) putEdge(dst []byte) int {
 	return n + copy(dst[n:], edge[:])
 }
 
-// readEdge reads the fields of version 4. It rejects a record in which all of them are empty, because Encode would have written that
-// record as version 3 or older.
+// readEdge reads the fields of version 4.
 func (e *Event) readEdge(r *varint.Reader) {
 	e.Route = r.Text(RouteBytesMax)
 	edge := Edge{r.Byte(), r.Byte(), r.Byte()}
 	e.SetEdge(edge)
-	r.Bad = r.Bad || !edge.Valid() || !e.hasEdge()
+	r.Bad = r.Bad || !edge.Valid()
 }

@@ -90,6 +90,10 @@ type Event struct {
 	TLSVersion uint16
 	// GRPCStatus says whether the request was a gRPC call, and how the call ended.
 	GRPCStatus GRPCStatus
+
+	// Span is the request's place in a trace; the zero value if no span is to be exported. It stays in the spool: the store and the
+	// archive do not contain it.
+	Span Span
 }
 
 // LatencyMicros returns the latency for the statistics. This is the full duration, except for a stream: there, it is the time to the

@@ -204,7 +204,7 @@ func TestFieldLimits(t *testing.T) {
 	long := []byte(strings.Repeat("x", 5000))
 	e := Event{
 		Kind: KindRequest, DurationMicros: 1<<64 - 1, TTFBMicros: 1<<64 - 1, RequestBytes: 1<<64 - 1, ResponseBytes: 1<<64 - 1,
-		RequestMicros: 1<<64 - 1, WaitMicros: 1<<64 - 1, Route: long, Attempts: 255, TLSVersion: tls.VersionTLS13, GRPCStatus: 255,
+		RequestMicros: 1<<64 - 1, WaitMicros: 1<<64 - 1, Route: long, Attempts: 255, TLSVersion: tls.VersionTLS13, GRPCStatus: 255, Span: goldenSpan,
 		Method: long, Host: long, Path: long, Upstream: long, Protocol: long, Client: long, TraceID: long, ErrorType: long, RequestID: long,
 	}
 	raw := encode(&e)
@@ -291,6 +291,7 @@ func drawEvent(t *rapid.T) Event {
 		Attempts:   rapid.SampledFrom([]uint8{0, 0, 2, 255}).Draw(t, "attempts"),
 		TLSVersion: rapid.SampledFrom([]uint16{0, 0, tls.VersionTLS12, tls.VersionTLS13}).Draw(t, "tls"),
 		GRPCStatus: GRPCStatus(rapid.SampledFrom([]uint8{0, 0, 1, 2, 3, grpcMax}).Draw(t, "grpc")),
+		Span:       rapid.SampledFrom([]Span{{}, {}, {0: 1}, goldenSpan}).Draw(t, "span"),
 	}
 }
 
@@ -308,7 +309,7 @@ func TestRecordRoundTrip(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	for _, e := range slices.Concat(goldenEvents(), goldenWithTimes(), goldenWithEdge(), []Event{goldenWithID()}) {
+	for _, e := range slices.Concat(goldenEvents(), goldenWithTimes(), goldenWithEdge(), goldenWithSpan(), []Event{goldenWithID()}) {
 		f.Add(encode(&e))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {

@@ -44,7 +44,7 @@ var mayImport = map[string][]string{
 	"process":            nil,
 	"process/books": {
 		"collector", "collector/api", "collector/failing", "collector/paths", "collector/store", "configs", "internal/accounting", "internal/admin", "internal/datadir",
-		"internal/link", "internal/logsink", "internal/memlimit", "internal/supervise", "internal/terminal", "process", "spool", "uploader",
+		"internal/link", "internal/logsink", "internal/memlimit", "internal/otlp", "internal/supervise", "internal/terminal", "process", "spool", "uploader",
 		"uploader/reader",
 	},
 	"process/traffic": { // not the store: nothing that the books do can fail a request
@@ -53,7 +53,7 @@ var mayImport = map[string][]string{
 		"proxy/certs", "spool",
 	},
 	"process/doctor": {
-		"configs", "internal/admin/client", "internal/datadir", "process", "process/books", "process/traffic", "uploader",
+		"configs", "internal/admin/client", "internal/datadir", "internal/otlp", "process", "process/books", "process/traffic", "uploader",
 	},
 	"process/books/logimport": {
 		"collector/paths", "collector/store", "configs", "internal/datadir", "internal/weblog", "process/books",
@@ -83,6 +83,7 @@ var mayImport = map[string][]string{
 	"internal/load":          nil,
 	"internal/logsink":       {"internal/terminal"},
 	"internal/memlimit":      nil,
+	"internal/otlp":          nil,
 	"internal/systemd":       nil,
 	"internal/sampleapp":     nil,
 	"internal/demo":          {"internal/load", "internal/sampleapp", "internal/terminal"},

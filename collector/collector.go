@@ -34,6 +34,7 @@ import (
 	"github.com/wayside-proxy/wayside/collector/store"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/clock"
+	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/internal/stats"
 	"github.com/wayside-proxy/wayside/spool"
 )
@@ -103,6 +104,10 @@ type Options struct {
 	SpoolBytesMax int64  // limit of the spool, which is reserved below BytesMax; 0: unknown, nothing is reserved
 
 	RoutesMax int // metrics.paths_max: routes with their own latency histograms, default 100
+
+	// Span is called for each applied event that has an [event.Span], with the row in which the event was counted. It must not wait, and must
+	// not retain the event. It is called once per event, unless the process dies. nil means that spans are discarded.
+	Span func(epoch uuid.UUID, seq uint64, row catalogue.RowName, e *event.Event)
 
 	Now    func() time.Time // nil means clock.Now
 	Logger *slog.Logger     // nil means slog.Default

@@ -271,6 +271,9 @@ func (c *Collector) finish(r run, d *Drained) {
 			responses++
 			row := catalogue.RowName{Host: item.Host, Method: item.Method, Label: rules.Label(item.Host, item.Label), Route: item.Route}
 			now.Add(row, item.Seq, &item.Event)
+			if c.o.Span != nil && item.Event.Span != (event.Span{}) {
+				c.o.Span(r.epoch, item.Seq, row, &item.Event)
+			}
 		}
 	}
 	now.Close()

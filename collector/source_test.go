@@ -161,6 +161,8 @@ func (s *memSource) Publish(_ context.Context, topic string, body []byte) error 
 	return nil
 }
 
+func (s *memSource) Fetch(context.Context, string) ([]byte, error) { return nil, nil }
+
 // hookedStore is a real store with hooks that can fail.
 type hookedStore struct {
 	*store.Store

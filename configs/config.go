@@ -34,6 +34,7 @@ type Config struct {
 	Collector Collector
 	Paths     Paths
 	Metrics   Metrics
+	OTLP      OTLP
 	Archive   Archive
 	Retention Retention
 	Report    Report
@@ -205,6 +206,17 @@ type Report struct {
 // Prune configures the removal of data that is no longer needed.
 type Prune struct{ Schedule string }
 
+// OTLP configures the export of metrics and spans.
+type OTLP struct {
+	Endpoint    string   // URL; empty = nothing is exported
+	Interval    Duration // 0 = no metrics
+	Spans       Percent  // 0 = no spans
+	HeadersFile string
+	Headers     Secret // "Name: value" lines, read from HeadersFile
+	CAFile      string
+	CA          string // PEM certificates, read from CAFile
+}
+
 // Default returns the default values of all keys. Upstream, Service, Instance and Archive.URL are empty; Load fills in the last three.
 func Default() Config {
 	return Config{
@@ -231,6 +243,7 @@ func Default() Config {
 		},
 		Paths:   Paths{Max: 1000, HostsMax: 100, Raw: "on"},
 		Metrics: Metrics{PathsMax: 100},
+		OTLP:    OTLP{Interval: Minute},
 		Archive: Archive{
 			After: Hour, Schedule: "0 * * * *", ObjectBytes: 8 * MiB, Timeout: Minute, Expire: 720 * Hour,
 		},

@@ -82,7 +82,7 @@ func envName(path string) string {
 
 // table binds every key to its field in c.
 func table(c *Config) []key {
-	return slices.Concat(mainKeys(c), tlsKeys(c), routingKeys(c), proxyKeys(c), fieldKeys(c), recordKeys(c), booksKeys(c), archiveKeys(c))
+	return slices.Concat(mainKeys(c), tlsKeys(c), routingKeys(c), proxyKeys(c), fieldKeys(c), recordKeys(c), booksKeys(c), archiveKeys(c), otlpKeys(c))
 }
 
 func mainKeys(c *Config) []key {
@@ -197,6 +197,17 @@ func booksKeys(c *Config) []key {
 		{"metrics.paths_max", &c.Metrics.PathsMax, "Maximum number of paths with their own latency histograms in /metrics; all others are added up under `(other)`. Each path makes /metrics longer.", between(1, 10_000)},
 		{"paths.templates", &p.Templates, "Templates that take precedence over the built-in rules, such as `/users/{id}` or `/static/**`.", textCheck(checkTemplate)},
 		{"paths.raw", &p.Raw, "With `off`, wayside records only the template of a path: store and archive never contain a path as requested, and it is removed from the spool. `log.access` still writes it.", oneOf("on", "off")},
+	}
+}
+
+func otlpKeys(c *Config) []key {
+	o := &c.OTLP
+	return []key{
+		{"otlp.endpoint", &o.Endpoint, "URL of an OpenTelemetry collector, or of anything else that receives OTLP over HTTP, such as `http://collector:4318`. wayside appends `/v1/metrics` and `/v1/traces`. Empty = nothing is exported.", optional(checkOTLPEndpoint)},
+		{"otlp.interval", &o.Interval, "Time between two exports of all metrics. With a shorter time, the collector sees changes sooner, but each export costs as much as a request for /metrics. 0 = no metrics.", orZero(between(Second, Hour))},
+		{"otlp.spans", &o.Spans, "Percentage of the sampled traces for whose requests wayside exports a span. A trace is sampled if the client has set the flag in `traceparent`. Each of these events takes 31 more bytes in the spool. Spans can be lost. 0 = no spans.", between[Percent](0, 100)},
+		{"otlp.headers_file", &o.HeadersFile, "File with header fields for the collector, one `Name: value` per line, such as `Authorization: Bearer …`.", check{}},
+		{"otlp.ca_file", &o.CAFile, "File with PEM certificates to trust for the collector, in addition to those of the system.", check{}},
 	}
 }
 

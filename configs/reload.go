@@ -101,6 +101,8 @@ func (change *Change) contents(now, next *Config) {
 	add(&change.Books, "archive.access_key_file", next.Archive.AccessKey != now.Archive.AccessKey)
 	add(&change.Books, "archive.secret_key_file", next.Archive.SecretKey != now.Archive.SecretKey)
 	add(&change.Books, "archive.ca_file", next.Archive.CA != now.Archive.CA)
+	add(&change.Books, "otlp.headers_file", next.OTLP.Headers != now.OTLP.Headers)
+	add(&change.Books, "otlp.ca_file", next.OTLP.CA != now.OTLP.CA)
 	add(&change.Traffic, "tls.client_ca_file", next.TLS.ClientCA != now.TLS.ClientCA)
 	add(&change.Traffic, "tls.acme.ca_file", next.TLS.ACME.CA != now.TLS.ACME.CA)
 }

@@ -27,7 +27,9 @@ func (l *loader) readSecrets(c *Config) {
 	}
 	l.readSecret("archive.access_key_file", c.Archive.AccessKeyFile, &c.Archive.AccessKey, checkAccessKey)
 	l.readSecret("archive.secret_key_file", c.Archive.SecretKeyFile, &c.Archive.SecretKey, checkAccessKey)
-	l.readCertificates(c)
+	l.readCAs("archive.ca_file", c.Archive.CAFile, &c.Archive.CA)
+	l.readCAs("otlp.ca_file", c.OTLP.CAFile, &c.OTLP.CA)
+	l.readOTLPHeaders(c)
 }
 
 // readSecret reads a secret from a file. check returns what is wrong with the secret, or "".
@@ -57,24 +59,6 @@ func checkAccessKey(s string) string {
 		return "has a space, a line break or a character outside ASCII: write only the key into it"
 	}
 	return ""
-}
-
-// readCertificates reads archive.ca_file. It is read here so that a reload notices new certificates in it, and so that both processes
-// trust the same certificates.
-func (l *loader) readCertificates(c *Config) {
-	const path = "archive.ca_file"
-	if c.Archive.CAFile == "" {
-		return
-	}
-	data, ok := l.readKeyFile(path, c.Archive.CAFile)
-	if !ok {
-		return
-	}
-	if msg := checkCertificates(data); msg != "" {
-		l.failf(l.origins[path], path, "%s %s", c.Archive.CAFile, msg)
-		return
-	}
-	c.Archive.CA = string(data)
 }
 
 // checkCertificates says what is wrong with a file that has no usable certificate. If at least one certificate can be parsed, it ignores

@@ -44,7 +44,8 @@ func (l *loader) readTrafficFiles(c *Config) {
 	}
 }
 
-// readCAs reads a file with certificates to trust.
+// readCAs reads a file with certificates to trust. Its content is part of the configuration, so that a reload notices new certificates, and
+// so that both processes trust the same ones.
 func (l *loader) readCAs(path, file string, into *string) {
 	if file == "" {
 		return

@@ -62,7 +62,7 @@ func TestDurationIsShort(t *testing.T) {
 var contents = map[string]bool{
 	".Archive.AccessKey": true, ".Archive.SecretKey": true, ".Archive.CA": true, ".TLS.ClientCA": true, ".TLS.ACME.CA": true,
 	"Upstream.TLS.CA": true, "Upstream.TLS.Cert": true, "Upstream.TLS.Key": true, "Route.Auth": true, "Respond.FileBody": true,
-	"Upstream.Name": true,
+	"Upstream.Name": true, ".OTLP.Headers": true, ".OTLP.CA": true,
 }
 
 // TestTableCoversConfig: every exported field of Config and of its elements has a key, except the fields in contents.

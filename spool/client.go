@@ -193,6 +193,18 @@ func (c *Client) Retire(ctx context.Context, epoch uuid.UUID) error {
 	return nil
 }
 
+// Fetch implements Source. The result is smaller than FrameBytesMax.
+func (c *Client) Fetch(ctx context.Context, topic string) ([]byte, error) {
+	if len(topic) > topicBytesMax {
+		return nil, fmt.Errorf("fetch a topic of %d bytes: the maximum is %d", len(topic), topicBytesMax)
+	}
+	body, err := c.call(ctx, frameFetch, []byte(topic))
+	if err != nil {
+		return nil, fmt.Errorf("fetch %s: %w", topic, err)
+	}
+	return body, nil
+}
+
 // Publish implements Source. The body is at most PublishBytesMax bytes.
 func (c *Client) Publish(ctx context.Context, topic string, body []byte) error {
 	payload, err := encodePublish(topic, body)

@@ -56,8 +56,10 @@ type Options struct {
 	// OnPublish receives the data that a consumer passes to Publish, and owns it. It must be safe for concurrent use; if it is nil, the
 	// data is discarded.
 	OnPublish func(topic string, body []byte) error
-	Now       func() time.Time // nil means clock.Now
-	Logger    *slog.Logger     // nil means no logging
+	// OnFetch returns the data for a consumer that calls Fetch. It must be safe for concurrent use; if it is nil, Fetch fails.
+	OnFetch func(topic string) ([]byte, error)
+	Now     func() time.Time // nil means clock.Now
+	Logger  *slog.Logger     // nil means no logging
 
 	segmentBytes int // size of new segments; existing ones may be as large as SegmentBytes, which recovery must allow for
 }

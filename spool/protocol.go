@@ -49,6 +49,7 @@ const (
 	frameOK
 	frameError
 	frameReconcile
+	frameFetch
 )
 
 var (

@@ -45,6 +45,12 @@ func serveOver(tb testing.TB, src Source, near, far net.Conn) *Client {
 func TestClientDrains(t *testing.T) {
 	published := make(chan string, 1)
 	o := testOptions(t.TempDir())
+	o.OnFetch = func(topic string) ([]byte, error) {
+		if topic == "none" {
+			return nil, errNoTopic
+		}
+		return []byte("data of " + topic), nil
+	}
 	o.OnPublish = func(topic string, body []byte) error {
 		published <- topic + "=" + string(body)
 		return nil
@@ -67,6 +73,15 @@ func TestClientDrains(t *testing.T) {
 	}
 	if got := <-published; got != "snapshot={}" {
 		t.Fatalf("published %q", got)
+	}
+	if got, err := c.Fetch(context.Background(), "metrics"); err != nil || string(got) != "data of metrics" {
+		t.Fatalf("fetched %q, %v", got, err)
+	}
+	if _, err := c.Fetch(context.Background(), "none"); err == nil || !strings.Contains(err.Error(), errNoTopic.Error()) {
+		t.Fatalf("fetched an unknown topic: %v", err)
+	}
+	if _, err := c.Fetch(context.Background(), strings.Repeat("t", topicBytesMax+1)); err == nil {
+		t.Fatal("a topic that is too long was sent")
 	}
 	if err := c.Retire(context.Background(), s.Epoch()); !errors.Is(err, ErrNotDrained) {
 		t.Fatalf("retire: %v", err)
@@ -229,3 +244,4 @@ func (emptySource) Reconcile(context.Context, uuid.UUID, uint64, uint64) (uint64
 	return 0, nil
 }
 func (emptySource) Publish(context.Context, string, []byte) error { return nil }
+func (emptySource) Fetch(context.Context, string) ([]byte, error) { return nil, nil }

@@ -156,6 +156,12 @@ func (c *serverConn) answer(ctx context.Context, f frame) ([][]byte, error) {
 			return nil, err
 		}
 		return nil, c.source.Publish(ctx, topic, body)
+	case frameFetch:
+		if len(f.payload) > topicBytesMax {
+			return nil, fmt.Errorf("%w: topic of %d bytes", errFrame, len(f.payload))
+		}
+		body, err := c.source.Fetch(ctx, string(f.payload))
+		return [][]byte{body}, err
 	default:
 		return nil, fmt.Errorf("%w: type %d", errFrame, f.kind)
 	}

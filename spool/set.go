@@ -298,6 +298,20 @@ func (s *Set) isHeld(e *epoch, first uint64) bool {
 	return e.findLocked(first) != nil
 }
 
+// Fetch implements Source: it returns the bytes from Options.OnFetch.
+func (s *Set) Fetch(_ context.Context, topic string) ([]byte, error) {
+	if s.o.OnFetch == nil {
+		return nil, fmt.Errorf("fetch %s: %w", topic, errNoTopic)
+	}
+	body, err := s.o.OnFetch(topic)
+	if err != nil {
+		return nil, fmt.Errorf("fetch %s: %w", topic, err)
+	}
+	return body, nil
+}
+
+var errNoTopic = errors.New("no such topic")
+
 // Publish implements Source: it passes the bytes to Options.OnPublish.
 func (s *Set) Publish(_ context.Context, topic string, body []byte) error {
 	if s.o.OnPublish == nil {

@@ -31,6 +31,9 @@ type Source interface {
 	Retire(ctx context.Context, epoch uuid.UUID) error
 	// Publish passes bytes to the traffic process under a topic. The spool does not interpret them.
 	Publish(ctx context.Context, topic string, body []byte) error
+	// Fetch returns the bytes that the traffic process has for a topic. The spool does not interpret them. A traffic process of an older
+	// version, which does not know the request or the topic, returns an error.
+	Fetch(ctx context.Context, topic string) ([]byte, error)
 }
 
 // PeekOptions control how long Peek waits and how much it returns. Zero means the default.

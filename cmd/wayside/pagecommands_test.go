@@ -71,11 +71,12 @@ func TestYAMLOnPages(t *testing.T) {
 	for _, name := range []string{"example.org", "shops", "site", "other", "a", "edge"} {
 		ca.Issue(t, certtest.Leaf{Names: []string{name + ".example"}, Client: name == "edge", For: 30 * 24 * time.Hour}).Write(t, dir, name)
 	}
-	for _, name := range []string{"clients.pem", "internal.pem"} {
+	for _, name := range []string{"clients.pem", "internal.pem", "collector-ca.pem"} {
 		certtest.WriteFile(t, filepath.Join(dir, name), ca.PEM())
 	}
 	certtest.WriteFile(t, filepath.Join(dir, "users.htpasswd"), []byte("ops:$2a$10$dcZgWsr2jqVCeTm8j/dKxOLiYm6WKWC1.qiYMqvxYC4BvcxXRNXbK\n"))
 	certtest.WriteFile(t, filepath.Join(dir, "closed.html"), []byte("<p>The shop is closed.</p>"))
+	certtest.WriteFile(t, filepath.Join(dir, "otlp-headers"), []byte("Authorization: Bearer a\n"))
 	file, checked := filepath.Join(dir, "page.yaml"), 0
 	for page, text := range pages.All(t, "../..") {
 		for _, block := range yamlFence.FindAllStringSubmatch(text, -1) {

@@ -153,6 +153,7 @@ func (s *benchSource) Reconcile(context.Context, uuid.UUID, uint64, uint64) (uin
 }
 func (s *benchSource) Retire(context.Context, uuid.UUID) error       { return nil }
 func (s *benchSource) Publish(context.Context, string, []byte) error { return nil }
+func (s *benchSource) Fetch(context.Context, string) ([]byte, error) { return nil, nil }
 
 func cpuTime(b *testing.B) time.Duration {
 	b.Helper()

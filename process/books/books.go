@@ -6,6 +6,7 @@
 //   - refill.go: refills a new store from the archive after the old one was damaged
 //   - handler.go: its HTTP interface, for the traffic process and, through that process, for all clients
 //   - commands.go: requests from commands such as `wayside archive`
+//   - otlp.go: exports metrics and spans
 //   - jobs.go, forget.go, backup.go, verify.go, mark.go: work on request or on schedule
 //   - offline.go, serve.go: the same work on a data directory that no wayside is using
 //
@@ -32,6 +33,7 @@ import (
 	"github.com/wayside-proxy/wayside/configs"
 	"github.com/wayside-proxy/wayside/internal/admin"
 	"github.com/wayside-proxy/wayside/internal/datadir"
+	"github.com/wayside-proxy/wayside/internal/otlp"
 	"github.com/wayside-proxy/wayside/spool"
 	"github.com/wayside-proxy/wayside/uploader"
 )
@@ -46,6 +48,7 @@ type books struct {
 	failing   *failing.Watch       // nil for a single job
 	uploader  *uploader.Uploader
 	targets   *uploader.Targets // of uploader
+	otlp      *otlp.Exporter    // nil without otlp.endpoint, and for a single job
 
 	refill refill // state of the refill of a store that replaced a damaged one
 
@@ -92,7 +95,7 @@ func (b *books) build(ctx context.Context, source spool.Source) (err error) {
 		Source: source, Store: b.store, Labeler: labeler, RawPathsOff: cfg.Paths.Raw == "off",
 		PeekEvents: cfg.Collector.DrainEvents, PeekWait: cfg.Collector.DrainInterval.Std(),
 		SnapshotEveryBatches: cfg.Collector.Snapshot.Batches, SnapshotInterval: cfg.Collector.Snapshot.Interval.Std(),
-		SnapshotWindow: cfg.Collector.Snapshot.Window.Std(), RoutesMax: cfg.Metrics.PathsMax,
+		SnapshotWindow: cfg.Collector.Snapshot.Window.Std(), RoutesMax: cfg.Metrics.PathsMax, Span: b.addSpan,
 		DataDir: cfg.Data.Dir, ArchiveDir: cfg.LocalArchive(), BytesMax: cfg.Data.BytesMax.Int64(), FreeMin: cfg.Data.FreeMin.Int64(),
 		SpoolBytesMax: cfg.SpoolBytesMax(), Logger: b.log,
 	})
@@ -184,13 +187,17 @@ func (b *books) run(ctx context.Context, listener net.Listener) error {
 		b.logFailure("the refill from the archive failed; the next start continues it", b.keepFilled(loops))
 	})
 	b.loops.Go(func() { b.failing.Run(loops) })
-	var checkpoints sync.WaitGroup
-	checkpoints.Go(func() {
+	var sideTasks sync.WaitGroup
+	sideTasks.Go(func() {
 		b.logFailure("cannot read the catalogue to find former archives", b.logFormerArchives(background))
 	})
-	checkpoints.Go(func() {
+	sideTasks.Go(func() {
 		b.logFailure("the checkpoint loop failed; the next start replays more of the log", b.store.Run(background))
 	})
+
+	if b.otlp != nil {
+		sideTasks.Go(func() { b.otlp.Run(background) })
+	}
 
 	server := &http.Server{Handler: b.handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
 	served := make(chan error, 1)
@@ -215,7 +222,7 @@ func (b *books) run(ctx context.Context, listener net.Listener) error {
 	b.loops.Wait()
 	_ = server.Close()
 	stopBackground()
-	checkpoints.Wait()
+	sideTasks.Wait()
 	return nil
 }
 
@@ -238,6 +245,9 @@ func (b *books) finish(ctx context.Context) admin.Finished {
 	result, archiveErr := b.uploader.Shutdown(ctx)
 	done.Archived = result.Rows
 	checkpointErr := b.store.Checkpoint()
+	if b.otlp != nil {
+		b.otlp.Flush(ctx)
+	}
 	totals, totalsErr := b.store.Totals()
 	if totalsErr == nil {
 		left := totals.Applied - totals.Archived

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/wayside-proxy/wayside/collector"
 	"github.com/wayside-proxy/wayside/collector/api"
 	"github.com/wayside-proxy/wayside/collector/store"
@@ -29,7 +27,7 @@ func (b *books) handler() http.Handler {
 	options := api.Options{
 		Rows: b.store, Plans: b.store, Events: b.store, Marks: b.store, Snapshots: b.collector.Snapshots(), Live: b.collector.Live(),
 		Service: b.cfg.Service, Instance: b.cfg.Instance, Rules: b.collector.Rules,
-		Storage: b.storage, Gatherer: prometheus.Gatherers{b.collector.Registry(), b.uploader.Metrics(), b.metrics()}, Logger: b.log,
+		Storage: b.storage, Gatherer: b.gatherers(), Logger: b.log,
 	}
 	if b.failing != nil {
 		options.Failing = b.failing.Report

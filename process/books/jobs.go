@@ -56,7 +56,7 @@ func (b *books) report(ctx context.Context) (*collector.Capacity, error) {
 	return c, nil
 }
 
-// metrics returns the metrics of the report and of the refill.
+// metrics returns the metrics of the report, the refill and the export.
 func (b *books) metrics() prometheus.Gatherer {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -76,6 +76,9 @@ func (b *books) metrics() prometheus.Gatherer {
 		}, func() float64 { return float64(b.failing.Count(kind)) }))
 	}
 	registry.MustRegister(markMetrics{b.store})
+	if b.otlp != nil {
+		registry.MustRegister(b.otlp)
+	}
 	b.refillMetrics(registry)
 	return registry
 }

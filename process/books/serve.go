@@ -134,3 +134,6 @@ func (emptySource) Reconcile(context.Context, uuid.UUID, uint64, uint64) (uint64
 }
 func (emptySource) Retire(context.Context, uuid.UUID) error       { return nil }
 func (emptySource) Publish(context.Context, string, []byte) error { return nil }
+func (emptySource) Fetch(context.Context, string) ([]byte, error) {
+	return nil, errors.New("nothing to fetch")
+}

@@ -167,7 +167,9 @@ func keepBooks(ctx context.Context, cfg *configs.Config, version string, log *sl
 		return err
 	}
 	b.version = version
-	err = b.run(ctx, listener)
+	if err = b.export(source); err == nil {
+		err = b.run(ctx, listener)
+	}
 	return errors.Join(err, b.close())
 }
 

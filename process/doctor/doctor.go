@@ -67,6 +67,7 @@ func Examine(ctx context.Context, o Options) []Finding {
 	d.disk()
 	d.damage()
 	d.archive(ctx)
+	d.otlp(ctx)
 	d.clock()
 	d.limits()
 	d.kernel()

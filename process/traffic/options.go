@@ -15,7 +15,7 @@ func proxyOptions(cfg *configs.Config, tls *proxy.TLSOptions, recorder proxy.Rec
 		TLS:    tls,
 		Groups: proxyGroups(cfg), StickyKey: stickyKey(cfg, log), Recorder: recorder, RecorderBlocks: cfg.Spool.Sync == "request", Logger: log,
 		Driver:        proxy.Driver(cfg.Proxy.Driver),
-		ClientAddress: proxy.ClientAddress(cfg.Record.ClientAddress), TraceID: cfg.Record.TraceID, RequestID: cfg.Record.RequestID, TrustedProxies: cfg.Proxy.TrustedPrefixes(),
+		ClientAddress: proxy.ClientAddress(cfg.Record.ClientAddress), TraceID: cfg.Record.TraceID, SpanPercent: cfg.SpanPercent(), RequestID: cfg.Record.RequestID, TrustedProxies: cfg.Proxy.TrustedPrefixes(),
 		ProxyProtocol: cfg.ProxyProtocolPrefixes(),
 		RecordExclude: proxy.Exclude{Paths: cfg.Record.Exclude.Paths, UserAgents: cfg.Record.Exclude.UserAgents},
 		HeaderTimeout: cfg.Proxy.HeaderTimeout.Std(), ReadTimeout: cfg.Proxy.ReadTimeout.Std(),

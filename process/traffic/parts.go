@@ -138,6 +138,7 @@ func (t *traffic) openSpool() (*spool.Set, error) {
 		SyncEachResponse: t.cfg.Spool.Sync == "request",
 		OpenFile:         spoolFiles(),
 		OnPublish:        t.published,
+		OnFetch:          t.fetched,
 		Logger:           t.log,
 	})
 }
@@ -230,6 +231,14 @@ func (t *traffic) published(topic string, body []byte) error {
 	}
 	t.snapshots.Add(snap)
 	return nil
+}
+
+// fetched returns what the books process requests through the spool's connection.
+func (t *traffic) fetched(topic string) ([]byte, error) {
+	if topic != admin.TopicMetrics {
+		return nil, fmt.Errorf("unknown topic %q", topic)
+	}
+	return t.admin.Families()
 }
 
 // limitMemory keeps the memory use of the process close to its target, unless the operator has set a limit.

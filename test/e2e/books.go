@@ -44,7 +44,10 @@ type Line struct {
 	Route   string    `json:"route"`
 	Server  string    `json:"upstream_address"`
 	Tries   int       `json:"attempts"` // 0: one
-	Dropped uint64    `json:"dropped"`  // number of responses dropped for this reason since the epoch began; only in drop records
+	Label   string    `json:"url_template"`
+	TraceID string    `json:"trace_id"`
+	Micros  uint64    `json:"duration_us"`
+	Dropped uint64    `json:"dropped"` // number of responses dropped for this reason since the epoch began; only in drop records
 }
 
 // ReadBooks downloads all objects of the target and reads all their lines.

@@ -8,14 +8,17 @@ import (
 
 // edges lists the values of a key at its limits, in addition to those of its type (see ofType). They are written as in
 // the file. $DIR is the folder of the case, $ORIGIN an upstream that answers, $FILE a file in $DIR that is not a
-// directory, $CA a file with certificates, $KEY a file with a key for S3, $TOKEN a file with a token, and $SERVERCERT
-// and $SERVERKEY, or $SERVERCERT2 and $SERVERKEY2, files with a server's certificate and its key.
+// directory, $CA a file with certificates, $KEY a file with a key for S3, $TOKEN a file with a token, $FIELDS a file with
+// header fields, and $SERVERCERT and $SERVERKEY, or $SERVERCERT2 and $SERVERKEY2, files with a server's certificate and
+// its key.
 type edges struct {
 	good []string // accepted values; the first one must not be the default, for the reload test
 	bad  []string // values that lead to exit code 78
 	with []string // "key: value" of other keys that all of these values need
 	from string   // the value before a reload, for a key that cannot be omitted; empty for the default
 }
+
+var otlp = []string{"otlp.endpoint: http://127.0.0.1:1"}
 
 var s3 = []string{"archive.url: s3://bucket/prefix?endpoint=http://127.0.0.1:1"}
 
@@ -152,6 +155,17 @@ var ofKey = map[string]edges{
 	"paths.templates":             {good: []string{"['/users/{id}', '/static/**']", "['/**']", "[/]"}, bad: []string{"[users]", "['/a**']", "['/a/{}']", "['/a?b']", "['/" + strings.Repeat("a", 256) + "']"}},
 	"paths.raw":                   {good: []string{"'off'"}, bad: []string{"maybe", "''"}},
 	"metrics.paths_max":           {good: []string{"1", "10000"}, bad: []string{"0", "10001"}},
+	"otlp.endpoint": {
+		good: []string{"http://127.0.0.1:1", "https://collector.invalid:4318/otlp/", "'http://[::1]:1'", "http://127.0.0.1:4317"},
+		bad: []string{
+			"127.0.0.1:4318", "grpc://a:4317", "http://", "http://a:0", "http://a:70000", "http://::1:4318", "http://u:p@a", "http://a?b", "'http://a#b'", "'http://a b'",
+			"http://-a", "http://a/v1/metrics", "http://a/x/v1/traces/",
+		},
+	},
+	"otlp.interval":     {with: otlp, good: []string{"1s", "1h", "0"}, bad: []string{"999ms", "61m"}},
+	"otlp.spans":        {with: otlp, good: []string{"100%", "1", "0"}, bad: []string{"101%", "-1", "0.5", "half"}},
+	"otlp.headers_file": {with: otlp, good: []string{"$FIELDS"}, bad: []string{"$DIR", "$DIR/none", "$TOKEN", "/dev/zero", "/dev/null"}},
+	"otlp.ca_file":      {with: otlp, good: []string{"$CA"}, bad: []string{"$DIR", "$DIR/none", "$FILE", "$KEY", "/dev/zero"}},
 	"archive.url": {
 		good: []string{
 			"s3://bucket/p?endpoint=http://127.0.0.1:1", "s3://bucket", "file://$DIR/elsewhere", "'file://$DIR/{service}/%23'", "'s3://bucket/{instance}?endpoint=http://[::1]:1'",
@@ -197,6 +211,7 @@ var ofType = map[string][]string{
 	"list":             {"[]", "''", "['" + strings.Repeat("x", 5000) + "']", "[" + strings.Repeat("/x,", 1500) + "/x]", "[[a]]", "[{a: b}]", "plain", "[\"\\x01\"]"},
 	"true or false":    {"''", "maybe", "1", "[true]"},
 	"number":           {"''", "-1", "0", "many", "1.5", "99999999999999999999", "9223372036854775807", "1e3", "0x10"},
+	"percentage":       {"''", "-1%", "0", "half", "1.5%", "101%", "99999999999999999999%", "%"},
 	"duration":         {"''", "-1s", "0", "soon", "5", "9223372036854775807ns", "876001h", "-2562047h", "1d1", "99999999999999999999h"},
 	"size":             {"''", "-1", "0", "lots", "1.5GiB", "10G", "9223372036854775807", "99999999999TiB", "1 B B"},
 }
@@ -234,6 +249,6 @@ func place(t *testing.T, dir, origin, value string) string {
 		"$SERVERCERT2", filepath.Join(dir, "server2.crt"), "$SERVERKEY2", filepath.Join(dir, "server2.key"),
 		"$SERVERCERT", filepath.Join(dir, "server.crt"), "$SERVERKEY", filepath.Join(dir, "server.key"),
 		"$KEY", filepath.Join(dir, "key"), "$TOKEN", filepath.Join(dir, "token"), "$HOSTNAME", hostname(t),
-		"$USERS", filepath.Join(dir, "users"),
+		"$USERS", filepath.Join(dir, "users"), "$FIELDS", filepath.Join(dir, "fields"),
 	).Replace(value)
 }

@@ -135,7 +135,7 @@ func newTrial(t *testing.T, origin, name string, settings ...string) *trial {
 	})
 	server.Write(t, dir, "server")
 	server.Write(t, dir, "server2")
-	for name, content := range map[string]string{"key": "AKIAEXAMPLE\n", "token": "a-token-of-a-test\n", "ca.pem": string(authority.PEM())} {
+	for name, content := range map[string]string{"key": "AKIAEXAMPLE\n", "token": "a-token-of-a-test\n", "fields": "Authorization: Bearer a\n\nX-Scope-OrgID: b\n", "ca.pem": string(authority.PEM())} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}

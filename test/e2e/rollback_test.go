@@ -24,12 +24,12 @@ func newerBinary(t *testing.T) string {
 		t.Fatal(err)
 	}
 	newer := string(text)
-	for _, line := range []string{"\tVersion          = 4\n", "\tversionWithID    = 2\n"} {
+	for _, line := range []string{"\tVersion          = 5\n", "\tversionWithID    = 2\n"} {
 		if !strings.Contains(newer, line) {
 			t.Fatalf("%s has no %q", source, line)
 		}
 		name, _, _ := strings.Cut(line, "=")
-		newer = strings.Replace(newer, line, name+"= 5\n", 1)
+		newer = strings.Replace(newer, line, name+"= 6\n", 1)
 	}
 	dir := t.TempDir()
 	replacement, overlay := filepath.Join(dir, "binary.go"), filepath.Join(dir, "overlay.json")
@@ -54,8 +54,8 @@ func newerBinary(t *testing.T) string {
 // events exactly once.
 func TestEventsSurviveARollback(t *testing.T) {
 	t.Parallel()
-	if event.Version != 4 {
-		t.Fatal("newerBinary can only change version 4 to 5")
+	if event.Version != 5 {
+		t.Fatal("newerBinary can only change version 5 to 6")
 	}
 	w, log := newWayside(t, origin(t))
 	w.Env = []string{"WAYSIDE_RECORD_REQUEST_ID=true"} // newerBinary writes events with a request ID in its newest version

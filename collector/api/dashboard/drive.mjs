@@ -16,7 +16,7 @@ import { afterTheEnd, booksAway, failingAnswers, hostile, otherLetters } from ".
 import { incidentBegins, incidentsComeAndGo } from "./drive/incident.mjs";
 import { keyboardOnly } from "./drive/keyboard.mjs";
 import { build, kill, startDemo, startTrusting } from "./drive/servers.mjs";
-import { announcements, duringUpdates, eightTabs, selectionAndScroll } from "./drive/updates.mjs";
+import { announcements, duringUpdates, eightTabs, pressBeforeResponse, selectionAndScroll } from "./drive/updates.mjs";
 import { heatMap, namedRanges, timeZones, toRequests, using, watching } from "./drive/using.mjs";
 import { everyView, fromGrafana, printed } from "./drive/views.mjs";
 
@@ -36,7 +36,7 @@ const groups = {
   everyView: () => everyView(browser, admin, shots), printed: () => printed(browser, admin), fromGrafana: () => fromGrafana(browser, admin),
   using: () => using(browser, admin), watching: () => watching(browser, admin), toRequests: () => toRequests(browser, admin), heatMap: () => heatMap(browser, admin),
   timeZones: () => timeZones(browser, admin), keyboardOnly: () => keyboardOnly(browser, admin), duringUpdates: () => duringUpdates(browser, admin),
-  selectionAndScroll: () => selectionAndScroll(browser, admin), announcements: () => announcements(browser, admin), incidentsComeAndGo: () => incidentsComeAndGo(browser, admin),
+  pressBeforeResponse: () => pressBeforeResponse(browser, admin), selectionAndScroll: () => selectionAndScroll(browser, admin), announcements: () => announcements(browser, admin), incidentsComeAndGo: () => incidentsComeAndGo(browser, admin),
   incidentBegins: () => incidentBegins(browser, scratch), eightTabs: () => eightTabs(browser, admin),
   hostile: () => hostile(browser, trusting), otherLetters: () => otherLetters(browser, trusting), failingAnswers: () => failingAnswers(browser, trusting),
   namedRanges: () => namedRanges(browser, scratch, trusting.base, trusting.data), booksAway: () => booksAway(browser, scratch, trusting), afterTheEnd: () => afterTheEnd(browser, admin, demo),

@@ -40,6 +40,27 @@ export async function duringUpdates(browser, base) {
   await close();
 }
 
+/** An update that was requested before a press, and arrives after it, does not undo the press. */
+export async function pressBeforeResponse(browser, base) {
+  const { page, close } = await openPage(browser, base);
+  await load(page, base + "/", "table.paths tbody a");
+  let release, requested;
+  const released = new Promise((done) => { release = done; }), request = new Promise((done) => { requested = done; });
+  await page.route("**/api/v1/paths?*", async (route) => {
+    requested();
+    await released;
+    await route.continue();
+  }, { times: 1 });
+  await request;
+  await page.click("thead button[data-key=p95]");
+  const arrived = updates(page, 1);
+  release();
+  await arrived;
+  const order = () => page.getAttribute("th:has(button[data-key=p95])", "aria-sort");
+  want("an update that was on its way does not undo a press", (await order()) === "descending", String(await order()));
+  await close();
+}
+
 export async function selectionAndScroll(browser, base) {
   const { page, close } = await openPage(browser, base, { ...desktop, viewport: { width: 1280, height: 500 } });
   await load(page, base + "/", "table.paths tbody a");

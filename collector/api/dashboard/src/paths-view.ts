@@ -103,6 +103,7 @@ export class PathsView {
     ]);
     this.data = data;
     this.failing = failing;
+    s = this.state; // another order or search may have been chosen since the request
     this.failingNow.show(s, failing);
     this.activity = new Map<string, Activity>(range.hours > 24
       ? data.paths.map((r) => [keyOf(r), { count: r.spark ?? [], errors: [] }])

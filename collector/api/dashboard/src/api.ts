@@ -56,6 +56,14 @@ export interface Job {
 }
 export interface Jobs { jobs: Job[] }
 
+/** A server behind wayside; the times and the reason are missing if there are none. */
+export interface Server {
+  upstream: string; state: "up" | "down" | "ejected"; since: string | null; why?: string; failing?: string;
+  in_flight: number; connections: number; idle_connections: number; responses: number; failures: number;
+}
+export interface Group { name: string; dns?: string; dns_error?: string; servers: Server[] }
+export interface Groups { groups: Group[] }
+
 /** A path that differs between two ranges. */
 export interface PathChange extends Row { kind: "failing" | "slower" | "new" | "vanished"; before: Figures; affected: number }
 export interface Changes { from: string; to: string; before: { from: string; to: string; totals: Figures }; total: number; changes: PathChange[] }

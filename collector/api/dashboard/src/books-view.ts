@@ -1,10 +1,11 @@
-// The books: accounting, spool, storage, jobs and archive, and a verdict in words.
+// The books: accounting, spool, storage, jobs, archive and the servers behind wayside, and a verdict in words.
 
-import { checks, get, type Accounting, type Archives, type Check, type Jobs, type Storage } from "./api";
+import { checks, get, type Accounting, type Archives, type Check, type Groups, type Jobs, type Storage } from "./api";
 import { announce, h, swap } from "./dom";
 import * as f from "./format";
 import { jobsPanel, ofJobs } from "./jobs";
 import { comingBack, Notice, reasons } from "./parts";
+import { ofServers, serversPanel } from "./servers";
 import type { State } from "./state";
 
 type Kind = "good" | "wait" | "bad";
@@ -23,6 +24,7 @@ export class BooksView {
   private readonly storage = h("div");
   private readonly archive = h("div");
   private readonly jobs = h("div");
+  private readonly servers = h("section");
   private lastResponses = -1;
   private unbalanced = 0; // readings in a row
 
@@ -32,7 +34,7 @@ export class BooksView {
         h("details", {}, h("summary", {}, "Conditions that these figures must meet"), this.identities)),
       h("section", {}, h("h2", {}, "Storage"), this.storage),
       h("section", {}, h("h2", {}, "Scheduled jobs"), this.jobs),
-      h("section", {}, h("h2", {}, "Archive"), this.archive));
+      h("section", {}, h("h2", {}, "Archive"), this.archive), this.servers);
   }
 
   apply(_: State): void { /* the range does not matter here */ }
@@ -42,18 +44,20 @@ export class BooksView {
       if (signal.aborted) throw err;
       return err;
     });
-    const [accounts, lines, storage, archives, jobs] = await Promise.all([
+    const [accounts, lines, storage, archives, jobs, groups] = await Promise.all([
       get<Accounting>("/api/v1/accounting", {}, signal), optional(checks(signal)),
       optional(get<Storage>("/api/v1/storage", {}, signal)), optional(get<Archives>("/api/v1/archives", { limit: 10 }, signal)),
-      optional(get<Jobs>("/api/v1/jobs", {}, signal)),
+      optional(get<Jobs>("/api/v1/jobs", {}, signal)), optional(get<Groups>("/api/v1/upstreams", {}, signal)),
     ]);
-    const findings = [...this.ofAccounts(accounts), ...ofChecks(lines), ...ofStorage(storage), ...ofJobs(jobs)];
+    const findings = [...this.ofAccounts(accounts), ...ofChecks(lines), ...ofStorage(storage), ...ofJobs(jobs), ...ofServers(groups)];
     this.element.classList.remove("first"); // nothing moves when it appears
     this.say(findings);
     swap(this.flow, flow(accounts));
     swap(this.identities, ...identities(accounts));
     swap(this.storage, storage instanceof Error ? unreadable(storage) : storagePanel(storage));
     swap(this.jobs, jobs instanceof Error ? unreadable(jobs) : jobsPanel(jobs));
+    const servers = serversPanel(groups);
+    swap(this.servers, ...(servers ? [h("h2", {}, "Servers behind wayside"), servers] : []));
     swap(this.archive, archives instanceof Error ? unreadable(archives) : archivePanel(archives));
   }
 

@@ -37,6 +37,8 @@ export async function duringUpdates(browser, base) {
   await page.click("details summary");
   await updates(page, 2, "/api/v1/storage");
   want("what was opened in the books stays open", await page.evaluate(() => document.querySelector("main details").open));
+  const servers = async () => page.innerText("[aria-label=Servers] tbody tr");
+  want("the books list the server behind wayside", /127\.0\.0\.1:\d+[\s\S]*up/.test(await servers()), await servers());
   await close();
 }
 

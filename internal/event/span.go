@@ -44,7 +44,9 @@ func ParseTraceparent(text []byte) (s Span, sampled, ok bool) {
 	}
 	var version, flags [1]byte
 	for _, field := range []struct{ into, from []byte }{
-		{version[:], text[:traceAt-1]}, {s.Trace(), text[traceAt : parentAt-1]}, {s.Parent(), text[parentAt : flagsAt-1]},
+		{version[:], text[:traceAt-1]},
+		{s.Trace(), text[traceAt : parentAt-1]},
+		{s.Parent(), text[parentAt : flagsAt-1]},
 		{flags[:], text[flagsAt:traceparentBytes]},
 	} {
 		if !lowerHex(field.into, field.from) {

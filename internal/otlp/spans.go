@@ -78,15 +78,20 @@ func appendAttributes(b []byte, row catalogue.RowName, e *event.Event) []byte {
 	}
 	b = appendAttribute(b, spanAttributes, "http.request.method", method)
 	b = appendAttribute(b, spanAttributes, "url.template", row.Label)
-	b = appendNumber(b, spanAttributes, "http.response.status_code", uint64(e.Status))
-	b = appendNumber(b, spanAttributes, "http.request.body.size", e.RequestBytes)
-	b = appendNumber(b, spanAttributes, "http.response.body.size", e.ResponseBytes)
+	b = appendNumber(b, "http.response.status_code", uint64(e.Status))
+	b = appendNumber(b, "http.request.body.size", e.RequestBytes)
+	b = appendNumber(b, "http.response.body.size", e.ResponseBytes)
 	for _, a := range []struct {
 		key   string
 		value []byte
 	}{
-		{"url.path", e.Path}, {"server.address", e.Host}, {"network.protocol.version", e.Protocol}, {"client.address", e.Client},
-		{"error.type", e.ErrorType}, {"wayside.upstream_address", e.Upstream}, {"wayside.route", e.Route},
+		{"url.path", e.Path},
+		{"server.address", e.Host},
+		{"network.protocol.version", e.Protocol},
+		{"client.address", e.Client},
+		{"error.type", e.ErrorType},
+		{"wayside.upstream_address", e.Upstream},
+		{"wayside.route", e.Route},
 	} {
 		if len(a.value) > 0 {
 			b = appendAttribute(b, spanAttributes, a.key, a.value)
@@ -96,7 +101,7 @@ func appendAttributes(b []byte, row catalogue.RowName, e *event.Event) []byte {
 		b = appendAttribute(b, spanAttributes, "tls.protocol.version", version)
 	}
 	if code, ok := e.GRPCStatus.Code(); ok {
-		b = appendNumber(b, spanAttributes, "rpc.grpc.status_code", uint64(code))
+		b = appendNumber(b, "rpc.grpc.status_code", uint64(code))
 	}
 	if e.Kind == event.KindStream {
 		b = appendAttribute(b, spanAttributes, "wayside.kind", e.Kind.String())
@@ -105,11 +110,13 @@ func appendAttributes(b []byte, row catalogue.RowName, e *event.Event) []byte {
 		key   string
 		value uint64
 	}{
-		{"wayside.duration_us", e.DurationMicros}, {"wayside.ttfb_us", e.TTFBMicros}, {"wayside.wait_us", e.WaitMicros},
+		{"wayside.duration_us", e.DurationMicros},
+		{"wayside.ttfb_us", e.TTFBMicros},
+		{"wayside.wait_us", e.WaitMicros},
 		{"wayside.attempts", uint64(e.Attempts)},
 	} {
 		if a.value > 0 {
-			b = appendNumber(b, spanAttributes, a.key, a.value)
+			b = appendNumber(b, a.key, a.value)
 		}
 	}
 	return b

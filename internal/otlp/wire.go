@@ -63,9 +63,9 @@ func appendAttribute[T string | []byte](b []byte, field protowire.Number, key st
 	})
 }
 
-// appendNumber appends an attribute with a number.
-func appendNumber(b []byte, field protowire.Number, key string, value uint64) []byte {
-	return appendMessage(b, field, func(b []byte) []byte {
+// appendNumber appends an attribute of a span with a number.
+func appendNumber(b []byte, key string, value uint64) []byte {
+	return appendMessage(b, spanAttributes, func(b []byte) []byte {
 		return appendMessage(appendText(b, keyValueKey, key), keyValueValue, func(b []byte) []byte { return appendVarint(b, anyInt, value) })
 	})
 }

@@ -60,7 +60,7 @@ try {
   await browser.close();
   await kill(demo);
   await trusting.stop();
-  rmSync(scratch, { recursive: true, force: true, maxRetries: 5 });
+  rmSync(scratch, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
 }
 console.log(`${Math.round(process.uptime())} s`);
 console.log(failed() === 0 ? "the dashboard holds" : `${failed()} FAILED`);

@@ -77,7 +77,7 @@ export async function toRequests(browser, base) {
   await load(page, `${base}/${userPath}`, "table.events tbody tr");
   want("the title names the path", (await page.title()).startsWith("GET /users/{id}"), await page.title());
   const plot = page.locator(".chart .u-over").first();
-  const box = await plot.boundingBox();
+  const box = await until("the chart is drawn", () => plot.boundingBox());
   await page.mouse.move(box.x + box.width * 0.4, box.y + 60);
   await page.mouse.down();
   await page.mouse.move(box.x + box.width * 0.8, box.y + 60, { steps: 5 });
@@ -87,7 +87,7 @@ export async function toRequests(browser, base) {
   await page.goBack();
   await page.waitForFunction(() => !location.hash.includes("custom"));
   await complete(page);
-  const again = await plot.boundingBox();
+  const again = await until("the chart is drawn again", () => plot.boundingBox());
   await page.mouse.click(again.x + again.width - 3, again.y + 60);
   await page.waitForURL(/first=failed/);
   await page.waitForSelector("table.events tbody tr");
@@ -114,7 +114,7 @@ export async function heatMap(browser, base) {
   await load(page, `${base}/${userPath}&range=custom&${range}`, ".statuses li");
   const chart = page.locator("figure.chart", { hasText: "Requests by latency" });
   await chart.scrollIntoViewIfNeeded();
-  const box = await chart.locator(".u-over").boundingBox();
+  const box = await until("the chart is drawn", () => chart.locator(".u-over").boundingBox());
   const under = () => chart.locator(".u-legend .u-series", { hasText: "Under the pointer" }).locator(".u-value").textContent();
   const x = box.x + (column + 0.5) * (box.width / points.length);
   let y = box.y + box.height + 1, text = "";

@@ -2,6 +2,7 @@ package event
 
 import (
 	"encoding/hex"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -104,4 +105,22 @@ func TestSampled(t *testing.T) {
 			t.Errorf("%s at %d%%: %v, want %v", c.random, c.percent, !c.want, c.want)
 		}
 	}
+}
+
+// FuzzParseTraceparent checks that a span that was parsed has the IDs of the text.
+func FuzzParseTraceparent(f *testing.F) {
+	f.Add([]byte("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"))
+	f.Add([]byte("01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00-more"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		s, _, ok := ParseTraceparent(text)
+		if !ok {
+			if s != (Span{}) {
+				t.Errorf("%q is malformed, but has the span %x", text, s)
+			}
+			return
+		}
+		if want := fmt.Sprintf("-%x-%x-", s.Trace(), s.Parent()); string(text[2:traceparentBytes-2]) != want {
+			t.Errorf("%q has the span %s", text, want)
+		}
+	})
 }

@@ -16,8 +16,6 @@ import (
 
 	"github.com/wayside-proxy/wayside/internal/certtest"
 	"github.com/wayside-proxy/wayside/test/e2e"
-	"github.com/wayside-proxy/wayside/test/loopback"
-	"github.com/wayside-proxy/wayside/uploader"
 )
 
 const (
@@ -31,18 +29,13 @@ const (
 
 // swapTrial is a wayside whose certificate is replaced again and again, while clients make connections at a constant rate.
 type swapTrial struct {
-	dir   string
-	ca    *certtest.CA
-	w     *e2e.Wayside
-	tls   *tls.Config
+	*tlsTrial
 	began time.Time
 	pace  time.Duration // between two connections
 
 	started, done, failed atomic.Int64
 	newest                atomic.Int64 // the number of the newest certificate that a client has received
 	numbers               sync.Map     // serial number of a certificate, as a string → its number
-	mu                    sync.Mutex
-	first                 error // the first error; guarded by mu
 }
 
 func certificates(ctx context.Context, flags *flag.FlagSet, args []string) (string, error) {
@@ -51,46 +44,26 @@ func certificates(ctx context.Context, flags *flag.FlagSet, args []string) (stri
 	if err := flags.Parse(args); err != nil {
 		return "", err
 	}
-	dir, err := os.MkdirTemp("", "wayside-edge-")
+	base, err := newTLSTrial(ctx)
+	defer base.end()
 	if err != nil {
 		return "", err
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	t := &swapTrial{dir: dir, pace: time.Duration(float64(time.Second) / (1.05 * float64(*rate)))}
+	t := &swapTrial{tlsTrial: base, pace: time.Duration(float64(time.Second) / (1.05 * float64(*rate)))}
 	if err := t.start(ctx); err != nil {
 		return "", err
 	}
-	defer func() {
-		if t.w.Running() {
-			t.w.Kill()
-		}
-	}()
 	return t.run(ctx, *swaps, float64(*rate))
 }
 
-func (t *swapTrial) start(ctx context.Context) (err error) {
-	if t.ca, err = certtest.Authority("swaps"); err != nil {
-		return err
-	}
-	t.tls = &tls.Config{RootCAs: t.ca.Pool(), ServerName: "edge.test", NextProtos: []string{"http/1.1"}}
-	t.w = &e2e.Wayside{DataDir: filepath.Join(t.dir, "data")}
-	if t.w.Binary, err = e2e.Build(ctx, t.dir); err != nil {
-		return err
-	}
-	if t.w.Listen, err = loopback.FreeAddress(); err != nil {
-		return err
-	}
-	if t.w.Log, err = os.Create(filepath.Join(t.dir, "log")); err != nil {
-		return err
-	}
-	file := filepath.Join(t.dir, "edge.yaml")
-	t.w.Args = []string{"--config", file, "--archive", "file://" + filepath.Join(t.dir, "archive")}
+func (t *swapTrial) start(ctx context.Context) error {
+	t.tls.NextProtos = []string{"http/1.1"}
 	text := fmt.Sprintf(`listen: %s
 tls: {cert_file: %[2]s/..data/edge.crt, key_file: %[2]s/..data/edge.key}
 routes:
   - {name: all, respond: {status: 200, body: ok}}
 `, t.w.Listen, t.dir)
-	if err := errors.Join(os.WriteFile(file, []byte(text), 0o600), t.replace(0)); err != nil {
+	if err := errors.Join(os.WriteFile(filepath.Join(t.dir, "edge.yaml"), []byte(text), 0o600), t.replace(0)); err != nil {
 		return err
 	}
 	return t.w.Start(ctx)
@@ -179,11 +152,7 @@ func (t *swapTrial) connect() {
 		return
 	}
 	t.failed.Add(1)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.first == nil {
-		t.first = err
-	}
+	t.note(err)
 }
 
 // request sends one request over a connection of its own, and returns the number of the server's certificate.
@@ -212,15 +181,8 @@ func (t *swapTrial) request() (number int64, err error) {
 
 // compareBooks stops wayside and compares its archive with the number of responses that the clients have received.
 func (t *swapTrial) compareBooks(ctx context.Context) error {
-	if err := t.w.Stop(2 * time.Minute); err != nil {
-		return err
-	}
-	target, err := uploader.OpenTarget(ctx, "file://"+filepath.Join(t.dir, "archive"), uploader.TargetOptions{})
-	if err != nil {
-		return err
-	}
 	var recorded int64
-	_, err = e2e.ReadBooksEach(ctx, target, func(l e2e.Line) {
+	err := t.eachEvent(ctx, func(l e2e.Line) {
 		if l.Status == http.StatusOK && l.Error == "" {
 			recorded++
 		}

@@ -21,22 +21,15 @@ import (
 
 	"github.com/wayside-proxy/wayside/internal/certtest"
 	"github.com/wayside-proxy/wayside/test/e2e"
-	"github.com/wayside-proxy/wayside/test/loopback"
-	"github.com/wayside-proxy/wayside/uploader"
 )
 
 // reloadTrial is a wayside that is reloaded with different configurations again and again while WebSockets are open and requests arrive.
 type reloadTrial struct {
-	dir     string
-	ca      *certtest.CA
-	w       *e2e.Wayside
+	*tlsTrial
 	servers []*httptest.Server
-	tls     *tls.Config
 
 	requests, failed atomic.Int64
 	echoes, closed   atomic.Int64
-	mu               sync.Mutex
-	first            error // the first error; guarded by mu
 }
 
 func reload(ctx context.Context, flags *flag.FlagSet, args []string) (string, error) {
@@ -46,25 +39,23 @@ func reload(ctx context.Context, flags *flag.FlagSet, args []string) (string, er
 	if err := flags.Parse(args); err != nil {
 		return "", err
 	}
-	dir, err := os.MkdirTemp("", "wayside-edge-")
+	base, err := newTLSTrial(ctx)
+	defer base.end()
 	if err != nil {
 		return "", err
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	t := &reloadTrial{dir: dir}
+	t := &reloadTrial{tlsTrial: base}
 	for range 2 {
 		s := httptest.NewServer(http.HandlerFunc(echo))
 		defer s.Close()
 		t.servers = append(t.servers, s)
 	}
-	if err := t.start(ctx); err != nil {
+	if err := t.configure(0); err != nil {
 		return "", err
 	}
-	defer func() {
-		if t.w.Running() {
-			t.w.Kill()
-		}
-	}()
+	if err := t.w.Start(ctx); err != nil {
+		return "", err
+	}
 	return t.run(ctx, *reloads, *sockets, *clients)
 }
 
@@ -85,28 +76,6 @@ func echo(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-}
-
-func (t *reloadTrial) start(ctx context.Context) (err error) {
-	if t.ca, err = certtest.Authority("reload"); err != nil {
-		return err
-	}
-	t.tls = &tls.Config{RootCAs: t.ca.Pool(), ServerName: "edge.test"}
-	t.w = &e2e.Wayside{DataDir: filepath.Join(t.dir, "data")}
-	if t.w.Binary, err = e2e.Build(ctx, t.dir); err != nil {
-		return err
-	}
-	if t.w.Listen, err = loopback.FreeAddress(); err != nil {
-		return err
-	}
-	if t.w.Log, err = os.Create(filepath.Join(t.dir, "log")); err != nil {
-		return err
-	}
-	t.w.Args = []string{"--config", filepath.Join(t.dir, "edge.yaml"), "--archive", "file://" + filepath.Join(t.dir, "archive")}
-	if err := t.configure(0); err != nil {
-		return err
-	}
-	return t.w.Start(ctx)
 }
 
 // configure writes the n-th configuration. The certificate is new each time; every second configuration lacks one server, and has one
@@ -232,34 +201,21 @@ func (t *reloadTrial) request(traffic context.Context) {
 	c.CloseIdleConnections()
 }
 
-func (t *reloadTrial) note(err error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.first == nil {
-		t.first = err
-	}
-}
-
 // compareBooks stops wayside and compares its archive with the results of the clients.
 func (t *reloadTrial) compareBooks(ctx context.Context, sockets int) error {
-	if err := t.w.Stop(2 * time.Minute); err != nil {
-		return err
-	}
-	target, err := uploader.OpenTarget(ctx, "file://"+filepath.Join(t.dir, "archive"), uploader.TargetOptions{})
-	if err != nil {
-		return err
-	}
 	var streams, pages int64
-	_, err = e2e.ReadBooksEach(ctx, target, func(l e2e.Line) {
+	var wrong error
+	err := t.eachEvent(ctx, func(l e2e.Line) {
 		switch {
 		case l.Route != "chat" || l.Error != "":
-			err = errors.Join(err, fmt.Errorf("an unexpected event %+v", l))
+			wrong = errors.Join(wrong, fmt.Errorf("an unexpected event %+v", l))
 		case l.Kind == "stream" && l.Status == http.StatusSwitchingProtocols:
 			streams++
 		case l.Kind == "request" && l.Status == http.StatusOK:
 			pages++
 		}
 	})
+	err = errors.Join(err, wrong)
 	if streams != int64(sockets) || pages != t.requests.Load() {
 		err = errors.Join(err, fmt.Errorf("the clients have %d WebSockets and %d responses, the books %d and %d", sockets, t.requests.Load(), streams, pages))
 	}

@@ -40,7 +40,7 @@ import (
 type sumSource interface {
 	// Sums calls fn with every row name in these hours and the sum of its rows. fn may retain both.
 	Sums(ctx context.Context, fromHour, toHour int64, fn func(stats.Key, *stats.Row) error) error
-	// RowsOf is like Rows, but only for the names that keep accepts. keep gets keys without an Hour. Two calls of RowsOf may run in
+	// RowsOf is like Rows, but only for the names that keep accepts. keep gets keys without an Hour. Two calls to RowsOf may run in
 	// parallel.
 	RowsOf(ctx context.Context, fromHour, toHour int64, keep func(stats.Key) bool, fn func(stats.Key, *stats.Row) error) error
 }
@@ -60,7 +60,7 @@ type Options struct {
 	Storage   func(context.Context) (collector.Storage, error)
 	Live      *live.Feed
 	Failing   func() failing.Report
-	Gatherer  prometheus.Gatherer // what GET /metrics shows
+	Gatherer  prometheus.Gatherer // the metrics that GET /metrics returns
 	Now       func() time.Time    // nil means clock.Now
 	Logger    *slog.Logger        // nil means slog.Default
 
@@ -73,8 +73,8 @@ type Options struct {
 
 // Bounds of queries.
 const (
-	queriesMax = 2                // queries that read the store at the same time
-	waitingMax = 64               // queries that are waiting for a slot
+	queriesMax = 2                // maximum number of queries that read the store at the same time
+	waitingMax = 64               // maximum number of queries that wait for a slot
 	queryTime  = 40 * time.Second // less than the admin listener waits for a response
 )
 
@@ -190,7 +190,7 @@ type errorBody struct {
 	Error string `json:"error"`
 }
 
-// badRequest is an error that the client made in its request. The text is sent to the client.
+// badRequest is an error in the client's request. The text is sent to the client.
 type badRequest struct{ text string }
 
 func (b badRequest) Error() string { return b.text }

@@ -6,12 +6,12 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// binPointsMax is the maximum number of points of a series with bins. With it, the bins of a response take at most 3 MB of memory.
+// binPointsMax is the maximum number of points in a series with latency bins. It limits the bins of a response to 3 MB of memory.
 const binPointsMax = 1000
 
-// latencyBins is the distribution of the latencies of a point, for a heat map. Element i of Counts is the number of latencies from
-// 2^((Start+i)/n) up to, but not including, 2^((Start+i+1)/n) microseconds, where n is the number of bins per doubling that was requested.
-// Counts begins and ends with a bin that is not empty. Responses without a latency are not included.
+// latencyBins is the latency distribution at one point of a series, for a heat map. Element i of Counts is the number of latencies from
+// 2^((Start+i)/n) up to, but not including, 2^((Start+i+1)/n) microseconds, where n is the number of bins per doubling that was
+// requested. Counts begins and ends with a bin that is not empty. Responses without a latency are not included.
 type latencyBins struct {
 	Zeros  uint64   `json:"zeros,omitempty"` // latencies below a microsecond: requests that the service never received
 	Start  int      `json:"start"`

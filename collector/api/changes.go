@@ -13,21 +13,21 @@ import (
 
 // Kinds of changes.
 const (
-	changeFailing  = "failing"  // a larger share fails
-	changeSlower   = "slower"   // p95 is longer
+	changeFailing  = "failing"  // a larger share of the responses are errors
+	changeSlower   = "slower"   // p95 is higher
 	changeNew      = "new"      // no responses before
 	changeVanished = "vanished" // no responses now
 )
 
-// Thresholds for a change to be listed, in addition to being too large to be chance.
+// Thresholds that a change must reach to be listed. A listed change is also larger than chance explains.
 const (
 	changedErrorsMin = 5
-	changedShareMin  = 0.01 // least growth of the share of errors
-	changedFactor    = 2    // least factor by which that share has grown
+	changedShareMin  = 0.01 // minimum increase of the share of errors
+	changedFactor    = 2    // minimum factor by which that share has grown
 	slowerFactor     = 1.5
 	slowerMicrosMin  = 10_000
-	timedMin         = 100 // responses on each side to compare latencies
-	countMin         = 10  // responses of a new or vanished path
+	timedMin         = 100 // minimum number of responses in each range if latencies are compared
+	countMin         = 10  // minimum number of responses of a new or vanished path
 )
 
 // change is a row that differs between two ranges.
@@ -50,7 +50,7 @@ type changesAnswer struct {
 
 var changesParams = []string{"from", "to", "limit", "method", "host", "prefix", "route", "compare", "compare_from", "compare_to"}
 
-// changes handles GET /api/v1/changes. The default range to compare with is the previous one of the same length.
+// changes handles GET /api/v1/changes. By default, it compares the range with the preceding one of the same length.
 func (h *handler) changes(r *http.Request) (any, error) {
 	p := parseParams(r.URL.RawQuery, h.Now(), changesParams...)
 	if p.err == nil && p.text("compare") == "" && p.text("compare_from") == "" && p.text("compare_to") == "" {
@@ -88,7 +88,7 @@ func (h *handler) changes(r *http.Request) (any, error) {
 	return answer, nil
 }
 
-// comparer compares the rows of two ranges. It has the number of seconds that were recorded in each range.
+// comparer compares the rows of two ranges. Its fields are the numbers of seconds that were recorded in the two ranges.
 type comparer struct{ now, before float64 }
 
 // changed is a change without figures.

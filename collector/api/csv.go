@@ -14,7 +14,7 @@ import (
 
 // tabular is a response that can also be written as comma-separated values (RFC 4180).
 type tabular interface {
-	// table calls line with the names of the columns and then with each row.
+	// table calls line with the names of the columns, and then once for each row with the row's fields.
 	table(line func(...string))
 }
 
@@ -83,7 +83,7 @@ func figureFields(f *snapshot.Figures) []string {
 	return append(out, decimal(f.Seconds), whole(calls), whole(failed))
 }
 
-// grpcCounts returns the number of gRPC calls with a status, and of those whose status is an error of the server.
+// grpcCounts returns the number of gRPC calls with a status, and the number of those whose status is a server error.
 func grpcCounts(byCode map[string]uint64) (calls, failed uint64) {
 	for text, n := range byCode {
 		calls += n

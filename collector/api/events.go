@@ -75,7 +75,7 @@ var eventsParams = []string{
 type eventFilter struct {
 	filter
 	kind event.Kind // 0: responses of any kind
-	slow uint64     // least duration in µs
+	slow uint64     // minimum duration in µs
 	id   string     // request id; empty: any
 }
 

@@ -9,8 +9,7 @@ import (
 	"github.com/wayside-proxy/wayside/collector/store"
 )
 
-// recent handles GET /api/v1/recent from memory, with the number of responses in each ten seconds of the last half
-// hour.
+// recent handles GET /api/v1/recent from memory: the number of responses in each ten-second step of the last half hour.
 func (h *handler) recent(r *http.Request) (any, error) {
 	if err := noParameters(r); err != nil {
 		return nil, err

@@ -144,7 +144,7 @@ func addProperties(to map[string]any, t reflect.Type) {
 			addProperties(to, f.Type.Elem())
 		case f.Anonymous && name == "":
 			addProperties(to, f.Type)
-		case f.Type == reflect.TypeFor[*struct{}](): // such a field hides one of an embedded type
+		case f.Type == reflect.TypeFor[*struct{}](): // such a field hides the field of the same name in an embedded type
 			delete(to, name)
 		case name != "" && name != "-":
 			to[name] = schemaOf(f.Type)

@@ -10,9 +10,9 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// halved calls fn in parallel with the first half of a range (number 0) and with the second (number 1), because reading is limited by the
-// CPU and a client is waiting. The second half begins a whole number of steps after the first. If fn panics, which can happen if store
-// files are damaged, the panic becomes an error.
+// halved calls fn for both halves of a range in parallel; n is 0 for the first half and 1 for the second. Reading is limited by the CPU,
+// so this shortens the time that the client waits. The second half begins a whole number of steps after the first. If fn panics, which
+// can happen if store files are damaged, the panic becomes an error.
 func halved(span snapshot.Hours, step int64, fn func(n int, half snapshot.Hours) error) error {
 	middle := span.From + (span.To-span.From)/2/step*step
 	if middle == span.From {
@@ -27,9 +27,9 @@ func halved(span snapshot.Hours, step int64, fn func(n int, half snapshot.Hours)
 	return halves.Wait()
 }
 
-// points sums the rows that the filter keeps, step by step; step is in minutes. Steps of whole hours are counted from the first hour of the
-// range. Shorter steps are aligned to the clock. The first and the last step may therefore be shorter. If bins is not 0, each point also
-// gets its latencies in that many bins per doubling of the latency.
+// points sums the rows that the filter keeps, separately for each step of the range; step is in minutes. Steps of whole hours are counted
+// from the first hour of the range. Shorter steps are aligned to the clock. The first and the last step may therefore be shorter. If bins
+// is not 0, each point also gets its latencies in that many bins per doubling of the latency.
 func (h *handler) points(ctx context.Context, s *span, step int64, bins int, keep filter) ([]point, snapshot.Figures, error) {
 	g := grid{span: s, anchor: s.Range.Hours().From * stats.HourMinutes, step: step, bins: bins, cover: snapshot.CoverageOf(h.Rows, h.Now())}
 	if step < stats.HourMinutes {
@@ -64,7 +64,7 @@ func (h *handler) points(ctx context.Context, s *span, step int64, bins int, kee
 	return points, totals, err
 }
 
-// fillMinutes adds the minutes that whole hours do not cover to their steps.
+// fillMinutes adds, to each step, those of its minutes that whole hours do not cover.
 func (h *handler) fillMinutes(ctx context.Context, g *grid, keep filter) error {
 	g.minutes = map[int64]*stats.Row{}
 	rowsOf := func(k stats.Key) func(int64) *stats.Row {

@@ -138,7 +138,7 @@ func (p *params) filter() filter {
 	return f
 }
 
-// keeps reports whether the filter selects the rows that a key names. It does not examine their status counts.
+// keeps reports whether the filter selects the rows with the given key. It does not examine their status counts.
 func (f *filter) keeps(k stats.Key) bool {
 	return (f.anyHost || k.Host == f.host) && (f.anyMethod || k.Method == f.method) &&
 		(f.route == "" || k.Route == f.route) && strings.HasPrefix(k.Label, f.prefix) && f.isPath(k.Label)

@@ -21,7 +21,7 @@ const (
 	writeBytesSecMin = 64 << 10         // … the time that the written bytes take at this rate
 )
 
-// outbox sends responses that were encoded completely beforehand. A client that does not read its response occupies only the memory of
+// outbox sends responses that have already been encoded completely. A client that does not read its response occupies only the memory of
 // the response. The total of that memory is also bounded: if there is no room for a new response, the oldest ones are aborted.
 type outbox struct {
 	mu     sync.Mutex
@@ -92,7 +92,7 @@ func (o *outbox) remove(d *delivery) {
 func encodeJSON(status int, v any) encoded {
 	body, err := json.Marshal(v)
 	switch {
-	case err != nil: // cannot happen: parameters that cannot be encoded have been rejected
+	case err != nil: // cannot happen: parameters that cannot be encoded have already been rejected
 		return encodeJSON(http.StatusInternalServerError, errorBody{"cannot encode the response: " + err.Error()})
 	case len(body) > answerBytesMax:
 		return encodeJSON(http.StatusBadRequest, errorBody{tooLarge})

@@ -27,8 +27,8 @@ type archivesAnswer struct {
 	Archives []archive      `json:"archives"`
 }
 
-// archive is a plan as the API shows it: times are in RFC 3339, durations in microseconds. It omits the store's blocks,
-// which make up most of a plan and mean nothing outside the store.
+// archive is a plan as the API shows it: times are in RFC 3339 format, durations in microseconds. It omits the store's blocks, which make
+// up most of a plan and mean nothing outside the store.
 type archive struct {
 	*catalogue.Plan
 	Hour     time.Time `json:"hour"`

@@ -39,7 +39,7 @@ func (h *handler) serveSnapshots(w http.ResponseWriter, r *http.Request) {
 }
 
 // serveLive handles GET /api/v1/live with server-sent events: a "snapshot" event with a version and a time, first for the latest snapshot
-// and then for each new one. A client that reads too slowly does not receive all of them, but always the latest.
+// and then for each new one. A client that reads too slowly misses some of these events, but always receives the latest one.
 func (h *handler) serveLive(w http.ResponseWriter, r *http.Request) {
 	if err := noParameters(r); err != nil {
 		h.send(w, h.refusal(w, r, err))

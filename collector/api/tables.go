@@ -42,7 +42,7 @@ type pathsAnswer struct {
 	Paths      []pathRow        `json:"paths"`
 }
 
-// comparedRange is the range with which a response compares its own.
+// comparedRange is the second range of a comparison.
 type comparedRange struct {
 	From   time.Time        `json:"from"`
 	To     time.Time        `json:"to"`
@@ -205,7 +205,7 @@ func (h *handler) sparks(ctx context.Context, answer *pathsAnswer, span *span, p
 type sparkCounts struct {
 	part  func(minute int64) int64
 	lines func(stats.Key) []uint64
-	row   stats.Row // the row of the latest minute, whose counts belong to
+	row   stats.Row // the row of the latest minute; its count will be added to *to
 	to    *uint64
 }
 
@@ -303,7 +303,7 @@ type point struct {
 	Bins *latencyBins `json:"latency_bins,omitempty"` // only with bins, and not in the range to compare with
 }
 
-// seriesAnswer is the body of GET /api/v1/series: every step of the range, empty ones included.
+// seriesAnswer is the body of GET /api/v1/series: every step of the range, including empty ones.
 type seriesAnswer struct {
 	Path   string    `json:"path,omitempty"` // absent if the series covers all rows that match the filters
 	Method string    `json:"method,omitempty"`

@@ -16,7 +16,7 @@ import (
 // Totals are the counters of the accounting since the store was created. They count responses, not drop records.
 type Totals struct {
 	Applied     uint64 // counted in the rows
-	Quarantined uint64 // quarantined, see Quarantine
+	Quarantined uint64 // quarantined; see Quarantine
 	Archived    uint64 // applied and verified in the archive
 	Deleted     uint64 // archived and deleted from the store
 }
@@ -73,7 +73,7 @@ type Accounts struct {
 	ledgers         map[uuid.UUID]storedLedger
 	allUnreconciled bool               // whether every epoch is unreconciled, see unreconciled.go
 	unreconciled    map[uuid.UUID]byte // epochs that are or were unreconciled
-	refillDue       bool               // the archive may have responses of a lost store that have not been refilled yet, see refill.go
+	refillDue       bool               // responses of a lost store may still have to be refilled from the archive; see refill.go
 
 	becameDue chan struct{} // capacity 1
 }
@@ -180,7 +180,7 @@ type Mark struct {
 	Seq         uint64 // events up to this number have been applied or quarantined
 	Applied     uint64 // number of responses
 	Quarantined uint64 // number of responses
-	From        uint64 // the first sequence number that was applied from the spool; 0: no event was
+	From        uint64 // the first sequence number that was applied from the spool; 0: none was
 	Open        bool   // events after Seq were lost, and no event has been applied since
 }
 

@@ -28,7 +28,7 @@ type Batch struct {
 //
 // The events become blocks, each of one hour and at most [block.EventsMax] events. One synced transaction writes the blocks, the batch
 // record, the watermark, the path state and the totals; only then are the events folded into the rows. Items at or below the epoch's
-// watermark are skipped. A batch whose LastSeq is not above the watermark changes nothing, not even path state.
+// watermark are skipped. A batch whose LastSeq is not above the watermark changes nothing, not even the path state.
 //
 // The error wraps [ErrUnavailable] if the store is the cause, [ErrBatchTooLarge] if the batch has more than [MaxItems] items or does not
 // fit into one transaction, and [ErrInvalid] if the batch contradicts itself. In each of these cases, the batch has not been applied.
@@ -117,8 +117,8 @@ func newItems(b *Batch, mark uint64, seen bool) ([]Item, error) {
 	return b.Items[skip:], nil
 }
 
-// noteBegan moves the start of the books back to the oldest response: it may have been in a spool since before the store was created. The
-// caller holds writeMu.
+// noteBegan moves the start of the books back to the oldest response. That response may be older than the store: it may have been waiting
+// in a spool when the store was created. The caller holds writeMu.
 func (s *Store) noteBegan(items []Item) error {
 	s.Accounts.mu.Lock()
 	began := s.began
@@ -142,8 +142,8 @@ func (s *Store) noteBegan(items []Item) error {
 }
 
 // writeBatch writes everything that a batch changes in one transaction. A single event can change the whole path state, which may then be
-// too large for the transaction, and a single event cannot be divided. In that case, the path state is written first. If the process
-// crashes before the event is written, the event is applied later, with the templates already learned.
+// too large for the transaction, and a batch of one event cannot be divided. In that case, the path state is written first. If the
+// process crashes before the event is written, the event is applied later, with the templates already learned.
 func (s *Store) writeBatch(b *Batch, items int, mark watermark, next counters) error {
 	write := func(paths []StateChange) error {
 		return s.update(func(txn *badger.Txn) error { return s.apply.write(txn, b.Epoch, paths, mark, next) })
@@ -158,7 +158,7 @@ func (s *Store) writeBatch(b *Batch, items int, mark watermark, next counters) e
 	return write(nil)
 }
 
-// fold counts the items and makes the batch visible, in one step for every reader that holds both locks.
+// fold counts the items and makes the batch visible. For every reader that holds both locks, this is a single step.
 func (s *Store) fold(epoch uuid.UUID, items []Item, mark watermark, next counters) {
 	s.Accounts.mu.Lock()
 	defer s.Accounts.mu.Unlock()

@@ -16,7 +16,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/varint"
 )
 
-// hoursMax limits how many hours one batch may span. Real batches span one or two.
+// hoursMax limits the number of hours that one batch may span. Real batches span one or two.
 const hoursMax = 64
 
 // applyBuffer prepares the transaction of a batch. Its memory is reused from batch to batch.
@@ -112,7 +112,7 @@ func (a *applyBuffer) endBlock(hour int64, batch uint64) {
 	a.blocks = append(a.blocks, b)
 }
 
-// write puts everything that a batch changes into one transaction.
+// write adds everything that a batch changes to a transaction.
 func (a *applyBuffer) write(txn *badger.Txn, epoch uuid.UUID, paths []StateChange, mark watermark, next counters) error {
 	for _, b := range a.blocks {
 		if err := set(txn, blockKey(prefixBlock, b.id), a.bytes[b.from:b.header]); err != nil {

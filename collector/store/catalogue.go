@@ -18,8 +18,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// Catalogue records for which archive object each block of events is planned, and the state of each object. A block is either pending or
-// in exactly one plan.
+// Catalogue records the archive object for which each block of events is planned, and the state of each object. A block is either pending
+// or in exactly one plan.
 type Catalogue struct {
 	*database
 	accounts *Accounts
@@ -73,9 +73,8 @@ func eachPending(ctx context.Context, txn *badger.Txn, prefix []byte, fn func(ca
 	})
 }
 
-// Events calls fn with every event of a plan, drop records included, in the order of the plan's blocks. The event and
-// the row's name are only valid during the call. If a block is missing or unreadable, the error wraps [ErrDamaged] and
-// names the block.
+// Events calls fn with every event of a plan, including drop records, in the order of the plan's blocks. The event and the row's name are
+// only valid during the call. If a block is missing or unreadable, the error wraps [ErrDamaged] and names the block.
 func (c *Catalogue) Events(ctx context.Context, p *catalogue.Plan, fn func(seq uint64, row *catalogue.RowName, e *event.Event) error) error {
 	decoder := block.NewDecoder()
 	defer decoder.Close()
@@ -190,7 +189,7 @@ func takePending(txn *badger.Txn, p *catalogue.Plan) error {
 // A stored plan is: version (1), zstd of JSON.
 const planVersion = 1
 
-// withoutRuns returns the plan of an object that another store wrote. It omits the runs if there are too many for one value.
+// withoutRuns returns the plan of an object that another store wrote, without its runs if there are too many of them for one value.
 func withoutRuns(p catalogue.Plan) catalogue.Plan {
 	if len(p.Runs) > catalogue.RunsMax {
 		p.Runs = nil

@@ -12,17 +12,17 @@ import (
 )
 
 const (
-	// rowsChunk limits the number of rows in one transaction, and thus how long applying must wait for the transaction.
+	// rowsChunk limits the number of rows in one transaction, and therefore the time for which Apply must wait for the transaction.
 	rowsChunk = 512
 	// idleGenerations is the number of checkpoints after which an unchanged row is dropped from memory.
 	idleGenerations = 2
-	// batchRecordsMax limits how many batch records one checkpoint removes. The next checkpoint removes the rest.
+	// batchRecordsMax limits the number of batch records that one checkpoint removes. The next checkpoint removes the rest.
 	batchRecordsMax = 4096
 )
 
 // Checkpoint writes every row that has changed, together with the number of the last batch that the row includes. A final transaction
 // writes the number of the batch up to which all rows are complete. A crash before that loses nothing: each row that was written says
-// which batches a replay must skip for it. Checkpoint may run concurrently with Apply.
+// which batches a replay must skip for that row. Checkpoint may run concurrently with Apply.
 func (s *Statistics) Checkpoint() error {
 	if err := s.enter(); err != nil {
 		return err
@@ -37,7 +37,7 @@ func (s *Statistics) checkpoint() error {
 	return s.checkpointLocked()
 }
 
-// checkpointLocked is Checkpoint for callers that hold checkpointMu.
+// checkpointLocked is like Checkpoint, for callers that hold checkpointMu.
 func (s *Statistics) checkpointLocked() error {
 	if err := s.Failed(); err != nil {
 		return err
@@ -180,7 +180,7 @@ func (s *Statistics) writeChunk(rows []*liveRow, buffer *chunkBuffer) error {
 	return err
 }
 
-// writeCheckpoint moves the checkpoint forward and removes batch records that no replay will need any more.
+// writeCheckpoint moves the checkpoint forward and removes batch records that no replay will need again.
 func (s *Statistics) writeCheckpoint(upTo uint64) error {
 	var old [][]byte
 	err := s.view(func(txn *badger.Txn) error {

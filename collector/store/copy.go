@@ -13,8 +13,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/disk"
 )
 
-// Copy is the content of a store at one moment, to be written to another folder. Until Close, Badger keeps everything in it, even if it
-// is deleted from the store.
+// Copy is the content of a store at one moment, to be written to another folder. Until Close, Badger keeps all of this content, even if
+// some of it is deleted from the store.
 type Copy struct {
 	s   *Store
 	txn *badger.Txn
@@ -38,10 +38,10 @@ func (c *Copy) Close() {
 	}
 }
 
-// Write creates a store in dir, which must not exist. The new store is as if the process had died at the moment of BeginCopy. More
-// objects may have been added to the archive since, so all epochs of the copy are unreconciled: before a process that uses the copy
-// archives anything, it compares the copy with the archive. Write returns the number of bytes of keys and values. After an error, the
-// folder is unusable.
+// Write creates a store in dir, which must not exist. The new store is in the state in which the process would have left it if the
+// process had died during BeginCopy. More objects may have been added to the archive since then, so all epochs of the copy are
+// unreconciled: before a process that uses the copy archives anything, it compares the copy with the archive. Write returns the number of
+// bytes of keys and values. After an error, the folder is unusable.
 func (c *Copy) Write(ctx context.Context, dir string) (bytes int64, err error) {
 	if bytes, err = c.write(ctx, dir); err != nil {
 		return 0, fmt.Errorf("copy the store to %s: %w", dir, err)

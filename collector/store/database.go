@@ -37,8 +37,8 @@ func newDatabase(o *Options, db *badger.DB) *database {
 	return d
 }
 
-// enter marks the beginning of a call that uses the database. At the end of the call, leave must be called. Close waits for calls in
-// progress.
+// enter marks the beginning of a call that uses the database. The caller must call leave at the end of that call. Close waits for calls
+// in progress.
 func (d *database) enter() error {
 	d.useMu.Lock()
 	defer d.useMu.Unlock()
@@ -79,8 +79,8 @@ const (
 	closeWaitFailed = 2 * time.Second
 )
 
-// closeBadger closes Badger. If that takes too long, Badger and its locks stay open until the process ends. Nothing is lost, because
-// every commit has been synced and the next Open finds it.
+// closeBadger closes Badger. If that takes too long, Badger stays open, and holds its locks, until the process ends. Nothing is lost,
+// because every commit has been synced and the next Open finds it.
 func (d *database) closeBadger() error {
 	wait := closeWait
 	if d.Failed() != nil {
@@ -131,7 +131,7 @@ func (d *database) view(fn func(*badger.Txn) error) error {
 	return fn(txn)
 }
 
-// updateOnce is update together with enter and leave, for callers that do nothing else.
+// updateOnce calls enter, update and leave, for callers that do nothing else.
 func (d *database) updateOnce(fn func(*badger.Txn) error) error {
 	if err := d.enter(); err != nil {
 		return err
@@ -140,7 +140,7 @@ func (d *database) updateOnce(fn func(*badger.Txn) error) error {
 	return d.update(fn)
 }
 
-// viewOnce is view together with enter and leave, for callers that do nothing else.
+// viewOnce calls enter, view and leave, for callers that do nothing else.
 func (d *database) viewOnce(fn func(*badger.Txn) error) error {
 	if err := d.enter(); err != nil {
 		return err
@@ -182,7 +182,7 @@ func inChunks(ctx context.Context, n, limit int, write func(from, to int) error)
 	return nil
 }
 
-// updateInChunks is inChunks with one transaction per chunk.
+// updateInChunks is like inChunks, with one transaction per chunk.
 func (d *database) updateInChunks(ctx context.Context, n, limit int, write func(txn *badger.Txn, from, to int) error) error {
 	return inChunks(ctx, n, limit, func(from, to int) error {
 		return d.update(func(txn *badger.Txn) error { return write(txn, from, to) })
@@ -204,7 +204,7 @@ func (d *database) deleteKeys(ctx context.Context, keys [][]byte) error {
 	})
 }
 
-// spanChunk limits how many keys deleteSpans collects at a time.
+// spanChunk limits the number of keys that deleteSpans collects at a time.
 const spanChunk = 256
 
 // deleteSpans deletes the keys that have the given prefix and a number (of an hour or a span of hours) in [from, to).

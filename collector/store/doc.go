@@ -47,8 +47,8 @@
 //
 // # Layout
 //
-// <Dir>/ is Badger's folder. It also has a file "schema", with the schema version as text and its CRC32C. With this file, a store of a
-// newer wayside is recognized before Badger opens the folder. Beside this folder:
+// <Dir>/ is Badger's folder. It also has a file "schema", with the schema version as text and its CRC32C. With this file, wayside
+// recognizes a store of a newer version before Badger opens the folder. Beside this folder:
 //
 //	<Dir>.lock         locked while the store is open; not empty after a store has been created
 //	<Dir>.ledgers      a copy of the ledgers, in case the store is lost (ledger_backup.go, ADR 60)

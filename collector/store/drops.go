@@ -16,9 +16,9 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// The figures of drop records are stored by hour and epoch, so that each hourly total can show how many responses are missing from it,
-// even when the drop records themselves are only in the archive. A dropped response belongs to no path, so these figures are separate
-// from the rows and not included in their counts.
+// The figures of drop records are stored by hour and epoch, so each hourly total can show how many responses are missing from it, even
+// after the drop records themselves have been deleted from the store. A dropped response belongs to no path, so these figures are
+// separate from the rows and not included in their counts.
 
 // dropsKey identifies the drop records of an epoch in one hour.
 type dropsKey struct {
@@ -67,7 +67,7 @@ func decodeDrops(value []byte) (stats.Drops, error) {
 	return figures, wrapDecode(err)
 }
 
-// write merges the figures into the stored ones. It replaces damaged figures, because the epoch's next drop record includes them again.
+// write merges the figures into the stored ones. It replaces damaged figures; the epoch's next drop record includes what was lost.
 func (d dropFigures) write(txn *badger.Txn) error {
 	for key, figures := range d {
 		_, err := get(txn, key.bytes(), func(value []byte) error {
@@ -92,8 +92,8 @@ func (d dropFigures) write(txn *badger.Txn) error {
 type HourlyDrops struct{ *database }
 
 // Drops calls fn with the number of responses that were not recorded in the hours [fromHour, toHour), by reason. The calls come in no
-// particular order, and several of them may be for the same hour. The hour is the one in which the drops were reported, which can be
-// later than the drops: nothing is reported while nothing can be written.
+// particular order, and several of them may be for the same hour. The hour is the one in which the drops were reported. It can be later
+// than the hour of the drops, because nothing is reported while nothing can be written.
 func (s *HourlyDrops) Drops(ctx context.Context, fromHour, toHour int64, fn func(hour int64, reason string, responses uint64)) error {
 	epochs := map[uuid.UUID]map[int64]stats.Drops{}
 	err := s.viewOnce(func(txn *badger.Txn) error {

@@ -257,7 +257,7 @@ func (e *StoredEvent) clone() *StoredEvent {
 }
 
 // FindEvent returns the event with that ID. It decodes only blocks that can contain the event: the ID contains the event's time and,
-// together with the epoch, tells its sequence number. If there is no such event, the error wraps [ErrNoEvent].
+// together with the epoch, determines its sequence number. If there is no such event, the error wraps [ErrNoEvent].
 func (s *EventLog) FindEvent(ctx context.Context, id uuid.UUID) (*StoredEvent, error) {
 	if id.Version() != 7 {
 		return nil, fmt.Errorf("%w: %s", ErrNoEvent, id)

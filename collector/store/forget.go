@@ -24,20 +24,20 @@ type Forget struct {
 	// Event selects additional events, by the host and method of their row and by their path. The paths of these events are replaced, as
 	// are the paths of the events of selected rows. The arguments are only valid during the call.
 	Event func(host, method string, path []byte) bool
-	// Path is what the forgotten paths are replaced with.
+	// Path replaces the forgotten paths.
 	Path string
 	// PathState is written after everything else.
 	PathState []StateChange
 	// Reopen sets verified plans back to planned if some of their events have changed and all of their events are still in the store.
 	// Their objects are then written again.
 	Reopen bool
-	// Count makes Forget only count what it would remove, and change nothing.
+	// Count makes Forget only count what it would remove, without changing anything.
 	Count bool
 }
 
 // Forget removes rows and paths but keeps every count: the totals stay the same and always equal the sum over the rows. No batch is
-// applied while it runs. When it has returned, nothing that was forgotten can be read from the store any more; [Space.Expunge] then
-// removes it from the files. A crash leaves complete transactions and an unfinished job, which another call of Forget finishes.
+// applied while it runs. After it has returned, nothing that was forgotten can be read from the store; [Space.Expunge] then removes it
+// from the files. A crash leaves complete transactions and an unfinished job; another call to Forget finishes the job.
 func (s *Store) Forget(ctx context.Context, f *Forget) (*catalogue.Forgotten, error) {
 	if err := s.enter(); err != nil {
 		return nil, err
@@ -52,7 +52,7 @@ func (s *Store) Forget(ctx context.Context, f *Forget) (*catalogue.Forgotten, er
 	if err := s.checkpointLocked(); err != nil { // now every row is stored, and the index of names is complete
 		return nil, err
 	}
-	if err := s.pruneMinutes(ctx); err != nil { // from here on, minutes are stored only for the hours for which minutes are kept
+	if err := s.pruneMinutes(ctx); err != nil { // now minutes are stored only for the hours for which minutes are kept
 		return nil, err
 	}
 	w := forgetting{
@@ -67,7 +67,7 @@ func (s *Store) Forget(ctx context.Context, f *Forget) (*catalogue.Forgotten, er
 	return &w.done, nil
 }
 
-// forgetting is one call of Forget. The caller holds checkpointMu, writeMu and runMu.
+// forgetting is one call to Forget. The caller holds checkpointMu, writeMu and runMu.
 type forgetting struct {
 	s        *Store
 	f        *Forget
@@ -78,7 +78,7 @@ type forgetting struct {
 	done     catalogue.Forgotten
 }
 
-// forgetChunk limits how many rows one transaction merges.
+// forgetChunk limits the number of rows that one transaction merges.
 const forgetChunk = 256
 
 // mergeRows merges the selected rows into the (other) rows, hour by hour.
@@ -194,7 +194,7 @@ func (m *rowMerge) read(txn *badger.Txn, keys [][]byte) error {
 }
 
 // writeMerged writes the merged rows and deletes the old ones. The caller holds rowsMu. No batch is applied in the meantime, and a
-// checkpoint was made before. So the live rows contain nothing that has not been stored, and they can be dropped.
+// checkpoint has just been made. So the live rows contain nothing that has not been stored, and they can be dropped.
 func (s *Statistics) writeMerged(m *rowMerge) error {
 	var change rowChange
 	s.mu.Lock()

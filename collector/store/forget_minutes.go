@@ -25,7 +25,7 @@ func (m *rowMerge) readMinutes(txn *badger.Txn, dbKey []byte, into stats.Key) er
 				return wrapDecode(rows[minute].AddEncoded(body))
 			})
 		})
-		if err != nil && !errors.Is(err, ErrDamaged) { // damaged minutes are removed like others
+		if err != nil && !errors.Is(err, ErrDamaged) { // damaged minutes are removed like all others
 			return err
 		}
 		if found {

@@ -15,13 +15,13 @@ import (
 const importChunk = 16
 
 // ImportObject adds an archive object that another store wrote to the catalogue. p.Runs are the exact sequence numbers in the object;
-// p.Rows and p.Lines are its numbers of rows and lines. If this store holds events of the object in pending blocks, they are removed from
-// these blocks, because they have been archived already and must not be archived again. The same transaction counts these events as
-// archived and deleted; the rows in which they are counted stay. p.Elsewhere is set to the number of responses in the object that this
-// store never counted. Without p.Runs, ImportObject assumes that the object has none of this store's events.
+// p.Rows and p.Lines are its numbers of rows and lines. If pending blocks of this store have events of the object, ImportObject removes
+// these events from the blocks, because they have already been archived and must not be archived again. The same transaction counts these
+// events as archived and deleted; the rows in which they are counted stay. p.Elsewhere is set to the number of responses in the object
+// that this store never counted. Without p.Runs, ImportObject assumes that the object has none of this store's events.
 //
-// Importing an object again, with the ID that p was given, removes those of its events that the store has received since. The error wraps
-// [ErrNotCheckpointed] if the object has events that have only just been applied; in that case, try again.
+// Importing an object again, with the ID that p was given, removes those of its events that the store has received since the last import.
+// The error wraps [ErrNotCheckpointed] if the object has events that have only just been applied; in that case, try again.
 func (c *Catalogue) ImportObject(ctx context.Context, p *catalogue.Plan) error {
 	// A replay folds events from their blocks, so the rows must include an event before it is removed from its block.
 	if err := c.rows.Checkpoint(); err != nil {

@@ -52,7 +52,7 @@ const blockKeyBytes = 1 + 8 + 8 + 2
 
 var errKey = errors.New("malformed key")
 
-// orderedHour maps hours so that their bytes sort in numerical order, even for hours before 1970.
+// orderedHour maps hours to numbers whose big-endian bytes sort in the order of the hours, even for hours before 1970.
 func orderedHour(hour int64) uint64 { return uint64(hour) ^ 1<<63 }
 
 func decodeHour(ordered uint64) int64 { return int64(ordered ^ 1<<63) }
@@ -91,12 +91,12 @@ func epochKey(prefix byte, epoch uuid.UUID) []byte {
 	return append([]byte{prefix}, epoch[:]...)
 }
 
-// routed is added to the length of the method in a key with a route. A method's real length is always less than this.
+// routed is added to the length of the method in a key with a route. A method is always shorter than this.
 const routed = block.KeyTextBytesMax
 
 // appendRowKey writes prefix, hour (8), length and bytes of host, length and bytes of method, label. If the row has a route, [routed] is
 // added to the length of the method, and the length and bytes of the route follow the method. So rows without a route have the same keys
-// as in versions that did not have routes.
+// as in versions without routes.
 func appendRowKey(dst []byte, k *stats.Key) []byte {
 	dst = appendHourKey(dst, prefixRow, k.Hour)
 	dst = varint.AppendText(dst, k.Host)

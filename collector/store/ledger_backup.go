@@ -21,7 +21,7 @@ import (
 // (ADR 60).
 
 // The first line of the file has the same form in every version: name, version, and the CRC32C of the version and everything after that
-// line. So a flipped bit cannot make the file look as if a newer version had written it.
+// line. So a flipped bit cannot make the file look like one that a newer version has written.
 const (
 	backupVersion = 1
 	backupName    = "wayside ledgers"

@@ -22,7 +22,7 @@ type missingLedgers struct {
 }
 
 // missingFrom compares the backup with the store's ledgers. Only the oldest ledger is ever moved into the sum. So the order number of a
-// sum tells which ledgers it includes, no matter whether the backup is older or newer than the store.
+// sum determines which ledgers it includes, whether the backup is older or newer than the store.
 func (c *backupContent) missingFrom(have map[uuid.UUID]storedLedger) (m missingLedgers) {
 	sum, summed := have[uuid.Nil]
 	through := sum.Order
@@ -62,8 +62,8 @@ func (l *storedLedger) reconcile(mark *watermark) (missing uint64) {
 }
 
 // restoreLedgers restores ledgers that are missing from the store because it is new or has returned to an earlier state. The responses of
-// these epochs that the store does not have are counted as quarantined. Then it brings the backup up to date. Open calls it after the
-// store has been found undamaged. Calling it again changes nothing.
+// these epochs that the store does not have are counted as quarantined. Then restoreLedgers brings the backup up to date. Open calls it
+// after the checks have found no damage. Another call changes nothing.
 func (a *Accounts) restoreLedgers() error {
 	if a.o.RefuseDamaged {
 		return nil
@@ -77,7 +77,7 @@ func (a *Accounts) restoreLedgers() error {
 			a.reportLoss(missing)
 		}
 	}
-	if err := a.backUpLedgers(); err != nil { // if it keeps failing, no further ledger is stored
+	if err := a.backUpLedgers(); err != nil { // while this fails, no further ledger is stored
 		a.o.Logger.Warn("store: cannot back up the ledgers beside the store; trying again with the next ledger", "error", err)
 	}
 	return nil
@@ -100,7 +100,7 @@ func (a *Accounts) restore(m missingLedgers) (missing uint64, err error) {
 			if next.totals.Quarantined += missing; missing > 0 {
 				mark.lost()
 			}
-			mark.seq = max(mark.seq, l.Seq) // events that the spool may still offer have been counted already
+			mark.seq = max(mark.seq, l.Seq) // events that the spool may still offer have already been counted
 			marks[l.Epoch] = mark
 		}
 		err := a.update(func(txn *badger.Txn) error {

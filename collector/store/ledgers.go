@@ -49,9 +49,9 @@ func (l *Ledger) add(o *Ledger) {
 	l.Dropped = dropped
 }
 
-// SetLedger durably stores the final ledger of an epoch, in the store and in the backup beside it. Once it has returned without an error,
-// the figures survive both the removal of the spool and the loss of the store. Storing a ledger again only changes its figures. If there
-// are more than LedgersMax ledgers, the oldest is added to the sum under the zero epoch, and the watermark of its epoch is removed.
+// SetLedger durably stores the final ledger of an epoch, in the store and in the backup beside it. After it has returned without an
+// error, the figures survive both the removal of the spool and the loss of the store. Storing a ledger again only changes its figures. If
+// there are more than LedgersMax ledgers, the oldest is added to the sum under the zero epoch, and the watermark of its epoch is removed.
 func (a *Accounts) SetLedger(l Ledger) error {
 	if err := a.enter(); err != nil {
 		return err

@@ -24,7 +24,7 @@ import (
 // Each transaction writes some rows of a log together with the position up to which the log has been counted, so no line is counted twice
 // after a crash or in a second import.
 
-// ImportRowsMax is the largest number of rows in one call of [Store.ImportLogRows]. That many rows fit into a transaction regardless of
+// ImportRowsMax is the maximum number of rows in one call to [Store.ImportLogRows]. That many rows fit into a transaction regardless of
 // their content: a row with every status and every latency bin takes 6 KB.
 const ImportRowsMax = 96
 

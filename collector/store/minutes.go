@@ -15,14 +15,14 @@ import (
 )
 
 // A response is counted not only in its hour but, for two days, also in its minute. The transaction that writes the row of an hour also
-// writes the rows of its minutes. So the number of the last batch that the row includes also applies to its minutes, and a replay folds a
-// batch into both or into neither. Only the part of the minutes that has not been stored yet is in memory.
+// writes the rows of its minutes. So the row and its minutes always include the same batches, and a replay folds a batch into both or
+// into neither. Only the part of the minutes that has not been stored yet is kept in memory.
 //
 // The minutes of a name are grouped in buckets of five: one value has the rows of up to five minutes, so the name is stored only once for
 // all of them. A value is: CRC32C of the rest (4), version 1 (1), n × (minute in the bucket (1), varint length, statistics), ascending. A
 // minute without responses has no row. A minute never has more rows than its hour, because both use the same names.
 //
-// The minutes of an hour add up to the row of the hour. The exception is hours that are listed as incomplete: their rows include
+// The minutes of an hour add up to the row of the hour. This is not true of hours that are listed as incomplete: their rows include
 // responses from an archive that has no minutes.
 
 const (
@@ -34,7 +34,7 @@ const (
 
 	minutesVersion   = 1
 	minutesHeadBytes = checksumBytes + 1
-	// spareRowsMax limits how many empty rows are kept for reuse.
+	// spareRowsMax limits the number of empty rows that are kept for reuse.
 	spareRowsMax = 1024
 )
 

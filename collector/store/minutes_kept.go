@@ -16,8 +16,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// Two kinds of keys record for which times the minutes are complete: a single key has the first minute, and there is one key for each
-// incomplete hour after that minute.
+// Two kinds of keys record for which times the minutes are complete: a single key holds the first minute, and each incomplete hour after
+// that minute has its own key.
 
 var minutesFromKey = []byte{prefixMinutesKept}
 
@@ -84,8 +84,8 @@ func (m *minutes) lacking(keys []stats.Key, of [][]minuteRow) (hours map[int64]b
 	return hours
 }
 
-// pruneMinutes deletes minutes that are too old. It first moves the first kept minute forward, so the old minutes are neither read nor
-// written after that.
+// pruneMinutes deletes minutes that are too old. Before that, it moves the first kept minute forward, so the old minutes are no longer
+// read or written.
 func (s *Statistics) pruneMinutes(ctx context.Context) error {
 	from, next, err := s.moveMinutes(ctx)
 	if err != nil || from == next && s.minutesPruned {
@@ -115,7 +115,7 @@ func (s *Statistics) pruneMinutes(ctx context.Context) error {
 }
 
 // moveMinutes updates the first minute that is kept. If the clock was set back, the new first minute is the one after the current minute,
-// and hours that have rows and are between the new and the old first minute become incomplete.
+// and hours between the new and the old first minute that have rows become incomplete.
 func (s *Statistics) moveMinutes(ctx context.Context) (from, next int64, err error) {
 	s.rowsMu.Lock()
 	defer s.rowsMu.Unlock()

@@ -66,7 +66,7 @@ type liveMinute struct {
 	row    *stats.Row
 }
 
-// minuteQuery is one call of AddMinutes.
+// minuteQuery is one call to AddMinutes.
 type minuteQuery struct {
 	ctx      context.Context
 	s        *Statistics

@@ -14,7 +14,8 @@ import (
 	"github.com/wayside-proxy/wayside/collector/store/badgerfiles"
 )
 
-// openMu is held by Open, because while a store is being opened, the crash output of the process goes to the marker file of that store.
+// openMu is held by Open, so only one store is opened at a time: during that time, the crash output of the process goes to the marker
+// file of that store.
 var openMu sync.Mutex
 
 // Open opens the store, or creates a new one. It starts no goroutines except Badger's own; see [Store.Run].
@@ -33,9 +34,10 @@ var openMu sync.Mutex
 //     QuarantineDir as <date>-store, with a report beside it, logs a warning, and creates a new store (set_aside.go). The package comment
 //     says what is lost;
 //   - a ledger backup with ledgers that the store lacks: it restores the ledgers, and counts the missing responses of their epochs as
-//     quarantined. If the backup is damaged, it sets the backup aside and writes a new one.
+//     quarantined.
 //
-// After a SIGKILL, there is no crash text, so a SIGKILL never causes Open to set the store aside.
+// If the ledger backup is damaged, Open sets it aside and writes a new one. A SIGKILL leaves no crash text, so it never causes Open to
+// set the store aside.
 func Open(o Options) (*Store, error) {
 	if err := o.setDefaults(); err != nil {
 		return nil, err

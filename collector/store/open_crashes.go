@@ -16,7 +16,8 @@ const crashesMax = 2
 const crashTextMax = 8 << 10
 
 // opening is the marker file <Dir>.opening. Its first line says how many times opening has crashed already. The Go runtime appends the
-// text of a fatal panic or fault. This is needed because Badger may panic in its own goroutines, where wayside cannot recover the panic.
+// text of a fatal panic or fault. This is necessary because Badger may panic in its own goroutines, in which wayside cannot recover the
+// panic.
 //
 // After a SIGKILL or a power loss, there is a marker without crash text, which says nothing about the state of the store.
 type opening struct {
@@ -56,7 +57,7 @@ func beginOpening(dir string) (*opening, error) {
 	return o, errors.Join(err, f.Close()) // the runtime has its own descriptor
 }
 
-// end removes the marker after an attempt, no matter whether the attempt was successful.
+// end removes the marker after an attempt, whether or not the attempt was successful.
 func (o *opening) end() error {
 	return errors.Join(debug.SetCrashOutput(nil, debug.CrashOptions{}), os.Remove(o.name))
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
-// Operations are records about the operation of wayside itself: the growth of the data directory, and scheduled jobs.
+// Operations stores records about the operation of wayside itself: the growth of the data directory, and scheduled jobs.
 type Operations struct{ *database }
 
 // CapacitySample is one measurement of the data directory. Samples are stored so that the growth is still known after a

@@ -12,8 +12,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/disk"
 )
 
-// SchemaVersion is the layout that this package writes. It reads all older ones. The version increases with each change that would make
-// an older wayside damage the store or count wrongly:
+// SchemaVersion is the version of the layout that this package writes. The package reads all older versions. The version increases with
+// each change that would make an older wayside damage the store or count wrongly:
 //
 //   - 2 adds sums of quarter days and packed days, which an older wayside leaves unchanged when it changes rows that they include;
 //   - 3 adds the drops of each hour, which an older wayside would not write;
@@ -72,7 +72,7 @@ type Options struct {
 	// opened on a full disk.
 	ReserveBytes int64
 	// OpenFreeMin is the free disk space, in bytes, that is required to open the store; default 8 MiB, negative for no check. With less
-	// free space, the process could be killed by SIGBUS in Badger.
+	// free space, a write in Badger could kill the process with SIGBUS.
 	OpenFreeMin int64
 	// RefuseDamaged makes Open leave a damaged store in place and return an error that wraps [ErrDamaged]. It is for callers that only
 	// read. If it is set, the ledger backup is neither restored nor written.

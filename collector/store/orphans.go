@@ -11,12 +11,12 @@ import (
 	"github.com/wayside-proxy/wayside/collector/store/badgerfiles"
 )
 
-// Badger deletes tables that its MANIFEST does not list, and it does not notice that a MANIFEST was truncated. A crash also leaves
-// orphaned tables: some were still being written, and their content is in a log; others had just been replaced by a compaction. Whether
-// the store really lacks the content of a table can only be found out after the store has been opened. Until then, hard links keep the
-// tables from being lost.
+// Badger deletes tables that its MANIFEST does not list, and does not notice if the MANIFEST has been truncated. A crash also leaves
+// orphaned tables: some were still being written, and their content is in a log; others had just been replaced by a compaction. Only
+// after the store has been opened can it be determined whether the store really lacks the content of a table. Until then, hard links keep
+// the tables from being lost.
 
-// orphansDir is where orphaned tables are kept while the store is being opened.
+// orphansDir returns the folder in which orphaned tables are kept while the store is being opened.
 func orphansDir(o *Options) string { return o.Dir + ".unlisted" }
 
 // checkOrphans looks for signs that an orphaned table belongs to the store that was just opened: counters in the table that are ahead of
@@ -49,7 +49,7 @@ func (s *Store) checkOrphans() error {
 
 func (s *Store) checkOrphan(name string) error {
 	c, epoch, err := s.readOrphan(name)
-	if err != nil { // probably still being written when the process ended; if it is damaged instead, the rows do not add up
+	if err != nil { // probably, the table was still being written when the process ended; if it is damaged instead, the rows do not add up
 		s.o.Logger.Debug("store: cannot read an orphaned table; ignoring it", "file", name, "error", err)
 		return nil
 	}

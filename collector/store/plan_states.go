@@ -98,8 +98,8 @@ func (c *Catalogue) movePlan(from catalogue.State, p *catalogue.Plan, next count
 
 // DeleteBlocks deletes the events of a verified plan. The transaction that deletes the last of its blocks also writes the plan's new
 // state and counts its rows as deleted. After a crash before that, the plan must be deleted again. Deleting a plan again changes nothing.
-// The error wraps [ErrNotVerified] if the plan is not verified in the catalogue, no matter which state p has, and [ErrNotCheckpointed] if
-// the stored rows do not include all of its events yet.
+// The error wraps [ErrNotVerified] if the plan is not verified in the catalogue, whatever the state in p, and [ErrNotCheckpointed] if the
+// stored rows do not include all of its events yet.
 func (c *Catalogue) DeleteBlocks(ctx context.Context, p *catalogue.Plan) error {
 	end, err := c.beginWrite(ctx)
 	if err != nil {
@@ -140,7 +140,7 @@ func (c *Catalogue) deletePlan(ctx context.Context, p *catalogue.Plan) error {
 	return nil
 }
 
-// deletable returns the stored plan if its blocks may be deleted, or nil if they have been deleted already.
+// deletable returns the stored plan if its blocks may be deleted, or nil if they have already been deleted.
 func (c *Catalogue) deletable(p *catalogue.Plan) (*catalogue.Plan, error) {
 	stored, err := c.plan(catalogue.Verified, p.ID)
 	if err != nil {

@@ -20,12 +20,12 @@ import (
 //
 //   - One transaction writes the rows of an object, its catalogue entry, and the counters that they change. If there are too many rows
 //     for one transaction, each transaction records in the entry how many of the rows have been counted ([catalogue.Plan.RefilledRows]).
-//   - The spool delivers the events of an epoch in order, so the store can tell which of them it took from the spool
+//   - The spool delivers the events of an epoch in order, so the store knows which of them it took from the spool
 //     ([Accounts.Refillable]). A refill skips these events.
 //   - If the store took no events of the epoch from the spool, or none since it lost some, refilling an object moves the watermark to the
 //     object's end: if the spool offers these events later, they are skipped.
 //
-// A store that was replaced by its own older copy has lost events in the same way (see [watermark]).
+// A store that was replaced by an older copy of itself has lost events in the same way (see [watermark]).
 
 // ErrNotRefillable means that an object has responses that, according to the spools and ledgers, the lost store did not count.
 var ErrNotRefillable = errors.New("the lost store did not have these responses")
@@ -42,8 +42,8 @@ type Refill struct {
 }
 
 // Refill counts the responses of an object, and adds the object to the catalogue. Refilling a complete object again changes nothing;
-// refilling an interrupted one continues. Refill may run concurrently with everything except [Catalogue.ImportObject] of the same object.
-// The error wraps [ErrNotRefillable] if nothing shows that the lost store had the object's epoch.
+// refilling an interrupted one continues. Refill may run concurrently with everything except a call to [Catalogue.ImportObject] for the
+// same object. The error wraps [ErrNotRefillable] if nothing shows that the lost store had the object's epoch.
 func (s *Store) Refill(ctx context.Context, r *Refill) error {
 	if err := s.enter(); err != nil {
 		return err
@@ -107,7 +107,7 @@ func (s *Store) refillRows(r *Refill, p *catalogue.Plan, n int) error {
 	return nil
 }
 
-// refillChange is what one transaction of a refill changes.
+// refillChange has everything that one transaction of a refill changes.
 type refillChange struct {
 	keys    []stats.Key
 	rows    []*stats.Row
@@ -175,7 +175,7 @@ func (c *refillChange) count(n, last uint64, ledgers map[uuid.UUID]storedLedger)
 		c.mark.seq = max(c.mark.seq, last)
 	}
 	if l, finished := ledgers[c.plan.Epoch]; finished && back < n {
-		totals.Quarantined += l.reconcile(&c.mark) // the ledger had also counted these responses as lost
+		totals.Quarantined += l.reconcile(&c.mark) // the ledger has also counted these responses as lost
 		c.next.ledgers++
 		l.Again = c.next.ledgers
 		c.ledger = &l

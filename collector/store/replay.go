@@ -93,7 +93,7 @@ func (s *Store) migrate(version uint32) error {
 	return s.update(func(txn *badger.Txn) error { return writeSchema(txn, s.began) })
 }
 
-// checkSchema returns the version of the database, which is 0 if the database is new, and reads when the books were started.
+// checkSchema returns the version of the database, which is 0 if the database is new, and reads the time at which the books were started.
 func (s *Store) checkSchema() (version uint32, err error) {
 	err = s.view(func(txn *badger.Txn) error {
 		found, err := get(txn, []byte{prefixSchema}, func(v []byte) error {
@@ -118,7 +118,7 @@ func (s *Store) checkSchema() (version uint32, err error) {
 	return version, err
 }
 
-// writeSchema writes the version of the database, and when the books were started.
+// writeSchema writes the version of the database, and the time at which the books were started.
 func writeSchema(txn *badger.Txn, began int64) error {
 	v := binary.LittleEndian.AppendUint32(nil, SchemaVersion)
 	v = binary.LittleEndian.AppendUint64(v, uint64(began))
@@ -132,8 +132,8 @@ func (s *Store) replay() error {
 	last, first := s.counters.lastBatch, s.checkpointed+1
 	s.lastBatch = last
 	for batch := first; batch <= last; batch++ {
-		// Until the next batch is replayed, the rows are those of a store whose last batch is this one. So if too many rows in memory
-		// force a checkpoint in between, it stores the rows with the right number.
+		// Until the next batch is replayed, the rows are those of a store whose last batch is this one. Too many rows in memory can force
+		// a checkpoint before that; it must store the rows with this number.
 		s.lastBatch = batch
 		err := s.replayBatch(decoder, batch)
 		if errors.Is(err, ErrDamaged) {

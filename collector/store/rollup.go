@@ -40,7 +40,7 @@ const (
 // tier is a length of spans.
 type tier struct {
 	hours      int64
-	keep       int64 // how many of the latest spans are kept; 0: all
+	keep       int64 // number of the latest spans that are kept; 0: all
 	rows, mark byte  // prefixes of sums (span, name) and of marks (span)
 }
 
@@ -110,7 +110,7 @@ func (r *Rollups) setSummed(t tier, span int64) {
 	r.summed[t.mark][span] = true
 }
 
-// Rollup sums recent quarter days, and days and long spans that have ended, unless they have been summed already. It stops when it has
+// Rollup sums recent quarter days, and days and long spans that have ended, unless they have already been summed. It stops when it has
 // taken longer than limit, and reports whether there is more to do.
 func (r *Rollups) Rollup(ctx context.Context, limit time.Duration) (more bool, err error) {
 	if err := r.enter(); err != nil {
@@ -175,7 +175,7 @@ func (r *Rollups) rollup(ctx context.Context, t tier, span int64) error {
 	if err := r.writeSpan(ctx, t, span); err != nil {
 		return err
 	}
-	// While rowsMu is held, no row is written. If no row has been written since the sums were read, the sums are right.
+	// While rowsMu is held, no row is written. If no row has been written since the sums were read, the sums are correct.
 	r.rows.rowsMu.Lock()
 	defer r.rows.rowsMu.Unlock()
 	if now, _ := r.rows.writesAndLive(0, 0); now != before {

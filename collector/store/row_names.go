@@ -14,7 +14,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// nameSpan says in which hours there may be rows with a name. A name is a row's key without its hour.
+// nameSpan is the range of hours in which there may be rows with a name. A name is a row's key without its hour.
 type nameSpan struct {
 	first, last int64
 	written     bool // whether the index already has this span

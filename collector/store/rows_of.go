@@ -76,7 +76,7 @@ func (l *lookups) find(key stats.Key) error {
 	s.mu.Lock()
 	row := s.live[key]
 	s.mu.Unlock()
-	if row != nil { // the row stays live, see keepLive
+	if row != nil { // the row stays live; see keepLive
 		l.out.live = []sortedRow{{row: row}}
 		return l.out.nextLive()
 	}

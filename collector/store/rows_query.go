@@ -131,8 +131,8 @@ func (w *rowWalk) nextLive() error {
 	return w.fn(row.key, &w.scratch)
 }
 
-// stored passes a stored row to fn. It skips a damaged row, so that the other rows remain available; the accounting shows how many
-// responses are missing.
+// stored passes a stored row to fn. It skips a damaged row, so the other rows remain available; the accounting shows how many responses
+// are missing.
 func (w *rowWalk) stored(key stats.Key, value []byte) error {
 	if _, err := decodeRow(value, &w.scratch); err != nil {
 		w.s.o.Logger.Error("store: skipped a damaged statistics row; its responses are missing from the result", "row", fmt.Sprintf("%+v", key), "error", err)

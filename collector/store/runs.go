@@ -17,8 +17,9 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// Runs are the times during which a traffic process was running. Nothing was recorded between two runs, so rates are computed without that
-// time. The run of a process that was killed ended with its last heartbeat: its last event, or the last response of its spool.
+// Runs stores the runs: the periods in which a traffic process was running. Nothing was recorded between two runs, so rates are computed
+// without that time. The run of a process that was killed ended with its last heartbeat: its last event, or the last response of its
+// spool.
 type Runs struct {
 	*database
 	marks *MarkLog
@@ -28,7 +29,7 @@ type Runs struct {
 	running uuid.UUID // the epoch that is running now; guarded by mu
 }
 
-// run is the time during which one traffic process was running. Times are in µs since 1970.
+// run is the period in which one traffic process was running. Times are in µs since 1970.
 type run struct {
 	epoch    uuid.UUID
 	from, to int64
@@ -39,7 +40,7 @@ type run struct {
 const (
 	// runsMax is the maximum number of runs that are kept. The time before the first one counts as recorded.
 	runsMax = 4096
-	// signInterval is how often a heartbeat is stored.
+	// signInterval is the shortest time between two stored heartbeats.
 	signInterval = 10 * time.Second
 	crashedText  = "wayside ended without a shutdown"
 )

@@ -21,8 +21,8 @@ import (
 func condemnedFile(dir string) string { return dir + ".condemned" }
 
 // Damage describes the problems found by [Store.Verify] that make the store unfit for use, or returns "" if there are none. Two kinds of
-// problems do not make a store unfit: wrong sums over days, which are recomputed from the rows, and rows that differ from their events,
-// as they do after a process was killed during [Store.Forget] and until Forget is called again.
+// problems do not make a store unfit: wrong sums over days, which are recomputed from the rows, and rows that differ from their events.
+// If a process was killed during [Store.Forget], they differ until Forget is called again.
 func Damage(checks []*verify.Check) string {
 	var found []string
 	for _, c := range checks {
@@ -46,7 +46,7 @@ func condemned(o *Options, marker *opening) (reason string, err error) {
 	if marker.crashes >= crashesMax {
 		return fmt.Sprintf("opening it crashed the process %d times:\n%s", marker.crashes, marker.text), nil
 	}
-	if !badgerfiles.Exists(o.Dir) { // the process was killed after it had set the store aside
+	if !badgerfiles.Exists(o.Dir) { // a process was killed after it had set the store aside
 		return "", clearCondemned(o)
 	}
 	found, err := os.ReadFile(condemnedFile(o.Dir))

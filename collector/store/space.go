@@ -36,10 +36,10 @@ const (
 	flattenEventsMin = 50_000
 
 	paddingBytes = 128 << 10
-	// flushWait limits how long a Flatten waits until Badger has written the memtable that has the deletions to a table.
+	// flushWait limits the time for which a Flatten waits until Badger has written the memtable with the deletions to a table.
 	flushWait = 10 * time.Second
 
-	// pageoutInterval and pageoutBytes determine how often Run asks the kernel to reclaim mapped tables: after that time, or after that
+	// pageoutInterval and pageoutBytes determine how often Run asks the kernel to reclaim mapped tables: after this time, or after this
 	// many written bytes, whichever comes first.
 	pageoutInterval = 30 * time.Second
 	pageoutBytes    = 8 << 20
@@ -65,9 +65,9 @@ func (s *Space) flattenIfDue() error {
 }
 
 // Flatten merges Badger's levels, which returns the space of deleted events to the filesystem. It may run concurrently with everything
-// else. Since it writes a memtable full of padding and rewrites most tables, [Store.Run] calls it only after large deletions, and at most
-// every ten minutes. Badger does not merge a store that is entirely in its first level, so up to four memtables of deleted events may
-// remain until the store grows.
+// else. Because it writes a memtable full of padding and rewrites most tables, [Store.Run] calls it only after large deletions, and at
+// most every ten minutes. Badger does not merge a store that is entirely in its first level, so up to four memtables of deleted events
+// may remain until the store grows.
 func (s *Space) Flatten() error {
 	if err := s.enter(); err != nil {
 		return err
@@ -145,9 +145,9 @@ func (s *Space) tidy() {
 	makeReserve(s.o)
 }
 
-// ensureFree returns an error if the disk is too full to open a store. Otherwise, Badger would write to a mapped page for which the
-// filesystem has no block, and the process would be killed by SIGBUS, from which Go code cannot recover. If space is short, ensureFree
-// first deletes the reserve file.
+// ensureFree returns an error if the disk is too full to open a store. On such a disk, Badger would write to a mapped page for which the
+// filesystem has no block. The kernel would then kill the process with SIGBUS, from which Go code cannot recover. If space is short,
+// ensureFree first deletes the reserve file.
 func ensureFree(o *Options) error {
 	if o.OpenFreeMin < 0 {
 		return nil

@@ -8,8 +8,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 )
 
-// expungeTries limits how many memtables Expunge writes. Badger merges its first level only if it has more than four
-// tables.
+// expungeTries limits the number of memtables that Expunge writes. Badger merges its first level only if it has more than four tables.
 const expungeTries = 12
 
 // ErrNotExpunged means that files of the store still contain deleted or replaced values. It wraps [ErrUnavailable]: a long read or a full

@@ -16,8 +16,8 @@ import (
 )
 
 // Statistics are the hourly rows. A batch is folded into rows in memory. A checkpoint writes the changed rows, each with the number of
-// the last batch that it includes. So after a crash, the batches since the checkpoint are folded again, each into exactly those rows that
-// do not include the batch.
+// the last batch that it includes. After a crash, the batches since the checkpoint are therefore folded again, each into exactly those
+// rows that do not include it.
 type Statistics struct {
 	*database
 	rollups *Rollups
@@ -179,7 +179,7 @@ func (s *Statistics) crowded() bool {
 	return max(len(s.live), s.minutes.open) > s.o.LiveRowsMax
 }
 
-// rowChange is everything that a transaction that writes rows changes besides the rows.
+// rowChange has everything that a transaction changes in addition to the rows that it writes.
 type rowChange struct {
 	hours      map[int64]bool      // hours whose sums become invalid
 	names      map[string]nameSpan // new spans for the index of names

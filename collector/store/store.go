@@ -30,7 +30,7 @@ type Store struct {
 	*HourlyDrops // figures of drop records
 	*Operations  // capacity samples, scheduled jobs
 	*MarkLog     // named points in time
-	*Runs        // times during which traffic processes were running
+	*Runs        // periods in which traffic processes were running
 	*LogImports  // access logs that were imported
 	*Space       // releases disk space and memory
 
@@ -65,7 +65,7 @@ func (s *Store) Close() error {
 	}
 	s.apply.close()
 	err := s.closeBadger()
-	if !errors.Is(err, ErrUnavailable) { // for such an error, Badger is still running
+	if !errors.Is(err, ErrUnavailable) { // after ErrUnavailable, Badger is still running
 		err = errors.Join(err, s.lock.Close())
 	}
 	if err = errors.Join(checkpointErr, err); err != nil {
@@ -75,8 +75,8 @@ func (s *Store) Close() error {
 }
 
 // Began returns the time from which the rows contain responses: the time when the store was created or the time of the oldest event,
-// whichever is earlier. If rows of earlier hours have been imported, it is the beginning of the oldest of these hours. It is zero as long
-// as the time is unknown.
+// whichever is earlier. If rows of earlier hours have been imported, it is the beginning of the oldest of these hours. It is zero while
+// that time is unknown.
 func (s *Store) Began() time.Time {
 	s.Accounts.mu.Lock()
 	began := s.began
@@ -94,9 +94,9 @@ func (s *Store) Began() time.Time {
 const (
 	// tidyInterval is the time between calls of tidy.
 	tidyInterval = time.Second
-	// checkpointCheck is how often Run checks whether an early checkpoint is due.
+	// checkpointCheck is the interval at which Run checks whether an early checkpoint is due.
 	checkpointCheck = 10 * time.Second
-	// checkpointEvents is the number of events after which a checkpoint is due. A replay folds this number of events in about 0.2 s.
+	// checkpointEvents is the number of events after which a checkpoint is due. A replay folds that many events in about 0.2 s.
 	checkpointEvents = 250_000
 )
 

@@ -10,8 +10,8 @@ import (
 
 // Sums calls fn with every row name in the hours [fromHour, toHour) and the sum of its rows, in no particular order. Key.Hour is
 // fromHour. fn may retain the row. For days and longer spans that have ended, Sums reads the sums of the span, so the work grows with the
-// number of names but hardly with the length of the range. Some rows may include a batch that is applied in the meantime, while others do
-// not.
+// number of names, and hardly with the length of the range. Some rows may include a batch that is applied in the meantime, while others
+// do not.
 func (s *Statistics) Sums(ctx context.Context, fromHour, toHour int64, fn func(stats.Key, *stats.Row) error) error {
 	if err := s.enter(); err != nil {
 		return err

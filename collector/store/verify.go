@@ -29,7 +29,7 @@ type snapshot struct {
 	incomplete  map[int64]bool
 }
 
-// newSnapshot takes a snapshot. Applying waits only while it is being taken, not while it is used.
+// newSnapshot takes a snapshot. Apply waits only while the snapshot is being taken, not while it is in use.
 func (s *Store) newSnapshot() *snapshot {
 	s.writeMu.Lock()
 	defer s.writeMu.Unlock()
@@ -93,7 +93,7 @@ const (
 	checkOfMinutes = "minutes"
 )
 
-// verification is one call of Verify. Each step stores its results for later steps.
+// verification is one call to Verify. Each step stores its results for later steps.
 type verification struct {
 	s *Store
 	*snapshot

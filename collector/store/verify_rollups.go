@@ -62,7 +62,7 @@ func (v *verification) span(ctx context.Context, c *verify.Check, t tier, span i
 	return err
 }
 
-// holdsRow reports whether a stored row has the same statistics as another row, no matter in which version the stored row was encoded.
+// holdsRow reports whether a stored row has the same statistics as another row, whichever version the stored row was encoded in.
 func holdsRow(value []byte, want *stats.Row) bool {
 	var row stats.Row
 	if _, err := decodeRow(value, &row); err != nil {

@@ -13,9 +13,9 @@ import (
 )
 
 // watermark says which events of an epoch the store has applied. Events with sequence numbers of at least from were applied from the
-// spool, except those in holes; if from is 0, no event was. A refill may count events of the archive that are before from or in holes.
+// spool, except those in holes; if from is 0, none were. A refill may count events of the archive that are before from or in holes.
 //
-// A hole is a part of an epoch that a store lost when it returned to an earlier state, for instance when the end of Badger's log was
+// A hole is a part of an epoch that a store lost when it returned to an earlier state, for instance because the end of Badger's log was
 // damaged. The events in a hole were applied and acknowledged, so the spool does not offer them again.
 type watermark struct {
 	seq, applied, quarantined, from uint64

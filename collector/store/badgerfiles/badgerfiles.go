@@ -86,7 +86,7 @@ func Size(dir string) (lsm, vlog int64) {
 	return lsm, vlog
 }
 
-// Exists reports whether a file of any kind with that name exists.
+// Exists reports whether a file of any type with this name exists.
 func Exists(name string) bool {
 	_, err := os.Lstat(name)
 	return err == nil

@@ -25,8 +25,8 @@ func Logs(dir string) []string {
 	return names
 }
 
-// CheckLogs looks for damage in all logs except the last. Such damage matters because later logs may depend on entries that are lost with
-// it. The last log may be incomplete (see [LastLogCut]). The error wraps storeerr.ErrDamaged.
+// CheckLogs looks for damage in all logs except the last. Such damage matters because later logs may depend on the entries that were
+// lost. The last log may be incomplete (see [LastLogCut]). The error wraps storeerr.ErrDamaged.
 func CheckLogs(dir string) error {
 	names := Logs(dir)
 	for _, name := range names[:max(0, len(names)-1)] {
@@ -61,7 +61,7 @@ func LastLogCut(dir string, memTableBytes int64) (bool, error) {
 // logHeadBytes is the length of the part before the first entry of a log: the number of an encryption key (0 here), and a nonce.
 const logHeadBytes = 20
 
-// logEnd walks through the entries of a log. It returns where they end, and whether only zeros follow.
+// logEnd walks through the entries of a log. It returns the position at which they end, and whether only zeros follow.
 func logEnd(body []byte) (end int, whole bool) {
 	zeros := func(from int) bool { return len(bytes.TrimLeft(body[min(from, len(body)):], "\x00")) == 0 }
 	if len(body) < logHeadBytes || !bytes.Equal(body[:8], make([]byte, 8)) {

@@ -28,8 +28,8 @@ const (
 	checkWorkersMax = 4
 )
 
-// CheckTables checks every table that the MANIFEST of a folder lists. Other tables can be incomplete, because a process may have died
-// while it was writing them. The error wraps storeerr.ErrDamaged.
+// CheckTables checks every table that the MANIFEST of a folder lists. It skips other tables: they may be incomplete, because a process
+// may have died while it was writing them. The error wraps storeerr.ErrDamaged.
 //
 // Badger (4.9.6) treats a table block that fails its checksum as if it were absent, in Get and in iterators alike. So a watermark could
 // be missing, and the events below that watermark could be applied again, without any call returning an error.
@@ -142,7 +142,7 @@ func TableNames(dir string) (names []string) {
 }
 
 // LinkOrphans saves every table that the MANIFEST does not list by linking it into another folder, because Badger deletes such tables
-// when it opens the folder. It reports whether that other folder exists, no matter whether this call or an earlier one created it.
+// when it opens the folder. It reports whether that other folder exists; this call or an earlier one may have created it.
 func LinkOrphans(dir, to string) (bool, error) {
 	names, _ := filepath.Glob(filepath.Join(dir, "*.sst")) // the pattern is a constant
 	if len(names) == 0 {

@@ -1,15 +1,15 @@
 // Package block encodes and decodes blocks of events. A block holds up to [EventsMax] events of one hour and one epoch, column by column,
-// so that equal and similar values are next to each other and compress well: to about a sixth of the size that the events have one by
-// one.
+// so that equal and similar values are next to each other and compress well: to about a sixth of the total size of the separately encoded
+// events.
 //
 // # Format
 //
 //	version (1) | codec (1: 0 plain, 1 zstd) | reserved (2) | CRC32C of the rest (4) | header | uvarint size | payload
 //
-// The header is a [Header]: facts that readers can use without decoding the events. The payload has one column per field; columns.go
-// lists them. Version 2 adds a column of request IDs. Version 3 adds two columns with the times that passed before the upstream had the
-// request. Version 4 adds two columns of routes, attempts, TLS versions and gRPC statuses. A block is written in the oldest version that
-// has all columns it needs, so that older builds can read it if possible.
+// The header is a [Header]: a summary that readers can use without decoding the events. The payload has one column per field; columns.go
+// lists them. Version 2 adds a column of request IDs. Version 3 adds two columns with the time until the upstream had the request and the
+// time spent waiting for a connection. Version 4 adds two columns of routes, attempts, TLS versions and gRPC statuses. A block is written
+// in the oldest version that has all columns it needs, so that older builds can read it if possible.
 //
 // The format is pinned by golden files. Values are little endian; "uvarint" is the unsigned varint of [encoding/binary].
 package block

@@ -126,7 +126,7 @@ func (r *columnReader) readEdge(s *shape) bool {
 	return !in.Bad
 }
 
-// next reads one event and the number of its row key. It returns false if the columns contain no valid event.
+// next reads one event and the number of its row key. It returns false if the columns do not contain a valid event.
 func (r *columnReader) next() (e *event.Event, key uint32, ok bool) {
 	c := &r.col
 	id := c[colShape].Uvarint()

@@ -41,8 +41,8 @@ func NewDecoder() *Decoder {
 	return decoders.Get().(*Decoder) //nolint:forcetypeassert // the pool has no other values
 }
 
-// Close makes the decoder's memory available to other decoders. Of everything that the decoder has returned, only results of Decompress
-// are still valid afterwards.
+// Close makes the decoder's memory available to other decoders. Afterwards, nothing that the decoder has returned is valid, except the
+// results of Decompress.
 func (d *Decoder) Close() { decoders.Put(d) }
 
 // Decompress reverses [Encoder.Compress].
@@ -129,9 +129,8 @@ func (d *Decoder) Each(fn func(seq uint64, key uint32, e *event.Event) error) er
 	return nil
 }
 
-// Rewrite begins a new block in e, with the epoch and the time of applying of the block that is open in d, and adds that block's events
-// to it. change may modify an event, or return false to drop the event. If any events are left, the caller must end the new block with
-// Append.
+// Rewrite begins a new block in e, with the epoch and the apply time of the block that is open in d, and adds that block's events to it.
+// change may modify an event, or return false to drop the event. If any events are left, the caller must end the new block with Append.
 func Rewrite(e *Encoder, d *Decoder, change func(*Item) bool) error {
 	e.Begin(d.Header.Epoch, time.UnixMicro(d.Header.AppliedAt))
 	numbers := map[catalogue.RowName]uint32{}

@@ -24,8 +24,8 @@ type Header struct {
 	AppliedAt int64
 }
 
-// Append appends these fields in order: records, responses, raw bytes, time of applying, first and last time, epoch (16), runs. A run is
-// written as the distance of its first number from the last number of the previous run, and its length minus 1.
+// Append appends these fields in order: records, responses, raw bytes, apply time, first and last time, epoch (16), runs. A run is
+// written as the distance from the last number of the previous run to its own first number, followed by its length minus 1.
 func (h *Header) Append(dst []byte) []byte {
 	put(&dst, uint64(h.Records))
 	put(&dst, uint64(h.Responses))

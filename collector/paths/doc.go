@@ -27,8 +27,8 @@
 // rare and alike (the same names appear below them), the children are values. A level that certainly varies becomes "{id}" in all later
 // labels. A level that only probably varies is shown merged, and is separated again if later traffic shows that its children are names.
 // In both cases, older rows are merged only when they are read ([Rules.Label]); the stored rows do not change. At a varying level, a
-// child that is common and unlike the others keeps its name, or gets the name back later. Codes of languages and countries with the same
-// names below them are values, however common they are. A date at the beginning of a path is considered a name unless there are many such
+// child that is common and unlike the others keeps its name, or gets the name back later. Language and country codes with the same names
+// below them are values, however common they are. A date at the beginning of a path is considered a name unless there are many such
 // dates.
 //
 // # Room
@@ -42,9 +42,10 @@
 // # Determinism
 //
 // The result depends only on the order of the events (no clock, no random numbers, no map order). [Labeler.Changes] returns everything
-// that was learned from a batch, and that is written in the transaction of the batch. So after a replay or a restart, every event gets the
-// same label. If the state is lost, no counts are lost: the rows stay, and new ones are admitted again. Only the counters that find names
-// among the values of a learned level (watch.go) are lost in a restart, so such a name is found later than without the restart.
+// that was learned from a batch; these changes are written in the batch's transaction. So after a replay or a restart, every event gets
+// the same label. If the state is lost, no counts are lost: the rows stay, and new ones are admitted again. Only the counters that find
+// names among the values of a learned level (watch.go) are lost in a restart, so the labeler finds such a name later than it would have
+// without the restart.
 //
 // # Persisted state
 //

@@ -102,7 +102,7 @@ func below(texts []hostText, host, path string) bool {
 	return false
 }
 
-// forgetLevels removes the levels, and the names in levels, whose path must be forgotten.
+// forgetLevels removes the levels, and the names within levels, whose paths must be forgotten.
 func (l *Labeler) forgetLevels(goes func(host, path string) bool) {
 	for _, levels := range []map[string]*level{l.levels, l.likely} {
 		for key, v := range levels {

@@ -207,8 +207,8 @@ const (
 	tokenLongChanges  = 3
 )
 
-// isToken recognizes long random text (base64url, base62, prefixed keys, JWTs) by how often it changes between letters
-// and digits without a separator.
+// isToken recognizes long random text (base64url, base62, prefixed keys, JWTs) by the number of times that it changes between letters and
+// digits without a separator.
 func isToken(s []byte) bool {
 	if len(s) < tokenBytesMin {
 		return false

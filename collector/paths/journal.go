@@ -2,7 +2,7 @@ package paths
 
 import "maps"
 
-// journal holds the changes of a batch: those that Changes returns, and the previous state, to which Rollback returns.
+// journal holds the changes of a batch: those that Changes returns, and the previous state, which Rollback restores.
 type journal struct {
 	// For Changes:
 	rows       map[*row]bool     // the rows that were admitted or counted

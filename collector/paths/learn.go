@@ -15,8 +15,8 @@ const (
 	// belowDepth is the number of segments below a child that are compared with those of other children.
 	belowDepth = 3
 
-	levelsMax      = 1000 // learned levels
-	exceptionsMax  = 64   // names among the values of one level
+	levelsMax      = 1000 // maximum number of learned levels
+	exceptionsMax  = 64   // maximum number of names among the values of one level
 	exceptionCount = 8    // responses that a child needs to become such a name
 )
 
@@ -96,11 +96,11 @@ func (t *tree) decide(prefix string, children []*child, merged []sample) *level 
 	return nil
 }
 
-// localesMin is how many locale codes there must be at one level for them to be considered values.
+// localesMin is the minimum number of locale codes at one level for which these codes are considered values.
 const localesMin = 6
 
-// locales returns the children that are codes of languages or countries, if there are many of them with the same names below them. Such
-// codes are values, no matter how common they are.
+// locales returns the children that are language or country codes, if many of them have the same names below them. Such codes are values,
+// no matter how common they are.
 func locales(children []*child) map[string]bool {
 	seen, codes := map[uint32]int{}, []*child{}
 	for _, c := range children {
@@ -206,8 +206,8 @@ const (
 	verdictLearnt         // they are values: merged permanently
 )
 
-// judge recognizes values by three properties: there are many children, and many of them were seen only once; they are alike, that is,
-// the same names appear below several of them; and their number grows with the traffic.
+// judge recognizes values by three properties: there are many children, and many of them were seen only once; they are alike (the same
+// names appear below several of them); and their number grows with the traffic.
 func (t *tree) judge(children []*child) verdict {
 	n := len(children)
 	if n < childrenMin {
@@ -319,7 +319,7 @@ func (c *child) collectBelow() {
 	}
 }
 
-// hashName is FNV-1a of a name and its depth.
+// hashName returns the FNV-1a hash of a name and its depth.
 func hashName[T string | []byte](depth uint32, name T) uint32 {
 	h := 2166136261 ^ depth
 	for i := range len(name) {

@@ -19,7 +19,7 @@ type level struct {
 }
 
 // Rules say under which template a row is shown. They merge rows whose labels are older than the level that was learned from these rows.
-// Rules are immutable and safe for concurrent use. Nil Rules change no label.
+// Rules are immutable and safe for concurrent use. Nil Rules leave all labels unchanged.
 type Rules struct {
 	levels     map[string]*level // levels by their key
 	configured map[string]bool   // configured templates stay as they are

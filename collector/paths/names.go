@@ -106,8 +106,8 @@ const (
 )
 
 // usualShapes returns the shapes of the rare children, because rare children are values. Beside "/how-to-bake-bread" and hundreds of
-// similar paths, "/robots.txt" and "/page/2" have unusual shapes, so they are not values. As long as there are too few children to tell,
-// all shapes are usual.
+// similar paths, "/robots.txt" and "/page/2" have unusual shapes, so they are not values. If there are too few children to tell, all
+// shapes are usual.
 func usualShapes(children []*child) map[shape]bool {
 	counts, rareChildren := map[shape]int{}, 0
 	for _, c := range children {

@@ -24,7 +24,7 @@ const LabelBytesMax = 256
 // HostLabelBytesMax is the maximum length of a host name in bytes. A longer host name becomes [Other].
 const HostLabelBytesMax = 255
 
-// routeBytesMax is the maximum length of a route in a row. The longest route of an event has this length when every byte of it is
+// routeBytesMax is the maximum length of a route in a row. The longest route of an event has this length if every byte of the route is
 // escaped.
 const routeBytesMax = 3 * event.RouteBytesMax
 
@@ -51,9 +51,9 @@ type Options struct {
 	LearnOff bool
 }
 
-// Usage says how much of the table is in use.
+// Usage describes how much of the table is in use.
 type Usage struct {
-	Rows, RowsMax   int // number of templates, and its limit
+	Rows, RowsMax   int // number of templates, and the limit on this number
 	Hosts, HostsMax int
 	Labels, Levels  int // number of different labels, and of learned levels
 }
@@ -151,7 +151,7 @@ func New(o Options) (*Labeler, error) {
 func (l *Labeler) Rules() *Rules { return l.rules.Load() }
 
 // Label returns the row in which a response is counted, by the event's host, method, path, route, status and gRPC status. The strings are
-// interned: all calls for a row return the same strings, and a known path costs no allocation. Label does not retain the event.
+// interned: all calls for a row return the same strings, and a call for a known path allocates nothing. Label does not retain the event.
 func (l *Labeler) Label(e *event.Event) catalogue.RowName {
 	l.tally.events++
 	if l.tally.events >= l.tally.next {

@@ -61,9 +61,9 @@ func (l *Labeler) Relearn() {
 	l.tally.interval = l.evaluateFirst()
 }
 
-// rare returns the children with few responses. After a level was learned, no more responses were counted under the older labels of its
-// values, while the counts of its names continued to grow. So judged by its rows, the level looks as if all its children were names.
-// Relearn uses rare only if there is a placeholder among the siblings, as there is at a learned level.
+// rare returns the children with few responses. Since a level was learned, no more responses have been counted under the older labels of
+// its values, while the counts of its names have continued to grow. So, judged by its rows, the level seems to have only names as
+// children. Relearn uses rare only if there is a placeholder among the siblings, as there is at a learned level.
 func rare(children []*child) []*child {
 	return slices.DeleteFunc(slices.Clone(children), func(c *child) bool { return c.count >= exceptionCount })
 }

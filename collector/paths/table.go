@@ -45,7 +45,7 @@ func mergedKey(host, label string) string { return host + "\x00" + label }
 
 func appendRowKey(dst []byte, n *name) []byte {
 	dst = append(dst, n.host...)
-	dst = append(dst, 0) // a zero byte does not occur in cleaned names
+	dst = append(dst, 0) // cleaned names contain no zero bytes
 	dst = append(dst, n.method...)
 	dst = append(dst, 0)
 	dst = append(dst, n.route...)

@@ -10,7 +10,7 @@ import (
 // child has. It finds, for example, a new route at a level of many random values.
 //
 // It counts in a table of fixed size (space saving: Metwally, Agrawal, El Abbadi, 2005). A new value replaces the rarest one and inherits
-// its count, so a count can be too high by at most the inherited part.
+// its count, so a count is too high by at most the inherited part.
 type watch struct {
 	index  map[string]int // value → index in values
 	values []watched
@@ -23,7 +23,7 @@ type watch struct {
 // owner is the value below which a name was seen.
 type owner struct {
 	name, value uint32 // hashes; value is 0 if the name was seen below several values
-	credit      uint8  // how many times other names must hash to this entry before one of them replaces it
+	credit      uint8  // number of times that other names must hash to this entry before one of them replaces it
 }
 
 type watched struct {
@@ -159,7 +159,7 @@ func (w *watch) isName(c *watched) bool {
 	return 2*own >= len(c.below)
 }
 
-// keepName makes a value of a learned level a name for all later responses. Responses that were counted before stay in their row.
+// keepName makes a value of a learned level a name for all later responses. Responses that have already been counted stay in their row.
 func (l *Labeler) keepName(v *level, name string) {
 	next := *v
 	next.except = map[string]bool{name: true}

@@ -1,9 +1,9 @@
 // Package failing finds the paths that are currently failing or slower than usual. Anyone who opens the dashboard during an incident must
-// see these first.
+// see these paths first.
 //
 // Every five seconds, it reads the statistics per minute, which the books have anyway, but only if responses have been applied in the
-// meantime. It adds no work to the drain loop. All figures come from the store, so after a restart of the books process, only the times
-// at which current incidents were first noticed can differ.
+// meantime. It adds no work to the drain loop. All figures come from the store, so a restart of the books process can change only one
+// thing: the times at which current incidents were first noticed.
 //
 // # The rule
 //
@@ -18,15 +18,16 @@
 //     least 2 %. For a path that usually has many errors, it is enough that the share is 50 percentage points higher, or, over five
 //     minutes, 40;
 //   - chance does not explain the errors: if each response failed with twice the usual probability, fewer than one in 10⁸ windows would
-//     have so many errors (the tail of the binomial distribution). The usual probability is an upper bound derived from the usual
-//     responses: (errors + 3√(errors+1) + 3) ÷ (responses + 100). For a new path, this is 6 %. If it is below 1 %, fewer than one in
-//     10⁵ windows is enough: rare errors vary little more than chance explains.
+//     have at least this many errors (the tail of the binomial distribution). The usual probability is an upper bound derived from the
+//     usual responses: (errors + 3√(errors+1) + 3) ÷ (responses + 100). For a new path, the bound is 6 %. If the usual probability is
+//     below 1 %, fewer than one in 10⁵ windows is enough: the number of rare errors varies little more than chance explains.
 //
-// A path is slower than usual if, in the last five minutes, there were at least twenty responses, the share of slow ones was at least
-// 5 %, both in total and in at least three of the minutes taken separately, and chance does not explain this, with the bound of one in 10⁸.
-// A response is slow if it took at least twice the usual p95, and at least 10 ms longer than the usual p95. The usual p95 is that of the same
-// three hours of the day (the previous, the current and the next one) on the last seven days. If there were fewer than a hundred responses in
-// these hours, it is that of the last 24 hours. If there were fewer in those as well, the path has no usual latency.
+// A path is slower than usual if all of the following are true of the last five minutes: there were at least twenty responses; the share
+// of slow ones was at least 5 %, both in total and in at least three of the minutes taken separately; and chance does not explain this
+// share, with the bound of one in 10⁸. A response is slow if it took at least twice the usual p95, and at least 10 ms longer than the
+// usual p95. The usual p95 is that of the same three hours of the day (the previous, the current and the next one) on the last seven
+// days. If there were fewer than a hundred responses in these hours, it is that of the last 24 hours. If there were fewer in those as
+// well, the path has no usual latency.
 //
 // An incident begins with the first minute from which the share stays high. It ends when the share over the last five minutes is below
 // twice the usual share, or below 1 % if that is more. It ends earlier if the share over the last two minutes is below that limit and
@@ -35,8 +36,8 @@
 // # False alarms
 //
 // If responses fail independently of each other, with at most twice their usual probability, the probability that a check of a window
-// gives a false alarm is below 10⁻⁸, or below 10⁻⁵ if errors are rare. The latter is far from reached, because the usual probability is
-// doubled and is an upper bound already. Tests simulate days of noisy traffic.
+// gives a false alarm is below 10⁻⁸, or below 10⁻⁵ if errors are rare. In practice, false alarms are much rarer than the latter, because
+// the usual probability is already an upper bound and is doubled. Tests simulate days of noisy traffic.
 //
 // # Bounds
 //

@@ -38,7 +38,7 @@ type incident struct {
 	latency stats.Row // latency in the last few minutes; only for kind Slow
 }
 
-// cell64 is like cell, for a long time.
+// cell64 is like cell, but for a longer time.
 type cell64 struct{ count, bad uint64 }
 
 func (i *incident) bad(c cell) uint32 {
@@ -140,8 +140,7 @@ type search struct {
 	good cell64 // responses of the minutes before of.since that have been examined
 }
 
-// back continues the search in cells, which has earlier minutes, starting with the minute from. It reports whether the beginning has been
-// found.
+// back continues the search in earlier minutes: cells[0] has the minute from. It reports whether the beginning has been found.
 func (s *search) back(cells []cell, from int64) bool {
 	of := s.of
 	least := max(2*of.common(), of.during/6)
@@ -305,8 +304,8 @@ func (w *Watch) publish(now time.Time) {
 	w.report = r
 }
 
-// clearMin is how many responses there must be after the first minute of an incident so that the displayed share can exclude that minute.
-// The incident began at some time within the minute, so not all of it is part of the incident.
+// clearMin is the minimum number of responses after the first minute of an incident. With fewer, the displayed share includes the first
+// minute, although the incident began at some time within that minute, and not all of it is part of the incident.
 const clearMin = 10
 
 // describe returns what the report says about an incident. first is the first minute of the window.

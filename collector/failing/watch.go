@@ -39,7 +39,7 @@ type Options struct {
 	Logger  *slog.Logger     // nil means slog.Default
 }
 
-// Watch finds incidents. Report may be called at any time; Check and Run, only by one goroutine.
+// Watch finds incidents. Report may be called at any time. Only one goroutine may call Check and Run.
 type Watch struct {
 	o       Options
 	applied uint64 // the result of Options.Applied at the last check
@@ -66,8 +66,7 @@ func New(o Options) *Watch {
 	return &Watch{o: o, windows: map[stats.Key]*window{}, cases: map[name]*incident{}}
 }
 
-// Run checks every [CheckInterval] until ctx is done. An error that continues is logged only the first time, and the next check tries
-// again.
+// Run checks every [CheckInterval] until ctx is done. An error that persists is logged only the first time; each check tries again.
 func (w *Watch) Run(ctx context.Context) {
 	ticker := time.NewTicker(CheckInterval)
 	defer ticker.Stop()
@@ -89,7 +88,7 @@ func (w *Watch) Run(ctx context.Context) {
 	}
 }
 
-// checkIfNeeded makes a check, unless nothing has changed since the last one and nothing is failing.
+// checkIfNeeded runs a check, unless nothing has changed since the last one and nothing is failing.
 func (w *Watch) checkIfNeeded(ctx context.Context) error {
 	if w.o.Applied != nil {
 		applied := w.o.Applied()

@@ -104,7 +104,7 @@ func (b *Batch) Close() { b.f.mu.Unlock() }
 func (b *Batch) Add(row catalogue.RowName, seq uint64, e *event.Event) {
 	f, second := b.f, e.TimeMicros/microsInSec
 	if seq == firstSeq {
-		f.since = min(f.since, second) // none of this epoch's events were counted before, so the feed has all of them
+		f.since = min(f.since, second) // none of this epoch's events had been counted before, so the feed has all of them
 	}
 	if !e.IsResponse() {
 		return

@@ -16,8 +16,8 @@ type reply struct {
 }
 
 // Serve returns the response to a GET request for "/snapshot", "/snapshot/{version}" or "/snapshots". The other arguments are the values
-// of two header fields; if a field has several lines, they must be joined by commas. As long as there is no snapshot, the response is 503
-// with a reason and Retry-After. The body must not be changed.
+// of two header fields; if a field has several lines, they must be joined by commas. Until there is a snapshot, the response is 503 with
+// a reason and Retry-After. The body must not be changed.
 func (h *History) Serve(path, ifNoneMatch, acceptEncoding string) (status int, fields [][2]string, body []byte) {
 	r := h.answer(path, ifNoneMatch, acceptEncoding)
 	return r.status, r.fields, r.body

@@ -23,7 +23,7 @@ const (
 	topRows       = 100
 )
 
-// Document is the JSON of a snapshot. The counts in Totals equal the sum over Paths.
+// Document is the JSON document of a snapshot. The counts in Totals equal the sum over Paths.
 type Document struct {
 	Version     uint64    `json:"version"`
 	GeneratedAt time.Time `json:"generated_at"`
@@ -42,7 +42,7 @@ type Document struct {
 // Builder makes snapshots. It must be used by one goroutine at a time.
 //
 // Past hours rarely change, so they are merged only once ("base"), and only hours that have changed since then are read again ("hot"). So
-// for a snapshot every second, only the rows of one hour are read, not those of a day. The base is merged again if one of its hours
+// a snapshot every second reads only the rows of one hour, not those of a whole day. The base is merged again if one of its hours
 // changes, or when the window moves forward by an hour. The minutes at the beginning of the window ("edge") are read again every minute.
 type Builder struct {
 	source RowSource
@@ -93,7 +93,7 @@ func NewBuilder(source RowSource, window time.Duration, rules func() *paths.Rule
 // Touch records that rows of this hour (since 1970) have changed.
 func (b *Builder) Touch(hour int64) { b.touched[hour] = true }
 
-// Reset discards everything that was read, so that the next Build reads all hours again.
+// Reset discards everything that was read. The next Build reads all hours again.
 func (b *Builder) Reset() {
 	b.valid = false
 	clear(b.entries)
@@ -202,7 +202,7 @@ func (b *Builder) refresh(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// readEdge reads the minutes at the beginning of the window, unless they are the same as last time.
+// readEdge reads the minutes at the beginning of the window, unless they are the same as in the last Build.
 func (b *Builder) readEdge(ctx context.Context, edge Range) error {
 	if edge == b.edge && b.edgeRead && !b.touched[stats.HourOfMinute(edge.From)] {
 		return nil

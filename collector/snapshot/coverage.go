@@ -45,16 +45,16 @@ func (r Range) Hours() Hours {
 	return Hours{stats.HourOfMinute(r.From), stats.HourOfMinute(r.To-1) + 1}
 }
 
-// gapSource is a RowSource with a method that returns the times in which nothing was recorded because wayside was not running. The store
-// implements it.
+// gapSource is a RowSource with a method that returns the periods in which nothing was recorded because wayside was not running. The
+// store implements it.
 type gapSource interface {
 	// Gaps returns the gaps between from and to in ascending order, without overlaps.
 	Gaps(from, to time.Time) []stats.Gap
 }
 
 // Coverage is the time for which a source has figures: from its first row until now. A range that extends beyond it, such as the current
-// hour, is only partly covered. Known times in which wayside was not running are not covered either. Rates are per second of the covered
-// part.
+// hour, is only partly covered. Periods in which wayside is known not to have been running are not covered either. Rates are per second
+// of the covered part.
 type Coverage struct {
 	began, now time.Time
 	gaps       gapSource

@@ -11,7 +11,7 @@ type Figures struct {
 	Count   uint64            `json:"count"`
 	Rate    float64           `json:"rate"`    // Count ÷ Seconds; 0 if Seconds is 0
 	Seconds float64           `json:"seconds"` // length of the time that the figures cover, see Coverage
-	Errors  uint64            `json:"errors"`  // status 500 and above, an error type, or a gRPC status that means a server error
+	Errors  uint64            `json:"errors"`  // with status 500 or above, an error type, or a gRPC status that means a server error
 	Streams uint64            `json:"streams"` // long-lived responses among Count; their latency is the time to the first byte
 	Status  map[string]uint64 `json:"status"`  // by code; "0" is for codes above 999
 	// ErrorTypes counts the errors by kind, such as connect_refused. It is absent if there are none.
@@ -19,7 +19,7 @@ type Figures struct {
 	// GRPC counts gRPC calls by status code; "17" stands for codes that gRPC does not define. It is absent if there are
 	// no such calls.
 	GRPC map[string]uint64 `json:"grpc,omitempty"`
-	// Dropped has, by reason, the number of responses of this time that could not be recorded. These responses are not included in the
+	// Dropped has, by reason, the number of responses in this time that could not be recorded. These responses are not included in the
 	// other counts and belong to no path, so only totals and series over all paths have this field.
 	Dropped  map[string]uint64 `json:"dropped,omitempty"`
 	BytesIn  uint64            `json:"bytes_in"`

@@ -5,8 +5,8 @@
 // [Topic] to the traffic process, which decodes it into a [History] of its own and continues to serve it while the books process is
 // unavailable. This package must not import the store, because the traffic process imports this package.
 //
-// The HTTP API (collector/api) shows the same [Figures] over the same [Coverage]. figures.go has the columns of a snapshot, builder.go makes
-// it, and this file encodes it.
+// The HTTP API (collector/api) shows the same [Figures] over the same [Coverage]. The columns of a snapshot are in figures.go, the
+// Builder is in builder.go, and the wire format is in this file.
 //
 // # Wire format (topic "snapshot"), little endian
 //

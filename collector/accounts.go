@@ -31,7 +31,7 @@ type accountReader struct {
 	reading chan struct{} // taken by the one reader
 }
 
-// viewTries is how many times view reads without stopping the drain loop.
+// viewTries is the number of attempts that view makes before it pauses the drain loop.
 const viewTries = 3
 
 // view repeats its reads until no event has been applied during them. If events keep arriving too fast for that, it pauses the drain loop

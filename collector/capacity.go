@@ -23,7 +23,7 @@ type Capacity struct {
 	Counts    map[string]uint64 `json:"counts"` // events: applied, quarantined, archived, deleted, local
 	// Since is the time of the first sample, at most GrowthDays ago. It is absent until the samples span an hour.
 	Since        *time.Time       `json:"since,omitempty"`
-	GrowthPerDay map[string]int64 `json:"growth_bytes_per_day,omitempty"` // by folder, and their total
+	GrowthPerDay map[string]int64 `json:"growth_bytes_per_day,omitempty"` // by folder, and in total
 	DaysLeft     *float64         `json:"days_left,omitempty"`            // absent while nothing grows
 	Limit        string           `json:"limit,omitempty"`                // the limit that is reached first
 }
@@ -115,7 +115,7 @@ func (c *Capacity) grow(ctx context.Context, s Store, further ...store.CapacityS
 	return nil
 }
 
-// setDaysLeft sets the time until the first of the limits is reached at this growth.
+// setDaysLeft sets the time until the first of the limits is reached at the current rate of growth.
 func (c *Capacity) setDaysLeft() {
 	perDay := float64(c.GrowthPerDay["total"])
 	if perDay <= 0 {

@@ -1,5 +1,5 @@
-// Package collector is the drain loop: it moves events from the spools to the store, exactly once, and publishes snapshots of
-// the statistics.
+// Package collector implements the drain loop: it moves events from the spools to the store, exactly once, and publishes snapshots of the
+// statistics.
 //
 // One step ([Collector.DrainOnce]) peeks at a run of events of one epoch, decodes and labels them (package paths), applies
 // them to the store in one synced transaction that also contains the watermark and the labeler's changes, and then
@@ -105,8 +105,8 @@ type Options struct {
 
 	RoutesMax int // metrics.paths_max: routes with their own latency histograms, default 100
 
-	// Span is called for each applied event that has an [event.Span], with the row in which the event was counted. It must not wait, and must
-	// not retain the event. It is called once per event, unless the process dies. nil means that spans are discarded.
+	// Span is called for each applied event that has an [event.Span], with the row in which the event was counted. It must not block, and
+	// must not retain the event. It is called once per event, unless the process dies. nil means that spans are discarded.
 	Span func(epoch uuid.UUID, seq uint64, row catalogue.RowName, e *event.Event)
 
 	Now    func() time.Time // nil means clock.Now
@@ -158,13 +158,13 @@ type Collector struct {
 	compared  time.Time // when ledgers were last compared
 	backlog   backlog
 
-	storeMu sync.Mutex // held while the store changes, so that View can read figures that belong together
+	storeMu sync.Mutex // held while the store changes, so View can read a consistent set of figures
 
 	statusMu sync.Mutex
 	status   Status // guarded by statusMu
 }
 
-// Status describes what the collector does.
+// Status describes what the collector is doing.
 type Status struct {
 	// State is "running", or "paused: …" or "unavailable: …" followed by the reason.
 	State           string
@@ -227,7 +227,7 @@ func (c *Collector) restoreLabels() error {
 	return nil
 }
 
-// Snapshots returns the latest versions.
+// Snapshots returns the latest versions of the snapshot.
 func (c *Collector) Snapshots() *snapshot.History { return c.publisher.history }
 
 // Live returns the feed of recent rates and events.

@@ -22,7 +22,7 @@ import (
 type Drained struct {
 	Epoch       uuid.UUID
 	LastSeq     uint64 // events up to this sequence number have been acknowledged
-	Events      int    // applied, drop records included
+	Events      int    // applied, including drop records
 	Responses   int    // applied
 	Skipped     int    // events that an earlier step had already applied
 	Quarantined int    // events
@@ -32,9 +32,9 @@ type Drained struct {
 // Idle reports whether nothing was pending.
 func (d *Drained) Idle() bool { return d.Events+d.Skipped+d.Quarantined == 0 }
 
-// DrainOnce performs one step: Peek, apply, Ack. PeekEvents and PeekWait determine how long it waits for events. After an error, the next
-// step gets the same events and skips those that have already been applied. Errors wrap [ErrPaused], [ErrSource], [store.ErrUnavailable]
-// or the context's error.
+// DrainOnce performs one step: Peek, apply, Ack. Options.PeekEvents and PeekWait determine how long it waits for events. After an error,
+// the next step gets the same events and skips those that have already been applied. Errors wrap [ErrPaused], [ErrSource],
+// [store.ErrUnavailable] or the context's error.
 func (c *Collector) DrainOnce(ctx context.Context) (Drained, error) {
 	return c.step(ctx, spool.PeekOptions{MinEvents: c.o.PeekEvents, MaxBytes: peekBytesMax, MaxWait: c.o.PeekWait})
 }

@@ -19,14 +19,14 @@ type ForgetOptions struct {
 	paths.Selection
 	// Reopen also allows archive objects to be written again if all of their events are still in the store.
 	Reopen bool
-	// Count only counts what would be removed, and changes nothing.
+	// Count makes Forget only count what it would remove, without changing anything.
 	Count bool
 }
 
-// Forget removes paths from everything in the books process: rows, events, learned templates, snapshots, and the activity of the last half
-// hour. All counts are kept, under "(other)". Forget first applies the events that are in the spools when it is called, so that these are
-// also forgotten. Later requests for the paths are recorded like any others. The store's files are rewritten and then no longer contain
-// the paths either. No event is applied until that is done; new events stay in the spools.
+// Forget removes paths from everything in the books process: rows, events, learned templates, snapshots, and the activity of the last
+// half hour. All counts are kept, under "(other)". Forget first applies the events that are in the spools when it is called, so that
+// these are also forgotten. Later requests for the paths are recorded like any others. The store's files are rewritten and then no longer
+// contain the paths either. Until that is done, no event is applied, and new events stay in the spools.
 //
 // The paths are never logged. After an error, some of them may have been forgotten; another call finishes the rest.
 func (c *Collector) Forget(ctx context.Context, o ForgetOptions) (*catalogue.Forgotten, error) {

@@ -8,7 +8,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// This file handles runs with events that cannot be applied. The normal path in drain.go never gets here.
+// The code in this file handles runs with events that cannot be applied. The normal path in drain.go never reaches it.
 
 // isolate divides a run that could not be applied and applies the pieces in order, because the watermark only moves forward. It divides
 // the run at the malformed records, which have already been found, or in the middle if there are none. A single event that fails is
@@ -65,7 +65,7 @@ func (c *Collector) quarantine(r run, cause error, d *Drained) error {
 	c.storeMu.Lock()
 	defer c.storeMu.Unlock()
 	if err := c.o.Store.Quarantine(r.epoch, r.lastSeq(), responses, builder.Bytes(), cause.Error()); err != nil {
-		// No matter what the reason is, events that are not in the quarantine must not be acknowledged.
+		// Whatever the reason, events that are not in the quarantine must not be acknowledged.
 		return fmt.Errorf("%w: quarantine events %d to %d of epoch %s: %w",
 			store.ErrUnavailable, r.items[0].Seq, r.lastSeq(), r.epoch, err)
 	}

@@ -73,7 +73,7 @@ func (p *publisher) replaceAll(ctx context.Context, through map[uuid.UUID]uint64
 	for range snapshot.Keep {
 		p.build(ctx, through)
 		if p.unsent == nil || p.send(ctx) != nil {
-			return // the next steps offer it again, and newer ones will eventually replace the rest
+			return // the next steps offer the snapshot again, and newer snapshots eventually replace the older ones
 		}
 	}
 }

@@ -44,12 +44,12 @@ func newReconciler(o *Options, m *metrics, storeMu *sync.Mutex) *reconciler {
 }
 
 // reconcile compares, for each epoch, the number of responses that the spools have recorded with the number in the store, and makes the
-// two agree. They differ if a process has died between applying and acknowledging, in which case nothing is lost. They also differ after
-// damage:
+// two agree. They differ if a process died between applying and acknowledging events; in that case, nothing is lost. They also differ
+// after damage:
 //
 //   - A queue was damaged after its events had been applied. The spool counted them as dropped, and now takes that back.
 //   - A store was set aside, or replaced by an older copy. Responses that had been acknowledged are missing from the new store. They are
-//     counted as quarantined, so that the loss is visible and the figures add up.
+//     counted as quarantined. This makes the loss visible, and the figures add up.
 func (r *reconciler) reconcile(ctx context.Context, ledgers []spool.Ledger) error {
 	marks := r.store.Marks()
 	epochs := make([]uuid.UUID, len(ledgers))
@@ -107,10 +107,9 @@ func allBegun(ledgers []spool.Ledger, marks map[uuid.UUID]store.Mark) bool {
 	return true
 }
 
-// addOrphans stores a ledger for every epoch that has events in the store but neither a ledger nor a spool. This happens
-// if the store was replaced by an older copy that lacks the ledger. All that is known about such an epoch is how many of
-// its events the store has. If the epoch's spool appears later (because the spool was locked or unreadable before), the
-// spool's figures take precedence.
+// addOrphans stores a ledger for every epoch that has events in the store but neither a ledger nor a spool. This happens if the store was
+// replaced by an older copy that lacks the ledger. The only thing known about such an epoch is the number of its events in the store. If
+// the epoch's spool appears later (because the spool was locked or unreadable before), the spool's figures take precedence.
 func (r *reconciler) addOrphans(ledgers []spool.Ledger, marks map[uuid.UUID]store.Mark) error {
 	for _, l := range ledgers {
 		delete(marks, l.Epoch)

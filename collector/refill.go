@@ -10,8 +10,8 @@ import (
 )
 
 // ReadyToRefill reports whether a refill may begin: the spools have been compared with the store, and for every epoch that still has
-// events in a spool, at least one event has been applied. Only then is it known which epochs the lost store may have archived, and which
-// events will come from the spools instead.
+// events in a spool, at least one event has been applied. Before that, it is unknown which epochs the lost store may have archived, and
+// which events will come from the spools instead.
 func (c *Collector) ReadyToRefill() bool { return c.reconciler.ready.Load() }
 
 // Refill adds the statistics of an archive object to the store. The next snapshot includes them.
@@ -27,7 +27,7 @@ func (c *Collector) Refill(ctx context.Context, r *store.Refill) error {
 // on the number of labels, not on the number of hours.
 type KnownRows struct {
 	names  []stats.Key          // without their hours
-	proofs map[stats.Key]uint64 // number of responses that prove the route
+	proofs map[stats.Key]uint64 // number of responses that prove that the route exists
 	grpc   map[stats.Key]bool   // rows that count gRPC calls
 }
 

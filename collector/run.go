@@ -81,8 +81,7 @@ func wait(ctx context.Context, d time.Duration) {
 	}
 }
 
-// drainRetries is how many times Drain retries if Peek returns nothing although, according to the ledgers, responses are
-// left.
+// drainRetries is the number of times that Drain retries if Peek returns nothing although the ledgers show that responses are left.
 const drainRetries = 50
 
 // Drain applies everything that is pending, publishes a final snapshot and retires finished epochs. It is the last step of a shutdown,
@@ -179,8 +178,7 @@ func (c *Collector) noteRuns(ledgers []spool.Ledger) error {
 	return nil
 }
 
-// through returns the watermarks of the epochs that may still grow. All events of the other epochs are already in the
-// rows.
+// through returns the watermarks of the epochs that may still get events. All events of the other epochs are already in the rows.
 func (c *Collector) through() map[uuid.UUID]uint64 {
 	out := make(map[uuid.UUID]uint64)
 	for epoch, seq := range c.applied {

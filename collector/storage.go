@@ -9,8 +9,7 @@ import (
 	"github.com/wayside-proxy/wayside/collector/store"
 )
 
-// Storage says how much disk space the data directory takes up and for how long the space will be sufficient. It is the body of GET
-// /api/v1/storage.
+// Storage says how much disk space the data directory takes up, and how long the space will last. It is the body of GET /api/v1/storage.
 type Storage struct {
 	MeasuredAt time.Time `json:"measured_at"`
 	// Bytes allocated on disk by folder: spool, store, quarantine, archive, other.

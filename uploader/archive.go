@@ -10,16 +10,16 @@ import (
 	"github.com/wayside-proxy/wayside/internal/crash"
 )
 
-// ErrNotVerified means that an object that was read back is not as it was written. The object's plan stays open, and the next run writes
-// the object again.
+// ErrNotVerified means that an object differs, when it is read back, from what was written. The object's plan stays open, and the next
+// run writes the object again.
 var ErrNotVerified = errors.New("archive object does not read back as written")
 
 // archiver runs the archive job. Only the holder of the job token uses it.
 type archiver struct {
 	*common
 	estimate estimate
-	// dense means that runs follow each other within a minute. In that case, the memory of a run that archived something is kept for the
-	// next run, because getting memory from the kernel costs more than filling it.
+	// dense means that runs follow each other within a minute. In that case, a run that archived something keeps its memory for the next
+	// run, because it costs more to get memory from the kernel than to fill it.
 	dense   bool
 	builder *builder // nil between runs, unless they are dense
 
@@ -100,8 +100,8 @@ func (a *archiver) archivePlan(ctx context.Context, p *catalogue.Plan, r *Result
 	return a.execute(ctx, p, r)
 }
 
-// nextPlans makes plans from pending blocks. It first requests only blocks that are old enough, because the length of the list is
-// limited, and then all blocks, to find those that were applied while the clock was ahead.
+// nextPlans makes plans from pending blocks. The length of the list of blocks is limited, so nextPlans first requests only those that are
+// old enough. Then it requests all blocks, to find those that were applied while the clock was ahead.
 func (a *archiver) nextPlans(ctx context.Context, all bool) ([]*catalogue.Plan, error) {
 	now := a.o.Now()
 	pl := planner{a.o.Service, a.o.Instance, a.o.Fields, a.o.ObjectBytes, a.o.After, &a.estimate, a.o.Target.Name()}
@@ -136,8 +136,7 @@ func (a *archiver) pendingAfterImport(ctx context.Context, appliedBefore time.Ti
 	}
 }
 
-// farFuture is the time with which all pending blocks are requested. The planner then checks their age, because it can handle times in
-// the future.
+// farFuture is used to request all pending blocks. The planner, which can handle times in the future, then checks their age.
 var farFuture = time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func (a *archiver) pending(ctx context.Context, appliedBefore time.Time) ([]catalogue.Pending, error) {
@@ -200,7 +199,7 @@ func (a *archiver) execute(ctx context.Context, p *catalogue.Plan, r *Result) er
 }
 
 // targetOf returns the target for a plan's object. This is the current target, unless the plan was made for a former target that already
-// has the object: in that case, two archives would have the same events.
+// has the object: writing the object to the current target would put the same events into two archives.
 func (a *archiver) targetOf(ctx context.Context, p *catalogue.Plan) Target {
 	if a.o.Targets.IsCurrent(p.Target) || a.silent[p.Target] {
 		return a.o.Target
@@ -220,8 +219,8 @@ func (a *archiver) targetOf(ctx context.Context, p *catalogue.Plan) Target {
 	return a.o.Target
 }
 
-// sendStatistics builds and sends the statistics of the most recently built events. Plans that are older than
-// statistics objects have none.
+// sendStatistics builds and sends the statistics of the most recently built events. It does nothing for plans made by versions that had
+// no statistics objects.
 func (a *archiver) sendStatistics(ctx context.Context, t Target, p *catalogue.Plan) error {
 	if p.StatsKey == "" {
 		return nil
@@ -262,7 +261,7 @@ func (a *archiver) put(ctx context.Context, t Target, key string, b *built, meta
 }
 
 // verify reads the object back and compares it with what was written. It does not hash the content again: the object's hash proves that
-// these are the bytes that were written, and gzip's checksum proves that the unpacked content is right. Another hash would cost as much
+// these are the bytes that were written, and gzip's checksum proves that the unpacked content is correct. Another hash would cost as much
 // as the rest of the verification.
 func (a *archiver) verify(ctx context.Context, t Target, key string, want *built, meta map[string]string) error {
 	ctx, q := a.requests.begin(ctx)

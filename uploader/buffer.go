@@ -16,11 +16,11 @@ var bufferBytes = 9 << 20
 //
 // It uses no disk, because archiving is needed most when the disk is full. If an object does not fit, because the estimate was far too
 // low or archive.object_bytes is larger, the buffer does not keep it. Instead, each reader builds the object again, with the same bytes
-// (see [rewriter]). That costs CPU time but no memory.
+// (see [rewriter]). That takes CPU time but no memory.
 //
 // The memory is mapped, not allocated by Go. If it were on Go's heap, the garbage collector would tolerate garbage of the same size as
-// the object, and keep the memory for minutes after a job. A mapping takes up only the pages that were written, and only until trim or
-// release.
+// the object, and would keep the memory for minutes after a job. A mapping takes up only the pages that were written, and only until trim
+// or release.
 //
 // It is not safe for concurrent use. Several readers may take turns.
 type objectBuffer struct {

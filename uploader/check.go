@@ -12,7 +12,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/verify"
 )
 
-// CheckCatalogue reads every object of the catalogue back from its archive, and compares its size, hashes and metadata with the
+// CheckCatalogue reads every object in the catalogue back from its archive, and compares its size, hashes and metadata with the
 // catalogue. Objects of former targets that do not respond are counted as skipped.
 func CheckCatalogue(ctx context.Context, plans []*catalogue.Plan, ts *Targets) (*verify.Check, error) {
 	c := &verify.Check{Name: "catalogue against archive", Of: "objects"}

@@ -2,11 +2,11 @@
 //
 // # Promises
 //
-//   - An event is deleted locally only after its object has been written, read back, compared by hash and entered in the catalogue, after
-//     the event has become older than the retention, and after another check that the object is still in place.
-//   - The next run archives everything that is applied, old enough and not yet archived, no matter how many runs were missed.
+//   - An event is deleted locally only if all of this is true: its object was written, read back, compared by hash and entered in the
+//     catalogue; the event is older than the retention; and another check has shown that the object is still in place.
+//   - Each run archives everything that is applied, old enough and not yet archived, however many runs were missed.
 //   - The content of an object is decided only once, in a plan. The plan is durable before the first byte is sent, and every retry writes
-//     the same bytes under the same key. So an upload that seemed to be lost can arrive late without doing harm.
+//     the same bytes under the same key. So an upload that seemed to be lost does no harm if it arrives late.
 //   - If a target is unreachable, nothing is lost: the job is retried forever, with increasing backoff.
 //   - Memory is bounded for objects of any size (see [Options.ObjectBytes]).
 //
@@ -34,7 +34,7 @@
 // # When the target responds with an error
 //
 // s3_foreign.go recognizes servers that do not speak S3. s3_put.go handles an error of a PUT: it sends the request again with another
-// kind of checksum, checks whether the object exists, or fails. s3_hints.go writes the error message for the log. If a PUT or the
+// type of checksum, checks whether the object exists, or fails. s3_hints.go writes the error message for the log. If a PUT or the
 // read-back fails, the job ends (stopError in archive.go), the plan stays, and the job is run again (retry.go) after a pause of 1 s that
 // doubles up to 5 min. 500, 503 and SlowDown are handled like any other error: nothing is lost, and the next attempt sends the same bytes
 // under the same key.
@@ -43,7 +43,7 @@
 //
 //   - uploader.go, run.go, retry.go: options, schedules, one job at a time, pauses after errors; status.go: the status for readiness and metrics
 //   - archive.go: the archive job, from pending blocks to verified objects; plan.go makes the plans
-//   - import.go: objects that another store archived; retention.go: deletion, local and in the archive
+//   - import.go: objects that another store archived; retention.go: deletion, locally and in the archive
 //   - object.go, ndjson.go, statistics.go, statistics_object.go, buffer.go: how an object is built
 //   - key.go, line.go, scan.go, meta.go: how an object is read
 //   - target*.go, s3_*.go, targets.go, union.go: directories and buckets, the current archive and former ones

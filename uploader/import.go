@@ -20,11 +20,11 @@ import (
 // and epoch. Each object is read and entered in the catalogue, and its events are then no longer pending. If the target cannot be
 // reached, archiving waits.
 
-// importHoursMax limits how many earlier hours of an epoch are searched. This search is made only once. No event in these hours could be
-// archived twice; their objects are imported only to make the catalogue complete for the epoch.
+// importHoursMax limits the number of earlier hours of an epoch that are searched. This search is made only once. No event in these hours
+// could be archived twice; their objects are imported only to complete the epoch's catalogue entries.
 const importHoursMax = 31 * 24
 
-// ErrRemoteDamaged means that an object which another store archived cannot be read, so it is unknown which events it contains. No event
+// ErrRemoteDamaged means that an object that another store archived cannot be read, so it is unknown which events it contains. No event
 // of its epoch is archived until the object has been removed or repaired.
 var ErrRemoteDamaged = errors.New("archive object of an earlier store is damaged: see wayside archive verify, then move it away")
 

@@ -19,11 +19,11 @@ type Result struct {
 	RawBytes uint64 // size of the NDJSON
 	Bytes    uint64 // compressed size
 	Expired  int    // clean: objects removed from the archive
-	Kept     int    // clean: objects whose events were due for deletion but were kept because the archived copy was not as expected
+	Kept     int    // clean: objects whose events were due for deletion but were kept, because the archived copy was not as expected
 	Error    string
 }
 
-// Job is a job that [Uploader.Run] runs in addition to its own two.
+// Job is a job that [Uploader.Run] runs in addition to the archive job and the clean job.
 type Job struct {
 	Name     string // not "archive" or "clean"
 	Schedule string
@@ -118,7 +118,7 @@ func (u *Uploader) CleanOnce(ctx context.Context) (Result, error) {
 	return u.runJob(ctx, JobClean, u.retention.run)
 }
 
-// shutdownPatience is how long Shutdown waits for a failing archive to work again.
+// shutdownPatience is the time for which Shutdown waits for a failing archive to work again.
 const shutdownPatience = 5 * time.Second
 
 // Shutdown archives everything that is applied, including the current hour, until it has finished or ctx is done. If the archive fails,

@@ -30,7 +30,7 @@ const (
 var ErrNewerFormat = errors.New("written by a newer wayside")
 
 // CheckFormat returns an error that wraps [ErrNewerFormat] if an object's metadata names a newer format. It accepts missing and damaged
-// metadata, because callers themselves compare the metadata with the content.
+// metadata, because callers compare the metadata with the content themselves.
 func CheckFormat(key string, meta map[string]string) error {
 	if v, err := strconv.ParseUint(meta[MetaFormat], 10, 64); err == nil && v > FormatVersion {
 		return newer(key, "object format", v, FormatVersion)

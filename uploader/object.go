@@ -14,11 +14,11 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// gzipLevel is part of [FormatVersion] 1, because the same plan must always give the same bytes. Compared with level 6, it takes half the
-// time, and its output is larger, by 1 % of the raw size (BenchmarkLevels, docs/adr/0009-archive-compression.md).
+// gzipLevel is part of [FormatVersion] 1, because the same plan must always give the same bytes. It takes half the time of level 6, and
+// the difference in output size is 1 % of the raw size (BenchmarkLevels, docs/adr/0009-archive-compression.md).
 const gzipLevel = 2
 
-// flushBytes is how much NDJSON is collected before it is hashed and compressed.
+// flushBytes is the amount of NDJSON that is collected before it is hashed and compressed.
 const flushBytes = 64 << 10
 
 // ErrSource means that the store's events are not the events of the plan. Nothing was sent.
@@ -116,7 +116,7 @@ func (b *objectWriter) start(w io.Writer) (err error) {
 		b.zip.Reset(&b.object)
 		return nil
 	}
-	// The header has a zero time, no name and an unknown system, so that the bytes depend only on the events.
+	// The header has a zero time, no name and an unknown system, so the bytes depend only on the events.
 	b.zip, err = gzip.NewWriterLevel(&b.object, gzipLevel)
 	return err
 }

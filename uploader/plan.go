@@ -11,12 +11,12 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
-// futureTolerance is how far a stored time can be ahead of the clock and still be trusted. If it is further ahead, the clock was wrong
-// when the time was stored or is wrong at present, and waiting for that time could take years.
+// futureTolerance is the maximum time by which a stored time can be ahead of the clock and still be trusted. If the stored time is
+// further ahead, the clock was wrong when that time was stored or is wrong now, and waiting for that time could take years.
 const futureTolerance = time.Hour
 
-// planBlocksMax limits the blocks of one plan, because the store marks them in one transaction. This limit is reached before the object
-// is full only if the blocks are tiny, as they are at a few events per second.
+// planBlocksMax limits the blocks of one plan, because the store marks them in one transaction. A plan reaches this limit before its
+// object is full only if the blocks are tiny, as they are at a few events per second.
 const planBlocksMax = 2048
 
 // planner groups pending blocks into plans.
@@ -30,7 +30,7 @@ type planner struct {
 }
 
 // cut returns plans for all blocks that are old enough or, if all is set, for all blocks. Blocks of one hour and epoch stay in order. A
-// plan ends before the block with which its object would, according to the estimate, exceed objectBytes.
+// plan ends before the block that, according to the estimate, would make its object exceed objectBytes.
 func (pl *planner) cut(pending []catalogue.Pending, now time.Time, all bool) []*catalogue.Plan {
 	type group struct {
 		hour  int64
@@ -118,7 +118,7 @@ func (e *estimate) current() float64 {
 }
 
 // learn adjusts the estimate after an object was built. If the object was much larger than estimated, the estimate is raised immediately,
-// so that the next object is not also too large; otherwise, the estimate is adjusted slowly. The result stays within limits, so one
+// to keep the next object from being too large; otherwise, the estimate is adjusted slowly. The result stays within limits, so one
 // unusual object cannot make the next plans useless.
 func (e *estimate) learn(b *built) {
 	if b == nil || b.encodedBytes < 64<<10 {

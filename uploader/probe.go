@@ -18,18 +18,18 @@ import (
 // probeText is the content of the object that tests the archive.
 const probeText = "wayside wrote this to test whether it can write here. It may be deleted.\n"
 
-// probeInterval is how often an archive is tested while there is nothing to archive.
+// probeInterval is the time between tests of an archive while there is nothing to archive.
 const probeInterval = time.Hour
 
-// prober tests whether the archive can be used. The archive is first needed an hour after the start, so without a test, a mistake in the
-// archive's settings would not be noticed before then. The start does not wait for the test.
+// prober tests whether the archive can be used. The archive is first needed an hour after wayside starts. Without a test, a mistake in
+// the archive's settings would be noticed only then. wayside does not wait for the test before it starts serving.
 type prober struct {
 	*common
 	mu sync.Mutex // held during a test, because two tests would delete each other's object
 }
 
 // try tests whether the archive can be used, by writing a small object, reading it back and deleting it, and records the result in the
-// status. If wayside has no permission to delete the object, the object stays; wayside does not otherwise need that permission.
+// status. If wayside has no permission to delete the object, the object stays; wayside needs that permission for nothing else.
 func (p *prober) try(ctx context.Context) error {
 	p.mu.Lock()
 	err := p.test(ctx)
@@ -146,7 +146,7 @@ func (p *prober) await(ctx context.Context, most time.Duration) error {
 		if err == nil {
 			return nil
 		}
-		if reason == nil || ctx.Err() == nil { // the error of a test that was ended by the timeout says nothing about the reason
+		if reason == nil || ctx.Err() == nil { // if the timeout ended the test, the error says nothing about the reason
 			reason = err
 		}
 		if err := sleep(ctx, pause.NextBackOff()); err != nil {

@@ -13,8 +13,8 @@ import (
 // ErrArchiveMissing means that an archived object is missing or has changed. Its events are kept locally.
 var ErrArchiveMissing = errors.New("archived object is not as it was when it was verified")
 
-// deleter is a target that can remove objects. S3 targets deliberately cannot: with lifecycle rules of the bucket, objects can be removed
-// without giving every pod permission to delete.
+// deleter is a target that can remove objects. S3 targets deliberately cannot do this: lifecycle rules of the bucket can remove objects,
+// so pods need no permission to delete.
 type deleter interface {
 	// Delete removes an object. If there is no such object, that is not an error.
 	Delete(ctx context.Context, key string) error

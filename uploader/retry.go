@@ -8,9 +8,9 @@ import (
 	"github.com/cenkalti/backoff/v5"
 )
 
-// This file implements what happens after a failure, such as a 503 from the S3 server. Single requests are not repeated: instead, the
-// whole job runs again after a pause, and continues with the first plan that has not been archived (plan.go). A run ends early if every
-// plan would fail in the same way (stopError in archive.go).
+// The code in this file determines what happens after a failure, such as a 503 from the S3 server. Single requests are not repeated:
+// instead, the whole job runs again after a pause, and continues with the first plan that has not been archived (plan.go). A run ends
+// early if every plan would fail in the same way (stopError in archive.go).
 
 // newPause returns the increasing pauses after failures.
 func (c *common) newPause() *backoff.ExponentialBackOff {

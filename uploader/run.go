@@ -11,15 +11,15 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
-// wakeInterval is how often Run compares the next due time with the clock. A timer alone would not react when the clock is changed.
+// wakeInterval is the interval at which Run compares the next due time with the clock. A timer alone would not react to a change of the
+// clock.
 const wakeInterval = time.Minute
 
 // Run executes all jobs according to their schedules, one at a time, until ctx is done. It returns ctx's error.
 //
-// A single run makes up for all runs that were missed while no process was running, because a job does everything that is pending, no
-// matter for how many scheduled runs. The archive job and the clean job run immediately if they have never run before; the archive job
-// also does so if a plan is open. A failed job is retried with increasing pauses, forever. In parallel, Run tests the archive until a
-// test succeeds.
+// A single run makes up for all runs that were missed while no process was running, because a job does everything that is pending. The
+// archive job and the clean job run immediately if they have never run before; the archive job also does so if a plan is open. A failed
+// job is retried with increasing pauses, forever. In parallel, Run tests the archive until a test succeeds.
 func (u *Uploader) Run(ctx context.Context) error {
 	timers, err := u.newTimers(ctx)
 	if err != nil {
@@ -32,7 +32,7 @@ func (u *Uploader) Run(ctx context.Context) error {
 	for {
 		now := u.o.Now()
 		if now.Before(last.Add(-wakeInterval)) {
-			// The clock was set back. Due times that were computed before that may be years ahead.
+			// The clock was set back. Due times that were computed earlier may be years ahead.
 			for _, t := range timers {
 				t.reschedule(now)
 			}

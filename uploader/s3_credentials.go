@@ -42,8 +42,8 @@ func roleCredentials() credentials.Provider {
 	return p
 }
 
-// roleTransport uses the proxy from the environment, except for addresses on this machine or link: through a proxy,
-// wayside would get the credentials of the proxy's role.
+// roleTransport uses the proxy from the environment, except for addresses on this machine or on its local link: a request through a proxy
+// would return the credentials of the proxy's role.
 func roleTransport() http.RoundTripper {
 	base, ok := http.DefaultTransport.(*http.Transport)
 	if !ok {

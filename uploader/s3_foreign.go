@@ -13,7 +13,7 @@ import (
 )
 
 // s3Only passes on responses that an S3 server can have sent, and turns all others into an error before they are parsed. If a web server,
-// a login page or a proxy is at the endpoint, the error must say so, and the text of its page must not get into the log.
+// a login page or a proxy responds at the endpoint, the error must say so, and the text of that response must not get into the log.
 type s3Only struct{ next http.RoundTripper }
 
 // foreignError describes, in one line, a response that no S3 server sends.
@@ -41,7 +41,7 @@ func (t s3Only) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// peekBytes is how much of a response is examined.
+// peekBytes is the number of bytes of a response that are examined.
 const peekBytes = 512
 
 // peek returns the beginning of a response without consuming it. It does not examine objects, which may begin with

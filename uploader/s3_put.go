@@ -16,21 +16,21 @@ import (
 	"github.com/minio/minio-go/v7"
 )
 
-// checksum is the kind of checksum that is sent with an object. A bucket with a default retention (Object Lock) rejects objects without
-// one. Some servers reject one of the two kinds.
+// checksum is the type of checksum that is sent with an object. A bucket with a default retention (Object Lock) rejects objects without a
+// checksum. Some servers reject one of the two types.
 type checksum int32
 
 const (
 	checksumMD5    checksum = iota // Content-MD5
 	checksumSHA256                 // x-amz-checksum-sha256
 	checksumNone
-	checksums // the number of kinds
+	checksums // the number of types
 )
 
 // digests are the hashes of one body.
 type digests struct{ md5, sha256 []byte }
 
-// Put sends the object with a kind of checksum that the server accepts. It remembers the kind for the next object.
+// Put sends the object with a type of checksum that the server accepts. It remembers the type for the next object.
 func (t *s3Target) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, meta map[string]string) error {
 	//nolint:gosec // the protocol's checksum against damage in transit; objects are verified with SHA-256
 	weak, strong := md5.New(), sha256.New()
@@ -61,9 +61,9 @@ func (t *s3Target) Put(ctx context.Context, key string, body io.ReadSeeker, size
 	return t.hint.explain("write "+key+" to "+t.name, first)
 }
 
-// putOnce sends the object with If-None-Match, so that a server that already has the object can reject the request. It falls back to a
-// plain PUT if the server does not support the header, or has something else under the key: a truncated upload, or the object that
-// another version wrote for the same plan. Keys contain the epoch, so no other process writes under them.
+// putOnce sends the object with If-None-Match, so a server that already has the object can reject the request. It falls back to a plain
+// PUT if the server does not support the header, or has something else under the key: a truncated upload, or the object that another
+// version wrote for the same plan. Keys contain the epoch, so no other process writes under them.
 func (t *s3Target) putOnce(ctx context.Context, key string, body io.ReadSeeker, size int64, sums digests, meta map[string]string, c checksum) error {
 	refused := false
 	if !t.unconditional.Load() {
@@ -79,7 +79,7 @@ func (t *s3Target) putOnce(ctx context.Context, key string, body io.ReadSeeker, 
 		case isUnsupported(err):
 			refused = true
 		case isDenied(err) && strings.HasSuffix(key, objectSuffix) && t.holds(ctx, key, hex.EncodeToString(sums.sha256), size, meta):
-			return nil // the object was sent before and is locked
+			return nil // the object was sent earlier and is locked
 		default:
 			return err
 		}
@@ -117,9 +117,9 @@ func (t *s3Target) put(ctx context.Context, key string, body io.ReadSeeker, size
 	return err
 }
 
-// attemptBody lends a body to one request. A server may respond before it has read the whole body (with 412, for example), and net/http
-// may continue to read for a moment after the request has returned. Without attemptBody, the old and the new request would then read from
-// the same position in the body.
+// attemptBody gives one request temporary access to a body. A server may respond before it has read the whole body (with 412, for
+// example), and net/http may continue to read for a moment after the request has returned. Without attemptBody, the old and the new
+// request would then read from the same position in the body.
 type attemptBody struct {
 	mu    sync.Mutex
 	r     io.ReadSeeker
@@ -159,7 +159,7 @@ func (t *s3Target) exists(ctx context.Context, key string) bool {
 	return err == nil
 }
 
-// holds reports whether the server has exactly this object. It returns false if in doubt.
+// holds reports whether the server has exactly this object. It returns false if it cannot find out.
 func (t *s3Target) holds(ctx context.Context, key, sum string, size int64, meta map[string]string) bool {
 	body, got, err := t.Get(ctx, key)
 	if err != nil {

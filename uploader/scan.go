@@ -25,8 +25,8 @@ import (
 const (
 	// lineBytesMax limits one line. The longest event has about 20 KiB, the longest row of statistics about 100 KiB.
 	lineBytesMax = 1 << 20
-	// rawBytesMax limits the unpacked size of an object, no matter what its metadata says. It is a hundred times the unpacked size of an
-	// object with the default archive.object_bytes.
+	// rawBytesMax limits the unpacked size of an object, whatever its metadata says. It is a hundred times the unpacked size of an object
+	// with the default archive.object_bytes.
 	rawBytesMax = 8 << 30
 	// runsReadMax limits the sequence runs of one object, and RowNamesMax the statistics rows of its events.
 	runsReadMax = 1 << 18

@@ -10,8 +10,8 @@ import (
 )
 
 // A request to the archive has no limit for its total duration: on a slow link, such a limit would make wayside send the same object
-// again and again. Instead, a request ends if it makes no progress for Options.RequestTimeout. Fewer than progressBytes in that time do
-// not count as progress, so a server cannot delay a job by sending single bytes.
+// again and again. Instead, wayside cancels a request that makes no progress for Options.RequestTimeout. Fewer than progressBytes in that
+// time do not count as progress, so a server cannot delay a job by sending single bytes.
 const progressBytes = 4 << 10
 
 // slowestLink is the rate, in bytes per second, at which the kernel is assumed to send the rest of a body after it has accepted the last
@@ -25,7 +25,7 @@ const patienceMax = 4
 // errStalled is the cause of a context that was canceled because its request stalled.
 var errStalled = errors.New("no progress")
 
-// requests ends requests to targets that make no progress.
+// requests cancels those requests to targets that make no progress.
 type requests struct {
 	timeout  time.Duration
 	patience atomic.Int32 // factor for the timeout; 0 counts as 1
@@ -41,7 +41,7 @@ type request struct {
 	patience *atomic.Int32 // points to requests.patience
 }
 
-// begin starts to watch a request. The request must use the returned context, and the caller must call end.
+// begin starts watching a request. The request must use the returned context, and the caller must call end.
 func (r *requests) begin(ctx context.Context) (context.Context, *request) {
 	q := &request{limit: r.timeout * time.Duration(max(r.patience.Load(), 1)), patience: &r.patience}
 	q.ctx, q.cancel = context.WithCancelCause(ctx)

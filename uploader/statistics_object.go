@@ -11,8 +11,8 @@ import (
 
 // The first line of a statistics object also describes the whole object, in the field "object": how many rows it has, which sequence
 // numbers its events have, and the latest drop record of each reason among them. So a program that reads the archives of many instances
-// can find missing numbers and add up drops from the statistics alone, which are kept when the events are deleted. An object without
-// responses has a single line; its row has no name and a count of 0.
+// can find missing numbers and add up drops from the statistics objects alone, which are kept after the event objects have been deleted.
+// An object without responses has a single line; its row has no name and a count of 0.
 
 // fieldObject is in the list of fields of a plan if the plan's statistics object describes itself. Plans of older versions do not have it
 // in their lists, and their retries must write the same bytes as before.

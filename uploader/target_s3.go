@@ -41,7 +41,7 @@ type s3Target struct {
 	logger    *slog.Logger
 	// unconditional is set after the server has rejected If-None-Match.
 	unconditional atomic.Bool
-	// checksum is the kind of [checksum] in the last request that the server accepted.
+	// checksum is the type of [checksum] in the last request that the server accepted.
 	checksum atomic.Int32
 }
 
@@ -179,8 +179,8 @@ func (t *s3Target) Get(ctx context.Context, key string) (io.ReadCloser, map[stri
 	return nil, nil, t.hint.explain("read "+key+" from "+t.name, err)
 }
 
-// Stat uses HEAD. A response to HEAD says only 404, no matter what is missing. In that case, Stat requests the object itself with GET, to
-// find out what is missing.
+// Stat uses HEAD. A response to HEAD says only 404, whatever is missing. In that case, Stat requests the object itself with GET, to find
+// out what is missing.
 func (t *s3Target) Stat(ctx context.Context, key string) (ObjectInfo, error) {
 	action := "look up " + key + " in " + t.name
 	info, err := t.core.StatObject(ctx, t.bucket, t.prefix+key, minio.StatObjectOptions{})

@@ -78,8 +78,8 @@ func location(name string) string {
 	return bucket + "?endpoint=" + strings.TrimSuffix(q.Get("endpoint"), "/")
 }
 
-// Targets finds the archive of a catalogue entry: the current archive, or a former one from before archive.url was changed. It is safe
-// for concurrent use.
+// Targets finds the archive of a catalogue entry: the current archive, or a former one that was in use before archive.url was changed. It
+// is safe for concurrent use.
 type Targets struct {
 	current Target
 	options TargetOptions

@@ -88,9 +88,9 @@ type Options struct {
 	// immediately.
 	RetentionEvents time.Duration
 
-	// Expire is how long event objects stay in the archive after they were verified; their statistics stay forever. Only time during
-	// which wayside was running counts, not the wall clock. 0 means forever. A value other than 0 requires a target that can delete
-	// objects, that is, a directory.
+	// Expire is the time for which event objects stay in the archive after they were verified; their statistics stay forever. Only the
+	// time during which wayside was running counts, not the wall clock. 0 means forever. A value other than 0 requires a target that can
+	// delete objects, that is, a directory.
 	Expire time.Duration
 
 	// ArchiveSchedule and RetentionSchedule are cron expressions, in UTC or in the zone of a preceding "TZ=ZONE ", or "@every DURATION".
@@ -105,7 +105,7 @@ type Options struct {
 	BackoffMin, BackoffMax time.Duration
 	// RequestTimeout is the time for which a request to the target may continue without progress, that is, with less than 4 KiB
 	// transferred. It does not limit the total duration of a request, which can be long on a slow link. The default is five minutes.
-	// After requests that stalled, it grows to at most four times its value.
+	// After requests that stalled, the timeout grows, up to four times this value.
 	RequestTimeout time.Duration
 
 	Now func() time.Time // default clock.Now

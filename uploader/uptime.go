@@ -12,8 +12,8 @@ const jobObserved = "observed"
 const uptimeStep = time.Minute
 
 // uptime adds up the time during which wayside was running, over all processes that have used this store. The age of objects is measured
-// in this time. If it were measured by the wall clock, and the clock jumped a year ahead, every object would seem a year old. Time in
-// which no process was running is not counted. Nothing was archived during that time either, so the size of the archive stays bounded.
+// in this time. If it were measured by the wall clock, every object would seem a year old after the clock had jumped a year ahead. Time
+// in which no process was running is not counted. Nothing was archived during that time either, so the size of the archive stays bounded.
 type uptime struct {
 	memory  Memory
 	elapsed func() time.Duration // Options.Elapsed

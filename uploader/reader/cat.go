@@ -70,7 +70,7 @@ type CatResult struct {
 	Problems []Problem // objects that are missing or could not be read to their end
 }
 
-// Cat writes the selected lines to w in the form that they have in the archive: hour by hour, within an hour object by object, and each
+// Cat writes the selected lines to w in the form that they have in the archive: hour by hour, object by object within an hour, and each
 // event only once. limit is the maximum number of lines; 0 means no limit. If an object is damaged, Cat reports that and continues with
 // the others.
 func Cat(ctx context.Context, t uploader.Target, f Filter, w io.Writer, limit uint64) (*CatResult, error) {

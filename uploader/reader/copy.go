@@ -95,7 +95,7 @@ func (c *copying) skip(key string, err error) error {
 	return nil
 }
 
-// events copies an event object, unless all of its events have been copied already.
+// events copies an event object, unless all of its events have already been copied.
 func (c *copying) events(ctx context.Context, o *uploader.Object) (did bool, err error) {
 	repeated := uint64(0)
 	before := c.done[o.Epoch]

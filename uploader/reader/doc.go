@@ -1,7 +1,7 @@
 // Package reader reads the archive that package uploader writes: it lists, prints, verifies, copies and adds up its objects.
 //
 // It needs only a target with permission to list and read: no store, and no running wayside. [Verify] also compares the objects with a
-// catalogue if there is one. A prefix may have objects of any number of services and instances, which their keys distinguish.
+// catalogue if there is one. There may be objects of any number of services and instances under a prefix; their keys distinguish them.
 //
 // Memory is bounded by the size of one line of one object; for [Verify], also by the number of sequence runs, and for [Rebuild], by the
 // number of rows of one hour.

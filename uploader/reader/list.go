@@ -81,12 +81,12 @@ func prefixes(prefix string, r Range) []string {
 	return days
 }
 
-// isOf reports whether an object has the wanted names. An empty name matches everything.
+// isOf reports whether an object has the requested names. An empty name matches everything.
 func isOf(wantService, wantInstance, service, instance string) bool {
 	return (wantService == "" || wantService == service) && (wantInstance == "" || wantInstance == instance)
 }
 
-// Problem describes something that is wrong in an archive.
+// Problem describes a fault in an archive.
 type Problem struct {
 	Key  string `json:"key,omitempty"`
 	What string `json:"what"`

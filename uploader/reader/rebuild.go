@@ -15,7 +15,7 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// Origin says from which objects statistics are rebuilt.
+// Origin names the objects from which statistics are rebuilt.
 type Origin string
 
 // The origins of [Rebuild].
@@ -66,8 +66,8 @@ type Repeated struct {
 }
 
 // Rebuild recomputes the hourly statistics from the archive alone. It reads every object to its end and compares the object with its
-// metadata before it counts any of its events. It counts every event once, no matter how many objects contain the event. A damaged object
-// is not counted but reported. An error means that the target could not be read, or that a newer wayside wrote an object.
+// metadata before it counts any of its events. It counts every event once, even if several objects contain it. A damaged object is not
+// counted but reported. An error means that the target could not be read, or that a newer wayside wrote an object.
 func Rebuild(ctx context.Context, t uploader.Target, o RebuildOptions) (*Rebuilt, error) {
 	b := &rebuilder{RebuildOptions: o, t: t, out: &Rebuilt{Epochs: map[uuid.UUID]*EpochSum{}}, counted: covered{}}
 	b.rows = hourRows{emit: o.Hour, whole: o.Whole, out: b.out}

@@ -10,8 +10,8 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// This file collects what a rebuild finds out about each epoch besides statistics: how far the archive reaches, what was dropped, and which
-// entries the catalogue needs for the objects.
+// The code in this file collects what a rebuild finds out about each epoch besides statistics: the last event in the archive, the dropped
+// responses, and the catalogue entries for the objects.
 
 // EpochSum describes the part of an epoch that is in the archive.
 type EpochSum struct {

@@ -13,7 +13,7 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// RefillOptions say which responses are missing from a store.
+// RefillOptions determine which responses are missing from a store.
 type RefillOptions struct {
 	Service, Instance string // the service and instance whose objects are read
 	// Wanted reports whether responses of an epoch are missing, and which of the epoch's events have already been counted.

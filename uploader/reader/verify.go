@@ -15,7 +15,7 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// VerifyOptions say what is compared.
+// VerifyOptions determine what is compared.
 type VerifyOptions struct {
 	Range
 	// Plans are the plans of the catalogue. Without them, objects are only compared with their own names and metadata.

@@ -94,7 +94,7 @@ func (b *builder) base(root, image string) error {
 	case isGo:
 		return b.toolchain(root, version)
 	case image == "gcr.io/distroless/static-debian12:nonroot":
-		return nil // the image has certificates and a passwd file, but a program that does not need them runs with them, too
+		return nil // the root stays empty: the image's certificates and passwd file make no difference to a program that runs without them
 	}
 	return errors.New("this check has no replacement for that image")
 }
@@ -152,8 +152,7 @@ func (b *builder) toolchain(root, version string) error {
 	return unix.Mount("proc", filepath.Join(root, "proc"), "proc", 0, "")
 }
 
-// mirror makes a system folder visible in a root: it copies a link as a link, and mounts a folder read-only, /usr
-// without /usr/local.
+// mirror makes a system folder visible in a root: it copies a link as a link, and mounts a folder read-only. It leaves out /usr/local.
 func mirror(name, root string) error {
 	info, err := os.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -224,7 +224,7 @@ func healthy(start func([]string) *exec.Cmd, words []string, ended <-chan error)
 	}
 }
 
-// runCheck runs the health check without output. The check has as much time as a container engine would give it.
+// runCheck runs the health check without output, with the same timeout as in a container engine.
 func runCheck(check *exec.Cmd) error {
 	check.Stdout, check.Stderr = nil, nil
 	if err := check.Start(); err != nil {

@@ -16,8 +16,8 @@ const (
 	loadBefore  = 500 // number of requests answered before SIGTERM
 )
 
-// load sends requests, each over a new connection, until nothing is listening any more. Closing a listener resets the
-// connections in its queue, and on some kernels a process needs certain privileges to prevent that.
+// load sends requests, each over a new connection, until no process is listening. Closing a listener resets the connections in its queue,
+// and on some kernels a process needs certain privileges to prevent that.
 type load struct {
 	address  string
 	prefix   string // common prefix of the paths

@@ -12,8 +12,8 @@
 //     wayside to a small origin, the health check must pass, and SIGTERM must end wayside with exit code 0. Afterwards the archive must
 //     have one line per request.
 //
-// It cannot check that the base images exist and have the assumed contents, which are Go of the named version in one case, and nothing at
-// all in the other.
+// It cannot check that the base images exist and have the assumed contents: Go of the named version in one image, and nothing at all in
+// the other.
 package main
 
 import (
@@ -27,8 +27,8 @@ import (
 )
 
 func main() {
-	// Children must die with this process. The kernel kills them when the thread that started them ends, so they are
-	// started by the thread that lives as long as the process.
+	// Children must die with this process. The kernel kills them when the thread that started them ends, so the main thread, which lives
+	// as long as the process, must start them.
 	runtime.LockOSThread()
 	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "dockercheck: FAILED:", err)

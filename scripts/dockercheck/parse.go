@@ -15,7 +15,7 @@ type instruction struct {
 	rest string            // everything after the options, continuation lines joined
 }
 
-// stage is one FROM and what follows it.
+// stage is one FROM and the instructions that follow it.
 type stage struct {
 	image string
 	name  string // after AS; may be empty

@@ -100,7 +100,7 @@ func (t *tree) decide(prefix string, children []*child, merged []sample) *level 
 const localesMin = 6
 
 // locales returns the children that are language or country codes, if many of them have the same names below them. Such codes are values,
-// no matter how common they are.
+// however common they are.
 func locales(children []*child) map[string]bool {
 	seen, codes := map[uint32]int{}, []*child{}
 	for _, c := range children {

@@ -72,8 +72,8 @@ func (d *database) shut() bool {
 	return true
 }
 
-// closeWait is how long closeBadger waits for Badger to close. Badger repeats a failing write until it succeeds, so on a dead or full
-// disk, Badger would never finish closing. For a database that has already failed, the shorter limit applies.
+// closeWait is the time for which closeBadger waits for Badger to close. Badger repeats a failing write until it succeeds, so on a dead
+// or full disk, Badger would never finish closing. For a database that has already failed, the shorter limit applies.
 const (
 	closeWait       = 10 * time.Second
 	closeWaitFailed = 2 * time.Second

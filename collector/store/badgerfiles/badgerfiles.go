@@ -21,8 +21,8 @@ import (
 // have to), and every commit synced. Values stay in the tables, where compaction frees their space; the value log stays empty. Conflict
 // detection is off because all transactions that read what they write run under one lock.
 //
-// A compaction builds a dozen tables in memory at the same time. So the size of a table stays at a megabyte, no matter how large the
-// store gets: draining a backlog took 150 MiB of memory with Badger's default sizes and takes less than 20 MiB with these.
+// A compaction builds a dozen tables in memory at the same time. So the size of a table stays at a megabyte, however large the store
+// gets: draining a backlog took 150 MiB of memory with Badger's default sizes and takes less than 20 MiB with these.
 func Options(dir string, memTableBytes int64, log *slog.Logger) badger.Options {
 	opt := badger.DefaultOptions(dir).
 		WithMemTableSize(memTableBytes).

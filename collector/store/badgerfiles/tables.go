@@ -24,7 +24,7 @@ import (
 
 const (
 	tableBlockBytes = 4 << 10
-	// checkWorkersMax limits how many tables are read in parallel before the store is open.
+	// checkWorkersMax limits the number of tables that are read in parallel before the store is open.
 	checkWorkersMax = 4
 )
 

@@ -1,13 +1,13 @@
 // Package admin serves the admin listener and the probes listener of the traffic process. It serves health, metrics, snapshots and the
 // accounting itself, from memory. It relays all other requests to the books process (relay.go). While no books process is connected, the
-// response to these is 503 with a reason.
+// response to these requests is 503 with a reason.
 //
 // Problems of the disk, the archive or the books are reported in /readyz?verbose, /metrics and the log. They never make /livez or /readyz
 // fail: taking an application out of service because of its books would break wayside's first promise. For the same reason, every
 // resource that a client can use is limited (limits.go), and /livez and /readyz never wait.
 //
 // The server is fasthttp (ADR 62). For a response that takes time, the package takes over the connection from fasthttp (ownconn.go), so
-// that the work ends when the client disconnects.
+// it can stop working when the client disconnects.
 package admin
 
 import (
@@ -24,14 +24,14 @@ import (
 	"github.com/wayside-proxy/wayside/internal/connlimit"
 )
 
-// InternalPrefix is the prefix of the paths that the traffic process itself requests from the books process. Requests of clients for
+// InternalPrefix is the prefix of the paths that the traffic process itself requests from the books process. Requests from clients for
 // these paths are never relayed.
 const InternalPrefix = "/internal/"
 
 // Options configures a Server.
 type Options struct {
 	// Token, if not empty, is required as "Authorization: Bearer TOKEN", or as the password of Basic authentication. Without the token, a
-	// client can use only /livez, /readyz, and the probes listener, whose responses then have no details.
+	// client can use only /livez, /readyz, and the probes listener, and gets responses without details.
 	Token string
 	// Hosts lists the names that are allowed in the Host header of a request, in addition to addresses and "localhost" (see hostAllowed).
 	Hosts []string
@@ -49,7 +49,7 @@ type Options struct {
 	Gatherer prometheus.Gatherer
 	// Checks are listed by /readyz?verbose.
 	Checks []Check
-	// Meanwhile returns a text that says what happens to responses while no books process is connected. The text becomes part of the
+	// Meanwhile returns a text that says how responses are recorded while no books process is connected. The text becomes part of the
 	// reason in a 503. Meanwhile may be nil.
 	Meanwhile func() string
 	// Reload handles POST /-/reload. Its result is sent as JSON; an error is sent with status 422.
@@ -98,10 +98,10 @@ func New(o Options) *Server {
 	return s
 }
 
-// SetReady switches /readyz between 200 and 503; initially, it is 503.
+// SetReady switches the status of /readyz between 200 and 503; initially, it is 503.
 func (s *Server) SetReady(ready bool) { s.ready.Store(ready) }
 
-// WrongTokens returns how many requests had a wrong token.
+// WrongTokens returns the number of requests with a wrong token.
 func (s *Server) WrongTokens() uint64 { return s.tokens.count.Load() }
 
 // Serve serves all paths on ln until ctx is done. Then it waits for the requests in progress, for at most grace. The limits are in

@@ -30,14 +30,14 @@ func (s *Server) away() error {
 // ErrBooksSilent is returned if a books process is connected but does not even respond to a ping.
 var ErrBooksSilent = errors.New("the books process does not answer: it is hanging, was stopped, or is still opening its store")
 
-// PathPing is requested to find out whether the books process responds at all. Any response is good enough.
+// PathPing is requested to find out whether the books process responds at all. Any response is sufficient.
 const PathPing = InternalPrefix + "ping"
 
 const (
-	// pingWait is the maximum time until the response to a ping.
+	// pingWait is the maximum time to wait for the response to a ping.
 	pingWait = 5 * time.Second
-	// answerWait is the maximum time until the first byte of a relayed response. A limit is needed because the kernel accepts connections
-	// even if the books process hangs or has been stopped. Even a query over a year takes less than a second.
+	// answerWait is the maximum time to wait for the first byte of a relayed response. A limit is needed because the kernel accepts
+	// connections even if the books process hangs or has been stopped. Even a query over a year takes less than a second.
 	answerWait = time.Minute
 	// questionsMax is the number of connections for this process's own requests. Further requests wait.
 	questionsMax = link.ConnsMax - relaysMax
@@ -136,7 +136,7 @@ func (p *peer) answers(ctx context.Context) error {
 	}
 }
 
-// PingBooks pings the books process and waits for at most five seconds. Later calls of BooksSilent return the result. The error is
+// PingBooks pings the books process and waits for at most five seconds. Later calls to BooksSilent return the result. The error is
 // ErrBooksAway if no books process is connected, and ErrBooksSilent if it does not respond.
 func (s *Server) PingBooks(ctx context.Context) error {
 	p := s.books.peer.Load()

@@ -17,9 +17,9 @@ const (
 	// relaysMax limits the number of connections that are relayed to the books process, including streams. It is less than link.ConnsMax,
 	// so this process can always send its own requests.
 	relaysMax = 96
-	// workMax limits how many requests that take time, such as accounting, verify, reload and forget, are in progress at the same time.
+	// workMax limits the number of requests in progress that take time, such as accounting, verify, reload and forget.
 	workMax = 16
-	// waitersMax limits how many requests are waiting for metrics or checks.
+	// waitersMax limits the number of requests that wait for metrics or checks.
 	waitersMax = 16
 	// metricsBytesMax limits the total size of the metrics that are being sent. A single text may exceed it.
 	metricsBytesMax = 4 << 20
@@ -51,7 +51,7 @@ var (
 	}
 )
 
-// connsMin is the lowest possible limit of connections, no matter how few descriptors the process may have.
+// connsMin is the lowest possible limit of connections, however few descriptors the process may have.
 const connsMin = 16
 
 func (l *limits) connections(log *slog.Logger) connlimit.Options {

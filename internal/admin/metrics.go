@@ -26,11 +26,11 @@ type gathered struct {
 	senders     int    // guarded by the metrics' mu
 }
 
-// booksMetricsWait limits how long gathering the metrics of the books process may take.
+// booksMetricsWait limits the time for gathering the metrics of the books process.
 const booksMetricsWait = 2 * time.Second
 
 // gather returns the metrics of the traffic process, followed by those of the books process, whose names differ. While the books process
-// is unavailable or does not respond, its metrics are absent, which makes an alert on absent metrics fire.
+// is unavailable or does not respond, its metrics are absent, so an alert on absent metrics fires.
 func (s *Server) gather() *gathered {
 	var out bytes.Buffer
 	families, err := s.opt.Gatherer.Gather()

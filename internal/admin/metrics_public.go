@@ -5,15 +5,15 @@ import (
 	"strconv"
 )
 
-// pathLabels are the labels whose values are paths or the texts of marks, as they appear in the text format of metrics, up to the value.
-// They cannot occur inside a value, because quotes in values are escaped.
+// pathLabels are the labels whose values are paths or the texts of marks, in the text format of metrics, up to the quote before the
+// value. These texts cannot occur inside a value, because quotes in values are escaped.
 var pathLabels = [][]byte{[]byte(`http_route="`), []byte(`url_template="`), []byte(`url_path="`), []byte(`path="`), []byte(`route="`), []byte(`mark="`)}
 
 // anyPath is the value of these labels in the public metrics.
 const anyPath = "(all)"
 
 // addUpPaths replaces series that differ only in a path with their sum. This is correct because all metrics with paths are counters or
-// histograms. Of the marks, there is only one series of each kind.
+// histograms. For marks, there is only one series of each kind.
 func addUpPaths(text []byte) []byte {
 	out := make([]byte, 0, len(text))
 	sums := map[string]float64{} // sums of consecutive series; the series of a family are consecutive

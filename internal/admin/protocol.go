@@ -52,10 +52,10 @@ type ForgetOrder struct {
 	Count   bool   `json:"dry_run,omitempty"`
 }
 
-// ForgetAnswer says what was forgotten or, if the order only counts, what would be.
+// ForgetAnswer describes what was forgotten or, if the order only counts, what would be forgotten.
 type ForgetAnswer struct {
 	catalogue.Forgotten
-	Left []string `json:"left,omitempty"` // places where the path may still be, in readable form
+	Left []string `json:"left,omitempty"` // places that may still contain the path, in readable form
 }
 
 // Finished is the result of the last drain and archiving at a shutdown.

@@ -21,8 +21,8 @@ var relayedFields = []string{
 	"Accept", "Accept-Encoding", "Accept-Language", "Content-Type", "If-Modified-Since", "If-None-Match", "If-Range", "Last-Event-ID", "Range", "User-Agent",
 }
 
-// relay passes the request on to the books process, and the response back byte for byte, on a connection that is closed afterwards. A
-// request that changes something can take a long time, so the books process must first respond to a ping.
+// relay passes the request on to the books process, and passes the response back byte for byte, on a connection that is closed
+// afterwards. A request that changes something can take a long time, so the books process must first respond to a ping.
 func (q *request) relay() {
 	resp := &q.ctx.Response
 	if c := q.ctx; !q.reads() && !c.IsPost() && !c.IsPut() && !c.IsPatch() && !c.IsDelete() { // the books process rejects other methods
@@ -123,7 +123,7 @@ func (r *relayed) exchange(ctx context.Context, client net.Conn) (began bool, er
 	return copyAnswer(client, books)
 }
 
-// passEnd tells the books process that the client has disconnected. If the client has only closed its sending side, a response that
+// passEnd signals to the books process that the client has disconnected. If the client has only closed its sending side, a response that
 // arrives soon is still passed on.
 func passEnd(ctx context.Context, books *link.Conn) {
 	if errors.Is(context.Cause(ctx), errClientDone) {

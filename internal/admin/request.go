@@ -219,7 +219,7 @@ func (q *request) snapshot() {
 	q.answerFile(q.s.opt.Snapshots(q.path, q.field(fasthttp.HeaderIfNoneMatch), q.field(fasthttp.HeaderAcceptEncoding)))
 }
 
-// dashboard serves the files of the dashboard, so that the page also loads while the books process is not running.
+// dashboard serves the files of the dashboard, so the page loads even while the books process is not running.
 func (q *request) dashboard() {
 	q.answerFile(dashboard.Serve(q.path, q.field(fasthttp.HeaderIfNoneMatch), q.field(fasthttp.HeaderAcceptEncoding)))
 }

@@ -6,17 +6,16 @@ import (
 )
 
 // shared computes a value once for all callers that request it while it is being computed. The value stays valid for ten times as long as
-// it took to compute, but at most for a second. So computing it takes at most about a tenth of a CPU, no matter how many callers there
-// are.
+// it took to compute, but at most for a second. So computing it takes at most about a tenth of a CPU, however many callers there are.
 type shared[T any] struct {
-	make func() T // must return even when no caller is waiting any more
+	make func() T // must return even if no caller is waiting any longer
 
 	mu   sync.Mutex
 	call *call[T]  // the call in progress, or the last one; guarded by mu
-	good time.Time // until when the value of call is valid; zero while call is in progress; guarded by mu
+	good time.Time // time until which the value of call is valid; zero while call is in progress; guarded by mu
 }
 
-// call is one call of shared.make. value is set before done is closed.
+// call is one call to shared.make. value is set before done is closed.
 type call[T any] struct {
 	done    chan struct{}
 	waiters int // guarded by the shared's mu

@@ -1,5 +1,5 @@
 // Package client sends the requests of commands to the admin listener of a running wayside. Its errors say which wayside did not respond
-// or refused a request, why, and what to do.
+// or refused a request, what the reason is, and what to do.
 package client
 
 import (
@@ -206,6 +206,6 @@ func (c *Client) open(ctx context.Context, method, path string, with io.Reader) 
 		return resp.Body, nil
 	}
 	defer func() { _ = resp.Body.Close() }()
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10)) // the reason becomes part of the error if it can be read
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10)) // if the reason can be read, it becomes part of the error
 	return nil, c.Refusal(resp, body)
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/varint"
 )
 
-// BatchVersion is the batch format that [BatchBuilder] writes. A newer batch format also requires a newer queue.Version: a version of
-// wayside that does not support the format cannot count the records of a batch, so it must not change the folder.
+// BatchVersion is the version of the batch format that [BatchBuilder] writes. A newer batch format also requires a newer queue.Version: a
+// version of wayside that does not support the format cannot count the records of a batch, so it must not change the folder.
 const BatchVersion = 1
 
 // Batch header, little endian: version (1), reserved (3), CRC32C of everything after it (4), epoch (16), first seq (8), last seq (8),
@@ -160,9 +160,8 @@ func (b *BatchBuilder) Len() int { return int(b.records) }
 // Size returns the encoded size in bytes.
 func (b *BatchBuilder) Size() int { return len(b.buf) }
 
-// Add appends a copy of an encoded record; response says whether the record is a response rather than a drop record. If seq is not
-// greater than the seq of the previous record, or the record is too short, Add returns an error that wraps [ErrMalformed] and adds
-// nothing.
+// Add appends a copy of an encoded record; response must be true for a response and false for a drop record. If seq is not greater than
+// the seq of the previous record, or the record is too short, Add returns an error that wraps [ErrMalformed] and adds nothing.
 func (b *BatchBuilder) Add(seq uint64, record []byte, response bool) error {
 	if b.records == 0 {
 		b.firstSeq, b.lastSeq = seq, seq

@@ -9,10 +9,10 @@ import (
 )
 
 // Version is the newest record format. Encode writes it for events with a [Span]. For other events, it writes version 4 if they have a
-// route, more than one attempt, TLS or gRPC, otherwise version 3 if they have a request time or a wait, otherwise version 2 if they have a
-// request ID, and otherwise version 1. Decode reads every version. In every version, the first two bytes are version and kind, and a record
-// has at least fixedBytes. So an older version of wayside can count newer records, although it cannot decode them and leaves them in the
-// spool ([Batch.CheckVersion]).
+// route, more than one attempt, TLS or gRPC, otherwise version 3 if they have a request time or a wait, otherwise version 2 if they have
+// a request ID, and otherwise version 1. Decode reads every version. In every version, the first two bytes are version and kind, and a
+// record has at least fixedBytes. So an older version of wayside can count newer records, although it cannot decode them and must leave
+// them in the spool ([Batch.CheckVersion]).
 const (
 	Version          = 5
 	versionPlain     = 1
@@ -33,7 +33,7 @@ const fixedBytes = 14
 // ErrMalformed is returned for bytes that are not a valid record or batch.
 var ErrMalformed = errors.New("malformed event record")
 
-// ErrVersion is returned for a record or batch in a newer format than this version of wayside can read.
+// ErrVersion is returned for a record or batch in a format that is newer than this version of wayside.
 var ErrVersion = errors.New("event format is newer than this version of wayside")
 
 // Codes of common values. Code 0 means that the text follows. The tables are part of the format: only append to them.
@@ -75,7 +75,7 @@ func protocolCode(p []byte) byte {
 func codeOf(names []string, v []byte) byte {
 	for i, name := range names {
 		if string(v) == name {
-			return byte(i + 1) // the tables have a dozen entries
+			return byte(i + 1) // cannot overflow: the tables have a dozen entries
 		}
 	}
 	return 0

@@ -7,8 +7,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/varint"
 )
 
-// GRPCStatus says whether a request was a gRPC call and, if so, with which status the call ended. The zero value means that it was not a
-// gRPC call. The values are part of the record format.
+// GRPCStatus says whether a request was a gRPC call and, if so, the status with which the call ended. The zero value means that it was
+// not a gRPC call. The values are part of the record format.
 type GRPCStatus uint8
 
 // The values of a GRPCStatus. The values from grpcFirst on stand for the status codes 0 to 16.
@@ -179,7 +179,7 @@ func (e *Event) SetEdge(v Edge) {
 	e.Attempts, e.TLSVersion, e.GRPCStatus = v[0], tlsVersion(v[1]), GRPCStatus(v[2])
 }
 
-// Attempts returns how many times the request was sent to an upstream, or 0 if it was sent only once or never.
+// Attempts returns the number of times that the request was sent to an upstream, or 0 if it was sent only once or never.
 func (v Edge) Attempts() uint8 { return v[0] }
 
 // Valid reports whether [Event.Edge] can have returned v.

@@ -1,8 +1,8 @@
 // Package event defines the record of one response, and its binary form.
 //
-// The proxy creates an [Event] and encodes it once, into the journal. Through the queue, the same bytes get to the books process. The
+// The proxy creates an [Event] and encodes it once, into the journal. The same bytes reach the books process through the queue. The
 // format is versioned, pinned by golden files in testdata, and described in docs/FORMATS.md. The identity of an event is (epoch, seq):
-// the epoch stands for one run of a traffic process, and the journal assigns the sequence number. Neither is part of the record, but a
+// the epoch identifies one run of a traffic process, and the journal assigns the sequence number. Neither is part of the record, but a
 // [Batch] has both.
 package event
 
@@ -56,8 +56,9 @@ type Event struct {
 	Kind       Kind
 	Status     uint16 // as sent to the client; 499 if the client disconnected before the last byte
 
-	// DurationMicros is the time from the moment when the upstream had the whole request until the last byte of the response; TTFBMicros
-	// is the time until the first byte. Both are 0 if the request never reached an upstream. The duration of a stream is its lifetime.
+	// DurationMicros is the time from the moment at which the upstream had the whole request until the last byte of the response;
+	// TTFBMicros is the time from the same moment until the first byte. Both are 0 if the request never reached an upstream. The duration
+	// of a stream is its lifetime.
 	DurationMicros uint64
 	TTFBMicros     uint64
 
@@ -83,8 +84,8 @@ type Event struct {
 	ErrorType []byte
 	Route     []byte // name of the route that the request took; empty if routes have no names
 
-	// Attempts is how many times the request was sent to an upstream, if more than once. Encode writes 1 as 0, because one attempt is the
-	// usual case.
+	// Attempts is the number of times that the request was sent to an upstream, if more than once. Encode writes 1 as 0, because one
+	// attempt is the usual case.
 	Attempts uint8
 	// TLSVersion is the TLS version of the client's connection, as numbered in crypto/tls; 0 for cleartext.
 	TLSVersion uint16
@@ -96,7 +97,7 @@ type Event struct {
 	Span Span
 }
 
-// LatencyMicros returns the latency for the statistics. This is the full duration, except for a stream: there, it is the time to the
+// LatencyMicros returns the latency for the statistics. This is the full duration, except for a stream: its latency is the time to the
 // first byte, because the lifetime of a stream says nothing about speed.
 func (e *Event) LatencyMicros() uint64 {
 	if e.Kind == KindStream {

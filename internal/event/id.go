@@ -10,7 +10,7 @@ import (
 // never stored. The 12 bits of rand_a are the microseconds within the millisecond (section 6.2, method 3). The 62 bits of rand_b are seq
 // plus a number derived from the epoch (section 6.2, method 2). So two events of one epoch never have the same ID, and events of two
 // epochs have the same ID only if both their times and their counters are equal. Counters compress better than random numbers, because
-// the IDs of neighboring events differ in only a few digits: this saves 8 bytes per event in the archive. Times before 1970 count as
+// the IDs of neighboring events differ in only a few digits. This saves 8 bytes per event in the archive. Times before 1970 count as
 // 1970.
 func ID(timeMicros int64, epoch uuid.UUID, seq uint64) uuid.UUID {
 	t := uint64(max(timeMicros, 0))

@@ -13,8 +13,8 @@ const (
 	spanBytes   = traceBytes + parentBytes
 )
 
-// Span is the place of a request in a trace, as the client's traceparent names it: the trace ID, and the ID of the client's span, which is
-// the parent. It is set only for requests whose span is to be exported.
+// Span is the place of a request in a trace, according to the client's traceparent: the trace ID, and the ID of the client's span, which
+// is the parent. It is set only for requests whose span is to be exported.
 type Span [spanBytes]byte
 
 // Trace returns the trace ID. It points into s.
@@ -60,7 +60,7 @@ func ParseTraceparent(text []byte) (s Span, sampled, ok bool) {
 	return s, flags[0]&1 == 1, true
 }
 
-// lowerHex decodes hexadecimal digits. It returns false if any of them is not a digit or an upper-case letter.
+// lowerHex decodes lower-case hexadecimal digits. It returns false if src contains anything else.
 func lowerHex(dst, src []byte) bool {
 	for _, c := range src {
 		if c >= 'A' && c <= 'F' {

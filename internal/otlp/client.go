@@ -66,7 +66,7 @@ type refusal struct {
 	status string
 	reason string        // the receiver's explanation; may be empty
 	again  bool          // whether the same request may succeed later
-	after  time.Duration // how long the receiver asks to wait; 0 if it does not say
+	after  time.Duration // the time that the receiver asks to wait; 0 if it does not say
 }
 
 func (r *refusal) Error() string {
@@ -86,7 +86,8 @@ func temporary(err error) (again bool, after time.Duration) {
 	return true, 0
 }
 
-// partial is the part of a request that the receiver has not accepted, although it responded 200. Sending it again is of no use.
+// partial is the part of a request that the receiver has not accepted, although it responded with 200. Sending that part again is
+// useless.
 type partial struct {
 	rejected uint64
 	reason   string

@@ -41,11 +41,11 @@ const (
 // Source is a set of metrics that one process counts.
 type Source struct {
 	Families []*dto.MetricFamily
-	// Started is when the process began to count. Receivers use it to detect that counters have begun at zero again.
+	// Started is the time at which the process began to count. Receivers use it to detect that counters have started again at zero.
 	Started time.Time
 }
 
-// point is what the points of one export have in common.
+// point has the fields that all points of one export have in common.
 type point struct{ started, now uint64 } // nanoseconds since 1970
 
 // appendMetrics appends the metrics of a source, each as the field scopeItems. Names and labels are the same as in /metrics.

@@ -6,9 +6,10 @@
 //
 // # What can be lost
 //
-// Metrics are cumulative, so a lost export costs one point of time, and the next one has all counts again. Spans exist only in memory, and
-// only until they are sent. They are lost if the process dies, if the receiver refuses them or cannot be reached for retryMax, and if more
-// than chunksMax requests are waiting. All losses but the first are counted. Nothing here ever makes the drain loop wait.
+// Metrics are cumulative, so a lost export leaves out only one point in time; the next export includes all counts. Spans exist only in
+// memory, and only until they are sent. They are lost if the process dies, if the receiver rejects them, if it cannot be reached for
+// retryMax, or if more than chunksMax requests are waiting. All of these losses are counted, except those caused by the death of the
+// process. The drain loop never waits for this package.
 package otlp
 
 import (
@@ -56,7 +57,7 @@ type Exporter struct {
 	retry   time.Duration
 }
 
-// The two signals, as they are named in metrics and in the paths of the specification.
+// Names of the two signals in metrics and in the paths of the specification.
 const (
 	signalMetrics = "metrics"
 	signalTraces  = "traces"
@@ -65,7 +66,7 @@ const (
 
 const (
 	retryFirst = time.Second      // pause before spans are sent again
-	retryMax   = time.Minute      // time after which spans that cannot be sent are given up
+	retryMax   = time.Minute      // time after which spans that cannot be sent are dropped
 	flushWait  = 2 * time.Second  // for the last requests of the process
 	quietTime  = 10 * time.Minute // time between two log lines about the same signal
 )
@@ -144,13 +145,13 @@ func (e *Exporter) ExportMetrics(ctx context.Context) {
 	e.done(ctx, signalMetrics, &e.metrics, part, err)
 }
 
-// AddSpan adds the span of an event to those that wait to be sent. It does not wait, and retains none of the event's slices. If there is no
-// room, the span is lost and counted.
+// AddSpan adds the span of an event to those that wait to be sent. It does not block, and retains none of the event's slices. If there is
+// no room, the span is lost and counted.
 func (e *Exporter) AddSpan(epoch uuid.UUID, seq uint64, row catalogue.RowName, ev *event.Event) {
 	e.queue.add(epoch, seq, row, ev)
 }
 
-// sendSpans sends the waiting spans. It repeats requests that fail for a reason that may pass, for at most retryMax each.
+// sendSpans sends the waiting spans. It repeats each request that fails for a temporary reason, for at most retryMax.
 func (e *Exporter) sendSpans(ctx context.Context) {
 	for c := e.queue.take(); c != nil; c = e.queue.take() {
 		wait := &backoff.ExponentialBackOff{InitialInterval: e.retry, RandomizationFactor: 0.5, Multiplier: 2, MaxInterval: retryMax / 4}
@@ -268,7 +269,7 @@ func (e *Exporter) Collect(to chan<- prometheus.Metric) {
 	}
 }
 
-// complaint logs what is wrong with a signal, at most once in quietTime, and that it has ended.
+// complaint logs a problem with a signal, at most once in quietTime, and the end of the problem.
 type complaint struct {
 	log  *slog.Logger
 	what string

@@ -141,7 +141,7 @@ type spanQueue struct {
 
 	mu     sync.Mutex
 	chunks []*chunk // guarded by mu
-	lost   uint64   // spans dropped since the last call of takeLost; guarded by mu
+	lost   uint64   // spans dropped since the last call to takeLost; guarded by mu
 }
 
 func newSpanQueue(dropped prometheus.Counter) *spanQueue {
@@ -168,7 +168,7 @@ func (q *spanQueue) add(epoch uuid.UUID, seq uint64, row catalogue.RowName, e *e
 	}
 }
 
-// take removes the oldest chunk; nil if there is none.
+// take removes and returns the oldest chunk. It returns nil if there is none.
 func (q *spanQueue) take() *chunk {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -182,7 +182,7 @@ func (q *spanQueue) take() *chunk {
 	return c
 }
 
-// takeLost returns the number of spans for which there was no room since its last call.
+// takeLost returns the number of spans that were dropped since its last call because there was no room.
 func (q *spanQueue) takeLost() uint64 {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -7,8 +7,8 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// This file appends fields of protobuf messages. Field numbers are those of opentelemetry-proto v1; stable fields keep their numbers for
-// good. The tests decode everything with the official types.
+// The functions in this file append fields of protobuf messages. Field numbers are those of opentelemetry-proto v1; stable fields never
+// change their numbers. The tests decode everything with the official types.
 
 // Fields of opentelemetry.proto.common.v1 and resource.v1.
 const (
@@ -34,8 +34,8 @@ func appendMessage(b []byte, field protowire.Number, fill func([]byte) []byte) [
 	return b
 }
 
-// appendText appends a string field. Receivers refuse a whole request if one of its strings is not UTF-8, so appendText replaces bytes that
-// are not.
+// appendText appends a string field. Receivers reject a whole request if one of its strings is not valid UTF-8, so appendText replaces
+// invalid bytes.
 func appendText[T string | []byte](b []byte, field protowire.Number, text T) []byte {
 	return appendBytes(b, field, bytes.ToValidUTF8([]byte(text), []byte("\uFFFD")))
 }
@@ -56,14 +56,14 @@ func appendDouble(b []byte, field protowire.Number, v float64) []byte {
 	return appendFixed64(b, field, math.Float64bits(v))
 }
 
-// appendAttribute appends an attribute with a text.
+// appendAttribute appends an attribute with a text value.
 func appendAttribute[T string | []byte](b []byte, field protowire.Number, key string, value T) []byte {
 	return appendMessage(b, field, func(b []byte) []byte {
 		return appendMessage(appendText(b, keyValueKey, key), keyValueValue, func(b []byte) []byte { return appendText(b, anyString, value) })
 	})
 }
 
-// appendNumber appends an attribute of a span with a number.
+// appendNumber appends an attribute with a number.
 func appendNumber(b []byte, key string, value uint64) []byte {
 	return appendMessage(b, spanAttributes, func(b []byte) []byte {
 		return appendMessage(appendText(b, keyValueKey, key), keyValueValue, func(b []byte) []byte { return appendVarint(b, anyInt, value) })

@@ -17,8 +17,9 @@ const NonceMax = noncesMax - 1
 
 type bitmapChunk [chunkWords]atomic.Uint64
 
-// Bitmap is a set of nonces with one bit each, in chunks of a million bits that are allocated when they are first used. The zero value is
-// empty. All methods may be called concurrently. A method that reads the set sees every nonce that was added before the call.
+// Bitmap is a set of nonces with one bit for each nonce, in chunks of a million bits that are allocated when they are first used. The
+// zero value is empty. All methods may be called concurrently. A method that reads the set sees every nonce that was added before the
+// call.
 type Bitmap struct {
 	chunks [chunksMax]atomic.Pointer[bitmapChunk]
 }
@@ -70,7 +71,7 @@ func (b *Bitmap) Count() uint64 {
 	return uint64(n)
 }
 
-// Missing returns how many nonces are in b but not in other, and the first of them, at most limit.
+// Missing returns the number of nonces that are in b but not in other, and the first of these, at most limit.
 func (b *Bitmap) Missing(other *Bitmap, limit int) (count uint64, first []uint64) {
 	for i := range b.chunks {
 		c := b.chunks[i].Load()

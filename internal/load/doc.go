@@ -1,7 +1,7 @@
 // Package load is an HTTP/1.1 client that sends a counted number of requests and reports the exact outcome of each.
 //
-// Most load generators drop the requests in flight when they stop, so the server counts more requests than they do. This one is made for
-// checking the figures of a server: every request carries a nonce, a unique number, and ends in one of three states.
+// Most load generators drop the requests in flight when they stop, so the server counts more requests than they do. This one was made to
+// check the figures of a server: every request carries a nonce, a unique number, and ends in one of three states.
 //
 //   - Not sent: the kernel has not accepted a single byte of the request. It is sent later, on another connection.
 //   - Sent: the kernel has accepted at least one byte. The server may or may not have received the request. It is never sent again.

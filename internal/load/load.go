@@ -29,8 +29,8 @@ type Request struct {
 	Header []byte // additional header lines, each ending in CR LF; append to Header[:0]. Host and Content-Length are added
 	Body   []byte // sent with a Content-Length if it is not empty, or if the method is POST, PUT or PATCH
 
-	// AbandonAfter, if positive, is how long the client waits for the whole response. After that it closes the connection, and the
-	// request counts as abandoned, not as failed. A response that arrives in time is counted normally.
+	// AbandonAfter, if positive, is the time for which the client waits for the whole response. After that, it closes the connection, and
+	// the request counts as abandoned, not as failed. A response that arrives in time is counted normally.
 	AbandonAfter time.Duration
 }
 
@@ -42,7 +42,7 @@ type Options struct {
 	Host        string        // Host header; default Address
 	Connections int           // default 16
 	Requests    uint64        // exact number of requests to send; 0: until Duration has passed or the context ends
-	Duration    time.Duration // stop sending after this time; 0: no limit. If Requests is also set, whichever is reached first applies
+	Duration    time.Duration // stop sending after this time; 0: no limit. If Requests is also set, the one that is reached first applies
 
 	// Rate is the number of requests per second over all connections; 0 means full speed. With a rate, latency is measured from the time
 	// at which the request was due. If it were measured from the actual start, a stalled server would merely delay later requests, and
@@ -61,9 +61,9 @@ type Options struct {
 	Counters *Counters // live figures; may be nil
 
 	Timeout        time.Duration // for a request and its response, which end at most a second later; default 30s
-	ConnectTimeout time.Duration // how long to retry a connection before Run gives up; default 30s
+	ConnectTimeout time.Duration // time for which to retry a connection before Run gives up; default 30s
 	IdleTimeout    time.Duration // a connection that has been idle for longer is replaced before its next use; default 5s
-	BodyBytesMax   int           // how many bytes of a body are kept for Verify; default 1 MiB
+	BodyBytesMax   int           // number of bytes of a body that are kept for Verify; default 1 MiB
 }
 
 // ErrNoConnection is returned if no connection could be made within [Options.ConnectTimeout].

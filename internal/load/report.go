@@ -52,7 +52,7 @@ type Report struct {
 	DialErrors uint64 // failed attempts; they do not make a request fail
 	DialError  error  // one of them
 	Elapsed    time.Duration
-	Latency    Histogram // latency of the responses received in full; Options.Rate says where it starts
+	Latency    Histogram // latency of the responses received in full; see Options.Rate for the time from which it is measured
 }
 
 // FailedTotal returns the sum of all failures.

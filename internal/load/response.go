@@ -52,7 +52,8 @@ type responseReader struct {
 	length  int64  // declared Content-Length, or -1
 }
 
-// read reads one response into r and skips interim ones (1xx). Afterwards, b.close says whether the connection can no longer be used.
+// read reads one response into r, and skips interim responses (1xx). Afterwards, b.close says whether the connection can no longer be
+// used.
 func (b *responseReader) read(r *Response, head bool) error {
 	b.begun = b.to > b.from
 	for {

@@ -209,8 +209,8 @@ func (w *worker) disconnect() {
 	w.conn = nil
 }
 
-// extendDeadline sets the deadline for a request and its response. Setting a deadline costs as much as parsing a response. So an
-// ordinary deadline is set a second later than necessary, and then also applies to requests that begin within that second.
+// extendDeadline sets the deadline for a request and its response. Setting a deadline costs as much as parsing a response. So an ordinary
+// deadline is set a second later than necessary, and is used again for requests that begin within that second.
 func (w *worker) extendDeadline() {
 	want := w.lastUse.Add(w.run.Timeout)
 	switch {

@@ -1,8 +1,8 @@
 // Package accesslog writes one JSON line per response for log collectors, independently of the books.
 //
 // A Log is a Recorder that passes each event on to the next Recorder and then queues a line. The line is made from the event, so it
-// contains no query and no header values, and a full client address only if that is configured. A separate goroutine writes the lines
-// from a bounded queue. If the reader of the log is slow, lines are dropped and counted; requests never wait.
+// contains no query and no header values, and contains a full client address only if that is configured. A separate goroutine writes the
+// lines from a bounded queue. If the reader of the log is slow, lines are dropped and counted; requests never wait.
 package accesslog
 
 import (
@@ -43,7 +43,7 @@ func New(next Recorder, out io.Writer) *Log {
 	}
 }
 
-// Record passes the event on, then queues its line. It does not wait.
+// Record passes the event on, then queues its line. It does not block.
 func (l *Log) Record(e *event.Event) {
 	l.Recorder.Record(e)
 	if len(l.queue) == cap(l.queue) {

@@ -1,6 +1,6 @@
 // Package accounting combines the figures of the spools (in the traffic process) with those of the store (in the books process) for GET
-// /api/v1/accounting. account.go adds them up and checks the identities. join.go reads both sides until they match, and uses the store's
-// last figures while the books process is not running.
+// /api/v1/accounting. The code in account.go adds up the figures and checks the identities. The code in join.go reads both sides until
+// they match, and uses the store's last figures while the books process is not running.
 package accounting
 
 import (

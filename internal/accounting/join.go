@@ -23,13 +23,13 @@ type Answer struct {
 }
 
 const (
-	// retryTime is the time for which the figures are read again and again if, between two readings, an epoch was retired or a response
-	// was recorded. retryPause is the pause between two attempts. Time spent waiting for the books process is not included, because that
+	// retryTime is the time for which the figures are read repeatedly if, between two readings, an epoch was retired or a response was
+	// recorded. retryPause is the pause between two attempts. Time spent waiting for the books process is not included, because that
 	// process can need seconds to open its store; askTimeMax limits this time.
 	retryTime  = 2 * time.Second
 	retryPause = 5 * time.Millisecond
 	askTimeMax = 15 * time.Second
-	// answerTime limits how long the books process may take for one response.
+	// answerTime limits the time that the books process may take for one response.
 	answerTime = 5 * time.Second
 )
 

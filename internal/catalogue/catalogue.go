@@ -90,8 +90,7 @@ type Plan struct {
 
 	CreatedAt time.Time `json:"created_at"`
 
-	// StatsKey is the key of the statistics object for these events. It is empty in plans that are older than
-	// statistics objects.
+	// StatsKey is the key of the statistics object for these events. It is empty in plans of versions that had no statistics objects.
 	StatsKey string `json:"stats_key,omitempty"`
 
 	// Target is the archive for which the object is planned and in which it is stored: "s3://BUCKET/PREFIX?endpoint=…", "file:///DIR", or
@@ -115,8 +114,8 @@ type Plan struct {
 	Imported  bool   `json:"adopted,omitempty"`
 	Elsewhere uint64 `json:"elsewhere,omitempty"`
 
-	// RefilledRows is how many of the object's statistics rows a refill has counted in this store. Refilled means that all of them have
-	// been counted.
+	// RefilledRows is the number of the object's statistics rows that a refill has counted in this store. Refilled means that all of them
+	// have been counted.
 	RefilledRows int  `json:"refilled_rows,omitempty"`
 	Refilled     bool `json:"refilled,omitempty"`
 

@@ -2,7 +2,7 @@ package catalogue
 
 import "time"
 
-// JobRunsMax is how many results of a job are kept.
+// JobRunsMax is the number of results of a job that are kept.
 const JobRunsMax = 20
 
 // JobRun is the result of one run of a scheduled job.
@@ -17,12 +17,13 @@ type JobRun struct {
 
 // JobState is the stored state of a scheduled job.
 type JobState struct {
-	// Served is when the last successful run began: everything that was due up to that time has been done.
+	// Served is the time at which the last successful run began: everything that was due up to that time has been done.
 	Served   time.Time `json:"served"`
 	Runs     uint64    `json:"runs"` // since the store was created
 	Failures uint64    `json:"failures"`
 	Recent   []JobRun  `json:"recent,omitempty"` // newest last, at most JobRunsMax
-	// Observed is how long wayside has been running. It does not belong to a job: the uploader stores it under a name of its own.
+	// Observed is the total time for which wayside has been running. It does not belong to a job: the uploader stores it under a name of
+	// its own.
 	Observed time.Duration `json:"observed_ns,omitempty"`
 }
 

@@ -27,7 +27,7 @@ type CA struct {
 	key  crypto.Signer
 }
 
-// Leaf says what a certificate is for. Names may include addresses.
+// Leaf describes the certificate to issue. Names may include addresses.
 type Leaf struct {
 	Names     []string
 	URIs      []string

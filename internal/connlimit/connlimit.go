@@ -3,7 +3,8 @@
 //
 // A connection counts as waiting while the server waits for a request from it: its client sends nothing, has sent only part of a request,
 // sends very slowly, or is idle between requests. However, each client first has a quarter of a second (grace) to send a request. If no
-// connection is waiting, the one whose client has read nothing for the longest time is closed, although its request is being handled.
+// connection is waiting, the Listener closes the one whose client has read nothing for the longest time, although its request is being
+// handled.
 //
 // The total is strict: a connection counts until its server has closed it. The limit per address can be exceeded until the server notices
 // that a connection has been closed.
@@ -31,8 +32,8 @@ type Options struct {
 	// both for its own use. With small buffers, transfers with large packets, such as those on loopback, stall. 0 means that the kernel
 	// chooses the size, up to megabytes for a client that does not read.
 	BufferBytes int
-	// Unread is how long the kernel keeps unsent bytes after the connection has been closed. 0 means that the kernel chooses the time,
-	// which can be minutes.
+	// Unread is the time for which the kernel keeps unsent bytes after the connection has been closed. 0 means that the kernel chooses
+	// the time, which can be minutes.
 	Unread time.Duration
 	Logger *slog.Logger // nil means slog.Default
 }
@@ -304,8 +305,8 @@ func (c *Conn) Yield(d time.Duration) {
 	}
 }
 
-// grace is how long a client may take to send a request, after it has connected or received a response, before its connection counts as
-// waiting. Without grace, no client could send a request during a flood of new connections.
+// grace is the time that a client may take to send a request, after it has connected or received a response, before its connection counts
+// as waiting. Without grace, no client could send a request during a flood of new connections.
 const grace = 250 * time.Millisecond
 
 // idle reports whether the connection has been waiting for longer than grace.

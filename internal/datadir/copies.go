@@ -26,8 +26,8 @@ func removeVerifyCopies(dir string) {
 }
 
 // ServeCopy creates a folder for the copy of the store from which a command reads, and locks the folder until the returned file is
-// closed. The caller holds [CollectLock], if it has permission to, and removes the folder. If the process dies first, the next process
-// that takes CollectLock removes the folder.
+// closed. The caller holds [CollectLock], if it has permission to take that lock, and removes the folder. If the process dies first, the
+// next process that takes CollectLock removes the folder.
 func ServeCopy(dir string) (at string, held *os.File, err error) {
 	if at, err = os.MkdirTemp(dir, serveCopies); err != nil {
 		return "", nil, err

@@ -2,7 +2,7 @@
 // (safe.go), and the configuration of the last run (lastconfig.go).
 //
 // At most one traffic process (lock) and one books process (collect.lock) use a data directory at a time. The locks are flock(2) locks:
-// the kernel releases them when the process ends, no matter how it ends.
+// the kernel releases them when the process ends, however it ends.
 package datadir
 
 import (

@@ -82,7 +82,7 @@ const (
 	lockPause = 5 * time.Millisecond
 )
 
-var pause = time.Sleep // a variable, so that a test can release the lock in the meantime
+var pause = time.Sleep // a variable, so a test can release the lock in the meantime
 
 func take(file *os.File, name string) (err error) {
 	for range lockTries {

@@ -22,8 +22,8 @@ const (
 )
 
 // checkOwner rejects a directory into which others can put files: one that everyone or a foreign group can write to, or that belongs to
-// another user. The top of a mounted filesystem is always accepted, because the permissions of a volume are the decision of whoever
-// mounts it; kubelet, for example, makes volumes writable for everyone.
+// another user. The top of a mounted filesystem is always accepted, because whoever mounts a volume decides about its permissions;
+// kubelet, for example, makes volumes writable for everyone.
 func checkOwner(dir string) error {
 	info, err := os.Stat(dir)
 	if err != nil {

@@ -61,7 +61,7 @@ type Options struct {
 	Out           io.Writer     // required; on a terminal, progress is drawn in place
 	Output        string        // "text" (default) or "json": one object, no progress
 	Temporary     bool          // the data is removed at the end, so the summary does not mention it
-	SettleTimeout time.Duration // how long the books may take to settle after the last request; default 30s
+	SettleTimeout time.Duration // time that the books may take to settle after the last request; default 30s
 
 	HTTPClient *http.Client // for the admin listener; default http.DefaultClient
 }

@@ -16,7 +16,7 @@ const (
 	lineEvery     = 10 * time.Second
 )
 
-// progress shows how many responses have arrived: on a terminal in one line that is redrawn, otherwise in a new line at
+// progress shows how many responses have arrived: on a terminal in one line that is redrawn, otherwise on a new line at regular
 // intervals.
 type progress struct {
 	out      io.Writer

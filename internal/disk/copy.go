@@ -34,9 +34,9 @@ func CopyFile(to, from string) (exists bool, err error) {
 	return true, errors.Join(err, out.Close())
 }
 
-// CopyTree copies the files of a folder, or one file, and returns how many it has copied. It does not sync them. If links is set, it makes
-// hard links instead where the filesystem allows it: that is right only for files that are replaced but never changed. CopyTree skips
-// temporary files (*.tmp), files that are not regular, and files that are removed in the meantime.
+// CopyTree copies the files of a folder, or one file, and returns the number of files. It does not sync them. If links is set, it makes
+// hard links instead if the filesystem supports them; links must be set only for files that are replaced but never changed. CopyTree
+// skips temporary files (*.tmp), files that are not regular, and files that are removed in the meantime.
 func CopyTree(ctx context.Context, to, from string, links bool) (files int, err error) {
 	err = filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
 		if errors.Is(err, os.ErrNotExist) {

@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 )
 
-// StoreFreeMin is the free space, in bytes, that is required to open a store. With less, Badger would crash.
+// StoreFreeMin is the free space, in bytes, that is required to open a store. With less, Badger could crash.
 const StoreFreeMin = 8 << 20
 
 // InPlace reports whether an open file still has its name.
@@ -32,9 +32,9 @@ func SyncDir(dir string) error {
 	return nil
 }
 
-// WriteFile replaces a file atomically: after a crash or a power cut, the file has either the old content or all of the new. The content
-// is first written to the path temp in the same folder. If a file with that path exists, it is removed rather than overwritten: it may
-// come from an earlier attempt, or be a second name of some other file.
+// WriteFile replaces a file atomically: after a crash or a power cut, the file has either the old content or all of the new content. The
+// content is first written to the path temp in the same folder. If a file with that path exists, it is removed rather than overwritten:
+// it may come from an earlier attempt, or be a second name of some other file.
 func WriteFile(name, temp string, content io.Reader, mode os.FileMode) error {
 	_ = os.Remove(temp)
 	err := create(temp, content, mode)

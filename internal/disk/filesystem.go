@@ -14,8 +14,8 @@ type Filesystem struct {
 	Type      int64  // see statfs(2)
 	Bytes     int64  // its size
 	FreeBytes int64  // bytes that are available to this user
-	Files     uint64 // how many files it can have; 0 if it has no such limit
-	FreeFiles uint64 // how many more files can be created; meaningless if Files is 0
+	Files     uint64 // maximum number of files; 0 if there is no such limit
+	FreeFiles uint64 // number of files that can still be created; meaningless if Files is 0
 }
 
 // FilesystemOf returns the filesystem that contains dir.

@@ -18,7 +18,7 @@ var Engines = []string{ClickHouse, DuckDB, Athena}
 const (
 	ClickHouse = "clickhouse"
 	DuckDB     = "duckdb"
-	Athena     = "athena" // statements are not tested on Athena itself, but against its grammar
+	Athena     = "athena" // statements are not tested on Athena itself, only against its grammar
 )
 
 // ErrUnknown is wrapped by errors about an unknown engine, part or query, and ErrBucket by errors about the bucket.

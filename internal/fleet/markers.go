@@ -93,7 +93,7 @@ func distributedTables(cluster, onCluster string) string {
 	return b.String()
 }
 
-// limitDefault is the default number of rows in the result of a query that lists the highest of something.
+// limitDefault is the default number of rows in the result of a query that lists only the rows with the highest values.
 const limitDefault = 50
 
 func queryMarkers(o Options) *strings.Replacer {

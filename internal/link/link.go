@@ -36,8 +36,8 @@ const (
 // SocketName is the socket's name in the data directory.
 const SocketName = "collect.sock"
 
-// Pair returns the two ends of a new socketpair: a connection to keep, and a file for a child. The caller must close the file when the
-// child has it.
+// Pair returns the two ends of a new socketpair: a connection to keep, and a file for a child. The caller must close the file after the
+// child has inherited it.
 func Pair(name string) (net.Conn, *os.File, error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -144,7 +144,7 @@ func shortPath(dataDir string) (path string, release func(), err error) {
 const (
 	// dialTimeout limits the time of a dial. A dial takes almost no time unless the peer process is stopped.
 	dialTimeout = time.Second
-	// ConnsMax is how many connections a Dialer may have open at the same time. Further dials wait until one is closed.
+	// ConnsMax is the maximum number of connections that a Dialer has open at the same time. Further dials wait until one is closed.
 	ConnsMax = 128
 	// bufferBytes limits, for each direction, the data of a connection in the kernel. The kernel doubles this limit for its own use.
 	bufferBytes = 32 << 10
@@ -153,8 +153,8 @@ const (
 // ErrBusy is returned by a dial if, for a second, all connections were in use or the peer did not react.
 var ErrBusy = errors.New("the books process accepts no further connections")
 
-// Dialer opens connections to the Listener at the other end of its control connection. It uses a bounded number of descriptors, no matter
-// how many goroutines dial at the same time, and even if the peer does not accept connections.
+// Dialer opens connections to the Listener at the other end of its control connection. It uses a bounded number of descriptors, however
+// many goroutines dial at the same time, and even if the peer does not accept connections.
 type Dialer struct {
 	control *net.UnixConn
 	sending chan struct{} // capacity 1; taken while a connection is passed, because the control connection has only one deadline
@@ -234,8 +234,8 @@ func (d *Dialer) pass(ctx context.Context) (*net.UnixConn, error) {
 	return mine, nil
 }
 
-// send passes a socket to the peer before ctx is done. If the peer process is stopped, the number of sockets that wait for it is limited
-// by the buffer of the control connection, and each sender waits until its own deadline.
+// send passes a socket to the peer before ctx is done. If the peer process is stopped, the buffer of the control connection limits the
+// number of sockets that wait for it, and each sender waits until its own deadline.
 func (d *Dialer) send(ctx context.Context, theirs *os.File) error {
 	if err := acquire(ctx, d.sending); err != nil {
 		return err

@@ -8,7 +8,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/terminal"
 )
 
-// CloseWait is how long a process that is ending waits for the reader of its log.
+// CloseWait is the time for which a process that is ending waits for the reader of its log.
 const CloseWait = time.Second
 
 // Open creates the log of a process that must never wait for the reader of its log. The level can be changed while the log is in use. The
@@ -32,7 +32,7 @@ func Logger(w io.Writer, level, format, process string) *slog.Logger {
 	return log
 }
 
-// Format returns text or json: the format itself, or the one that auto means for w.
+// Format returns text or json: the given format or, for auto, the format that suits w.
 func Format(w io.Writer, format string) string {
 	switch {
 	case format != "auto":

@@ -1,4 +1,4 @@
-// Package logsink keeps the reader of a log from blocking the process that writes it.
+// Package logsink keeps the reader of a log from blocking the process that writes the log.
 //
 // Lines are queued in memory, up to a limit, and written by a goroutine. If the reader hangs, disappears or is slow, lines are lost and
 // counted, but nothing waits. If the process ends abruptly, the lines that are still queued are lost.
@@ -14,7 +14,7 @@ import (
 // QueueBytes limits the total size of the lines that are waiting to be written.
 const QueueBytes = 1 << 20
 
-// Sink is an io.Writer that never waits and never fails. Each Write must contain whole lines.
+// Sink is an io.Writer that never blocks and never fails. Each Write must contain whole lines.
 type Sink struct {
 	to     io.Writer
 	onLoss func(lines uint64)

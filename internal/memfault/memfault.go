@@ -1,5 +1,5 @@
 // Package memfault turns faults in mapped memory into errors. If a file is truncated while it is mapped, or its disk fails, accessing the
-// memory raises SIGBUS. That ends a Go process, unless the goroutine has requested a panic instead (debug.SetPanicOnFault).
+// memory raises SIGBUS. SIGBUS ends a Go process, unless the goroutine has requested a panic instead (debug.SetPanicOnFault).
 package memfault
 
 import (

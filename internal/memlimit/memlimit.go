@@ -6,7 +6,8 @@
 // process, and saves no memory. [Keep] therefore raises the limit just enough to make each collection worth its cost ([roomMin],
 // [roomShare]), and lowers it again as soon as possible.
 //
-// The aim is not a hard limit: the live heap can exceed it, and the process then uses an eighth more memory than the size of that heap.
+// The intended amount (the aim) is not a hard limit: the live heap can exceed it, and the process then uses an eighth more memory than
+// the size of that heap.
 package memlimit
 
 import (
@@ -93,9 +94,9 @@ type keeper struct {
 	above      bool   // whether the limit is above the aim according to the last log line
 }
 
-// check sets k.limit based on u, and reports whether to run a garbage collection now. u.live dates from the last collection. While the
-// limit is above the aim, check requests collections, because a collection may lower the limit. As long as collections do not lower it,
-// check requests them less and less often.
+// check sets k.limit based on u, and reports whether to run a garbage collection now. u.live is the value after the last collection.
+// While the limit is above the aim, check requests collections, because a collection may lower the limit. While collections do not lower
+// it, check requests them less and less often.
 func (k *keeper) check(u usage) (collect bool) {
 	k.limit = max(k.aim, u.needs())
 	k.report(u)

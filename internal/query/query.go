@@ -106,7 +106,7 @@ func CheckPath(path string) error {
 	return errors.New("paths begin with /")
 }
 
-// Nearest returns the known word that a mistyped word was most likely meant to be, or "" if none is similar.
+// Nearest returns the known word that the user most likely meant by a mistyped word, or "" if no known word is similar.
 func Nearest(word string, known []string) string {
 	const (
 		wordBytesMax = 64 // no known word is that long
@@ -139,7 +139,7 @@ func sameLetters(a, b string) bool {
 	return slices.Equal(slices.Sorted(slices.Values([]byte(a))), slices.Sorted(slices.Values([]byte(b))))
 }
 
-// distance returns how many bytes must be inserted, removed or replaced to turn a into b.
+// distance returns the number of bytes that must be inserted, removed or replaced to turn a into b.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

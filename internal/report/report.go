@@ -53,7 +53,7 @@ func Checks(w io.Writer, r *verify.Report) {
 	fmt.Fprintln(w, verdict(r))
 }
 
-// verdict is the last line of the report. It counts the reports of losses, which are not a problem now.
+// verdict is the last line of the report. It counts the reports of losses, which are not a current problem.
 func verdict(r *verify.Report) string {
 	var problems, unmade, skipped, losses uint64
 	for _, c := range r.Checks {
@@ -175,7 +175,7 @@ func holdsText(o catalogue.ForgottenObject) string {
 	return "CONTAINS THE PATHS"
 }
 
-// Unreadable writes why objects could not be read. It returns an error that says how many there are.
+// Unreadable writes why objects could not be read. It returns an error with the number of these objects.
 func Unreadable(w io.Writer, problems []reader.Problem) error {
 	for i, p := range problems {
 		if i == problemsMax {
@@ -190,7 +190,7 @@ func Unreadable(w io.Writer, problems []reader.Problem) error {
 	return nil
 }
 
-// problemsMax limits how many objects are named.
+// problemsMax limits the number of objects that are named.
 const problemsMax = 100
 
 // Repeated writes which responses were not counted because they are also in other objects.

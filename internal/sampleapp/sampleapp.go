@@ -1,8 +1,8 @@
 // Package sampleapp is a small web shop that serves as the upstream in the demo and in tests.
 //
 // Its only state is a set of counters. Its responses depend only on the seed and the request, with one exception: whether the n-th
-// payment fails depends on the seed and n. So the number of failures among N payments is the same in each run, no matter in which order
-// they arrive.
+// payment fails depends on the seed and n. So the number of failures among N payments is the same in each run, whatever the order in
+// which they arrive.
 //
 //	GET, HEAD  /                          page of 2 KiB with an ETag; 304 if the client has it
 //	GET, HEAD  /assets/app.js             script of 24 KiB, likewise

@@ -1,4 +1,4 @@
-// Package secure has the header fields that every response of the admin listener has, no matter which process sends it. They keep a
+// Package secure has the header fields that every response of the admin listener has, whichever process sends the response. They keep a
 // browser from using a response for anything other than its purpose.
 package secure
 

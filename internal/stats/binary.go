@@ -22,7 +22,7 @@ const (
 // ErrMalformed is returned for bytes that are not a valid row.
 var ErrMalformed = errors.New("malformed statistics row")
 
-// ErrVersion is returned for a row in a newer format than this version of wayside can read.
+// ErrVersion is returned for a row in a format that is newer than this version of wayside.
 var ErrVersion = errors.New("statistics row is newer than this version of wayside")
 
 // countMax limits the counts of a row. Up to this limit, floating-point numbers are exact.

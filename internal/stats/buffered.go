@@ -2,11 +2,11 @@ package stats
 
 import "github.com/wayside-proxy/wayside/internal/event"
 
-// bufferedMax limits the latencies that a [BufferedRow] keeps in a list: to half a kilobyte.
+// bufferedMax limits the list of latencies of a [BufferedRow], to half a kilobyte.
 const bufferedMax = 256
 
 // BufferedRow counts responses like a [Row], but first collects their latencies in a list, and puts them into the bins later, many at
-// once. This is for many rows with a few responses each. The bins of a thousand rows do not fit into the processor's caches, so nearly
+// once. It is meant for many rows with a few responses each. The bins of a thousand rows do not fit into the CPU's caches, so nearly
 // every single addition would wait for memory. The zero value is an empty row, ready for use. It must not be copied after its first use,
 // and is not safe for concurrent use.
 type BufferedRow struct {

@@ -15,8 +15,8 @@ import (
 const DropsVersion = 1
 
 // Drops has the latest drop record of each reason, for one epoch in one hour. The figure in a drop record is the total since the
-// beginning of the epoch. So the same records give the same Drops in any order, even with repetitions, and a later record makes up for a
-// missing one.
+// beginning of the epoch. So the same records give the same Drops in any order, even with repetitions, and a later record includes the
+// figure of a missing one.
 type Drops map[string]Drop
 
 // Drop is a drop record.

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// Key names a row: one path of one host, by method and route, in one hour. Without the hour, it names the row of any range of hours.
+// Key is the name of a row: a host, a method, a path and a route in one hour. Without the hour, it is the name of a row over any range of
+// hours.
 type Key struct {
 	Hour   int64 // hours since 1970-01-01T00:00Z
 	Host   string

@@ -1,9 +1,9 @@
 // Package stats has the rows of the statistics: one per path and hour. They remain when the events are deleted.
 //
-// A [Row] is a pure function of the archived fields of its events, in integers: adding the same events in any order, on any
-// machine, directly or by merging rows, gives the same row, including each bin of the latency sketch. So statistics can be
-// rebuilt from the archive and compared for equality. Percentiles come from the sketch and are within 1.1 % of the true value
-// for any union of rows; they are never averaged.
+// A [Row] is a pure function of the archived fields of its events, computed in integers: adding the same events in any order, on any
+// machine, directly or by merging rows, gives the same row, including each bin of the latency sketch. So statistics can be rebuilt from
+// the archive and compared for equality. Percentiles come from the sketch and are within 1.1 % of the true value for any union of rows;
+// they are never averaged.
 //
 // # Limits
 //
@@ -61,7 +61,7 @@ type GRPCCount struct {
 // Row has the statistics of the responses of one [Key]. The zero value is an empty row, ready for use. A Row must not be copied
 // after its first use (see [Row.CopyFrom]). It is not safe for concurrent use.
 type Row struct {
-	Count    uint64 // responses, streams included
+	Count    uint64 // responses, including streams
 	Errors   uint64 // see event.Event.IsError
 	Streams  uint64 // long-lived responses; their latency is the time to the first byte
 	BytesIn  uint64 // request bodies

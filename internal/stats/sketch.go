@@ -256,11 +256,10 @@ func (s *Sketch) Quantile(q float64) float64 {
 	return out[0]
 }
 
-// Quantiles is like Quantile for several ascending shares, but goes through the bins only once. dst must have room for one result per
-// share.
+// Quantiles is like Quantile for several ascending shares, but visits the bins only once. dst must have room for one result per share.
 func (s *Sketch) Quantiles(dst []float64, shares ...float64) {
 	n := s.Count()
-	// ranked returns how many latencies in bins are below the one at a share, and false if that one is in no bin.
+	// ranked returns the number of latencies in bins that are below the one at a share, or false if that one is in no bin.
 	ranked := func(share float64) (below uint64, inBin bool) {
 		rank := min(max(share, 0), 1) * float64(max(n, 1)-1)
 		if n == 0 || rank < float64(s.zeros) {

@@ -8,9 +8,9 @@ import (
 	"sync"
 )
 
-// When a Go program crashes, the runtime prints the stack of every goroutine. That would be thousands of lines each time the books
-// process dies because of a full disk. Therefore the child's output is passed on line by line only up to the first line of such a trace.
-// The trace goes to a file, up to a limit, and the log gets one line.
+// When a Go program crashes, the runtime prints the stack of every goroutine. If the books process died because of a full disk, that
+// would be thousands of lines each time. Therefore the child's output is passed on line by line only up to the first line of such a
+// trace. The trace goes to a file, up to a limit, and the log gets one line.
 
 const (
 	traceBytesMax = 64 << 10 // maximum length of a trace in the file

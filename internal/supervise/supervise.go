@@ -1,9 +1,9 @@
 // Package supervise keeps the books process running as a child of the traffic process.
 //
-// The child is the same binary, started from /proc/self/exe, so that both processes always have the same version. It inherits its
-// channels (package link) as descriptors 3 and 4 and its configuration as descriptor 5. It ignores the signals of a terminal. It ends
-// when its channels are closed: the supervisor closes them to stop it, and the kernel closes them if the traffic process dies. The
-// parent-death signal is not used, because it is sent when the thread that started the child ends, not when the process ends.
+// The child is the same binary, started from /proc/self/exe, so both processes always have the same version. It inherits its channels
+// (package link) as descriptors 3 and 4 and its configuration as descriptor 5. It ignores the signals of a terminal. It ends when its
+// channels are closed: the supervisor closes them to stop it, and the kernel closes them if the traffic process dies. The parent-death
+// signal is not used, because it is sent when the thread that started the child ends, not when the process ends.
 //
 // A child that ends is started again. If children repeatedly end soon after they were started, the delay before the next start grows.
 // Nothing that happens to a child affects the traffic.
@@ -42,15 +42,16 @@ type Options struct {
 	Config []byte
 	// ServeSpool handles the child's requests on its spool channel until the connection is closed or ctx is done.
 	ServeSpool func(ctx context.Context, conn net.Conn) error
-	// TimerSlack is how late the kernel may end a timed wait in the child. With a larger slack, waits that end at about the same time
-	// share one wake-up, which saves CPU time. Data from other processes is not delayed. 0 means the kernel's default, 50 µs.
+	// TimerSlack is the maximum time by which the kernel may delay the end of a timed wait in the child. With a larger slack, waits that
+	// end at about the same time share one wake-up, which saves CPU time. Data from other processes is not delayed. 0 means the kernel's
+	// default, 50 µs.
 	TimerSlack time.Duration
 	// OnStart is called with the dialer for connections to a new child, and OnExit when that child has ended.
 	OnStart func(pid int, dialer *link.Dialer)
 	OnExit  func(err error)
 	// RestartDelayMin and RestartDelayMax bound the delay before a restart; 0 means 100 ms and 10 s.
 	RestartDelayMin, RestartDelayMax time.Duration
-	// StopTimeout is how long a child may take to end after its channels have been closed. After that, it is killed. 0 means 5 s.
+	// StopTimeout is the time that a child may take to end after its channels have been closed. After that, it is killed. 0 means 5 s.
 	StopTimeout time.Duration
 	// Stderr receives the child's output up to the trace of a crash; nil means os.Stderr.
 	Stderr io.Writer
@@ -77,7 +78,7 @@ type Supervisor struct {
 	forceOnce sync.Once
 }
 
-// New returns a Supervisor; it starts nothing.
+// New returns a Supervisor. It does not start anything.
 func New(o Options) *Supervisor {
 	if o.RestartDelayMin <= 0 {
 		o.RestartDelayMin = 100 * time.Millisecond
@@ -129,8 +130,8 @@ func (s *Supervisor) Status() Status {
 	return s.status
 }
 
-// stableAfter is how long a child must have run before the restart delay is reset to its minimum. That is long enough to open the store
-// and to drain for a while, so even a child that is killed every few seconds keeps up with the traffic.
+// stableAfter is the time for which a child must have run before the restart delay is reset to its minimum. It is long enough to open the
+// store and to drain for a while, so even a child that is killed every few seconds keeps up with the traffic.
 const stableAfter = 3 * time.Second
 
 // Run starts the child, and restarts it whenever it ends, until ctx is done. Then it closes the channels, waits for the
@@ -210,7 +211,7 @@ func (s *Supervisor) runOnce(ctx context.Context) error {
 	select {
 	case err = <-exited:
 	case <-ctx.Done():
-		ch.close() // tells the child to end
+		ch.close() // signals the child to end
 		err = s.await(cmd, exited)
 	case <-s.replace:
 		ch.close()

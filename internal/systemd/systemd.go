@@ -18,8 +18,8 @@ const (
 )
 
 // Sockets returns the TCP sockets that the service manager has passed to this process; there are none if the process was started in
-// another way. A socket of another kind is an error. Sockets removes the environment variables that announce the sockets, so that a child
-// process does not use them. Call it only once, before anything can close the descriptors.
+// another way. A socket of any other type causes an error. Sockets removes the environment variables that announce the sockets, to keep a
+// child process from using them. Call it only once, before anything can close the descriptors.
 func Sockets() (list []*net.TCPListener, err error) {
 	pid, n := os.Getenv("LISTEN_PID"), os.Getenv("LISTEN_FDS")
 	for _, name := range []string{"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"} {
@@ -52,7 +52,7 @@ func Sockets() (list []*net.TCPListener, err error) {
 	return list, errors.Join(errs...)
 }
 
-// Notify tells the service manager about the state of this process, for example "READY=1". If no service manager has requested
+// Notify reports the state of this process to the service manager, for example "READY=1". If no service manager has requested
 // notifications, it does nothing.
 func Notify(state string) error {
 	name := os.Getenv("NOTIFY_SOCKET")
@@ -76,7 +76,7 @@ const (
 	Stopping = "STOPPING=1"
 )
 
-// Reloading returns the notification that a reload begins. When the reload has ended, Ready must be sent.
+// Reloading returns the notification that a reload is beginning. After the reload, Ready must be sent.
 func Reloading() string {
 	var now unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) // cannot fail

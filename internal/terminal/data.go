@@ -63,7 +63,7 @@ type (
 	}
 	recentAnswer struct {
 		StepSeconds int           `json:"step_seconds"`
-		shown       time.Duration // time shown: since the first response, but 5 to 30 minutes, or less after a start
+		shown       time.Duration // time shown: since the first response, but at least 5 and at most 30 minutes, or less soon after a start
 		Totals      activity
 		Paths       []struct {
 			rowName
@@ -86,8 +86,9 @@ type window struct {
 	step string // of the series of one path
 }
 
-// windows are exactly as long as their names say. The API widens a range to whole minutes (or hours, for more than two days), and the
-// current minute is the last one. So the first minute of an hour is that of 59 minutes ago. The dashboard shows the same ranges.
+// windows are exactly as long as their names indicate. The API widens a range to whole minutes (or hours, for more than two days), and
+// the current minute is the last one. So a window of an hour begins with the minute of 59 minutes ago. The dashboard shows the same
+// ranges.
 var windows = []window{{"1h", "-59m", "1m"}, {"24h", "-1439m", "1h"}, {"7d", "-167h", "1d"}, {"30d", "-719h", "1d"}}
 
 // WindowFrom returns the beginning of a window, by its name, for queries of statistics that end now. It returns "" for an unknown name.

@@ -29,7 +29,7 @@ func (m *model) isFailing(name rowName) bool {
 	return m.paths != nil && slices.ContainsFunc(m.paths.failing, func(i incident) bool { return i.rowName == name && i.Kind != slow })
 }
 
-// line says in one line what is wrong with a path.
+// line describes, in one line, what is wrong with a path.
 func (i *incident) line() string {
 	name := style(bold, Safe(i.Method)+" "+Safe(i.Path)) + "  "
 	since := "since " + clockTime(i.Since)
@@ -51,7 +51,7 @@ func shareText(share float64) string {
 	return percent(uint64(share*parts+0.5), parts)
 }
 
-// clockTime formats a time of the last day or so. If it is not today, the result includes the day.
+// clockTime formats a time that is usually in the last day. If it is not today, the result includes the day.
 func clockTime(t time.Time) string {
 	t = t.Local()
 	if now := time.Now(); t.YearDay() != now.YearDay() || t.Year() != now.Year() {

@@ -14,8 +14,8 @@ const (
 	barCells  = 30
 )
 
-// Progress shows the progress of long work: with a bar on a terminal, and with a line every few seconds elsewhere. For work that is
-// finished quickly, it shows nothing. It updates itself continuously, so the user can see for how long a server has not responded.
+// Progress shows the progress of a long operation: with a bar on a terminal, and with a line every few seconds elsewhere. For an
+// operation that ends quickly, it shows nothing. It updates itself continuously, so the user can see how long a server has not responded.
 type Progress struct {
 	out      io.Writer
 	terminal bool
@@ -52,7 +52,7 @@ func NewProgress(out io.Writer, what string) *Progress {
 	return p
 }
 
-// Step says that done of total steps are finished, and describes the current one.
+// Step records that done of total steps are finished. what describes the current step.
 func (p *Progress) Step(done, total int, what string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -172,8 +172,8 @@ func (m *model) tableHead(pathWidth int) string {
 	return line
 }
 
-// recently names the period that the recent activity covers. The period is short after a start of the books process, because the activity
-// is counted only from then on.
+// recently names the period that the recent activity covers. The activity is counted only since the books process was started, so the
+// period can be short.
 func (m *model) recently(minutes string) string {
 	if m.recent == nil {
 		return ""

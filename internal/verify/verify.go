@@ -16,17 +16,17 @@ const problemsMax = 20
 // Check is one promise and the result of checking it.
 type Check struct {
 	Name     string   `json:"name"`
-	Checked  uint64   `json:"checked"`            // how many things were checked
-	Of       string   `json:"of"`                 // the kind of these things, in the plural
+	Checked  uint64   `json:"checked"`            // number of things that were checked
+	Of       string   `json:"of"`                 // what these things are, in the plural
 	Problems []string `json:"problems,omitempty"` // at most 20
 	Found    uint64   `json:"found"`              // number of all problems
 	Skipped  string   `json:"skipped,omitempty"`  // why something was deliberately not checked; not a success
 	Unmade   []string `json:"unmade,omitempty"`   // why something could not be checked; at most 20
 	NotMade  uint64   `json:"not_made,omitempty"` // number of all things that could not be checked
-	Losses   uint64   `json:"losses,omitempty"`   // number of reports of losses; not a problem now
+	Losses   uint64   `json:"losses,omitempty"`   // number of reports of losses, which are not a current problem
 }
 
-// Problem records that something is not as it must be.
+// Problem records that the promise is not kept.
 func (c *Check) Problem(format string, args ...any) {
 	c.Found++
 	if len(c.Problems) < problemsMax {
@@ -34,7 +34,7 @@ func (c *Check) Problem(format string, args ...any) {
 	}
 }
 
-// CannotMake records that something could not be checked, so it is unknown whether it is as it must be.
+// CannotMake records that something could not be checked, so it is unknown whether the promise is kept.
 func (c *Check) CannotMake(format string, args ...any) {
 	c.NotMade++
 	if len(c.Unmade) < problemsMax {
@@ -46,7 +46,7 @@ func (c *Check) CannotMake(format string, args ...any) {
 type Report struct {
 	Mode   string   `json:"mode"` // "online" if a running wayside did the verification, else "offline"
 	Checks []*Check `json:"checks"`
-	OK     bool     `json:"ok"` // whether everything has been checked and is as it must be
+	OK     bool     `json:"ok"` // whether everything has been checked and every promise is kept
 }
 
 // Add appends checks and updates OK.
@@ -68,7 +68,7 @@ func (r *Report) Found() bool {
 	return false
 }
 
-// Quarantine counts the entries of the quarantine folder at, and the reports of losses in it. They are not a present problem, but someone
+// Quarantine counts the entries of the quarantine folder at, and the reports of losses in it. They are not a current problem, but someone
 // should look at them.
 func Quarantine(at string) *Check {
 	c := &Check{Name: "quarantine", Of: "entries"}

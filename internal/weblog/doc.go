@@ -1,4 +1,4 @@
-// Package weblog reads access logs of other servers: nginx's combined format, logs of nginx in JSON, and those of Caddy. A [File] returns
+// Package weblog reads access logs of other servers: nginx's combined format, logs of nginx in JSON, and logs of Caddy. A [File] returns
 // the lines of a file, which may be compressed with gzip, and a [Parser] turns each line into an event.
 //
 // # Bounds

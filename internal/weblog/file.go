@@ -14,11 +14,11 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// LineBytesMax is the maximum length of a line, without its line ending. nginx and Caddy limit the request line and all fields to 32 KiB
-// and 1 MiB; the part of these that they log is much shorter.
+// LineBytesMax is the maximum length of a line, without its line ending. nginx limits the request line and all fields to 32 KiB, and
+// Caddy to 1 MiB; the part that they log is much shorter.
 const LineBytesMax = 64 << 10
 
-// ErrLong means that a line is longer than [LineBytesMax]. The line has been skipped, and the next call of [File.Next] returns the line
+// ErrLong means that a line is longer than [LineBytesMax]. The line has been skipped, and the next call to [File.Next] returns the line
 // after it.
 var ErrLong = fmt.Errorf("the line is longer than %d bytes", LineBytesMax)
 

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Times outside of these years are caused by a wrong clock or a wrong format.
+// Times outside these years are caused by a wrong clock or a wrong format.
 const (
 	yearMin = 1990
 	yearMax = 2200
@@ -60,7 +60,7 @@ func status(text string) (uint16, error) {
 	return uint16(n), nil
 }
 
-// sizeMax limits sizes and durations, so that even the sum over all lines of a log does not overflow.
+// sizeMax limits sizes and durations. Within this limit, even the sum over all lines of a log does not overflow.
 const sizeMax = 1 << 50
 
 // number parses a size; "-" means that there was none.

@@ -41,7 +41,7 @@ func (f *Figures) rate() string {
 	return terminal.ThreeDigits(f.Rate) + " /s"
 }
 
-// against describes how a figure has changed; empty if there is nothing to compare with.
+// against describes the change of a figure. The result is empty if there is nothing to compare with.
 func against(now, before float64) string {
 	if before == 0 {
 		return ""
@@ -68,10 +68,10 @@ func (c *Change) says() string {
 	return c.Kind
 }
 
-// comparable is the minimum ratio of the times that two weeks cover, for a comparison of their numbers of requests.
+// comparable is the minimum ratio of the times that two weeks cover for which their numbers of requests are compared.
 const comparable = 0.9
 
-// tiles returns the totals with their names and how they have changed.
+// tiles returns the totals with their names and their changes.
 func (w *Week) tiles() [][3]string {
 	now, was := &w.Totals, &w.Before
 	before := ""

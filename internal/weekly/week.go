@@ -1,5 +1,5 @@
-// Package weekly writes the review of a week: totals, the trend, the slowest paths and those with most errors, changes, and whether the
-// books are complete. It queries the API of a running wayside, and writes text or a single HTML page that needs no other file.
+// Package weekly writes the review of a week: totals, the trend, the slowest paths, the paths with the most errors, changes, and whether
+// the books are complete. It queries the API of a running wayside, and writes text or a single HTML page that needs no other file.
 //
 // Attackers choose paths and hosts: text is made safe for a terminal, and everything in HTML is escaped.
 package weekly
@@ -105,8 +105,8 @@ type Week struct {
 // Load queries the figures of the last week.
 func Load(ctx context.Context, ask Asker) (*Week, error) {
 	w := &Week{}
-	// The API widens ranges to whole hours, so an hour less leads to exactly seven days, the current hour included, and the week before
-	// ends where this one begins.
+	// The API widens ranges to whole hours. So a range that is an hour shorter becomes exactly seven days, including the current hour,
+	// and the week before ends where this one begins.
 	from := fmt.Sprintf("from=-%dh", Days*24-1)
 	var paths struct {
 		From, To time.Time

@@ -16,10 +16,10 @@ const (
 	acceptWarnPause = time.Second // the shortest time between two log lines about failed attempts
 )
 
-// Serve accepts connections from ln until Shutdown is called, and then returns nil. If it has to stop for another reason, it returns an
-// error. It may be called for several listeners at once. Before it returns, it closes ln; if ln was made by Listen, it first serves the
-// connections that are still in the queue of ln (see drain.go). Event loops serve the connections of a [net.TCPListener] and of an
-// [Inherited].
+// Serve accepts connections from ln until Shutdown is called, and then returns nil. If Serve has to stop for another reason, it returns
+// an error. Serve may be called for several listeners at once. It closes ln before it returns. If Listen made ln, Serve first serves
+// the connections that are still in the listener's queue (see drain.go). Event loops serve the connections of a [net.TCPListener] and
+// of an [Inherited].
 func (p *Proxy) Serve(ln net.Listener) error { return p.serve(ln, listenerPlain) }
 
 func (p *Proxy) serve(ln net.Listener, kind listenerKind) error {
@@ -75,8 +75,8 @@ type acceptor struct {
 	failures  acceptFailures
 }
 
-// stop makes the acceptor empty the queue and end. If the kernel cannot refuse new connections, the acceptor ends at once, which resets the
-// connections in its queue, and stop returns the reason.
+// stop makes the acceptor empty the queue and then end. If the kernel cannot refuse new connections, the acceptor ends at once, which
+// resets the connections in its queue, and stop returns the reason.
 func (a *acceptor) stop() (err error) {
 	a.stopOnce.Do(func() {
 		defer close(a.stopping)
@@ -95,7 +95,7 @@ func (a *acceptor) stop() (err error) {
 	return err
 }
 
-// setDeadline makes Accept fail when the queue has been empty for the duration quiet.
+// setDeadline makes Accept fail once the queue has been empty for quiet.
 func (a *acceptor) setDeadline(quiet time.Duration) error {
 	timed, ok := a.Listener.(interface{ SetDeadline(time.Time) error })
 	if !ok {
@@ -134,8 +134,8 @@ func (a *acceptor) onLoops(ln *net.TCPListener) error {
 	return nil
 }
 
-// take takes a connection, or an error, from the event loop that accepted. It distributes the connections among the loops in turn: a loop
-// that happens to accept a connection has little to do at that moment, but may be busy later.
+// take handles the result of an accept on an event loop: a connection or an error. It distributes the connections among the loops in
+// turn, because the loop that accepts a connection has little to do at that moment but may be busy later.
 func (a *acceptor) take(fd int, from net.Addr, err error) {
 	switch {
 	case err == nil:
@@ -183,7 +183,7 @@ func (a *acceptor) warn(err error) {
 	}
 }
 
-// receive starts to serve an accepted connection, at once or as soon as there is room. It does not block.
+// receive starts serving an accepted connection, at once or as soon as there is room. It does not block.
 func (a *acceptor) receive(conn net.Conn, d driver) {
 	p := a.p
 	c := newClientConn(p.current.Load(), conn, d, a.kind)

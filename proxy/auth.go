@@ -15,9 +15,10 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// This file implements Basic authentication (RFC 7617) against bcrypt hashes, which are deliberately slow: a check takes tens of milliseconds.
+// This file implements Basic authentication (RFC 7617) against bcrypt hashes. Checking one is slow by design: it takes tens of
+// milliseconds.
 
-// Limits for checks of passwords.
+// Limits on password checks.
 const (
 	credentialsBytesMax = 1024    // length of a name and a password, encoded in base64
 	bcryptCostMax       = 16      // a check with this cost takes about four seconds
@@ -31,10 +32,10 @@ const (
 // errUsers is wrapped by errors about Route.Users.
 var errUsers = errors.New("users")
 
-// users are the names and hashes of one route.
+// users contains the user names and password hashes of one route.
 type users struct {
 	hashes map[string][]byte
-	decoy  []byte // compared if a name does not exist, so that the response takes as long as for an existing name
+	decoy  []byte // checked if a name does not exist, so that the response takes as long as for an existing name
 }
 
 // newUsers parses NAME:HASH lines. It skips empty lines and lines that begin with #. It returns nil for an empty text.
@@ -114,8 +115,8 @@ func basicCredentials(value, buf []byte) (name, password []byte, ok bool) {
 	return bytes.Cut(buf[:n], []byte{':'})
 }
 
-// passwords checks passwords and remembers those that were correct. It does not even keep plain hashes of them: its keys are hashes that
-// include a secret of this process.
+// passwords checks passwords and remembers those that were correct. It keeps neither the passwords nor plain hashes of them: its keys
+// are hashes that include a secret of this process.
 type passwords struct {
 	secret  [32]byte
 	running chan struct{} // its capacity is the number of checks that may run at once

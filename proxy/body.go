@@ -43,8 +43,8 @@ func (r *bodyReader) next(max int) ([]byte, error) {
 	return b, nil
 }
 
-// Read copies data of the body to p. If nothing is buffered and p is large, it reads directly from the connection. It may be used only for
-// connections that arm their own deadlines.
+// Read copies data from the body to p. If nothing is buffered and p is large, it reads directly from the connection. It may be used only
+// for connections that arm their own deadlines.
 func (r *bodyReader) Read(p []byte) (int, error) {
 	if err := r.advance(); err != nil {
 		return 0, err

@@ -68,8 +68,8 @@ func (a *assignment) another(r *request, f failure) failure {
 	return failNone
 }
 
-// choose chooses a server in the group: the one that the client's cookie names or, according to Group.Balance, one that has not been
-// tried for this request. It returns nil if there is none.
+// choose returns a server in the group: the one that the client's cookie names or, otherwise, one that Group.Balance selects from
+// those that have not been tried for this request. It returns nil if there is none.
 func (a *assignment) choose(r *request, m *members) *server {
 	tried := a.tried[:a.tries]
 	if m.byToken != nil && len(tried) == 0 {
@@ -104,7 +104,7 @@ func (a *assignment) choose(r *request, m *members) *server {
 	return nil
 }
 
-// turn returns the server whose turn it is.
+// turn returns the index of the server whose turn it is.
 func (m *members) turn(n int64) int { return int(m.order[uint64(n)%uint64(len(m.order))]) }
 
 // leastOfTwo draws two servers at random, in proportion to their weights, and returns the one with fewer requests in progress relative to

@@ -80,7 +80,7 @@ type clientConn struct {
 	once   sync.Once
 }
 
-// newClientConn wraps conn. The listener registers it.
+// newClientConn wraps conn. The caller must register the result.
 func newClientConn(p *generation, conn net.Conn, d driver, kind listenerKind) *clientConn {
 	c := &clientConn{Conn: conn, driver: d, kind: kind, root: p.Proxy, accepted: time.Now()}
 	c.limits.conn = conn // the connection below TLS

@@ -16,7 +16,8 @@ const continueWait = time.Second
 // begun reports whether any part of the body has been sent to the upstream, or the body has turned out to be empty.
 func (l *upload) begun() bool { return l.sent.Load() > 0 || l.over.Load() }
 
-// expectInVain is called if the upstream has not responded to the expectation. It asks the client for the body, unless that is already arriving.
+// expectInVain is called if the upstream has not responded to the expectation. It asks the client for the body, unless the body is
+// already arriving.
 func (l *upload) expectInVain() error {
 	if !l.begun() {
 		if _, err := io.WriteString(l.req.c, "HTTP/1.1 100 Continue\r\n\r\n"); err != nil {
@@ -34,11 +35,11 @@ func (l *upload) endExpectation() {
 	l.req.c.prompt()
 	l.u.limits.armRead(l.limit.uploading())
 	if l.over.Load() {
-		l.beginResponseTime() // the upload tried this too early
+		l.beginResponseTime() // the upload called it before the expectation had ended
 	}
 }
 
-// prompt starts to count the client's silence.
+// prompt is called when the client no longer waits for 100 Continue. From then on, its silence counts.
 func (c *clientConn) prompt() {
 	c.unprompted.Store(false)
 	s := c.gen.sweeper

@@ -120,8 +120,7 @@ func (s *sweeper) remove(d *deadlines) {
 	s.mu.Unlock()
 }
 
-// run ticks until stop is closed, and calls the function each on every tick. The result of this function says whether ticks are needed even
-// without connections.
+// run ticks until stop is closed, and calls each on every tick. The result of each says whether ticks are needed even without connections.
 func (s *sweeper) run(stop <-chan struct{}, each func() (needed bool)) {
 	tick := s.tick.Load()
 	ticker := time.NewTicker(time.Duration(tick))
@@ -166,7 +165,7 @@ func (s *sweeper) advance() (now int64) {
 	return now
 }
 
-// sweep makes one tick.
+// sweep performs one tick.
 func (s *sweeper) sweep() {
 	now := s.advance()
 	s.mu.Lock()

@@ -7,27 +7,29 @@ import (
 )
 
 // If there is no room, a connection from an address with few connections displaces a silent connection of the address that has the most
-// silent ones. So a client with few connections finds room at once, however many addresses occupy the rest of the room, and those
+// silent ones. So a client with few connections is admitted at once, however many addresses occupy the rest of the room, and those
 // addresses end up with equal shares.
 
 // candidate is a connection that may be closed to make room because the proxy is waiting for its client.
 type candidate struct {
 	c          *clientConn
-	listedWait int64 // how long the proxy had waited for it when it was listed
+	listedWait int64 // how long the proxy had waited for the client when the candidate was listed
 	phase      phase
 	waited     int64
 	rank       int // number of silent connections of its address, including itself, for which the proxy has waited no longer than for this one
 }
 
-// small reports whether an address has so few connections that it may displace other addresses' connections. Proxy.mu is held.
+// small reports whether an address has so few connections that it may displace other addresses' connections. The caller must hold
+// Proxy.mu.
 func (of *account) small(limit int) bool { return of.conns < max(limit/smallShare, 1) }
 
-// active reports whether an address has more live connections than silent ones. New connections of active addresses are served first. Proxy.mu is
-// held.
+// active reports whether an address has more live connections than silent ones. New connections of active addresses are served first. The
+// caller must hold Proxy.mu.
 func (of *account) active() bool { return of.live > of.silent }
 
-// displace makes room for a connection of an address that has few connections. The address with the most silent connections loses the one for which
-// the proxy has waited longest, even if that wait was short. displace reports whether there is room now. Proxy.mu is held.
+// displace makes room for a connection of an address that has few connections. The address with the most silent connections loses the one
+// for which the proxy has waited longest, even if that wait was short. displace reports whether there is room now. The caller must hold
+// Proxy.mu.
 func (a *admission) displace(by *account, limit int) bool {
 	p := a.p
 	// The address must have at least two more silent connections than the address of the new connection. Then, after losing one, it still
@@ -51,7 +53,8 @@ func (a *admission) displace(by *account, limit int) bool {
 			}
 			d := a.displaceable[i]
 			a.displaceable = slices.Delete(a.displaceable, i, i+1)
-			if !d.c.share.admitted || !d.c.waitedFor() || phase(d.c.phase.Load()) != d.phase || d.c.waitTime(now) < d.listedWait { // it has been active since
+			// Skip a connection that has been active since it was listed.
+			if !d.c.share.admitted || !d.c.waitedFor() || phase(d.c.phase.Load()) != d.phase || d.c.waitTime(now) < d.listedWait {
 				continue
 			}
 			by.silent++
@@ -68,7 +71,7 @@ func (a *admission) displace(by *account, limit int) bool {
 	}
 }
 
-// listDisplaceable lists the candidates for displace. Proxy.mu is held.
+// listDisplaceable lists the candidates for displace. The caller must hold Proxy.mu.
 func (a *admission) listDisplaceable(now int64) {
 	p := a.p
 	began := time.Now()
@@ -110,7 +113,7 @@ func (a *admission) listDisplaceable(now int64) {
 	a.listingTook = a.listedAt.Sub(began)
 }
 
-// markForClose marks a connection that is to be closed to make room, so that unlockAndClose ends it. Proxy.mu is held.
+// markForClose marks a connection that unlockAndClose will end to make room. The caller must hold Proxy.mu.
 func (a *admission) markForClose(c *clientConn) {
 	p := a.p
 	c.gaveWay.Store(true)

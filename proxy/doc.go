@@ -1,4 +1,4 @@
-// Package proxy is a reverse proxy in front of groups of servers. It speaks HTTP/1.1 and HTTP/2, with clients and with servers. It
+// Package proxy is a reverse proxy in front of groups of servers. It speaks HTTP/1.1 and HTTP/2 to clients and to servers. It
 // reports one event per response to a [Recorder].
 //
 // # Promises
@@ -19,16 +19,16 @@
 //
 // # How a request flows
 //
-// A driver runs the code that serves a client connection ([clientConn.serve]): normally as a task of an event loop, otherwise as a goroutine
-// (driver.go). The code is the same. It reads a header block, and an [exchange] does the rest; each of the exchange's parts, such as [request],
-// [upload] and [reply], has its own file. The block is checked and rewritten in one pass ([http1.Request]), and the request's route is chosen
-// (request.go, routing.go). Then a server in the route's group is chosen (group.go, choose.go), and the request is sent to it over a pooled
-// connection (forward.go, pool.go). A small body is sent in the same write; a large one is streamed (upload.go, silent.go, continue.go). The
-// response's header is checked and rewritten in the same way (response.go). Its body is either read completely (up to 64 KiB of declared length)
-// or relayed piece by piece (relay.go, reply.go). Requests and responses use the same strict body reader ([http1.Body], body.go). The proxy's own
-// responses are in failure.go and routing.go. An upgrade gets its own upstream connection and becomes a byte tunnel (tunnel.go); if either
-// side speaks HTTP/2, websocket.go translates. After its last response, a connection stays open until the client has acknowledged that
-// response (linger.go).
+// A driver runs the code that serves a client connection ([clientConn.serve]): normally as a task of an event loop, otherwise as a
+// goroutine (driver.go). The code is the same in both cases. It reads a header block, and an [exchange] does the rest; each of the
+// exchange's parts, such as [request], [upload] and [reply], has its own file. The block is checked and rewritten in one pass
+// ([http1.Request]), and the request's route is chosen (request.go, routing.go). Then a server in the route's group is chosen (group.go,
+// choose.go), and the request is sent to it over a pooled connection (forward.go, pool.go). A small body is sent in the same write; a large
+// one is streamed (upload.go, silent.go, continue.go). The response's header is checked and rewritten in the same way (response.go). Its
+// body is either read completely (up to 64 KiB of declared length) or relayed piece by piece (relay.go, reply.go). Requests and responses
+// use the same strict body reader ([http1.Body], body.go). The proxy's own responses are in failure.go and routing.go. An upgrade gets its
+// own upstream connection and becomes a byte tunnel (tunnel.go); if either side speaks HTTP/2, websocket.go translates. After its last
+// response, a connection stays open until the client has acknowledged that response (linger.go).
 //
 // A connection that begins with the HTTP/2 preface continues in h2conn.go. Each of its streams has its own clientConn and exchange. To
 // them, the stream is a connection that carries a single HTTP/1.1 request (h2stream.go, h2write.go). A request to a server that speaks

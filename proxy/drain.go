@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// This file shuts down without breaking requests that clients have already sent.
+// This file implements a shutdown that does not break requests that clients have already sent.
 //
 // Closing a listener resets the connections that are waiting in its queue, and their clients may already have sent a request. So the
 // proxy first makes the kernel refuse new connections, then empties the queue, and then closes the listener. Clients that connect in the
@@ -36,8 +36,9 @@ func Listen(ctx context.Context, address string) (net.Listener, error) {
 	return c.Listen(ctx, "tcp", address)
 }
 
-// Inherited is a listener whose socket is open in another process, too: systemd, for example, keeps it and hands it to the next process.
-// Connections that are still in its queue are served by that next process, so Shutdown stops accepting at once and leaves the queue alone.
+// Inherited is a listener whose socket is also open in another process: systemd, for example, keeps the socket and hands it to the next
+// process. Connections that are still in its queue are served by that next process, so Shutdown stops accepting at once and leaves the
+// queue alone.
 type Inherited struct{ *net.TCPListener }
 
 // Inherit returns the listener to pass to Serve for a socket that another process opened.

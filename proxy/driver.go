@@ -21,7 +21,7 @@ import (
 type driver interface {
 	// run runs fn concurrently with the caller.
 	run(fn func())
-	// post runs fn soon, after code that could already run. Unlike run, it may be called by code that the driver does not run.
+	// post runs fn soon, after all code that is already runnable. Unlike run, it may be called by code that the driver does not run.
 	post(fn func())
 	// signal returns a new signal for code that this driver runs.
 	signal() signal
@@ -40,7 +40,7 @@ type signal interface {
 	Wait(d time.Duration) bool
 }
 
-// Driver is the way in which a [Proxy] waits for its connections.
+// Driver is the way in which a [Proxy] waits for I/O on its connections.
 type Driver string
 
 // The values of Options.Driver.
@@ -119,7 +119,7 @@ func (s chanSignal) Wait(d time.Duration) bool {
 		<-s
 		return true
 	}
-	select { // if the time is over but the signal is already set, report the signal
+	select { // if the time is up but the signal is already set, report the signal
 	case <-s:
 		return true
 	default:

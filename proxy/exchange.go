@@ -11,8 +11,8 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/http1"
 )
 
-// exchange is one request and its response. It is reused for other requests, so that a request allocates nothing. It belongs to the goroutine or task
-// that serves the connection, and so do its parts, except that the goroutine or task that sends a streamed body uses upload, too.
+// exchange is one request and its response. It is reused for other requests, so that a request allocates nothing. The exchange and its
+// parts belong to the goroutine or task that serves the connection. Only upload is also used by another one, which sends a streamed body.
 //
 // Each part has its own state and rules, and refers only to the parts that its type names. The parts are the request (req), its body on
 // the way to the server (upload), the server to which the request is given (to), the header of the response (resp), the response on its

@@ -18,14 +18,15 @@ type settings struct {
 	hsts     []byte         // the line of Strict-Transport-Security; empty if it is not sent
 }
 
-// generation is the proxy with one configuration. From its beginning until its response has been sent, a request uses the generation that
-// was current when it began: no request sees two configurations.
+// generation is the proxy together with one configuration. A request uses the generation that was current when the request began, until
+// the response has been sent: no request sees two configurations.
 type generation struct {
 	*Proxy
 	*settings
 }
 
-// newSettings checks options and, if they are valid, puts their groups into effect. Proxy.reloading is held, or p is not in use yet.
+// newSettings checks options and, if they are valid, puts their groups into effect. The caller must hold Proxy.reloading, unless p is not
+// in use yet.
 func newSettings(p *Proxy, o Options) (*settings, error) {
 	plans, err := p.planGroups(&o)
 	if err != nil {

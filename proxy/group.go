@@ -14,8 +14,8 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/upstream"
 )
 
-// group is a group of servers that serve the same requests. Each request goes to one of them. A group of a given name exists as long as
-// the proxy does. A reload replaces its servers, except that unchanged ones stay, with their connections, counters and health.
+// group is a group of servers that serve the same requests. Each request goes to one of them. Once a group with a given name exists, it
+// exists as long as the proxy does. A reload replaces its servers. Unchanged servers stay, with their connections, counters and health.
 //
 // group.go determines which servers a group has, choose.go chooses one for a request, and watchgroup.go finds out which of them can be used.
 type group struct {
@@ -97,7 +97,7 @@ const nameShare = 8
 // planGroups checks the groups in a configuration and reads their files.
 func (p *Proxy) planGroups(o *Options) ([]*groupPlan, error) {
 	groups := o.Groups
-	if len(groups) == 0 && (o.Upstream != "" || len(o.Routes) == 0) { // if there are routes, no group may be needed
+	if len(groups) == 0 && (o.Upstream != "" || len(o.Routes) == 0) { // routes may work without any group
 		groups = []Group{{Servers: []Server{{URL: o.Upstream}}}}
 	}
 	plans, total := make([]*groupPlan, 0, len(groups)), 0
@@ -178,7 +178,7 @@ func (p *Proxy) credentialsOf(o *Group) (*upstream.Credentials, error) {
 	return upstream.NewCredentials(o.TLS)
 }
 
-// useGroups puts plans into effect and returns their groups, in the same order. Proxy.reloading is held.
+// useGroups puts plans into effect and returns their groups, in the same order. The caller must hold Proxy.reloading.
 func (p *Proxy) useGroups(plans []*groupPlan) []*group {
 	groups := make([]*group, 0, len(plans))
 	for _, plan := range plans {
@@ -219,7 +219,7 @@ func (g *group) use(plan *groupPlan) {
 	g.startWatch()
 }
 
-// endpointsOf returns the endpoints of the current servers. mu is held.
+// endpointsOf returns the endpoints of the current servers. The caller must hold mu.
 func (g *group) endpointsOf() []endpoint {
 	list := make([]endpoint, 0, len(g.all))
 	for _, s := range g.all {
@@ -228,7 +228,7 @@ func (g *group) endpointsOf() []endpoint {
 	return list
 }
 
-// setAddresses replaces the group's servers with those at the given addresses, which belong to its DNS name. mu is held.
+// setAddresses replaces the group's servers with those at the given addresses, which belong to its DNS name. The caller must hold mu.
 func (g *group) setAddresses(addrs []netip.Addr) {
 	slices.SortFunc(addrs, netip.Addr.Compare)
 	_, port, _ := net.SplitHostPort(g.plan.name.address) // cannot fail: parseName has checked the address
@@ -241,7 +241,7 @@ func (g *group) setAddresses(addrs []netip.Addr) {
 	g.setServers(list)
 }
 
-// setServers replaces the servers. Servers that are in both the old and the new list stay as they are. mu is held.
+// setServers replaces the servers. Servers that are in both the old and the new list stay as they are. The caller must hold mu.
 func (g *group) setServers(list []endpoint) {
 	old := g.all
 	g.all = make([]member, 0, len(list))
@@ -305,7 +305,7 @@ func (g *group) newServer(key serverKey) *server {
 	return s
 }
 
-// rebuild determines which servers can be used. mu is held.
+// rebuild determines which servers can be used. The caller must hold mu.
 func (g *group) rebuild() {
 	m := &members{o: &g.plan.o, all: g.all, several: len(g.all) > 1}
 	up := g.inState(upstream.Up)
@@ -332,7 +332,7 @@ func (g *group) rebuild() {
 	g.members.Store(m)
 }
 
-// inState returns the servers in a given state. mu is held.
+// inState returns the servers in a given state. The caller must hold mu.
 func (g *group) inState(state upstream.State) (list []member) {
 	for _, s := range g.all {
 		if now, _, _ := s.availability.State(); now == state {

@@ -30,9 +30,9 @@ type Group struct {
 	Check Check
 	// Eject configures when servers whose requests fail are taken out of use.
 	Eject Eject
-	// Retries is how often a request is sent to another server if it could not be sent or was not processed, or if it is idempotent, has
-	// no body, and no byte of a response has arrived. After a reserve of 100 retries, at most a fifth of the requests are retried.
-	// Default 1, at most RetriesMax; a negative value means no retries.
+	// Retries is how many times a request may be sent to another server. A request is retried if it could not be sent, if it was not
+	// processed, or if it is idempotent, has no body, and no byte of a response has arrived. Once a reserve of 100 retries is spent, at
+	// most a fifth of the requests are retried. Default 1, at most RetriesMax; a negative value means no retries.
 	Retries int
 	// ConnsMax limits the connections to each server. Further requests wait at most MaxConnWait and then get 503. The default is the server's
 	// share of MaxConnsPerUpstream.

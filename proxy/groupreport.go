@@ -7,7 +7,7 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/upstream"
 )
 
-// This file reports about groups: in log lines, and in the figures of GET /api/v1/upstreams.
+// This file reports on groups: in log lines, and in the figures of GET /api/v1/upstreams.
 
 // changeLog limits log lines about a state that may change often. The empty state is the normal one, which needs no log line.
 type changeLog struct {
@@ -29,7 +29,7 @@ func (c *changeLog) due(state string, now time.Time) (log bool, next time.Time) 
 
 func (g *group) log() *slog.Logger { return g.root.current.Load().o.Logger.With(g.attrs()...) }
 
-// report writes the log lines that are due, and returns when the next one is due, or zero if there is none. mu is held.
+// report writes the log lines that are due, and returns when the next one is due, or zero if there is none. The caller must hold mu.
 func (g *group) report(now time.Time) (next time.Time) {
 	due := func(c *changeLog, state string) bool {
 		log, at := c.due(state, now)
@@ -96,8 +96,8 @@ type ServerStatus struct {
 	Since    *time.Time `json:"since"`  // since when it has been in this state; null if the state has never changed
 	Why      string     `json:"why,omitempty"`
 	Until    *time.Time `json:"ejected_until,omitempty"`
-	// Failing is the latest failure and FailingSince the time of the first one since a request last succeeded; both are missing if there
-	// is none.
+	// Failing is the latest failure. FailingSince is the time of the first failure since a request last succeeded. Both are missing if
+	// there has been no failure since then.
 	Failing      string     `json:"failing,omitempty"`
 	FailingSince *time.Time `json:"failing_since,omitempty"`
 
@@ -105,7 +105,7 @@ type ServerStatus struct {
 	Conns     int64 `json:"connections"`
 	Idle      int64 `json:"idle_connections"`
 	ConnsMax  int64 `json:"connections_max"`
-	Responses int64 `json:"responses"` // since the start
+	Responses int64 `json:"responses"` // since the proxy was started
 	Failures  int64 `json:"failures"`  // requests for which the server's complete response was not received
 	Retried   int64 `json:"retried"`   // requests that failed here and were sent to another server
 	Ejections int64 `json:"ejections"`

@@ -31,8 +31,8 @@ var (
 	errUnprocessed = errors.New("the server has closed the connection before it processed the request (GOAWAY)")
 	// errRefused is errUnprocessed for a single request.
 	errRefused = fmt.Errorf("%w: the server has refused the stream", errUnprocessed)
-	// errStreamReset means that the server has reset the stream for a reason other than errRefused. Unlike the end of a connection, which may
-	// have nothing to do with the request, that is the server's decision about it.
+	// errStreamReset means that the server has reset the stream for a reason other than errRefused. The end of a connection may have
+	// nothing to do with a request, but a reset is the server's decision about the request.
 	errStreamReset = errors.New("the server has reset the stream")
 	// errStreamDone means that the server has sent a complete response and then reset the stream, because it does not want the rest of the
 	// request (RFC 9113, section 8.1).
@@ -78,7 +78,7 @@ func (c *h2Call) Read(b []byte) (int, error) {
 	}
 }
 
-// receiveHead receives the header of a response. The caller holds mu.
+// receiveHead receives the header of a response. The caller must hold mu.
 func (c *h2Call) receiveHead(head []byte, end bool) {
 	if c.err != nil {
 		return
@@ -93,7 +93,7 @@ func (c *h2Call) receiveHead(head []byte, end bool) {
 	c.wake(&c.reader)
 }
 
-// receive receives a piece of the response's body. The windows limit the total. The caller holds mu.
+// receive receives a piece of the response's body. The windows limit the total. The caller must hold mu.
 func (c *h2Call) receive(b []byte, end bool) {
 	if c.err != nil {
 		return
@@ -108,7 +108,7 @@ func (c *h2Call) receive(b []byte, end bool) {
 }
 
 // wasReset ends the call because the server reset the stream or violated the protocol. A response that is already complete remains valid:
-// the server has then only refused the rest of the request (RFC 9113, section 8.1). The caller holds mu.
+// the server has then only refused the rest of the request (RFC 9113, section 8.1). The caller must hold mu.
 func (c *h2Call) wasReset(code http2.Code) {
 	switch err := c.s.Err; {
 	case errors.Is(err, http1.ErrHeaderSize):
@@ -125,7 +125,7 @@ func (c *h2Call) wasReset(code http2.Code) {
 	}
 }
 
-// lose ends the call early. The caller holds mu.
+// lose ends the call early. The caller must hold mu.
 func (c *h2Call) lose(err error) {
 	if c.err == nil {
 		c.err = err
@@ -213,7 +213,7 @@ func (c *h2Call) putEnd(trailers []byte) error {
 	return nil
 }
 
-// mayWrite returns the reason why nothing can be written, or nil. The caller holds mu.
+// mayWrite returns the reason why nothing can be written, or nil. The caller must hold mu.
 func (c *h2Call) mayWrite() error {
 	switch {
 	case c.closed:

@@ -14,9 +14,9 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/loop"
 )
 
-// This file serves client connections that speak HTTP/2. A task reads frames and passes them to the state machine in package http2. Each stream is
-// served by its own clientConn and exchange, like an HTTP/1.1 connection with a single request: the stream is its net.Conn (h2stream.go). Another
-// task writes frames; it collects what all streams currently have to send (h2write.go).
+// This file serves client connections that speak HTTP/2. A task reads frames and passes them to the state machine in package http2. Each
+// stream is served by its own clientConn and exchange, like an HTTP/1.1 connection with a single request: the stream is its net.Conn
+// (h2stream.go). Another task writes frames; it collects the pending output of all streams (h2write.go).
 
 const (
 	// h2ReadBytes is the size of the buffer for received frames. A connection has such a buffer only while it is reading.
@@ -127,7 +127,7 @@ func (h *h2Conn) read(b []byte) (int, error) {
 	return n, nil
 }
 
-// take passes bytes to the state machine, and starts the streams that begin. An error ends the connection.
+// take passes bytes to the state machine, and starts the new streams. An error ends the connection.
 func (h *h2Conn) take(b []byte) (used int, err error) {
 	used, err = h.advance(b)
 	for i, st := range h.starting {
@@ -170,7 +170,8 @@ func (h *h2Conn) advance(b []byte) (used int, err error) {
 	return used, err
 }
 
-// hold sets the number of counted bytes of an unfinished field block to n, and reports whether that many are allowed. mu is held.
+// hold sets the number of counted bytes of an unfinished field block to n, and reports whether that many are allowed. The caller must
+// hold mu.
 func (h *h2Conn) hold(n int64) bool {
 	if n -= headBytesFree; n < 0 {
 		n = 0
@@ -183,7 +184,7 @@ func (h *h2Conn) hold(n int64) bool {
 	return true
 }
 
-// event handles an event. mu is held.
+// event handles an event. The caller must hold mu.
 func (h *h2Conn) event(ev http2.Event) {
 	var st *h2Stream
 	if ev.Stream != nil {
@@ -214,7 +215,7 @@ func (h *h2Conn) event(ev http2.Event) {
 	}
 }
 
-// beginStream prepares a stream. mu is held.
+// beginStream prepares a stream. The caller must hold mu.
 func (h *h2Conn) beginStream(s *http2.Stream) {
 	if now := h.c.root.current.Load(); h.model == nil || h.model.gen != now {
 		h.model = &clientConn{
@@ -231,9 +232,9 @@ func (h *h2Conn) beginStream(s *http2.Stream) {
 	h.begun = append(h.begun, st)
 }
 
-// arm sets the phase and the deadline according to the connection's state. mu is held.
+// arm sets the phase and the deadline according to the connection's state. The caller must hold mu.
 func (h *h2Conn) arm() {
-	if h.failed { // the deadline belongs to the end of the connection
+	if h.failed { // the connection is ending, and its deadline is set elsewhere
 		return
 	}
 	c, s := h.c, h.c.root.sweeper
@@ -268,12 +269,12 @@ func (h *h2Conn) arm() {
 	c.limits.armRead(at)
 }
 
-// done reports whether the connection is no longer needed. mu is held.
+// done reports whether the connection is no longer needed. The caller must hold mu.
 func (h *h2Conn) done() bool {
 	return len(h.open) == 0 && len(h.begun) == 0 && (h.m.Left() || h.m.PeerLeft())
 }
 
-// noteError counts the reason why the connection ends. mu is held.
+// noteError counts the reason why the connection ends. The caller must hold mu.
 func (h *h2Conn) noteError(err error) {
 	var failed *http2.ConnError
 	if errors.As(err, &failed) {
@@ -282,7 +283,7 @@ func (h *h2Conn) noteError(err error) {
 	}
 }
 
-// noteLimit counts that a client has exceeded a limit.
+// noteLimit counts a limit that the client has exceeded.
 func (h *h2Conn) noteLimit(l http2.Limit) {
 	if l != http2.LimitNone {
 		h.c.root.metrics.h2Limits[l].Add(1)
@@ -350,8 +351,8 @@ func (h *h2Conn) finish(buf []byte) {
 	}
 }
 
-// awaitClose discards what the client sends until it closes the connection, for lingerQuiet at most. It is woken only when a whole buffer has
-// arrived, so a client that continues to send small frames costs little. It overwrites buf.
+// awaitClose discards incoming bytes until the client closes the connection, for lingerQuiet at most. It is woken only when a whole buffer
+// has arrived, so a client that continues to send small frames costs little. It overwrites buf.
 func (h *h2Conn) awaitClose(buf []byte) {
 	c, s := h.c, h.c.gen.sweeper
 	c.watch.wakeFrom(len(buf))
@@ -372,7 +373,8 @@ func (h *h2Conn) endPanic() {
 	}
 }
 
-// leave closes this side's direction as soon as the output has been sent. The reading task then sees the end of the connection. mu is held.
+// leave closes this side's direction as soon as the output has been sent. The reading task then sees the end of the connection. The
+// caller must hold mu.
 func (h *h2Conn) leave() {
 	if h.shut {
 		return

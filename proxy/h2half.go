@@ -23,7 +23,7 @@ type h2Waits struct {
 	readLate, writeLate bool // a deadline has passed
 }
 
-// wake sets a signal for which a task may be waiting. The caller holds mu.
+// wake sets a signal for which a task may be waiting. The caller must hold mu.
 func (*h2Waits) wake(s *signal) {
 	if *s != nil {
 		(*s).Set()
@@ -31,13 +31,13 @@ func (*h2Waits) wake(s *signal) {
 	}
 }
 
-// wakeBoth wakes the reader and the writer. The caller holds mu.
+// wakeBoth wakes the reader and the writer. The caller must hold mu.
 func (w *h2Waits) wakeBoth() {
 	w.wake(&w.reader)
 	w.wake(&w.writer)
 }
 
-// await waits until wake is called for the signal. The caller holds mu, which is unlocked during the wait.
+// await waits until wake is called for the signal. The caller must hold mu, which is unlocked during the wait.
 func (w *h2Waits) await(s *signal) {
 	ready := w.driver.signal()
 	*s = ready
@@ -57,7 +57,7 @@ func (w *h2Waits) SetReadDeadline(t time.Time) error {
 	return nil
 }
 
-// SetWriteDeadline does the same as SetReadDeadline, for writes.
+// SetWriteDeadline is like SetReadDeadline, but for writes.
 func (w *h2Waits) SetWriteDeadline(t time.Time) error {
 	w.setDeadline(&w.writeLate, t, &w.writer)
 	return nil
@@ -199,7 +199,7 @@ func (m *h2Message) put(b []byte, to h2Sink) (n int, err error) {
 	}
 }
 
-// writeError returns the reason why a stream cannot be written to, or nil. The caller holds mu.
+// writeError returns the reason why a stream cannot be written to, or nil. The caller must hold mu.
 func (w *h2Waits) writeError(gone bool) error {
 	switch {
 	case w.writeLate:

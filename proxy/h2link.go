@@ -60,7 +60,7 @@ func (l *h2Link) place(d driver, client *clientConn) *h2Call {
 	return c
 }
 
-// room returns the maximum number of calls. It is one until the server's SETTINGS have arrived. The caller holds mu.
+// room returns the maximum number of calls. It is one until the server's SETTINGS have arrived. The caller must hold mu.
 func (l *h2Link) room() int {
 	if !l.m.Settled() {
 		return 1
@@ -75,7 +75,7 @@ func (l *h2Link) unsettled() bool {
 	return !l.retired && !l.m.Settled()
 }
 
-// ended frees the place of a call. The caller holds mu.
+// ended frees the place of a call. The caller must hold mu.
 func (l *h2Link) ended(c *h2Call) {
 	delete(l.open, c)
 	if len(l.open) == 0 {
@@ -88,7 +88,7 @@ func (l *h2Link) ended(c *h2Call) {
 	l.flushSoon()
 }
 
-// refused makes later calls use other connections until the next tick. The caller holds mu.
+// refused makes later calls use other connections until the next tick. The caller must hold mu.
 func (l *h2Link) refused() { l.most = max(len(l.open)-1, 1) }
 
 // serve reads frames until the connection ends.
@@ -148,7 +148,7 @@ func (l *h2Link) advance(b []byte) (used, settled int, err error) {
 	return used, settled, err
 }
 
-// event handles an event. The caller holds mu.
+// event handles an event. The caller must hold mu.
 func (l *h2Link) event(ev http2.Event) {
 	var c *h2Call
 	if ev.Stream != nil {
@@ -183,7 +183,7 @@ func (l *h2Link) event(ev http2.Event) {
 	}
 }
 
-// goneAway ends the calls that the server will not process. The others continue. The caller holds mu.
+// goneAway ends the calls that the server will not process. The others continue. The caller must hold mu.
 func (l *h2Link) goneAway() {
 	l.retired = true
 	for c := range l.open {
@@ -206,7 +206,7 @@ func (l *h2Link) retire() {
 	}
 }
 
-// close sends GOAWAY and closes the connection. The caller holds mu.
+// close sends GOAWAY and closes the connection. The caller must hold mu.
 func (l *h2Link) close() {
 	if !l.shut {
 		l.retired, l.shut = true, true
@@ -249,8 +249,8 @@ func (l *h2Link) tick(idleFor time.Duration) {
 	}
 }
 
-// flushSoon schedules flush, so that a single write can send the output of all tasks that are ready now. The caller holds mu. Any
-// goroutine may call it.
+// flushSoon schedules flush, so that a single write can send the output of all tasks that are ready now. The caller must hold mu.
+// Any goroutine may call it.
 func (l *h2Link) flushSoon() {
 	if !l.flushing && !l.failed && (l.m.Pending() > 0 || l.shut) {
 		l.flushing = true
@@ -284,7 +284,7 @@ func (l *h2Link) flush() {
 	}
 }
 
-// send writes to the connection. The caller holds mu, which is unlocked during the write.
+// send writes to the connection. The caller must hold mu, which is unlocked during the write.
 func (l *h2Link) send(out []byte) error {
 	l.mu.Unlock()
 	defer l.mu.Lock()

@@ -109,7 +109,7 @@ func (s *h2Links) open(d driver, client *clientConn) (*upstreamConn, error) {
 }
 
 // place reserves a place on a connection. If there is none, dial reports whether the caller must open another connection; otherwise the
-// caller must wait. The caller holds mu.
+// caller must wait. The caller must hold mu.
 func (s *h2Links) place(d driver, client *clientConn) (call *h2Call, dial bool) {
 	live, unsettled := 0, s.dialling[d] > 0
 	for _, l := range s.list {

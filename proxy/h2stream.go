@@ -113,7 +113,7 @@ func (st *h2Stream) release() {
 	h.flushSoon()
 }
 
-// receive takes a piece of the request's body. The windows limit how much arrives. mu is held.
+// receive takes a piece of the request's body. The windows limit how much arrives. The caller must hold mu.
 func (st *h2Stream) receive(b []byte, end bool) {
 	if st.gone || st.noMemory {
 		return
@@ -129,7 +129,7 @@ func (st *h2Stream) receive(b []byte, end bool) {
 
 // wasReset is called when the client has reset the stream, or has violated the protocol. Clients of WebSockets, such as browsers, close a
 // tunnel with CANCEL instead of ending their direction. As with a client that closes an HTTP/1.1 connection, that is no failure unless the
-// upstream sends more. mu is held.
+// upstream sends more. The caller must hold mu.
 func (st *h2Stream) wasReset(code http2.Code) {
 	if st.s.Tunnel() && (code == http2.CodeCancel || code == http2.CodeNone) {
 		st.in.ended = true
@@ -137,7 +137,8 @@ func (st *h2Stream) wasReset(code http2.Code) {
 	st.lose()
 }
 
-// lose ends the stream early. If the client has ended its direction of a tunnel, the upstream still receives everything. mu is held.
+// lose ends the stream early. If the client has ended its direction of a tunnel, the upstream still receives everything that the client
+// sent. The caller must hold mu.
 func (st *h2Stream) lose() {
 	if st.s.Tunnel() && st.in.ended {
 		st.closed = true

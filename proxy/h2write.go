@@ -103,11 +103,11 @@ func (st *h2Stream) putEnd(trailers []byte) error {
 	return nil
 }
 
-// mayWrite returns an error if nothing can be written to the output. mu is held.
+// mayWrite returns an error if nothing can be written to the output. The caller must hold mu.
 func (st *h2Stream) mayWrite() error { return st.writeError(st.gone || st.closed || st.h.failed) }
 
-// flushSoon schedules flush, so that a single write can send the output of all tasks that are ready now. mu is held. Any goroutine may
-// call it.
+// flushSoon schedules flush, so that a single write can send the output of all tasks that are ready now. The caller must hold mu. Any
+// goroutine may call it.
 func (h *h2Conn) flushSoon() {
 	if !h.flushing && !h.failed && (h.m.Pending() > 0 || h.shut) {
 		h.flushing = true
@@ -158,7 +158,7 @@ func (h *h2Conn) flush() {
 	}
 }
 
-// send writes bytes to the connection. mu is held, but unlocked during the write.
+// send writes bytes to the connection. The caller must hold mu, which is unlocked during the write.
 func (h *h2Conn) send(out []byte) error {
 	h.mu.Unlock()
 	defer h.mu.Lock()

@@ -60,7 +60,7 @@ func (t *upstreamHealth) failed(f failure, cause error, id []byte) (reason strin
 	return t.last
 }
 
-// begin records the beginning of a series of failures. mu is held.
+// begin records the beginning of a series of failures. The caller must hold mu.
 func (t *upstreamHealth) begin() {
 	if !t.failing.Load() {
 		t.kinds, t.all, t.began, t.recoveredAt = [failures]failureKind{}, 0, time.Now(), time.Time{}

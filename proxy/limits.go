@@ -11,15 +11,15 @@ import (
 // The limits in this file protect the proxy, and protect clients from each other. All clients share three resources: client connections,
 // upstream connections, and the memory for unfinished headers and buffered bodies. The same rule divides each of them: an eighth is
 // reserved for addresses that use little; of the rest, an address may use at most twice as much as it leaves free. So a single address
-// gets 58 %, eight addresses get 10 % each, and something is always left for the next one. If there is no room, the proxy closes the
-// connections for whose clients it has waited longest. If the address uses much, these are connections of the same address, otherwise of
-// any address.
+// can get at most 58 %, eight addresses get 10 % each, and something is always left for the next one. If there is no room, the proxy
+// closes the connections for whose clients it has waited longest. If the address that needs room already uses much, the proxy closes
+// only connections of that address, otherwise those of any address.
 //
 // limits.go counts usage and applies the rule. displace.go chooses the connections that are closed to make room for a new one. waiting.go
 // keeps new connections for which there is no room yet.
 
 const (
-	// headBytesFree is how many bytes each connection may buffer without counting: enough for most headers.
+	// headBytesFree is how many bytes each connection may buffer before they count: enough for most headers.
 	headBytesFree = clientReadBytes
 	// giveWayAfter is how long the proxy must have waited for a client before it may close the client's connection to make room. The time
 	// that the client's bytes would take at slowBytesPerSecond does not count.
@@ -30,8 +30,9 @@ const (
 	giveWayPause  = 10 * time.Millisecond
 	// firstByteWithin is the time after which a connection whose first header is incomplete can be displaced.
 	firstByteWithin = 100 * time.Millisecond
-	// An address with less than 1/smallShare of all connections may displace connections of other addresses. Searching for these may take at
-	// most 1/lookShare of the time. On a busy machine a search seems to take longer than it does, hence lookPauseMax.
+	// An address with less than 1/smallShare of all connections may displace connections of other addresses. Searching for these may take
+	// at most 1/lookShare of the time. On a busy machine, the measured time of a search includes time in which the search did not run,
+	// hence lookPauseMax.
 	smallShare, lookShare = 16, 20
 	lookPauseMax          = 5 * giveWayPause
 	// At most 1/tunnelShare of all connections may be upgraded, because an upgraded connection may be silent for a long time and does not give
@@ -44,7 +45,7 @@ const (
 // account counts the resources that the clients at one address use. An IPv6 /64 counts as one address.
 type account struct {
 	conns    int          // guarded by Proxy.mu
-	silent   int          // guarded by Proxy.mu; at the last search, connections without a response, or waiting for their client
+	silent   int          // guarded by Proxy.mu; at the last search, connections without a response, or in a wait for the client
 	streams  int          // guarded by Proxy.mu; number of HTTP/2 streams
 	live     int          // guarded by Proxy.mu; at the last search, all other connections except upgraded ones
 	upstream atomic.Int64 // connections to the only server, see pool.byAccount; changed under the pool's lock
@@ -53,8 +54,8 @@ type account struct {
 	silentUploads atomic.Int64
 }
 
-// mayUse implements the rule: it reports whether an address that already uses the amount uses of a shared resource may use the amount
-// more in addition.
+// mayUse implements the rule: it reports whether an address may use more of a shared resource. uses is how much the address already
+// uses, and more is the additional amount. total is how much all addresses use together.
 func mayUse(uses, more, total, limit int64) bool {
 	free := limit - total
 	return more <= free && (uses+more <= smallUse(limit) || uses+more <= 2*(free-limit/8))
@@ -68,7 +69,7 @@ type admission struct {
 	p            *Proxy
 	conns        int                    // number of admitted, open connections
 	waiting      []waitingConn          // see waiting.go
-	rejecting    int                    // number of connections that are being told that there is no room
+	rejecting    int                    // number of connections that are being refused with a response
 	refused      map[netip.Addr]failure // addresses for which there is no room in this pass of admitWaiting
 	accounts     map[netip.Addr]*account
 	searchedAt   time.Time     // when giveWay last searched
@@ -147,7 +148,7 @@ func (a *admission) admitStream(c *clientConn) failure {
 	return failNone
 }
 
-// removeStream stops counting a stream. Proxy.mu is held.
+// removeStream stops counting a stream. The caller must hold Proxy.mu.
 func (a *admission) removeStream(c *clientConn) {
 	p := a.p
 	if !c.stream.counted {
@@ -161,7 +162,7 @@ func (a *admission) removeStream(c *clientConn) {
 	}
 }
 
-// forgetUnused removes an account without connections and streams. Proxy.mu is held.
+// forgetUnused removes an account without connections and streams. The caller must hold Proxy.mu.
 func (a *admission) forgetUnused(key netip.Addr, used *account) {
 	if used.conns == 0 && used.streams == 0 && a.accounts[key] == used {
 		delete(a.accounts, key)
@@ -178,8 +179,9 @@ func limitKey(addr netip.Addr) netip.Addr {
 	return addr
 }
 
-// remove stops counting an admitted connection. Proxy.mu is held. The resources that its exchange still uses stay counted in the account,
-// even if the account is no longer in the map. Tunnels of an HTTP/2 connection can outlive it, so their account stays in the map.
+// remove stops counting an admitted connection. The caller must hold Proxy.mu. The resources that its exchange still uses stay counted in
+// the account, even if the account is no longer in the map. Tunnels of an HTTP/2 connection can outlive it, so their account stays in the
+// map.
 func (a *admission) remove(c *clientConn) {
 	if !c.share.admitted {
 		return
@@ -202,7 +204,7 @@ func (a *admission) giveWay(of *account, upstream bool) {
 	a.giveWayLocked(of, upstream)
 }
 
-// giveWayLocked does the same as giveWay while the caller holds Proxy.mu. It reports whether there were any such connections, now or
+// giveWayLocked is like giveWay, but the caller must hold Proxy.mu. It reports whether there were any such connections, now or
 // within giveWayPause.
 func (a *admission) giveWayLocked(of *account, upstream bool) bool {
 	p := a.p
@@ -249,7 +251,7 @@ func (c *clientConn) warn(f failure) {
 	}
 }
 
-// holdUpTo does the same as share.hold for buffers that have grown to size bytes in total, of which headBytesFree do not count.
+// holdUpTo is like share.hold, but takes the total size of the buffers, of which headBytesFree bytes do not count.
 func (c *clientConn) holdUpTo(size int) bool {
 	if c.share.hold(int64(size) - headBytesFree - c.share.held) {
 		return true
@@ -273,7 +275,7 @@ func (w *clientWait) begin(now int64) { w.began.Store(now) }
 
 func (w *clientWait) suspend() { w.began.Store(suspended) }
 
-// resume starts to count a suspended wait.
+// resume starts counting a suspended wait.
 func (w *clientWait) resume(now int64) { w.began.CompareAndSwap(suspended, now) }
 
 func (w *clientWait) end(now int64, n int) {

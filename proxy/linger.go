@@ -62,7 +62,7 @@ type linger struct {
 	c       *clientConn
 	silence time.Duration // how long the client may send nothing
 	limit   time.Duration // how long it may continue to send
-	left    int           // bytes that were unacknowledged at the last look
+	left    int           // bytes that were unacknowledged at the last check
 	lost    bool          // the client will not receive the complete response
 }
 

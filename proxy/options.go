@@ -58,7 +58,7 @@ type Options struct {
 	// Groups are the groups of servers behind the proxy. Nil means one group with one server, Upstream. Without routes, all requests go to the
 	// first group.
 	Groups []Group
-	// StickyKey signs the cookies of Group.StickyCookie. If it changes, each client may be moved to another server one time. Nil means a
+	// StickyKey signs the cookies of Group.StickyCookie. If it changes, each client may be moved to another server once. Nil means a
 	// random key.
 	StickyKey []byte
 	// Routes determine where requests go: the first route whose conditions hold is used. If none does, the response is 404. If there are no
@@ -68,7 +68,8 @@ type Options struct {
 	Recorder Recorder
 	// RecorderBlocks means that Record may block, for example until an event is on disk.
 	RecorderBlocks bool
-	// Driver is the way in which the proxy waits for connections. DriverAuto, the default, uses event loops. Reload does not change it.
+	// Driver is the way in which the proxy waits for I/O on its connections. DriverAuto, the default, uses event loops. Reload does not
+	// change it.
 	Driver Driver
 	// Loops is the number of event loops. Each may keep one of the Go runtime's processors to itself, so GOMAXPROCS must be larger by that
 	// number than it would be otherwise. The default is half of GOMAXPROCS, at least one. Reload does not change it.
@@ -79,7 +80,7 @@ type Options struct {
 	Now func() time.Time
 
 	// ClientAddress determines how much of a client's address events contain. The default, masked, still distinguishes networks, but not
-	// persons. With full, events are personal data in most jurisdictions. For a client behind one of TrustedProxies, the address is the
+	// people. With full, events are personal data in most jurisdictions. For a client behind one of TrustedProxies, the address is the
 	// one that the trusted proxy reports.
 	ClientAddress ClientAddress
 	// RequestID records the X-Request-ID of every response, so that the event for a log line of the service can be found. IDs hardly compress,
@@ -87,8 +88,8 @@ type Options struct {
 	RequestID bool
 	// TraceID records the trace ID from traceparent, which connects an event to a trace. It costs about 22 bytes per event in the archive.
 	TraceID bool
-	// SpanPercent is the percentage of the sampled traces for whose requests events have an event.Span. A trace is sampled if the sampled flag
-	// in traceparent is set. It costs 31 bytes per event in the spool. 0, the default, means none.
+	// SpanPercent is the percentage of sampled traces whose events contain an event.Span. A trace is sampled if the sampled flag in
+	// traceparent is set. A span costs 31 bytes per event in the spool. The default, 0, means no spans.
 	SpanPercent int
 	// TrustedProxies are the peers whose forwarding fields are kept and extended. The forwarding fields of all other peers are removed,
 	// and the proxy writes its own, so a load balancer that is missing here appears as the client. A listed peer can claim any client
@@ -135,8 +136,8 @@ type Options struct {
 	WriteTimeout time.Duration
 	// ConnectTimeout limits dialing the upstream, including the name lookup. Default 5s.
 	ConnectTimeout time.Duration
-	// ResponseTimeout limits the time from the sending of a request to the arrival of the upstream's response header; after that the
-	// client gets 504. It must be longer than the service's slowest request. Default 60s.
+	// ResponseTimeout limits the time between sending a request and receiving the upstream's response header; after that the client
+	// gets 504. It must be longer than the service's slowest request. Default 60s.
 	ResponseTimeout time.Duration
 	// BodyTimeout is how long a server may send nothing within a response's body. It must be longer than the pauses of event streams. Default 5m.
 	BodyTimeout time.Duration
@@ -184,7 +185,7 @@ type Options struct {
 	// MinBodyRate is the average rate, in bytes per second, at which a client must send a request's body after ReadTimeout has passed;
 	// slower clients get 408. Default 0: no limit.
 	MinBodyRate int64
-	// MaxRequestBodyBytes limits the size of a request's body; a request with a larger one gets 413. Default 0: no limit.
+	// MaxRequestBodyBytes limits the size of a request's body; a request with a larger body gets 413. Default 0: no limit.
 	MaxRequestBodyBytes int64
 }
 
@@ -292,7 +293,7 @@ func (o *Options) setLimits() {
 	}
 }
 
-// withoutZone removes the zone from an IPv6 address, because it has a meaning only on this host (RFC 6874, section 1).
+// withoutZone removes the zone from an IPv6 address, because a zone is meaningful only on this host (RFC 6874, section 1).
 func withoutZone(host string) string {
 	if zone := strings.IndexByte(host, '%'); zone >= 0 && host[0] == '[' {
 		return host[:zone] + host[strings.IndexByte(host, ']'):]

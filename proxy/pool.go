@@ -45,7 +45,7 @@ type pool struct {
 	closed    bool               // guarded by mu; connections are closed when they are put back
 }
 
-// may reports whether a client at this address may use another connection. mu is held.
+// may reports whether a client at this address may use another connection. The caller must hold mu.
 func (p *pool) may(from *account) bool {
 	used := p.open - p.idleCount
 	if from == nil {
@@ -58,7 +58,7 @@ func (p *pool) may(from *account) bool {
 	return mayUse(uses, 1, int64(used), int64(p.max))
 }
 
-// charge adds n connections, or slots for them, to an address. mu is held.
+// charge adds n connections, or slots for them, to an address. The caller must hold mu.
 func (p *pool) charge(from *account, n int64) {
 	switch {
 	case from == nil:
@@ -90,8 +90,8 @@ func (p *pool) get(d driver, from *account, client *clientConn) (*upstreamConn, 
 	return p.waitFor(w)
 }
 
-// grant takes an idle connection of a driver, or counts a new one and returns nil. The caller holds mu and has made sure that p.may returns
-// true.
+// grant takes an idle connection of a driver, or counts a new one and returns nil. The caller must hold mu, and must have made sure that
+// p.may returns true.
 func (p *pool) grant(d driver, from *account) *upstreamConn {
 	p.charge(from, 1)
 	u := p.popIdle(d, from)
@@ -105,7 +105,7 @@ func (p *pool) grant(d driver, from *account) *upstreamConn {
 	return u
 }
 
-// popIdle takes the most recently used idle connection of a driver, or returns nil. mu is held.
+// popIdle takes the most recently used idle connection of a driver, or returns nil. The caller must hold mu.
 func (p *pool) popIdle(d driver, from *account) *upstreamConn {
 	idle := p.idle[d.index()]
 	n := len(idle)
@@ -120,7 +120,7 @@ func (p *pool) popIdle(d driver, from *account) *upstreamConn {
 	return u
 }
 
-// closeOther closes an idle connection that belongs to a driver other than d. mu is held.
+// closeOther closes an idle connection that belongs to a driver other than d. The caller must hold mu.
 func (p *pool) closeOther(d driver) {
 	for _, other := range p.drivers {
 		if other == d {
@@ -286,7 +286,7 @@ func (p *pool) share(perConn int) {
 	p.limit()
 }
 
-// limit recomputes max, and hands free connections and slots to waiting requests. The caller holds mu.
+// limit recomputes max, and hands free connections and slots to waiting requests. The caller must hold mu.
 func (p *pool) limit() {
 	p.max = p.conns * p.perConn
 	p.handOver()

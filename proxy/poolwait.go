@@ -28,7 +28,7 @@ func (p *pool) askForRoom(from *account) {
 	}
 }
 
-// handOver gives free connections and slots to waiting requests. mu is held.
+// handOver gives free connections and slots to waiting requests. The caller must hold mu.
 func (p *pool) handOver() {
 	for i := 0; i < len(p.waiters) && p.open-p.idleCount < p.max; {
 		w := p.waiters[i]

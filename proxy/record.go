@@ -106,7 +106,7 @@ func (e *entry) describe(r *request) {
 	}
 }
 
-// noteGRPC records the status of a gRPC call if the given lines, of the response's header or trailers, contain it.
+// noteGRPC records the status of a gRPC call if it is in lines, which are those of the response's header or trailers.
 func (e *entry) noteGRPC(lines []byte) {
 	if e.GRPCStatus != event.GRPCAbsent {
 		return

@@ -63,8 +63,8 @@ func (r *request) isHead() bool {
 	return r.Is("HEAD") || bytes.HasPrefix(r.Raw, []byte("HEAD "))
 }
 
-// isGRPC reports whether the request is a call of gRPC over HTTP/2. gRPC-Web does not count, because it expects an HTTP status. A request for
-// a WebSocket never is such a call, whatever its Content-Type.
+// isGRPC reports whether the request is a call of gRPC over HTTP/2. gRPC-Web does not count, because it expects an HTTP status. A request
+// for a WebSocket is never such a call, whatever its Content-Type.
 func (r *request) isGRPC() bool {
 	return r.HTTP2 && !r.connecting() && event.IsGRPCContent(r.ContentType) && !bytes.HasPrefix(r.ContentType, []byte("application/grpc-web"))
 }

@@ -166,7 +166,7 @@ func (c *clientConn) serve() (more bool) {
 	return c.h2 != nil && c.h2.serve()
 }
 
-// parks parks the connection if it is idle and belongs to an event loop. It reports whether it has done so.
+// parks calls park if the connection is idle and belongs to an event loop. It reports whether it has done so.
 func (c *clientConn) parks() bool {
 	conn, ok := c.Conn.(*loop.Conn)
 	if !ok || c.br.Buffered() > 0 {

@@ -46,7 +46,7 @@ func (s *share) release() {
 	s.held = 0
 }
 
-// reserve does the same as hold, except that the caller must subtract the bytes with unreserve.
+// reserve is like hold, except that the caller must subtract the bytes with unreserve.
 func (s *share) reserve(n int64) bool {
 	if s.account == nil {
 		return true

@@ -2,8 +2,8 @@ package proxy
 
 import "sync"
 
-// streams contains the exchanges that do not end by themselves: tunnels and event streams. A shutdown cuts them off. If it waited for them, no time
-// would be left to drain and archive the events.
+// streams contains the exchanges that do not end on their own: tunnels and event streams. A shutdown cuts them off. If the shutdown waited
+// for them, no time would be left to drain and archive the events.
 type streams struct {
 	mu   sync.Mutex
 	cuts map[*exchange]func() // guarded by mu; functions that cut off the exchanges

@@ -31,10 +31,10 @@ type TLSOptions struct {
 	Expiries func() []certs.Expiry
 }
 
-// ServeTLS does the same as Serve for a listener whose clients speak TLS. Options.TLS must be set.
+// ServeTLS is like Serve, but for a listener whose clients speak TLS. Options.TLS must be set.
 func (p *Proxy) ServeTLS(ln net.Listener) error { return p.serve(ln, listenerTLS) }
 
-// ServeRedirect does the same as Serve for a listener that redirects clients to the listener of ServeTLS. Options.TLS must be set.
+// ServeRedirect is like Serve, but for a listener that redirects clients to the listener of ServeTLS. Options.TLS must be set.
 func (p *Proxy) ServeRedirect(ln net.Listener) error { return p.serve(ln, listenerRedirect) }
 
 // listenerKind is what a listener does with its connections.
@@ -117,7 +117,7 @@ func (t *clientTLS) CloseWrite() error {
 	return t.wire.CloseWrite()
 }
 
-// SetLinger does the same as [net.TCPConn.SetLinger].
+// SetLinger is like [net.TCPConn.SetLinger].
 func (t *clientTLS) SetLinger(seconds int) error { return t.wire.SetLinger(seconds) }
 
 // closeConn closes the client's connection. On a TLS connection whose client has acknowledged everything, it sends close_notify first. That must not

@@ -96,7 +96,7 @@ func (t *tunnel) copy(dst net.Conn, br io.Reader, src net.Conn, count *atomic.Ui
 		switch {
 		case err == nil:
 		case isTimeout(err) && t.alive():
-		case err == io.EOF: // if it is wrapped, a connection has ended that several streams share
+		case err == io.EOF: // a wrapped io.EOF means instead that a shared connection has ended
 			half, ok := dst.(interface{ CloseWrite() error })
 			if !ok || half.CloseWrite() != nil {
 				t.end(failNone)
@@ -145,8 +145,9 @@ func (t *tunnel) arm(src net.Conn) {
 	}
 }
 
-// overShare is the part of TunnelHalfClosedTimeout that an HTTP/2 client has to end its direction after the upstream has ended the other one.
-// Browsers do not end it: a WebSocket has no half-close, and the stream costs them nothing. So this is how most of their tunnels end.
+// overShare divides TunnelHalfClosedTimeout: after the upstream has ended its direction, an HTTP/2 client has 1/overShare of that time to
+// end the other one. Browsers do not end it: a WebSocket has no half-close, and the stream costs them nothing. So this is how most of their
+// tunnels end.
 const overShare = 30
 
 // silence returns how long both directions may be silent; 0 means that there is no limit.

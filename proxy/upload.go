@@ -73,8 +73,8 @@ func (l *upload) begin() {
 	l.forgotten.Store(false)
 }
 
-// prepare begins to handle the body. If the body is small, prepare reads it and appends it to the header in dst. Otherwise the body must be streamed to
-// a server in the group.
+// prepare begins handling the body. If the body is small, prepare reads it and appends it to the header in dst. Otherwise the body must be
+// streamed to a server in the group.
 func (l *upload) prepare(dst []byte, to *group) (out []byte, streamed bool, f failure) {
 	r := l.req
 	l.unread = true
@@ -146,7 +146,7 @@ func (l *upload) skip() {
 	}
 }
 
-// start starts to stream the body. Until the upload has ended, nothing else may use l.body or read from the client.
+// start begins streaming the body. Until the upload has ended, nothing else may use l.body or read from the client.
 func (l *upload) start(u *upstreamConn) {
 	c := l.req.c
 	ended := c.driver.signal()
@@ -185,8 +185,8 @@ func (l *upload) start(u *upstreamConn) {
 	})
 }
 
-// beginResponseTime starts the time limit for the upstream's response. It is called when the body has been sent, or when the upstream has refused it
-// and may have responded nevertheless.
+// beginResponseTime starts the time limit for the upstream's response. It is called when the body has been sent, or when the upstream has
+// refused it but may have responded anyway.
 func (l *upload) beginResponseTime() {
 	l.u.limits.read.CompareAndSwap(l.limit.uploading(), l.limit.after(l.req.route.responseTimeout))
 }

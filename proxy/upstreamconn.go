@@ -118,7 +118,7 @@ func (p *pool) redial(u *upstreamConn) (*upstreamConn, error) {
 }
 
 // usable reports whether the upstream has neither closed a connection nor sent unexpected bytes, which would be mistaken for the response
-// to the next request. This costs one system call per request. Without it, a single superfluous response would shift all later ones: each
+// to the next request. This costs one system call per request. Without it, a single extra response would shift all later ones: each
 // client would receive another client's response.
 func (p *pool) usable(u *upstreamConn) bool {
 	idle := time.Duration(p.sweeper.now.Load() - u.idleAt)

@@ -66,7 +66,7 @@ func (a *admission) serveWaiting() {
 }
 
 // admitWaiting removes from the list the connections that can be admitted and those whose wait is over. Addresses with few silent
-// connections come first. Proxy.mu is held.
+// connections come first. The caller must hold Proxy.mu.
 func (a *admission) admitWaiting() (found, refused []waitingConn) {
 	p := a.p
 	for i := range a.waiting {
@@ -103,8 +103,8 @@ func (a *admission) admitWaiting() (found, refused []waitingConn) {
 	return found, refused
 }
 
-// worthWaiting reports whether there may soon be room for a connection. If its address uses little, it can displace other connections. Otherwise
-// there must be connections that can be closed to make room. Proxy.mu is held.
+// worthWaiting reports whether there may soon be room for a connection. If its address uses little, it can displace other connections.
+// Otherwise there must be connections that can be closed to make room. The caller must hold Proxy.mu.
 func (a *admission) worthWaiting(w waitingConn) bool {
 	of := a.accounts[w.c.share.key]
 	if of == nil || of.small(w.c.gen.o.MaxConns) {
@@ -160,7 +160,7 @@ func (w waitingConn) rejected() {
 	p.mu.Unlock()
 }
 
-// rejectNow does the work of waitingConn.reject, for a connection with a reader and in phaseBody.
+// rejectNow does the work of waitingConn.reject. The connection must have a reader and be in phaseBody.
 func (c *clientConn) rejectNow(f failure) {
 	x := c.x
 	x.begin()

@@ -21,9 +21,9 @@ type watch struct {
 	fds   []unix.PollFd
 }
 
-// clientWatch knows whether the client of one connection is still connected. While an exchange waits for an upstream connection to
-// respond, it entrusts that connection to the clientWatch. Whoever notices that the client has disconnected may close the upstream
-// connection, which is either taken back or closed, never both.
+// clientWatch tracks whether the client of one connection is still connected. While an exchange waits for a response on an
+// upstream connection, it hands that connection to the clientWatch. Any code that notices that the client has disconnected may
+// close the upstream connection. That connection is either taken back or closed, never both.
 type clientWatch struct {
 	socket
 	stream    *h2Stream  // the connection as an HTTP/2 stream; nil if it is not one
@@ -63,8 +63,8 @@ func (w *clientWatch) cancel() {
 	}
 }
 
-// hasReset reports whether the client has reset its connection, so that nothing that is written now can arrive. For most connections, an
-// event loop knows that nothing has happened. For the others, hasReset costs a system call.
+// hasReset reports whether the client has reset its connection, so that nothing that is written now can arrive. An event loop records in
+// stirred whether anything has happened, so most calls need no system call.
 func (w *clientWatch) hasReset() bool {
 	if w.loop != nil && !w.stirred {
 		return false

@@ -11,7 +11,7 @@ import (
 )
 
 // This file determines which servers in a group can be used, from active checks, failed requests, and the addresses of a name. Each group
-// that needs it has a goroutine that does what is due. Requests call nothing in this file except failed and answered.
+// with such work has a goroutine that performs the work when it is due. Requests call nothing in this file except failed and answered.
 
 const (
 	// filesPause is the time between two checks of the group's TLS files.
@@ -31,7 +31,7 @@ type serverCheck struct {
 	busy bool
 }
 
-// setChecks prepares the checks of the servers. mu is held.
+// setChecks prepares the checks of the servers. The caller must hold mu.
 func (g *group) setChecks() {
 	old, o := g.checks, &g.plan.o.Check
 	g.checks = nil
@@ -53,7 +53,7 @@ func (g *group) setChecks() {
 	}
 }
 
-// startWatch starts watch if the proxy is serving and there is something to watch. mu is held.
+// startWatch starts watch if the proxy is serving and there is something to watch. The caller must hold mu.
 func (g *group) startWatch() {
 	p := g.root
 	needed := len(g.all) > 1 || g.plan.o.DNS != "" || g.checks != nil || g.plan.credentials != nil && g.plan.credentials.HasFiles()
@@ -69,7 +69,7 @@ func (g *group) startWatch() {
 	}
 }
 
-// stopWatch ends watch. mu is held.
+// stopWatch ends watch. The caller must hold mu.
 func (g *group) stopWatch() {
 	if g.stop != nil {
 		g.stop()
@@ -77,7 +77,7 @@ func (g *group) stopWatch() {
 	}
 }
 
-// lookAgain makes watch check what is due.
+// lookAgain makes watch check for due work.
 func (g *group) lookAgain() {
 	select {
 	case g.wake <- struct{}{}:
@@ -85,7 +85,7 @@ func (g *group) lookAgain() {
 	}
 }
 
-// watch does what is due until ctx is done.
+// watch performs due work until ctx is done.
 func (g *group) watch(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -104,7 +104,7 @@ func (g *group) watch(ctx context.Context) {
 	}
 }
 
-// doDue does what is due, and returns when something is due next, or zero if nothing is due until wake receives a value.
+// doDue performs the work that is due. It returns when work is due next, or zero if there is none until wake receives a value.
 func (g *group) doDue(ctx context.Context, now time.Time) (next time.Time) {
 	at := func(t time.Time) {
 		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
@@ -137,13 +137,13 @@ func (g *group) doDue(ctx context.Context, now time.Time) (next time.Time) {
 	return next
 }
 
-// check makes one active check.
+// check performs one active check.
 func (g *group) check(ctx context.Context, s *server, c *serverCheck) {
 	err := c.Do()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	c.busy = false
-	if ctx.Err() != nil || g.checks[s] == nil { // the watch has been stopped, or the server has been removed meanwhile
+	if ctx.Err() != nil || g.checks[s] == nil { // watch has been stopped, or the server has been removed meanwhile
 		return
 	}
 	result := &s.checksPassed
@@ -179,7 +179,7 @@ func (g *group) failed(s *server, why string) {
 	g.lookAgain()
 }
 
-// answered ends the ejection of a server that has responded to a request which failed at the other servers.
+// answered ends the ejection of a server that has responded to a request that failed at the other servers.
 func (g *group) answered(s *server) {
 	if !slices.ContainsFunc(g.members.Load().ejected, func(m member) bool { return m.server == s }) {
 		return
@@ -192,7 +192,7 @@ func (g *group) answered(s *server) {
 	}
 }
 
-// lookUpIfDue starts a lookup of the group's name if one is due, and returns when the next one is due. mu is held.
+// lookUpIfDue starts a lookup of the group's name if one is due, and returns when the next one is due. The caller must hold mu.
 func (g *group) lookUpIfDue(ctx context.Context, now time.Time) time.Time {
 	if g.plan.o.DNS == "" {
 		return time.Time{}
@@ -224,7 +224,7 @@ func (g *group) lookUp(ctx context.Context) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.lookingUp = false
-	if g.plan.name != name || ctx.Err() != nil { // the name has been replaced, or the watch has been stopped
+	if g.plan.name != name || ctx.Err() != nil { // the name has been replaced, or watch has been stopped
 		return
 	}
 	g.nameTrouble = ""
@@ -238,7 +238,7 @@ func (g *group) lookUp(ctx context.Context) {
 	g.lookAgain()
 }
 
-// readFilesIfDue starts to read the group's TLS files again if that is due, and returns when it is due next. mu is held.
+// readFilesIfDue starts reading the group's TLS files again if that is due, and returns when it is next due. The caller must hold mu.
 func (g *group) readFilesIfDue(now time.Time) time.Time {
 	c := g.plan.credentials
 	if c == nil || !c.HasFiles() {
@@ -275,7 +275,7 @@ func (g *group) readFiles(c *upstream.Credentials) {
 	g.lookAgain()
 }
 
-// watchGroups looks up the names of groups, which may take some time, and starts to watch all groups. Serve calls it once.
+// watchGroups looks up the names of groups, which may take some time, and starts watching all groups. Serve calls it once.
 func (p *Proxy) watchGroups() {
 	p.reloading.Lock()
 	defer p.reloading.Unlock()

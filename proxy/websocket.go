@@ -9,7 +9,8 @@ import (
 
 // This file translates between the two ways to ask for a WebSocket: GET with Upgrade, which a server accepts with 101 (RFC 6455), and
 // extended CONNECT over HTTP/2, which it accepts with 200 (RFC 8441). Package http2 translates between a CONNECT and a GET, so to an
-// exchange, every WebSocket is an upgrade. What is left are Sec-WebSocket-Key and Sec-WebSocket-Accept, which exist only in HTTP/1.1.
+// exchange, every WebSocket is an upgrade. This file handles the rest: Sec-WebSocket-Key and Sec-WebSocket-Accept, which exist only
+// in HTTP/1.1.
 
 // connecting reports whether the client asks for the WebSocket by extended CONNECT, and would take any status 2xx for consent.
 func (r *request) connecting() bool { return r.HTTP2 && r.IsWebSocket() }

@@ -84,7 +84,7 @@ func (w *tlsWire) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
-// SetLinger does the same as [net.TCPConn.SetLinger].
+// SetLinger is like [net.TCPConn.SetLinger].
 func (w *tlsWire) SetLinger(seconds int) error {
 	if tcp, ok := w.Conn.(interface{ SetLinger(seconds int) error }); ok {
 		return tcp.SetLinger(seconds)

@@ -42,7 +42,7 @@ func (s *Set) BeginBackup(ctx context.Context, dir string) (*Backup, error) {
 	return b, nil
 }
 
-// begin does the work of BeginBackup. The caller holds the committer.
+// begin does the work of BeginBackup. The caller must hold the committer.
 func (b *Backup) begin(s *Set, dir string) error {
 	if s.journal.Load() == nil {
 		return fmt.Errorf("%w: events are not being recorded", ErrUnavailable)

@@ -52,7 +52,7 @@ func openDataDir(path string, log *slog.Logger) (*dataDir, error) {
 	return d, nil
 }
 
-// acquireLocked locks the directory, unless that is already done. The caller holds mu, or is the only one with access to d.
+// acquireLocked locks the directory, unless that is already done. The caller must hold mu, or be the only one with access to d.
 func (d *dataDir) acquireLocked() error {
 	if d.lock != nil {
 		return nil

@@ -49,7 +49,7 @@ type Options struct {
 	Directory string         // URL of the authority's directory; empty means LetsEncrypt
 	CAs       *x509.CertPool // CAs trusted for Directory; nil means the system's
 	Email     string         // address at which the authority can reach the operator; may be empty
-	HTTP      bool           // whether HTTP-01 is possible, because HTTPChallenge is served on port 80
+	HTTP      bool           // HTTPChallenge is served on port 80, so HTTP-01 is possible
 	Logger    *slog.Logger
 	Now       func() time.Time // nil means clock.Now
 }
@@ -138,14 +138,14 @@ func (m *Manager) Expiries() map[string]time.Time {
 	return list
 }
 
-// Challenge returns the certificate to present in a validation of a host by TLS-ALPN-01, or nil if no validation is expected.
+// Challenge returns the certificate to present when the authority validates a host by TLS-ALPN-01, or nil if no validation is expected.
 func (m *Manager) Challenge(host string) *tls.Certificate {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.proofs[host]
 }
 
-// HTTPChallenge returns the response to a validation by HTTP-01.
+// HTTPChallenge returns the response to send when the authority validates a host by HTTP-01.
 func (m *Manager) HTTPChallenge(token string) (response string, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -168,7 +168,7 @@ func (m *Manager) Run(ctx context.Context) {
 	}
 }
 
-// RenewOnce requests a certificate for each host that needs one, unless the pause after a failure is not over.
+// RenewOnce requests a certificate for each host that needs one, except for hosts whose pause after a failure is not over.
 func (m *Manager) RenewOnce(ctx context.Context) {
 	m.requesting.Lock()
 	defer m.requesting.Unlock()
@@ -197,8 +197,8 @@ func (m *Manager) due(host string) bool {
 	return c == nil || !now.Before(renewAt(c.Leaf, host))
 }
 
-// renewAt returns the time at which two thirds of a certificate's life are over, plus a delay that differs between hosts, so that they are
-// not all renewed at once.
+// renewAt returns when to renew a certificate: after two thirds of its lifetime, plus a delay. The delay differs between hosts, because
+// otherwise all of them would be renewed at once.
 func renewAt(leaf *x509.Certificate, host string) time.Time {
 	life := leaf.NotAfter.Sub(leaf.NotBefore)
 	h := fnv.New32a()

@@ -47,7 +47,7 @@ func readAttempts(name string) map[string]attempt {
 	return state
 }
 
-// noteAttempt records the state of a host so that it survives a power loss. A nil a means that the last attempt has succeeded.
+// noteAttempt records the state of a host so that it survives a power loss. If a is nil, the last attempt has succeeded.
 func (m *Manager) noteAttempt(o Options, host string, a *attempt) error {
 	m.mu.Lock()
 	if a != nil {

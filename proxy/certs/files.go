@@ -122,8 +122,8 @@ func (f *caFile) reread() (changed bool, err error) {
 	return true, nil
 }
 
-// ParseCAs parses certificates in PEM format. It is an error if there are none, or if one of them cannot be parsed, because clients whose
-// certificates it has signed would be refused.
+// ParseCAs parses certificates in PEM format. It is an error if there are none. It is also an error if one of them cannot be parsed,
+// because clients with certificates from that CA would be refused.
 func ParseCAs(b []byte) (*x509.CertPool, error) {
 	pool, n := x509.NewCertPool(), 0
 	for {
@@ -162,13 +162,13 @@ func read(name string) ([]byte, error) {
 }
 
 // failure decides when an error about a pair of files is reported. The two files are rarely replaced at exactly the same time, so an
-// error is reported only if the next look finds it again.
+// error is reported only if the next check finds it again.
 type failure struct {
 	seen     string
 	reported bool
 }
 
-// report returns true once for each error that two consecutive looks find.
+// report returns true once for each error that two consecutive checks find.
 func (f *failure) report(err error) bool {
 	if err == nil {
 		*f = failure{}

@@ -1,12 +1,12 @@
 // Package certs chooses the certificate for each TLS connection, and reads certificates again when their files change.
 //
 // A [Store] lives as long as the listener. [Load] reads and checks files without changing anything, and [Store.Use] puts the result into
-// effect for the handshakes that begin afterwards. [Store.Reread] looks at the files once. It compares contents, not modification times,
+// effect for the handshakes that begin afterwards. [Store.Reread] checks the files once. It compares contents, not modification times,
 // because tools replace certificates in many ways: Kubernetes, for example, replaces a symbolic link to their folder. If a file cannot be
 // used, the current certificate stays in use, and the error is logged once.
 //
 // Session tickets survive Use and Reread, because their keys belong to the Store. Only a new set of client CAs causes new keys: otherwise a
-// client that an earlier CA signed could resume its session.
+// client with a certificate from a removed CA could resume its session.
 package certs
 
 import (
@@ -30,7 +30,8 @@ type Issuer interface {
 	// Certificate returns the certificate for a host name in lower case. If host is empty, it returns one for clients that send no name. It
 	// returns nil if there is none.
 	Certificate(host string) *tls.Certificate
-	// Challenge returns the certificate to present in a validation of a host by TLS-ALPN-01 (RFC 8737), or nil if none is expected.
+	// Challenge returns the certificate to present when an authority validates a host by TLS-ALPN-01 (RFC 8737), or nil if no validation
+	// is expected.
 	Challenge(host string) *tls.Certificate
 }
 
@@ -120,7 +121,7 @@ func (s *Store) Use(l *Loaded) {
 	s.use(l)
 }
 
-// use does the same as Use while the caller holds mu.
+// use is like Use, but the caller must hold mu.
 func (s *Store) use(l *Loaded) {
 	before := s.current.Load()
 	s.loaded = l
@@ -151,7 +152,7 @@ func (s *Store) choose(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	return s.current.Load().config(s.issuer), nil
 }
 
-// Reread looks at the files once. It reports whether it has put new certificates or CAs into effect.
+// Reread checks the files once. It reports whether it has put new certificates or CAs into effect.
 func (s *Store) Reread() (changed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -191,7 +192,7 @@ func (s *Store) Reread() (changed bool) {
 	return true
 }
 
-// RereadInterval is how often Run looks at the files.
+// RereadInterval is the time between two checks of the files by Run.
 const RereadInterval = 10 * time.Second
 
 // Run calls Reread until ctx is done.

@@ -120,7 +120,8 @@ func pick(name []byte, lower string, id fieldID) fieldID {
 	return fieldOther
 }
 
-// pickOwn does the same as pick for the fields that only the proxy may set and for those that frame a message, and also detects their imitations.
+// pickOwn is like pick, but also detects imitations. It is used for the fields that only the proxy may set, and for those that frame a
+// message.
 func pickOwn(name []byte, lower string, id fieldID) fieldID {
 	if imitates(name, lower) {
 		return fieldImitation

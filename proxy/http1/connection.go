@@ -49,7 +49,7 @@ func endToEnd(name []byte) bool {
 	return trailerRule(name) != trailerPassed && !hasPrefixFold(name, "proxy-") && !hasPrefixFold(name, "http2-")
 }
 
-// named reports whether a Connection field names the field with this name.
+// named reports whether a Connection field lists the given name.
 func (o *connectionOptions) named(name []byte) bool {
 	for _, n := range o.names {
 		if bytes.EqualFold(n, name) {

@@ -66,7 +66,7 @@ func appendPlain(dst, name, value []byte) []byte {
 }
 
 // copyFields appends to dst those fields in raw that the proxy passes on. It copies as many adjacent lines at once as possible. It calls
-// handle for each field that is not fieldOther; handle returns whether the field is passed on. If second is set, copyFields also leaves out
+// handle for each field that is not fieldOther; handle returns whether the field is passed on. In a second pass, copyFields also leaves out
 // the fields that are named in options.
 func copyFields(dst, raw []byte, options *connectionOptions, second bool, handle func(id fieldID, name, value []byte) (keep bool, err error)) ([]byte, error) {
 	run, at := 0, 0
@@ -146,7 +146,7 @@ func foldEqual(b []byte, lower string) bool {
 	return true
 }
 
-// hasPrefixFold does the same as foldEqual for the beginning of a name.
+// hasPrefixFold is like foldEqual, but compares only the beginning of a name.
 func hasPrefixFold(name []byte, lower string) bool {
 	return len(name) >= len(lower) && foldEqual(name[:len(lower)], lower)
 }

@@ -8,7 +8,7 @@ type Framing struct {
 	Chunked bool  // Transfer-Encoding: chunked
 }
 
-// contentLength records a Content-Length. A second one is an error, even if it is equal, and so is anything but digits.
+// contentLength records a Content-Length. A second one is an error, even if it has the same value, and so is anything but digits.
 func (f *Framing) contentLength(value []byte) error {
 	if f.Length >= 0 {
 		return ErrFraming

@@ -17,7 +17,7 @@ import (
 //   - X-Request-ID becomes a new UUIDv7, unless a trusted proxy sent a valid one.
 //   - Via is added, unless it is switched off.
 
-// Request is a request's header together with the results of the pass over it. Slices point into Raw unless they are marked as owned.
+// Request is a request's header together with the results of parsing it. Slices point into Raw unless they are marked as owned.
 type Request struct {
 	Framing
 	Raw            []byte // the block as received, from the request line to the empty line; owned, reused
@@ -84,8 +84,8 @@ func (h *Request) Persistent() bool {
 // Is reports whether this is the request's method. Methods are case-sensitive.
 func (h *Request) Is(method string) bool { return string(h.Method) == method }
 
-// Rewrite checks the request in Raw and appends its request line, and the fields that are passed on, to dst. Finish appends the rest. If Rewrite
-// fails, h keeps what has been found so far, because that is recorded.
+// Rewrite checks the request in Raw and appends its request line, and the fields that are passed on, to dst. Finish appends the rest. If
+// Rewrite fails, h keeps the parts that have been parsed, because they are recorded.
 func (h *Request) Rewrite(dst []byte, peer *Peer, o *RequestOptions) ([]byte, error) {
 	if err := h.ParseLine(); err != nil {
 		return dst, err
@@ -219,8 +219,8 @@ func joinLines(list, value, buf []byte) (joined, grown []byte) {
 	return buf, buf
 }
 
-// takeTrailer does not pass on the announcement of a field that trailerRule will refuse: some servers reject such an announcement, and others wait
-// for the field.
+// takeTrailer checks a Trailer field, and reports whether to pass it on. A field that trailerRule will refuse must not be announced: some
+// servers reject such an announcement, and others wait for the field.
 func (h *Request) takeTrailer(value []byte) (keep bool, err error) {
 	for _, name := range []string{"content-length", "transfer-encoding", "host", "trailer"} {
 		if hasToken(value, name) {
@@ -235,8 +235,8 @@ func (h *Request) takeTrailer(value []byte) (keep bool, err error) {
 	return !h.HTTP10, nil
 }
 
-// maxForwardsApplies reports whether Max-Forwards has a meaning for this method (RFC 9110, section 7.6.2). With other methods it is simply passed
-// on.
+// maxForwardsApplies reports whether Max-Forwards is defined for this method (RFC 9110, section 7.6.2). With other methods, the field is
+// simply passed on.
 func (h *Request) maxForwardsApplies() bool { return h.Is("OPTIONS") || h.Is("TRACE") }
 
 // HopsLeft returns the value of Max-Forwards if it applies. A value that is not a number is ignored.

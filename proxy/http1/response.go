@@ -9,7 +9,7 @@ import (
 // keep their order and case. Hop-by-hop fields are removed. X-Request-ID is replaced with that of the request. Date is added if it is
 // missing (RFC 9110, section 6.6.1).
 
-// Response contains what the pass over a response's header found.
+// Response contains the results of parsing a response's header.
 type Response struct {
 	Framing
 	Status         int

@@ -115,7 +115,7 @@ func (r *Rules) ApplyNamed(block, clientName []byte) []byte {
 	return block
 }
 
-// FilterTrailers removes trailers that imitate a field which contains the client's name.
+// FilterTrailers removes trailers that imitate a field that contains the client's name.
 func (r *Rules) FilterTrailers(lines []byte) []byte {
 	if r == nil {
 		return lines
@@ -126,7 +126,7 @@ func (r *Rules) FilterTrailers(lines []byte) []byte {
 	return r.filter(lines, 0)
 }
 
-// filter removes the fields to leave out from the part of block that begins at kept.
+// filter removes the fields named in drop from the part of block that begins at kept.
 func (r *Rules) filter(block []byte, kept int) []byte {
 	for rest := block[kept:]; len(rest) > 0; {
 		line := rest[:bytes.IndexByte(rest, '\n')+1]
@@ -169,7 +169,8 @@ func ReplaceHost(block []byte, host string) []byte {
 	return block
 }
 
-// alike compares names, ignoring case and separators, because CGI and similar interfaces turn every separator into "_".
+// alike reports whether two names are equal, ignoring case and separators, because CGI and similar interfaces turn every separator into
+// "_".
 func alike(a, b []byte) bool {
 	if len(a) != len(b) {
 		return false

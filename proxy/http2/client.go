@@ -2,8 +2,8 @@ package http2
 
 import "bytes"
 
-// This file contains what only the client side of a connection has. It accepts a request as an HTTP/1.1 header block, and reports a
-// response as such a block.
+// This file contains the methods that only the client side of a connection has. The client side accepts a request as an HTTP/1.1
+// header block, and reports a response as such a block.
 
 // NewClient returns the client side of a connection. The output of the Conn begins with the preface. The Conn ignores Limits.Streams and
 // Limits.Resets.
@@ -27,7 +27,7 @@ func (c *Conn) StreamsMax() int { return int(min(c.life.streamsMax, streamIDMax)
 // streams, so their requests can be repeated on another connection (RFC 9113, section 6.8).
 func (c *Conn) PeerLast() uint32 { return c.life.peerLast }
 
-// CanOpen reports whether another stream may begin, apart from StreamsMax.
+// CanOpen reports whether the connection still allows another stream. It does not check StreamsMax.
 func (c *Conn) CanOpen() bool {
 	return c.err == nil && !c.life.peerLeft && !c.life.leaving && c.streams.lastID < streamIDMax-1
 }
@@ -49,9 +49,9 @@ func (c *Conn) WriteRequest(block []byte, scheme string, end bool) *Stream {
 	return s
 }
 
-// WriteUpgrade does the same for a GET that asks for a WebSocket with Upgrade, and sends it as an extended CONNECT (RFC 8441, section 5),
-// without Sec-WebSocket-Key and Content-Length. CanUpgrade must be true. If the server accepts, the response is reported with status 101,
-// and the stream is a tunnel.
+// WriteUpgrade is like WriteRequest, but for a GET that asks for a WebSocket with Upgrade. It sends the request as an extended CONNECT
+// (RFC 8441, section 5), without Sec-WebSocket-Key and Content-Length. CanUpgrade must be true. If the server accepts, the response is
+// reported with status 101, and the stream is a tunnel.
 func (c *Conn) WriteUpgrade(block []byte, scheme string) *Stream {
 	s := c.streams.next()
 	s.Upgrade = true

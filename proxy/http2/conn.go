@@ -247,8 +247,8 @@ func (c *Conn) Left() bool { return c.life.left }
 func (c *Conn) PeerLeft() bool { return c.life.peerLeft }
 
 // WriteHead writes the header of a response, interim or final, to the output. block is an HTTP/1.1 header block: the status line, fields,
-// and the empty line. WriteHead leaves out the fields that HTTP/2 does not have (RFC 9113, section 8.2.2). If end is set, the response has
-// no body. Status 101 is sent as 200, and makes the stream a tunnel; it is allowed only if s.Upgrade is set.
+// and the empty line. WriteHead leaves out the fields that HTTP/2 does not allow (RFC 9113, section 8.2.2). If end is set, the response
+// has no body. Status 101 is sent as 200, and makes the stream a tunnel; it is allowed only if s.Upgrade is set.
 func (c *Conn) WriteHead(s *Stream, block []byte, end bool) {
 	if s.closedHere() || len(block) < len("HTTP/1.1 200") {
 		return

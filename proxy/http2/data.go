@@ -68,7 +68,7 @@ func (t *streams) forData(id uint32) (*Stream, *ConnError) {
 	return nil, t.endedEarly()
 }
 
-// data handles a piece of data. end says that the peer's message is complete.
+// data handles a piece of data. end reports whether the peer's message is complete.
 func (t *streams) data(b []byte, end bool) {
 	s := t.into
 	if s == nil || len(b) == 0 && !end {
@@ -101,7 +101,7 @@ func (t *streams) giveBack(s *Stream, n int) {
 // window returns how many bytes of data may be sent on a stream now.
 func (t *streams) window(s *Stream) int { return int(max(min(t.send, s.send), 0)) }
 
-// write writes data to the output, as described at Conn.WriteData.
+// write writes data to the output: see Conn.WriteData.
 func (t *streams) write(s *Stream, p []byte, end bool) (n int) {
 	if s.closedHere() {
 		return 0

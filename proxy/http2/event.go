@@ -21,7 +21,7 @@ const (
 	// EventReset: the stream has ended early, because the peer reset it or violated the protocol; Code is the reason. Nothing more is
 	// reported about the stream, and nothing more can be sent on it.
 	EventReset
-	// EventWindow: more may be sent, on Stream or, if that is nil, on any stream.
+	// EventWindow: more data may be sent, on Stream or, if that is nil, on any stream.
 	EventWindow
 	// EventRefused: a stream was refused because of Limits.Streams.
 	EventRefused

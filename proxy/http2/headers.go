@@ -46,8 +46,9 @@ func (r *blockReader) init(client bool, limits *Limits) {
 	r.dec.SetMaxStringLength(r.bytesMax())
 }
 
-// hopeless is by which factor the fields of a block may exceed their limit after decompression. Beyond that, the connection ends: to
-// decompress more of such a block, whose fields are all discarded, would cost the peer only one byte a field.
+// hopeless is the factor by which the fields of a block may exceed their limit after decompression. Beyond that, the connection
+// ends: all fields of such a block are discarded, and each further field would cost the peer only one byte, but this side the
+// work to decompress it.
 const hopeless = 4
 
 // bytesMax returns how many bytes a block may have before decompression. If this limit were as small as the one after decompression,
@@ -150,8 +151,8 @@ func (r *blockReader) emit(f hpack.HeaderField) {
 	}
 }
 
-// finish ends the block, and returns the stream to which it belongs, nil if it was discarded, and the event that it is. If violation is not
-// CodeNone, the stream must be reset instead, with this code.
+// finish ends the block. It returns the stream to which the block belongs (nil if the block was discarded), and the kind of event to
+// report. If violation is not CodeNone, the stream must be reset instead, with this code.
 func (r *blockReader) finish() (s *Stream, kind EventKind, violation Code, err *ConnError) {
 	b := &r.block
 	b.open = false

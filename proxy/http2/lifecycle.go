@@ -25,7 +25,8 @@ type lifecycle struct {
 	peerLast uint32 // client side only: see Conn.PeerLast
 }
 
-// begin writes the SETTINGS of this side, the given ones and those that both sides send, and opens the connection's window.
+// begin writes this side's SETTINGS and opens the connection's window. settings contains those that only this side sends; begin adds
+// those that both sides send.
 func (l *lifecycle) begin(settings []byte, limits *Limits) {
 	settings = appendSetting(settings, settingInitialWindow, uint32(limits.StreamWindow))
 	settings = appendSetting(settings, settingHeaderListMax, uint32(limits.HeaderBytes))
@@ -108,7 +109,7 @@ func (l *lifecycle) ping(content []byte, ack bool) *ConnError {
 	return l.budgets.spend()
 }
 
-// goAway announces the end of the connection, as described at Conn.GoAway.
+// goAway announces the end of the connection: see Conn.GoAway.
 func (l *lifecycle) goAway() {
 	if l.leaving {
 		return

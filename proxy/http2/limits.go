@@ -86,7 +86,7 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// budgets bound how often the peer may do what costs it little.
+// budgets limit how often the peer may do things that cost it little.
 type budgets struct {
 	now     time.Duration // time passed to the current call of Conn.Next
 	resets  bucket        // Limits.Resets

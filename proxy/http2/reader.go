@@ -106,7 +106,7 @@ func (r *frameReader) setPadding(prefix []byte) *ConnError {
 	return nil
 }
 
-// last reports whether the current piece is the last one of its frame, and the frame has the flag.
+// last reports whether the current piece is the last one of its frame, and the frame has the given flag.
 func (r *frameReader) last(flag uint8) bool { return r.left == 0 && r.head.has(flag) }
 
 // between reports whether the last frame is complete and the next one has not begun.
@@ -138,7 +138,7 @@ func (h frameHeader) prefix() (n int, valid bool) {
 	return n, h.length >= n
 }
 
-// checkStream checks whether the frame belongs to a stream if it must, and to none if it must not.
+// checkStream checks that the frame names a stream if its type requires one, and names none if its type forbids that.
 func (h frameHeader) checkStream() *ConnError {
 	switch h.kind {
 	case frameData, frameHeaders, frameContinuation, frameReset, framePriority:

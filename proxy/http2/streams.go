@@ -95,7 +95,8 @@ func (t *streams) wasResetByUs(id uint32) bool {
 	return false
 }
 
-// forBlock finds or opens the stream of a field block; nil means that the block is discarded. end says that nothing follows the block.
+// forBlock finds or opens the stream of a field block; nil means that the block is discarded. end reports whether nothing follows the
+// block.
 func (t *streams) forBlock(id uint32, end bool) (*Stream, *ConnError) {
 	if t.client {
 		return t.forResponse(id, end)
@@ -205,7 +206,7 @@ func (t *streams) ignoredAfter(last uint32) {
 	}
 }
 
-// release ends the use of a stream, as described at Conn.Release.
+// release ends the use of a stream: see Conn.Release.
 func (t *streams) release(s *Stream, code Code) {
 	mark := uint32(0)
 	if s.tunnel {

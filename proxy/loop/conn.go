@@ -234,7 +234,7 @@ func (c *Conn) writeSome(write func() (int, error)) (int, error) {
 	}
 }
 
-// stopped returns the error with which reading or writing has to end, or nil if it may continue.
+// stopped returns the error with which a read or write must end, or nil if it may continue.
 func (c *Conn) stopped(late *atomic.Bool) error {
 	switch {
 	case c.closed.Load():
@@ -284,7 +284,7 @@ func (c *Conn) CloseWrite() error {
 	return c.control(func(fd int) error { return os.NewSyscallError("shutdown", unix.Shutdown(fd, unix.SHUT_WR)) })
 }
 
-// SetLinger does the same as [net.TCPConn.SetLinger]: with 0, Close resets the connection.
+// SetLinger is like [net.TCPConn.SetLinger]: with 0, Close resets the connection.
 func (c *Conn) SetLinger(seconds int) error {
 	option := unix.Linger{Onoff: 1, Linger: int32(seconds)}
 	if seconds < 0 {
@@ -340,7 +340,7 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 	return c.setDeadline(&c.readLate, t, c.wakeReader)
 }
 
-// SetWriteDeadline does the same as SetReadDeadline, for writes.
+// SetWriteDeadline is like SetReadDeadline, but for writes.
 func (c *Conn) SetWriteDeadline(t time.Time) error {
 	return c.setDeadline(&c.writeLate, t, c.wakeWriter)
 }

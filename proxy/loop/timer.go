@@ -20,14 +20,14 @@ func (t timers) Len() int           { return len(t) }
 func (t timers) Less(i, j int) bool { return t[i].at < t[j].at }
 func (t timers) Swap(i, j int)      { t[i], t[j] = t[j], t[i]; t[i].index, t[j].index = i, j }
 
-// Push is for container/heap.
+// Push implements [heap.Interface].
 func (t *timers) Push(x any) {
 	n := x.(*timer)
 	n.index = len(*t)
 	*t = append(*t, n)
 }
 
-// Pop is for container/heap.
+// Pop implements [heap.Interface].
 func (t *timers) Pop() any {
 	last := len(*t) - 1
 	n := (*t)[last]

@@ -18,9 +18,9 @@
 //
 // The proxy forwards the path's bytes unchanged, and the service behind it interprets them in its own way. Some services treat %2F or a
 // backslash as a slash, drop parameters (";x=1"), decode twice, end a path at NUL, or do not resolve "..". If such a reading led to a
-// different route than the normal form does, a client could use one route to reach a resource that another route protects. So
-// [List.Match] tries each reading that the path allows, and returns [ErrAmbiguous] if two readings lead to different routes. If all
-// readings lead to the same route, or if no route in the list has a path, nothing is refused.
+// different route than the normal form, a client could use one route to reach a resource that another route protects. So [List.Match]
+// tries each reading that the path allows, and returns [ErrAmbiguous] if two readings lead to different routes. If all readings lead to
+// the same route, or if no route in the list has a path, nothing is refused.
 //
 // # Costs
 //

@@ -139,7 +139,7 @@ var hexDigits = func() (t [256]byte) {
 	return t
 }()
 
-// appendForm appends a path as it is understood in a reading. The path begins with "/".
+// appendForm appends a path in the form that a reading gives it. The path begins with "/".
 func appendForm(dst, path []byte, r reading) []byte {
 	start := len(dst)
 	dst = append(dst, '/')

@@ -13,7 +13,7 @@ import (
 // checkBytesMax limits the size of the header and of the body of the response to a check.
 const checkBytesMax = 64 << 10
 
-// Check makes active health checks of one server.
+// Check performs active health checks of one server.
 type Check struct {
 	client  *fasthttp.HostClient
 	http2   *http.Client // for servers that speak only HTTP/2; otherwise nil, and client is used
@@ -68,7 +68,7 @@ func newHTTP2Client(dial func(context.Context) (net.Conn, error)) *http.Client {
 	}
 }
 
-// Do makes one check over a new connection. The check passes if the response has a status from 200 to 399.
+// Do performs one check over a new connection. The check passes if the response has a status from 200 to 399.
 func (c *Check) Do() error {
 	if c.http2 != nil {
 		return c.doHTTP2()

@@ -17,9 +17,9 @@ const (
 )
 
 // Serve accepts connections from ln until Shutdown is called, and then returns nil. If Serve has to stop for another reason, it returns
-// an error. Serve may be called for several listeners at once. It closes ln before it returns. If Listen made ln, Serve first serves
-// the connections that are still in the listener's queue (see drain.go). Event loops serve the connections of a [net.TCPListener] and
-// of an [Inherited].
+// an error. Serve may be called for several listeners at the same time. It closes ln before it returns. If Listen made ln, Serve first
+// serves the connections that are still in the listener's queue (see drain.go). Event loops serve the connections of a
+// [net.TCPListener] and of an [Inherited].
 func (p *Proxy) Serve(ln net.Listener) error { return p.serve(ln, listenerPlain) }
 
 func (p *Proxy) serve(ln net.Listener, kind listenerKind) error {
@@ -75,8 +75,8 @@ type acceptor struct {
 	failures  acceptFailures
 }
 
-// stop makes the acceptor empty the queue and then end. If the kernel cannot refuse new connections, the acceptor ends at once, which
-// resets the connections in its queue, and stop returns the reason.
+// stop makes the acceptor empty the queue and then end. If the kernel cannot refuse new connections, the acceptor ends immediately,
+// which resets the connections in its queue, and stop returns the reason.
 func (a *acceptor) stop() (err error) {
 	a.stopOnce.Do(func() {
 		defer close(a.stopping)
@@ -183,7 +183,7 @@ func (a *acceptor) warn(err error) {
 	}
 }
 
-// receive starts serving an accepted connection, at once or as soon as there is room. It does not block.
+// receive starts serving an accepted connection, immediately or as soon as there is room. It does not block.
 func (a *acceptor) receive(conn net.Conn, d driver) {
 	p := a.p
 	c := newClientConn(p.current.Load(), conn, d, a.kind)

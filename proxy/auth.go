@@ -119,7 +119,7 @@ func basicCredentials(value, buf []byte) (name, password []byte, ok bool) {
 // are hashes that include a secret of this process.
 type passwords struct {
 	secret  [32]byte
-	running chan struct{} // its capacity is the number of checks that may run at once
+	running chan struct{} // its capacity is the number of checks that may run at the same time
 
 	mu       sync.Mutex
 	verified map[[sha256.Size]byte]struct{} // guarded by mu
@@ -178,7 +178,7 @@ func (p *passwords) leave(addr netip.Addr) {
 func (p *passwords) check(key [sha256.Size]byte, known bool, hash, password []byte) bool {
 	p.running <- struct{}{}
 	defer func() { <-p.running }()
-	if known && p.isVerified(key) { // another request with the same credentials has been checked in the meantime
+	if known && p.isVerified(key) { // another request with the same credentials has been checked since
 		return true
 	}
 	if bcrypt.CompareHashAndPassword(hash, password) != nil {

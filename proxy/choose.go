@@ -186,8 +186,8 @@ func (a *assignment) appendCookie(dst []byte, r *request) []byte {
 	return append(dst, "\r\n"...)
 }
 
-// stickyToken returns the value of the cookie that keeps a client on a server. Without the key, nobody can forge such a value or learn a
-// server's address from one.
+// stickyToken returns the value of the cookie that keeps a client on a server. Without the key, a client can neither forge such a value
+// nor learn a server's address from one.
 func stickyToken(key []byte, group, server string) string {
 	mac := hmac.New(sha256.New, key)
 	mac.Write([]byte(group + "\x00" + server))

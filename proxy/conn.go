@@ -68,7 +68,7 @@ type clientConn struct {
 	tlsVersion uint16  // 0 if the connection is cleartext or there has been no handshake yet
 	refusal    failure // the failure with which every request is refused; failNone if requests are served
 
-	client []byte     // the address in the form in which it is recorded
+	client []byte     // the address as it is recorded
 	peer   http1.Peer // describes the peer for the forwarding of its requests
 
 	h2     *h2Conn   // written under Proxy.mu; nil if the connection speaks HTTP/1.1

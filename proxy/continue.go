@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// This file handles requests with "Expect: 100-continue" (RFC 9110, section 10.1.1). The upstream receives the header at once. The body
-// is sent as soon as any of it arrives, whether or not the client has been asked for it, because a client need not wait for 100 Continue.
+// This file handles requests with "Expect: 100-continue" (RFC 9110, section 10.1.1). The upstream receives the header immediately. The
+// body is sent as soon as any of it arrives, even if the client has not been asked for it, because a client need not wait for 100
+// Continue.
 
 // continueWait is how long the upstream may take to respond to the expectation. After that, the proxy itself sends 100 Continue, because many
 // upstreams never do.

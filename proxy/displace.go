@@ -7,8 +7,8 @@ import (
 )
 
 // If there is no room, a connection from an address with few connections displaces a silent connection of the address that has the most
-// silent ones. So a client with few connections is admitted at once, however many addresses occupy the rest of the room, and those
-// addresses end up with equal shares.
+// silent ones. So a client with few connections is admitted immediately, no matter how many addresses occupy the rest of the room, and
+// those addresses end up with equal shares.
 
 // candidate is a connection that may be closed to make room because the proxy is waiting for its client.
 type candidate struct {

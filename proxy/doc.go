@@ -4,16 +4,15 @@
 // # Promises
 //
 // The client and the upstream see each other's messages: path and query byte for byte, field names and values as they were sent, bodies
-// in the framing in which they arrived. The proxy only removes hop-by-hop fields and writes the forwarding fields (see http1/request.go).
-// It refuses a message whose end could be understood in two ways. It connects to the configured servers and to nothing else. It sends a
-// request a second time only if no byte of it has been sent before, if the server has said that it has not processed the request, or if
-// the request is idempotent, has no body, and no byte of a response has arrived. Memory per connection is bounded, whatever the size of a
-// body.
+// in their original framing. The proxy only removes hop-by-hop fields and writes the forwarding fields (see http1/request.go). It refuses
+// a message whose end could be understood in two ways. It connects to the configured servers and to nothing else. It sends a request a
+// second time only if no byte of it has been sent before, if the server has said that it has not processed the request, or if the request
+// is idempotent, has no body, and no byte of a response has arrived. Memory per connection is bounded, no matter how large a body is.
 //
 // # One event per response (record.go)
 //
-// Each response, including those that wayside itself makes, is recorded exactly once, and before the client can have received all of it.
-// A buffered response is recorded before it is written, a streamed one before its last bytes are written, and a refusal before it is
+// Each response, including those that wayside itself generates, is recorded exactly once, and before the client can have received all of
+// it. A buffered response is recorded before it is written, a streamed one before its last bytes are written, and a refusal before it is
 // sent. If the client disconnected before the last byte was written, or stopped reading, the recorded status is 499. The event's byte
 // slices point into buffers of the connection: a Recorder must encode the event during the call.
 //

@@ -15,7 +15,7 @@ import (
 //
 // Closing a listener resets the connections that are waiting in its queue, and their clients may already have sent a request. So the
 // proxy first makes the kernel refuse new connections, then empties the queue, and then closes the listener. Clients that connect in the
-// meantime are refused, as they are afterwards.
+// meantime are refused, as are all later ones.
 //
 // The next request can arrive on an idle connection at any time. So a shutdown leaves such a connection open for DrainGrace. A request that
 // arrives within that time gets a response with "Connection: close". The proxy closes only connections that stay silent.
@@ -37,8 +37,8 @@ func Listen(ctx context.Context, address string) (net.Listener, error) {
 }
 
 // Inherited is a listener whose socket is also open in another process: systemd, for example, keeps the socket and hands it to the next
-// process. Connections that are still in its queue are served by that next process, so Shutdown stops accepting at once and leaves the
-// queue alone.
+// process. Connections that are still in its queue are served by that next process, so Shutdown stops accepting immediately and leaves
+// the queue alone.
 type Inherited struct{ *net.TCPListener }
 
 // Inherit returns the listener to pass to Serve for a socket that another process opened.
@@ -96,7 +96,7 @@ func (p *Proxy) drain(ctx context.Context) error {
 			return nil
 		}
 		if left <= p.streams.count() {
-			p.streams.cutAll() // only streams are left, and they would not end by themselves
+			p.streams.cutAll() // only streams are left, and they would not end on their own
 		}
 		select {
 		case <-ctx.Done():
@@ -112,7 +112,7 @@ func (p *Proxy) closeIdle(now time.Time, grace time.Duration) int {
 	p.mu.Lock()
 	var idle []*clientConn
 	var http2 []*h2Conn
-	busy := make(map[*h2Conn]bool) // connections that will end after their open streams, which are in p.conns, too
+	busy := make(map[*h2Conn]bool) // connections that will end after their open streams, which are also in p.conns
 	for c := range p.conns {
 		if c.stream != nil {
 			busy[c.stream.h] = true

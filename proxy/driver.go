@@ -40,7 +40,7 @@ type signal interface {
 	Wait(d time.Duration) bool
 }
 
-// Driver is the way in which a [Proxy] waits for I/O on its connections.
+// Driver determines how a [Proxy] waits for I/O on its connections.
 type Driver string
 
 // The values of Options.Driver.
@@ -109,7 +109,7 @@ func (goroutines) post(fn func()) {
 	}()
 }
 
-// chanSignal is a signal made of a channel, which Set closes.
+// chanSignal is a signal that consists of a channel, which Set closes.
 type chanSignal chan struct{}
 
 func (s chanSignal) Set() { close(s) }

@@ -12,7 +12,8 @@ import (
 )
 
 // exchange is one request and its response. It is reused for other requests, so that a request allocates nothing. The exchange and its
-// parts belong to the goroutine or task that serves the connection. Only upload is also used by another one, which sends a streamed body.
+// parts belong to the goroutine or task that serves the connection. The exception is upload: if a body is streamed, the goroutine or task
+// that sends the body also uses it.
 //
 // Each part has its own state and rules, and refers only to the parts that its type names. The parts are the request (req), its body on
 // the way to the server (upload), the server to which the request is given (to), the header of the response (resp), the response on its
@@ -97,7 +98,7 @@ func (x *exchange) finish() {
 	c.share.release()
 }
 
-// appendRequestHead checks the request in x.req.Raw and appends its header to dst, in the form in which it is sent upstream.
+// appendRequestHead checks the request in x.req.Raw and appends its header to dst, as it is sent upstream.
 func (x *exchange) appendRequestHead(dst []byte) ([]byte, error) {
 	h := &x.req.Request
 	dst, err := h.Rewrite(dst, &x.c.peer, &x.c.gen.standard.requests)
@@ -117,7 +118,7 @@ func (x *exchange) appendRequestHead(dst []byte) ([]byte, error) {
 	return h.Finish(dst, &x.c.peer, &x.req.route.requests, own), nil
 }
 
-// serve forwards the request and passes on the response, or makes a response itself.
+// serve forwards the request and passes on the response, or generates a response itself.
 func (x *exchange) serve() {
 	var err error
 	x.out, err = x.appendRequestHead(x.out[:0])

@@ -61,7 +61,7 @@ func newSettings(p *Proxy, o Options) (*settings, error) {
 	return set, nil
 }
 
-// timeouts returns the time limits from which the length of the sweeper's tick is derived.
+// timeouts returns the time limits that determine the length of the sweeper's tick.
 func (o *Options) timeouts() []time.Duration {
 	list := []time.Duration{
 		o.HeaderTimeout, o.ReadTimeout, o.IdleTimeout, o.WriteTimeout, o.ResponseTimeout, o.BodyTimeout, o.MaxIdleUpstream, o.TunnelTimeout,

@@ -18,8 +18,8 @@ type Group struct {
 	// Servers are the servers of the group, at most ServersMax. Either Servers or DNS is required.
 	Servers []Server
 	// DNS is host:port, https://host:port or h2c://host:port: every address of this name is a server. The name is looked up every
-	// ResolveInterval. New addresses are used at once. An address that is missing from a lookup stays in use until a second lookup
-	// confirms that it is gone. If a lookup fails, all addresses stay.
+	// ResolveInterval. New addresses are used immediately. An address that is missing from a lookup stays in use until a second
+	// lookup confirms that it is gone. If a lookup fails, all addresses stay.
 	DNS string
 	// Balance chooses among the servers. Default RoundRobin.
 	Balance Balance
@@ -61,7 +61,7 @@ type Server struct {
 	Weight int
 }
 
-// Balance is the way in which a server is chosen for each request.
+// Balance determines how a server is chosen for each request.
 type Balance string
 
 // The values of Group.Balance.
@@ -91,7 +91,7 @@ type Check struct {
 type Eject struct {
 	// After is the number of consecutive failures after which a server is ejected. Default 5; a negative value means that no server is ejected.
 	After int
-	// For is how long the first ejection lasts. Each further one lasts longer, up to ten times as long. Default 30s.
+	// For is how long the first ejection lasts. Each later one lasts longer, up to ten times as long. Default 30s.
 	For time.Duration
 	// AtMost is the largest percentage of the servers that may be ejected at the same time. The last usable server is never ejected. Default 50.
 	AtMost int

@@ -1,6 +1,6 @@
 package proxy
 
-// This file determines the gRPC status of the proxy's own responses. A gRPC client looks at grpc-status, not at the HTTP status. A
+// This file determines the gRPC status of the proxy's own responses. A gRPC client evaluates grpc-status, not the HTTP status. A
 // response without a body has grpc-status in its header ("Trailers-Only" in the specification of gRPC over HTTP/2).
 
 // gRPC status codes.

@@ -16,7 +16,7 @@ import (
 type h2Call struct {
 	l      *h2Link       // not guarded
 	s      *http2.Stream // nil if the header has not been sent yet, or the call is closed
-	client *clientConn   // its address is charged for the memory; nil if nobody is charged. Not guarded
+	client *clientConn   // its address is charged for the memory; nil if no client is charged. Not guarded
 
 	h2Waits
 	in      h2Inbox // the response

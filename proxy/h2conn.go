@@ -43,7 +43,7 @@ type h2Conn struct {
 	shut     bool        // this side has closed its direction
 
 	flushing  bool   // flush is running, or will run soon
-	flushed   signal // set at the end of flush; nil if nobody is waiting
+	flushed   signal // set at the end of flush; nil if no task is waiting
 	spare     []byte // a buffer for output
 	flushTask func() // runs flush; not guarded
 	ends      int64  // number of responses whose ends are in the output

@@ -46,7 +46,7 @@ func newH2Links(p *pool, key *serverKey, root *Proxy) *h2Links {
 }
 
 // h2WindowBytes is how much of a response is received before the client reads it. A connection's window has room for the windows of all its
-// streams, so a client that does not read delays nobody else.
+// streams, so a client that does not read does not delay others.
 const h2WindowBytes = 64<<10 - 1
 
 // h2Protocol is the protocol that the server spoke on the last connection.
@@ -234,7 +234,7 @@ func (s *h2Links) remove(l *h2Link) {
 	s.retry(nil)
 }
 
-// tick is called at every tick.
+// tick is called on every tick of the sweeper.
 func (s *h2Links) tick(idleFor time.Duration) {
 	for _, l := range s.all() {
 		l.tick(idleFor)

@@ -295,7 +295,8 @@ type clientWaits struct {
 	writing clientWait // time spent waiting for the client to receive
 }
 
-// waitedFor reports whether the proxy is currently waiting for the client. Such a connection ends at once when its deadlines are fired.
+// waitedFor reports whether the proxy is currently waiting for the client. Such a connection ends immediately when its deadlines are
+// fired.
 func (w *clientWaits) waitedFor() bool {
 	return w.reading.began.Load() > 0 || w.writing.began.Load() > 0
 }

@@ -9,7 +9,7 @@ import (
 
 // The code in this file closes a client connection after its last response. If bytes arrive on a closed connection, the kernel responds
 // with a reset, and the client loses what it has not yet received or read. So the proxy first closes only its own side and continues to
-// read (RFC 9112, section 9.6), until the client has closed its side, too, or has acknowledged everything and sends nothing more. See ADR
+// read (RFC 9112, section 9.6), until the client has also closed its side, or has acknowledged everything and sends nothing more. See ADR
 // 88.
 
 const (

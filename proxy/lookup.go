@@ -13,8 +13,8 @@ import (
 // resolveTimeout limits one lookup of the upstream's name.
 const resolveTimeout = 5 * time.Second
 
-// upstreamAddrs looks up an upstream's name at intervals, so that connections to addresses that the name no longer has are not used for further
-// requests. Dialing does not use these results: it looks up the name again.
+// upstreamAddrs looks up an upstream's name at intervals. Connections to addresses that the name no longer has are then not reused. Dialing
+// does not use these results: it looks up the name again.
 type upstreamAddrs struct {
 	host     string // empty if the upstream is an address
 	every    time.Duration

@@ -26,8 +26,8 @@ type Recorder interface {
 
 // Exclude selects the responses that are not recorded but only counted, with Recorder.Exclude.
 type Exclude struct {
-	// Paths are exact paths; a trailing "*" turns one into a prefix. A path may be followed by a space and a prefix of the User-Agent, which
-	// must then match, too.
+	// Paths are exact paths; a trailing "*" turns one into a prefix. A path may be followed by a space and a prefix of the User-Agent,
+	// which must then also match.
 	Paths []string
 	// UserAgents are prefixes of the User-Agent, such as "kube-probe/". Any client that sends one of them is not recorded.
 	UserAgents []string
@@ -68,7 +68,7 @@ type Options struct {
 	Recorder Recorder
 	// RecorderBlocks means that Record may block, for example until an event is on disk.
 	RecorderBlocks bool
-	// Driver is the way in which the proxy waits for I/O on its connections. DriverAuto, the default, uses event loops. Reload does not
+	// Driver determines how the proxy waits for I/O on its connections. DriverAuto, the default, uses event loops. Reload does not
 	// change it.
 	Driver Driver
 	// Loops is the number of event loops. Each may keep one of the Go runtime's processors to itself, so GOMAXPROCS must be larger by that
@@ -83,8 +83,8 @@ type Options struct {
 	// people. With full, events are personal data in most jurisdictions. For a client behind one of TrustedProxies, the address is the
 	// one that the trusted proxy reports.
 	ClientAddress ClientAddress
-	// RequestID records the X-Request-ID of every response, so that the event for a log line of the service can be found. IDs hardly compress,
-	// so the store and the archive grow. Events of responses that the proxy itself makes always contain the ID.
+	// RequestID records the X-Request-ID of every response, so that the event for a log line of the service can be found. IDs hardly
+	// compress, so the store and the archive grow. Events of responses that the proxy itself generates always contain the ID.
 	RequestID bool
 	// TraceID records the trace ID from traceparent, which connects an event to a trace. It costs about 22 bytes per event in the archive.
 	TraceID bool
@@ -103,7 +103,7 @@ type Options struct {
 	ProxyProtocol []netip.Prefix
 
 	// PassFields are forwarding fields, such as CF-Connecting-IP, that are passed on from all peers. Use it only if the service cannot be
-	// reached except through the proxy that sets the field: any other client could set it, too. The fields that this proxy itself writes
+	// reached except through the proxy that sets the field: otherwise, any client could set it. The fields that this proxy itself writes
 	// (X-Forwarded-For, -Proto, -Host, -Port, Forwarded, X-Request-ID) are not affected.
 	PassFields []string
 	// NoVia omits Via from requests. Via lets proxies detect loops, but some servers, such as nginx, do not compress responses to requests that

@@ -226,7 +226,7 @@ func (p *pool) release(from *account) {
 	p.mu.Unlock()
 }
 
-// evict closes connections that have been idle for too long. It is called at every tick.
+// evict closes connections that have been idle for too long. It is called on every tick.
 func (p *pool) evict() {
 	if p.h2 != nil {
 		p.h2.tick(p.idleFor)

@@ -16,7 +16,7 @@ type waiter struct {
 	client *clientConn // the client, which may disconnect; may be nil
 }
 
-// askForRoom has connections closed to make room for a waiting request.
+// askForRoom requests that connections be closed to make room for a waiting request.
 func (p *pool) askForRoom(from *account) {
 	p.mu.Lock()
 	if p.open-p.idleCount >= p.max {

@@ -55,7 +55,7 @@ type Proxy struct {
 // recorded.
 const cutGrace = time.Second
 
-// New creates a Proxy. It makes no connections and starts no goroutines. Serve starts the goroutines; Shutdown releases what New has
+// New creates a Proxy. It opens no connections and starts no goroutines. Serve starts the goroutines; Shutdown releases what New has
 // allocated.
 func New(o Options) (*Proxy, error) {
 	o, err := o.withDefaults()

@@ -11,7 +11,7 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/proxyproto"
 )
 
-// This file receives the PROXY header, which precedes the client's first byte, and in which a balancer names the client. The header must
+// This file receives the PROXY header, which precedes the client's first byte and in which a balancer names the client. The header must
 // arrive within HeaderTimeout. A connection whose header is missing or wrong is closed without a response.
 
 // receiveHeader reads the header on a connection without TLS. It reports whether requests may follow.
@@ -74,8 +74,8 @@ var (
 	errNoRoom       = errors.New("there is no room for another connection of this client")
 )
 
-// headerCut returns the error for a connection that ended after n bytes of the header. It returns nil if the connection only checked whether
-// somebody is listening.
+// headerCut returns the error for a connection that ended after n bytes of the header. It returns nil if the connection only checked
+// whether a process is listening.
 func headerCut(err error, n int) error {
 	switch {
 	case isTimeout(err):

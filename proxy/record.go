@@ -143,7 +143,7 @@ func traceID(traceparent []byte) []byte {
 
 // exclusion is a compiled Exclude.
 type exclusion struct {
-	paths    map[string][][]byte // for each path, the prefixes of the User-Agent, of which one must match; an empty one matches all
+	paths    map[string][][]byte // for each path, the prefixes of the User-Agent, one of which must match; an empty one matches all
 	prefixes []excludedPrefix
 	agents   [][]byte
 }

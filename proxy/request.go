@@ -58,7 +58,7 @@ func (r *request) replayable() bool {
 	return !r.HasBody() && (r.Is("GET") || r.Is("HEAD") || r.Is("OPTIONS") || r.Is("TRACE"))
 }
 
-// isHead reports whether the request is a HEAD request. If its request line was not understood, it looks at the raw bytes.
+// isHead reports whether the request is a HEAD request. If the request line was not understood, isHead examines the raw bytes.
 func (r *request) isHead() bool {
 	return r.Is("HEAD") || bytes.HasPrefix(r.Raw, []byte("HEAD "))
 }
@@ -71,7 +71,7 @@ func (r *request) isGRPC() bool {
 
 func (r *request) userAgent() []byte { return r.Value("user-agent") }
 
-// client returns the client's address in the form in which it is recorded.
+// client returns the client's address as it is recorded.
 func (r *request) client() []byte {
 	c := r.c
 	addr := r.clientAddr()
@@ -161,7 +161,7 @@ func (r *request) allowed() bool {
 	return slices.ContainsFunc(r.route.allow, func(allowed netip.Prefix) bool { return allowed.Contains(addr) })
 }
 
-// appendOwn appends the beginning of the header of a response that the proxy itself makes and that is not a failure.
+// appendOwn appends the beginning of the header of a response that the proxy itself generates and that is not a failure.
 func (r *request) appendOwn(dst []byte, status int) []byte {
 	dst = append(dst, "HTTP/1.1 "...)
 	dst = strconv.AppendInt(dst, int64(status), 10)

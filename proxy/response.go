@@ -24,8 +24,8 @@ var (
 	errResponseHeader = errors.New("the response's header is larger than proxy.response_header_bytes_max")
 )
 
-// readHead reads the header of the final response into x.resp. It writes the header block for the client into x.reply.buf; endHead completes that
-// block. Interim responses are passed on at once (RFC 9110, section 15.2).
+// readHead reads the header of the final response into x.resp. It writes the header block for the client into x.reply.buf; endHead
+// completes that block. Interim responses are passed on immediately (RFC 9110, section 15.2).
 func (x *exchange) readHead(u *upstreamConn) error {
 	switch {
 	case x.upload.ended != nil: // upload.start has armed the deadline
@@ -80,7 +80,7 @@ func (x *exchange) interim() error {
 // responseHead is the header of a response, and reads the blocks that contain it.
 type responseHead struct {
 	http1.Response
-	c     *clientConn // the connection to which the memory of the blocks is charged
+	c     *clientConn // the connection that is charged for the memory of the blocks
 	large []byte      // the beginning of a block that does not fit into the upstream's reader
 }
 

@@ -28,8 +28,8 @@ type Route struct {
 
 	// To are the groups that get the requests, each in proportion to its weight.
 	To []RouteTarget
-	// Redirect is the target, a URL or a path, of a redirect with status 308, which keeps the method and the body. The request's query is kept
-	// unless the target has its own. If the target is a URL without a path, the request's path is kept, too.
+	// Redirect is the target, a URL or a path, of a redirect with status 308, which keeps the method and the body. The request's query is
+	// kept unless the target has its own. If the target is a URL without a path, the request's path is also kept.
 	Redirect string
 	// Respond is a fixed response.
 	Respond *RouteResponse
@@ -42,7 +42,7 @@ type Route struct {
 	// the trusted proxy reports is used. If Allow is empty, all clients may use the route.
 	Allow []netip.Prefix
 	// Users are NAME:HASH lines with bcrypt hashes, as "htpasswd -B" writes them. A request needs one of these names and its password (RFC
-	// 7617); others get 401. The service receives the credentials, too. If Users is empty, no password is needed.
+	// 7617); others get 401. The service also receives the credentials. If Users is empty, no password is needed.
 	Users string
 	// ResponseTimeout replaces Options.ResponseTimeout unless it is 0. A negative value means no limit.
 	ResponseTimeout time.Duration
@@ -180,7 +180,7 @@ func newRouteSettings(from *Route, standard *routeSettings, hosts map[string][]b
 	return s, s.setAction(from, hosts)
 }
 
-// setAction sets what the route does with its requests.
+// setAction sets the action of the route.
 func (s *routeSettings) setAction(from *Route, hosts map[string][]byte) error {
 	for _, t := range from.To {
 		if _, known := hosts[t.Group]; !known || t.Weight < 0 {
@@ -217,7 +217,7 @@ func (s *routeSettings) group() *group {
 	if len(s.targets) == 1 {
 		return s.targets[0].group
 	}
-	// However many there are, multiples of the golden ratio modulo 1 are spread evenly.
+	// Any number of consecutive multiples of the golden ratio, modulo 1, are spread evenly.
 	const golden = 0x9E3779B97F4A7C15
 	share := uint64(s.turn.Add(1)) * golden >> 32 * s.total >> 32
 	for _, t := range s.targets {

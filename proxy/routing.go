@@ -5,9 +5,10 @@ import (
 	"strconv"
 )
 
-// This file applies the route that has been chosen for a request: it checks what the route requires, and makes the responses that need no service.
+// This file applies the route that has been chosen for a request: it checks the route's requirements, and generates the responses that
+// need no service.
 
-// admitToRoute checks what the route requires of the client, and makes the responses that need no service. If it returns true, the response has been
+// admitToRoute checks the route's requirements, and generates the responses that need no service. If it returns true, the response has been
 // sent. Otherwise x.to.group is the group that serves the request.
 func (x *exchange) admitToRoute() (answered bool) {
 	r := x.req.route
@@ -44,8 +45,8 @@ type ownResponse struct {
 	body        []byte
 }
 
-// sendOwn sends a response that the proxy itself makes and that is not a failure. A client that asks for a WebSocket by extended CONNECT would
-// take a status 2xx for consent, so it gets an error instead.
+// sendOwn sends a response that the proxy itself generates and that is not a failure. A client that asks for a WebSocket by extended
+// CONNECT would interpret a status 2xx as acceptance, so it gets an error instead.
 func (x *exchange) sendOwn(r *ownResponse) {
 	if r.status < 300 && x.req.connecting() {
 		x.answer(failNotUpgraded)

@@ -24,9 +24,10 @@ const (
 	emptyLinesMax   = 8       // maximum number of empty lines between two requests
 )
 
-// Shutdown stops accepting connections and lets requests in progress finish; their responses have "Connection: close". It closes idle connections after
-// Options.DrainGrace, ends streams when nothing else is left, and returns when all connections have been closed. If ctx ends first, it closes the
-// remaining connections at once, records how far their responses got, and returns ctx's error. A Proxy cannot be used again afterwards.
+// Shutdown stops accepting connections and lets requests in progress finish; their responses have "Connection: close". It closes idle
+// connections after Options.DrainGrace, ends streams when nothing else is left, and returns when all connections have been closed. If ctx
+// ends first, it closes the remaining connections immediately, records how far their responses got, and returns ctx's error. A Proxy cannot
+// be used again afterwards.
 func (p *Proxy) Shutdown(ctx context.Context) error {
 	p.closing.Store(true)
 	p.mu.Lock()
@@ -55,7 +56,7 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// tick is called a few times a second. It returns whether it must be called even if there are no connections.
+// tick is called a few times a second. It reports whether it must be called even if there are no connections.
 func (p *Proxy) tick() (needed bool) {
 	defer p.current.Load().recoverPanic("tick")
 	p.evict()

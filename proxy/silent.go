@@ -21,7 +21,7 @@ func (l *upload) beginSilence(to *group) bool {
 	return true
 }
 
-// endSilence is called when some of the body has arrived, or when none will arrive any more.
+// endSilence is called when some of the body has arrived, or when none will arrive.
 func (l *upload) endSilence() {
 	if l.silentTo != nil {
 		l.silentTo.silent.Add(-1)

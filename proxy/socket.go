@@ -106,8 +106,8 @@ func (s *socket) left(encrypted bool) bool {
 // alertBytesMax is the length of the longest TLS record that carries an alert, including the record's header.
 const alertBytesMax = 64
 
-// isAlert reports whether the last bytes that a client has sent can be the alert with which TLS ends. TLS 1.3 hides the type of a record, so isAlert
-// decides by its length. The record may instead contain a byte or two of data, but these do not make a request.
+// isAlert reports whether the last bytes that a client has sent can be the alert that ends TLS. TLS 1.3 hides the type of a record, so
+// isAlert decides by its length. The record may instead contain a byte or two of data, but these are too few for a request.
 func isAlert(b []byte) bool {
 	const header, alert, applicationData, hiddenAlert = 5, 21, 23, 2 + 1 + 16
 	if len(b) < header || len(b) > alertBytesMax || int(b[3])<<8|int(b[4]) != len(b)-header {

@@ -10,7 +10,7 @@ import (
 )
 
 // This file handles TLS to clients. crypto/tls blocks, so goroutines serve these connections, with the same code as all others.
-// clientConn.Conn is then a [clientTLS], which encrypts. The sweeper's deadlines, and everything that looks at the socket, act on the TCP
+// clientConn.Conn is then a [clientTLS], which encrypts. The sweeper's deadlines, and all code that inspects the socket, act on the TCP
 // connection below it. The handshake comes before the first request, so a failed handshake has no event. It is only counted and, at most
 // every ten seconds, logged.
 

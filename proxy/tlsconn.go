@@ -27,7 +27,7 @@ type tlsConn struct {
 	loop     *loop.Conn // the same as raw if raw belongs to an event loop; otherwise nil
 	peeking  bool       // reads do not wait, although there is no event loop
 	out      []byte     // on an event loop: encrypted bytes to send
-	spare    []byte     // a second buffer, with which out alternates
+	spare    []byte     // a second buffer, which alternates with out
 	flushing bool       // on an event loop: a task is sending out
 }
 

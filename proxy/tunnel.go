@@ -14,8 +14,8 @@ import (
 )
 
 // This file handles upgraded connections (RFC 9110, section 7.8). If the upstream responds with 101, both connections become a byte
-// tunnel. A request with Upgrade uses a dedicated upstream connection, which never enters the pool. Bytes are passed on at once, in both
-// directions. The end of one direction (half-close) is passed on and leaves the other direction open, but only as long as the other
+// tunnel. A request with Upgrade uses a dedicated upstream connection, which never enters the pool. Bytes are passed on immediately, in
+// both directions. The end of one direction (half-close) is passed on and leaves the other direction open, but only as long as the other
 // direction is not silent, because the peer that has ended its direction may be gone. The tunnel is one response, which is recorded as a
 // stream when it ends.
 
@@ -61,7 +61,7 @@ type tunnel struct {
 	seen    atomic.Int64  // sweeper time of the last byte or half-close, in either direction
 	half    atomic.Bool   // one direction has ended
 	over    atomic.Bool   // the upstream has ended its direction, and the client speaks HTTP/2
-	why     atomic.Uint32 // 1 + the failure with which end was called first; 0 if end has not been called
+	why     atomic.Uint32 // 1 + the failure passed to the first call of end; 0 if end has not been called
 	in, out atomic.Uint64
 }
 
@@ -193,7 +193,7 @@ func (t *tunnel) end(f failure) {
 	_ = t.x.c.Conn.Close()
 }
 
-// failure returns the failure to record. If both directions have ended by themselves, there is none.
+// failure returns the failure to record. If both directions have ended on their own, there is none.
 func (t *tunnel) failure() failure { return failure(max(t.why.Load(), 1) - 1) }
 
 // cut ends the tunnel at a shutdown.

@@ -217,7 +217,7 @@ func (l *upload) stop() error {
 		_ = c.Conn.SetReadDeadline(past)
 		l.ended.Wait(-1)
 		_ = c.Conn.SetReadDeadline(time.Time{})
-		if isTimeout(l.err) && c.limits.read.Load() != fired { // caused by the deadline with which stop ended the upload
+		if isTimeout(l.err) && c.limits.read.Load() != fired { // caused by the deadline that stop set to end the upload
 			c.failed.Store(false)
 			l.err = nil
 		}
@@ -264,7 +264,7 @@ func (l *upload) note() {
 // chunkHeaderBytes is the room for a chunk's size and CRLF before its data.
 const chunkHeaderBytes = 10
 
-// send sends the request's body in the framing in which it arrived. It never sends the end of a malformed body.
+// send sends the request's body in its original framing. It never sends the end of a malformed body.
 func (l *upload) send() error {
 	r, again := l.req, len(l.kept)
 	if again == 0 && !l.body.Ended() {

@@ -13,7 +13,7 @@ import (
 // are waiting for the upstream. If two consecutive ticks find that a client has closed its direction and that nothing is left to read,
 // the client counts as disconnected: the upstream connection is closed, and the exchange records 499. So a client that only half-closes
 // after its request receives the response only if that arrives within a tick. nginx and Go's server treat such a client as disconnected
-// at once.
+// immediately.
 
 // watch finds clients that have disconnected. It belongs to the sweeper's goroutine.
 type watch struct {
@@ -89,7 +89,7 @@ func (w *clientWatch) leaves(suspected *bool) bool {
 	return *suspected && was || w.hungUp()
 }
 
-// check is called at every tick.
+// check is called on every tick.
 func (w *watch) check(p *Proxy) {
 	w.conns, w.fds = w.conns[:0], w.fds[:0]
 	p.mu.Lock()

@@ -47,7 +47,7 @@ func (g *group) setChecks() {
 		if before := old[s.server]; before != nil {
 			c.next = before.next
 		} else {
-			c.next = time.Now().Add(rand.N(min(o.Every, time.Second))) // so that not all servers are checked at once
+			c.next = time.Now().Add(rand.N(min(o.Every, time.Second))) // so that the servers are not all checked at the same time
 		}
 		g.checks[s.server] = c
 	}
@@ -143,7 +143,7 @@ func (g *group) check(ctx context.Context, s *server, c *serverCheck) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	c.busy = false
-	if ctx.Err() != nil || g.checks[s] == nil { // watch has been stopped, or the server has been removed meanwhile
+	if ctx.Err() != nil || g.checks[s] == nil { // watch has been stopped, or the server has been removed since
 		return
 	}
 	result := &s.checksPassed
@@ -253,8 +253,8 @@ func (g *group) readFilesIfDue(now time.Time) time.Time {
 	return g.nextReading
 }
 
-// readFiles reads the group's TLS files again. If they have changed, connections that were made with the old files are not reused after
-// their current requests.
+// readFiles reads the group's TLS files again. If they have changed, connections that were established with the old files are not
+// reused after their current requests.
 func (g *group) readFiles(c *upstream.Credentials) {
 	changed, err := c.Refresh()
 	g.mu.Lock()

@@ -12,15 +12,16 @@ import (
 // exchange, every WebSocket is an upgrade. This file handles the rest: Sec-WebSocket-Key and Sec-WebSocket-Accept, which exist only
 // in HTTP/1.1.
 
-// connecting reports whether the client asks for the WebSocket by extended CONNECT, and would take any status 2xx for consent.
+// connecting reports whether the client asks for the WebSocket by extended CONNECT, and would therefore interpret any status 2xx as
+// acceptance.
 func (r *request) connecting() bool { return r.HTTP2 && r.IsWebSocket() }
 
 // errNotUpgraded means that the upstream responded to a request for a WebSocket as if it were an ordinary one. For a CONNECT, any status
 // 2xx would mean that the WebSocket is open.
 var errNotUpgraded = errors.New("upstream responded to an extended CONNECT with a status 2xx and no WebSocket")
 
-// webSocketKey returns the Sec-WebSocket-Key that the proxy makes for a client that has sent an extended CONNECT, and otherwise nil. It is
-// the same each time the request is sent.
+// webSocketKey returns the Sec-WebSocket-Key that the proxy generates for a client that has sent an extended CONNECT, and otherwise nil.
+// It is the same each time the request is sent.
 func (r *request) webSocketKey() []byte {
 	if !r.connecting() {
 		return nil
@@ -31,8 +32,8 @@ func (r *request) webSocketKey() []byte {
 	return r.keyText
 }
 
-// translatable reports whether the request for a WebSocket can be sent as an extended CONNECT, so that the proxy must make the
-// Sec-WebSocket-Accept.
+// translatable reports whether the request for a WebSocket can be sent as an extended CONNECT, in which case the proxy must
+// generate the Sec-WebSocket-Accept.
 func (r *request) translatable() bool {
 	return r.IsWebSocket() && (r.HTTP2 || http1.ValidWebSocketKey(r.Value("sec-websocket-key")))
 }

@@ -20,7 +20,7 @@ type tlsWire struct {
 // errSniffed means that the beginning of a connection is longer than allowed.
 var errSniffed = errors.New("too many bytes before the handshake")
 
-// sniff makes one read, after which unread has at most limit bytes. It leaves all bytes unread.
+// sniff performs one read, after which unread has at most limit bytes. It leaves all bytes unread.
 func (w *tlsWire) sniff(limit int) error {
 	have := len(w.unread)
 	if have >= limit {

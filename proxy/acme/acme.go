@@ -198,7 +198,7 @@ func (m *Manager) due(host string) bool {
 }
 
 // renewAt returns when to renew a certificate: after two thirds of its lifetime, plus a delay. The delay differs between hosts, because
-// otherwise all of them would be renewed at once.
+// otherwise all of them would be renewed at the same time.
 func renewAt(leaf *x509.Certificate, host string) time.Time {
 	life := leaf.NotAfter.Sub(leaf.NotBefore)
 	h := fnv.New32a()
@@ -206,7 +206,7 @@ func renewAt(leaf *x509.Certificate, host string) time.Time {
 	return leaf.NotBefore.Add(life*2/3 + life/30*time.Duration(h.Sum32()%1000)/1000)
 }
 
-// renew makes one attempt to obtain a certificate for a host.
+// renew attempts once to obtain a certificate for a host.
 func (m *Manager) renew(ctx context.Context, host string) {
 	m.mu.Lock()
 	o, a := m.o, m.attempts[host].next(m.o.Now())

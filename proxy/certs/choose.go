@@ -24,8 +24,8 @@ func (o *Options) protocols() []string {
 	return []string{"http/1.1"}
 }
 
-// suites are the cipher suites for TLS 1.2; those for TLS 1.3 cannot be configured. Go's default still includes some with CBC, about which
-// security scanners complain.
+// suites are the cipher suites for TLS 1.2; those for TLS 1.3 cannot be configured. Go's default still includes some with CBC, which
+// security scanners report as weak.
 var suites = []uint16{
 	tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
 	tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
@@ -106,7 +106,7 @@ func supported(of []certificate, hello *tls.ClientHelloInfo) *tls.Certificate {
 }
 
 // verifyClient checks the client's certificate again when a session is resumed. crypto/tls verifies certificates only for new sessions, but
-// the certificate may have expired meanwhile, or its CA may have been removed.
+// the certificate may have expired since then, or its CA may have been removed.
 func verifyClient(state tls.ConnectionState, cas *x509.CertPool, now time.Time) error {
 	if !state.DidResume {
 		return nil

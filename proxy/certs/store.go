@@ -131,8 +131,8 @@ func (s *Store) use(l *Loaded) {
 	}
 }
 
-// renewTicketKeys makes all earlier session tickets invalid by replacing the outer tls.Config. The ticket keys of a tls.Config are made when it
-// is first used, change every day, and decrypt tickets for a week.
+// renewTicketKeys makes all earlier session tickets invalid by replacing the outer tls.Config. A tls.Config creates its ticket keys when it
+// is first used, replaces them every day, and decrypts tickets with them for a week.
 func (s *Store) renewTicketKeys() {
 	s.outer.Store(&tls.Config{
 		MinVersion:         tls.VersionTLS12,

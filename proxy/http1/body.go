@@ -7,7 +7,7 @@ import (
 	"math"
 )
 
-// BodyFraming is the way in which the end of a body is found.
+// BodyFraming determines how the end of a body is found.
 type BodyFraming uint8
 
 // The framings of a body.

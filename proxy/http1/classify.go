@@ -1,6 +1,6 @@
 package http1
 
-// This file recognizes the names of the fields on which the proxy acts.
+// This file recognizes the names of the fields that need special treatment.
 
 // fieldID identifies a field that the proxy does not simply pass on.
 type fieldID uint8

@@ -13,8 +13,8 @@ const hopsMax = 32
 
 // Client returns the address of the client on whose behalf a trusted peer sent the request: the right-most untrusted address in
 // X-Forwarded-For or, without that field, in Forwarded (RFC 7239). Each proxy appends the address from which it received the request, so
-// everything to the left of that address was written by somebody who is not trusted. If all addresses are trusted, Client returns the
-// left-most one. An entry that is not an address ends the search: Client then returns the address to its right, or the peer's.
+// everything to the left of that address was written by an untrusted sender. If all addresses are trusted, Client returns the left-most
+// one. An entry that is not an address ends the search: Client then returns the address to its right, or the peer's.
 //
 // Until Rewrite has read all fields, Client returns the address of the peer.
 func (h *Request) Client(peer netip.Addr, trusted func(netip.Addr) bool) netip.Addr {

@@ -65,9 +65,9 @@ func appendPlain(dst, name, value []byte) []byte {
 	return append(append(dst, value...), '\r', '\n')
 }
 
-// copyFields appends to dst those fields in raw that the proxy passes on. It copies as many adjacent lines at once as possible. It calls
-// handle for each field that is not fieldOther; handle returns whether the field is passed on. In a second pass, copyFields also leaves out
-// the fields that are named in options.
+// copyFields appends to dst those fields in raw that the proxy passes on. It copies adjacent lines together if possible. It calls handle
+// for each field that is not fieldOther; handle returns whether the field is passed on. In a second pass, copyFields also leaves out the
+// fields that are named in options.
 func copyFields(dst, raw []byte, options *connectionOptions, second bool, handle func(id fieldID, name, value []byte) (keep bool, err error)) ([]byte, error) {
 	run, at := 0, 0
 	for {

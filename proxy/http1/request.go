@@ -158,7 +158,7 @@ func (o *RequestOptions) passes(name []byte) bool {
 	return false
 }
 
-// handleField records a field on which the proxy acts. It returns whether the field is passed on.
+// handleField records a field that needs special treatment. It returns whether the field is passed on.
 func (h *Request) handleField(id fieldID, value []byte, trusted, second bool) (keep bool, err error) {
 	switch id {
 	case fieldHopByHop, fieldImitation:

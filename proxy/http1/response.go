@@ -35,8 +35,8 @@ func (h *Response) Closes() bool {
 	return h.options.close || h.HTTP10 && !h.options.keepAlive
 }
 
-// BlockEnd finds the end of a header block. If the block is incomplete, it returns 0 and the offset at which to continue the search. An empty line
-// without CR ends the block, too, so that such a block is refused at once.
+// BlockEnd finds the end of a header block. If the block is incomplete, it returns 0 and the offset at which to continue the search. An
+// empty line without CR also ends the block, so that such a block is refused immediately.
 func BlockEnd(b []byte, at int) (end, next int) {
 	for {
 		i := bytes.IndexByte(b[at:], '\n')
@@ -122,7 +122,7 @@ func (h *Response) appendFields(dst, raw []byte, second bool) ([]byte, error) {
 	})
 }
 
-// handleField records a field on which the proxy acts. It returns whether the field is passed on.
+// handleField records a field that needs special treatment. It returns whether the field is passed on.
 func (h *Response) handleField(id fieldID, value []byte, second bool) (keep bool, err error) {
 	switch id {
 	case fieldHopByHop: // includes Proxy-Authenticate

@@ -33,7 +33,7 @@ func New(limits Limits, n int) *Conn {
 	return c
 }
 
-// newConn makes the parts. They point to each other, so a Conn must not be copied.
+// newConn creates the parts. They point to each other, so a Conn must not be copied.
 func newConn(limits Limits, client bool) *Conn {
 	c := &Conn{client: client, limits: limits.withDefaults()}
 	c.budgets = newBudgets(c.limits)

@@ -4,9 +4,9 @@
 //
 // [Conn.Next] consumes bytes and reports one [Event] at a time. A request is reported as the header block that the same request would have
 // in HTTP/1.1 ([Stream.Head]), so that package http1 alone decides what is refused, removed and rewritten. This package checks only what is
-// specific to HTTP/2. Responses are written from HTTP/1.1 header blocks, too ([Conn.WriteHead]). A request for a WebSocket
-// by extended CONNECT (RFC 8441) is reported as a GET with Upgrade, and 101 accepts it ([Stream.Upgrade]). The client side is the mirror
-// image: [Conn.WriteRequest] takes the header block of a request, and responses are reported as header blocks.
+// specific to HTTP/2. Responses are also written from HTTP/1.1 header blocks ([Conn.WriteHead]). A request for a WebSocket by extended
+// CONNECT (RFC 8441) is reported as a GET with Upgrade, and 101 accepts it ([Stream.Upgrade]). The client side is the mirror image:
+// [Conn.WriteRequest] takes the header block of a request, and responses are reported as header blocks.
 //
 // # What is bounded
 //

@@ -39,7 +39,7 @@ type fieldBlock struct {
 	err      error // why the fields are malformed
 }
 
-// init makes the decoder. The blockReader must not be moved afterwards.
+// init creates the decoder. The blockReader must not be moved afterwards.
 func (r *blockReader) init(client bool, limits *Limits) {
 	r.client, r.limits = client, limits
 	r.dec = hpack.NewDecoder(4096, r.emit)
@@ -83,8 +83,8 @@ func (r *blockReader) continuation() *ConnError {
 	return nil
 }
 
-// fragment adds a part of the block. last says that it is the last one. The block is then decompressed, before its padding arrives, however
-// it was split.
+// fragment adds a part of the block. last says that it is the last one. The block is then decompressed, before its padding arrives, no
+// matter how it was split.
 func (r *blockReader) fragment(p []byte, last bool) *ConnError {
 	b := &r.block
 	if b.bytes += len(p); b.bytes > r.bytesMax() {

@@ -49,7 +49,7 @@ func (s *Stream) Tunnel() bool { return s.tunnel }
 // Ended reports whether all of this side's message has been written to the output.
 func (s *Stream) Ended() bool { return s.localDone }
 
-// ignored reports whether frames of the stream have no effect any more: it was reset, or its request is malformed or refused.
+// ignored reports whether frames of the stream no longer have any effect: it was reset, or its request is malformed or refused.
 func (s *Stream) ignored() bool { return s.reset || s.Err != nil }
 
 // closedHere reports whether this side can send nothing more on the stream.

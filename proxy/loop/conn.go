@@ -175,7 +175,7 @@ func (c *Conn) Quiet() bool {
 	}
 	var b [1]byte
 	_, err := rawPeek(c.fd, b[:])
-	c.readable = c.readable || err == nil // possibly, its event has not been delivered yet
+	c.readable = c.readable || err == nil // the event for new bytes may not have been delivered yet
 	return err == syscall.EAGAIN || err == syscall.EINTR
 }
 

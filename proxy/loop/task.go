@@ -103,8 +103,8 @@ func (l *Loop) wake(t *Task) {
 	}
 }
 
-// runReady continues the tasks that are ready now. Tasks that become ready meanwhile wait for the next round, which comes after the sockets have
-// been polled.
+// runReady continues the tasks that are ready now. Tasks that become ready during that time wait for the next round, which comes after the
+// sockets have been polled.
 func (l *Loop) runReady() {
 	l.ready, l.running = l.running[:0], l.ready
 	for i, t := range l.running {

@@ -1,6 +1,6 @@
-// Package proxyproto parses headers of the PROXY protocol, versions 1 and 2, with which a load balancer names the client of a TCP connection.
-// It does no I/O, so event loops can use it. It is strict: everything that the specification does not allow is an error, because whoever can
-// add a header can claim any address.
+// Package proxyproto parses headers of the PROXY protocol, versions 1 and 2, with which a load balancer names the client of a TCP
+// connection. It does no I/O, so event loops can use it. It is strict: everything that the specification does not allow is an error,
+// because anyone who can add a header can claim any address.
 package proxyproto
 
 import (

@@ -25,6 +25,6 @@
 // # Costs
 //
 // Match allocates nothing after its [Scratch] has grown. It searches the list linearly: once if the path can be read in only one way, and
-// at most 128 times otherwise. It refuses an ambiguous path of more than 2048 bytes. It reads the request's fields at most once, whatever
-// the number of conditions.
+// at most 128 times otherwise. It refuses an ambiguous path of more than 2048 bytes. It reads the request's fields at most once, no
+// matter how many conditions there are.
 package route

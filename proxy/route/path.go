@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// reading is a set of ways in which a service may interpret a path differently from the normal form. The zero reading is the normal form.
+// reading is a set of ways to interpret a path differently from the normal form. The zero reading is the normal form.
 type reading uint8
 
 const (

@@ -19,8 +19,9 @@ type Addresses struct {
 	misses map[netip.Addr]int
 }
 
-// Update takes the result of a successful lookup and returns the addresses to use. New addresses are used at once, and old ones until missesMax
-// consecutive lookups have not returned them. At most half of the addresses are removed at a time, so that the rest can carry the load meanwhile.
+// Update takes the result of a successful lookup and returns the addresses to use. New addresses are used immediately. Old addresses are
+// used until missesMax consecutive lookups have not returned them. At most half of the addresses are removed at a time, so that the rest
+// can carry the load.
 func (a *Addresses) Update(found []netip.Addr) []netip.Addr {
 	if a.misses == nil {
 		a.misses = make(map[netip.Addr]int)

@@ -13,13 +13,12 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// Backup is an unfinished copy of a Set. In the finished copy, Open finds what it would have found if the process had died when the copy
-// was begun.
+// Backup is an unfinished copy of a Set. To Open, the finished copy looks as if the process had died when the copy began.
 //
 // The order of the steps ensures this. The committer waits while they run, so that no event moves from the journal into the queue. The
-// ledger is copied first, because figures that are too low for the events do no harm, whereas figures that are too high would count as a
-// loss (ADR 47). An event that is appended while its segment is being copied is either completely in the copy or missing from it, like an
-// event whose writer died. The queue, which may be large, is copied afterwards, from a transaction that was begun during these steps.
+// ledger is copied first, because figures that are too low for the events are harmless, whereas figures that are too high would count as
+// a loss (ADR 47). An event that is appended while its segment is being copied is either completely in the copy or missing from it, like
+// an event whose writer died. The queue, which may be large, is copied afterwards, from a transaction that began during these steps.
 type Backup struct {
 	queues []queueCopy
 }
@@ -101,7 +100,7 @@ func (b *Backup) beginEpoch(s *Set, e *epoch, to string) error {
 	return nil
 }
 
-// copySparse creates a sparse file of the same size.
+// copySparse creates the file to as a sparse file with the size of the file from.
 func copySparse(to, from string) error {
 	info, err := os.Stat(from)
 	if err != nil {

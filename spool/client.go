@@ -16,8 +16,8 @@ import (
 // handshakeTimeout bounds how long NewClient waits for the other side's handshake.
 const handshakeTimeout = 10 * time.Second
 
-// Client is a Source that reaches the spool through a connection. Several goroutines may use it at once; a call that is waiting does not
-// delay others. After the connection has been lost, every call fails with ErrDisconnected.
+// Client is a Source that reaches the spool through a connection. Several goroutines may use it at the same time; a call that is waiting
+// does not delay others. After the connection has been lost, every call fails with ErrDisconnected.
 type Client struct {
 	conn   net.Conn
 	reader chan struct{} // closed when the read goroutine has ended

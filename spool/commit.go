@@ -25,7 +25,7 @@ func (s *Set) Run(ctx context.Context) error {
 	commit, acks, tally, reopen := newAlarm(), newAlarm(), newAlarm(), time.NewTimer(s.o.ReopenInterval)
 	var drops dropLog
 	defer func() { drops.log(s, time.Now().Add(dropLogInterval)) }()
-	failed := false // after a failed commit, the next one waits for the interval, however often kick arrives
+	failed := false // after a failed commit, the next one waits for the interval, no matter how often kick is signaled
 	for {
 		due := false
 		select {
@@ -151,7 +151,7 @@ func (c *committer) commit(force bool) error {
 	return err
 }
 
-// freeHeld makes an additional commit if no segment is free. After that commit, the held segments may be reused.
+// freeHeld performs an additional commit if no segment is free. After that commit, the held segments may be reused.
 func (c *committer) freeHeld(e *epoch, j *journal.Journal) error {
 	if len(j.Held()) == 0 || j.Pending().Free > 0 {
 		return nil
@@ -181,8 +181,8 @@ func (c *committer) commitTaken(e *epoch, j *journal.Journal) (through uint64, e
 	}
 }
 
-// buildBatch makes a batch from the records that scan finds. The value is valid until the builder is used again; it is nil if there are no
-// records. A record that this version cannot have written is skipped.
+// buildBatch builds a batch from the records that scan finds. The value is valid until the builder is used again; it is nil if there are
+// no records. A record that this version cannot have written is skipped.
 func buildBatch(builder *event.BatchBuilder, scan func(func(seq uint64, payload []byte)) error) (b entry, value []byte, err error) {
 	builder.Reset()
 	err = scan(func(seq uint64, payload []byte) { _ = builder.Add(seq, payload, event.IsResponseRecord(payload)) })
@@ -193,7 +193,7 @@ func buildBatch(builder *event.BatchBuilder, scan func(func(seq uint64, payload 
 	return b, value, err
 }
 
-// build makes a batch from a sealed segment.
+// build builds a batch from a sealed segment.
 func (c *committer) build(seg *journal.Segment) (entry, []byte) {
 	seg.Wait()
 	b, value, err := buildBatch(&c.builder, seg.Scan)

@@ -3,8 +3,8 @@
 // # Promises
 //
 // [Set.Record] never blocks and never fails a request: it appends the event to a memory-mapped journal, or counts it as dropped with the
-// reason. An accepted event survives kill -9 of the process at any instruction. Its identity (epoch, seq) is assigned at once and never
-// changes. [Source.Peek] delivers the events of an epoch in order of seq, at least once, until [Source.Ack] declares them durable
+// reason. An accepted event survives kill -9 of the process at any instruction. Its identity (epoch, seq) is assigned immediately and
+// never changes. [Source.Peek] delivers the events of an epoch in order of seq, at least once, until [Source.Ack] declares them durable
 // elsewhere. For each epoch, Responses = Recorded + Excluded + the sum of Dropped, exactly; see [Ledger].
 //
 // # When data may be lost
@@ -22,7 +22,7 @@
 //	    journal-NN.seg   package journal; removed when the epoch has been closed and committed
 //	    queue.db         package queue; queue-1.db, queue-2.db … follow after a failed fsync
 //	  .retired-<epoch>/  a folder that is being removed
-//	Options.Dir.tally-<epoch>  the drop count of a process for whose ledger the disk had no room (tally.go)
+//	Options.Dir.tally-<epoch>  the drop count of a process whose ledger did not fit on the disk (tally.go)
 //
 // # Files
 //
@@ -37,10 +37,10 @@
 //
 // # Writing
 //
-// The committer seals the active journal segment when it is half full, or CommitInterval after its first event. It writes the segment as one
-// bbolt value, in the same transaction as the segment's generation, all figures of the ledger, and the acknowledgments. A segment is reused
-// only after a later commit. After a failed fsync, nothing is written to that queue file any more. A new file is created, the events of the
-// segments that are still held are committed to it with the same seqs, and the old file serves reads until it is drained.
+// The committer seals the active journal segment when it is half full, or CommitInterval after its first event. It writes the segment as
+// one bbolt value, in the same transaction as the segment's generation, all figures of the ledger, and the acknowledgments. A segment is
+// reused only after a later commit. After a failed fsync, nothing more is written to that queue file. A new file is created, the events of
+// the segments that are still held are committed to it with the same seqs, and the old file serves reads until it is drained.
 //
 // # Reading
 //

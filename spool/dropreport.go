@@ -8,8 +8,8 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// Drops are also reported in the stream of events, so that whoever reads the events or the archive knows how many responses are missing.
-// A drop record contains the number of responses dropped for one reason since the epoch began. Only the last record for an epoch and a
+// Drops are also reported in the stream of events, so that readers of the events or the archive know how many responses are missing. A
+// drop record contains the number of responses dropped for one reason since the epoch began. Only the last record for an epoch and a
 // reason is valid. Its figure can be lower than the previous one's: see Set.Reconcile.
 
 // reportedDrops are the cumulative figures that drop records have reported so far, by reason.
@@ -65,7 +65,7 @@ func (c *committer) reportDrops(j *journal.Journal) {
 // reportClosedDrops writes drop records for an epoch without a journal. The epoch's process may have died before it reported all drops, and
 // since then, more responses may have been found damaged, may have expired, or may have been counted again. The records form the last batch
 // of the epoch. If no queue file can be written, the batch is kept in memory only, and the next process reports the same drops again, which
-// does no harm.
+// is harmless.
 func (c *committer) reportClosedDrops(e *epoch) {
 	builder := event.NewBatchBuilder(e.id)
 	c.mu.Lock()
@@ -111,7 +111,7 @@ func (c *committer) reportClosedDrops(e *epoch) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if b.First <= max(e.lastSeq, e.acked) {
-		e.reported = reportedDrops{} // Reconcile has set a higher seq meanwhile: the drops are reported again after that seq
+		e.reported = reportedDrops{} // Reconcile has set a higher seq in the meantime: the drops are reported again after that seq
 		return
 	}
 	e.reported, e.lastSeq = now, b.Last

@@ -16,8 +16,8 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// cacheBytesMax limits the bytes of recently committed values kept in memory, over all epochs. A consumer that keeps up gets its batches from
-// this cache.
+// cacheBytesMax limits the bytes of recently committed values kept in memory, across all epochs. A consumer that keeps up gets its batches
+// from this cache.
 const cacheBytesMax = 4 << 20
 
 var errBusy = errors.New("spool folder is in use by another process")
@@ -46,9 +46,9 @@ type epoch struct {
 	ackPending     bool      // an acknowledgment is waiting for a commit
 	newer          bool      // Peek found a record written by a newer wayside: the rest waits for that version
 
-	// Owned by the committer (whoever holds Set.sem).
+	// Owned by the committer, that is, by the holder of Set.sem.
 	lock     *os.File
-	reported reportedDrops // written under Set.mu, too
+	reported reportedDrops // also written under Set.mu
 }
 
 // writer returns the queue file to which commits go, or nil if no file can be written.

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// holdMax is how long after a Peek the consumer is assumed to be working on the batches that it was given. Those batches do not expire
+	// holdMax is how long after a Peek the consumer is assumed to be working on the batches that it received. Those batches do not expire
 	// during that time. If a consumer takes longer and then reports that it has the events, its report counts (see [Set.Reconcile]).
 	holdMax = time.Minute
 	// expireBatchesMax limits the number of batches that expire in one transaction.
@@ -19,8 +19,8 @@ const (
 )
 
 // expire drops and counts the batches that have waited longer than Options.AgeMax, oldest first. A batch's age starts from zero whenever
-// a process opens the spool: after a start, the consumer has all of AgeMax again, however long wayside was not running. Ages are measured
-// with the monotonic clock, so a jump of the wall clock does not change them.
+// a process opens the spool: after a start, the consumer has the full AgeMax again, no matter how long wayside was not running. Ages are
+// measured with the monotonic clock, so a jump of the wall clock does not change them.
 func (c *committer) expire() error {
 	if c.o.AgeMax <= 0 {
 		return nil
@@ -106,7 +106,7 @@ func (c *committer) undoExpire(e *epoch) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e.index, e.expiring = slices.Concat(e.expiring, e.index), nil
-	if acked := e.acked; acked >= e.index[0].First { // acknowledged meanwhile
+	if acked := e.acked; acked >= e.index[0].First { // acknowledged in the meantime
 		e.acked = 0
 		c.cachedBytes -= e.ackLocked(acked)
 	}

@@ -49,7 +49,7 @@ func (c *committer) replace(e *epoch, cause error) error {
 	return nil
 }
 
-// move commits a held segment to another queue file, unless its batch has been acknowledged meanwhile.
+// move commits a held segment to another queue file, unless its batch has been acknowledged in the meantime.
 func (c *committer) move(e *epoch, seg *journal.Segment, to *queue.File, state *queue.State) error {
 	b, value := c.build(seg)
 	if value == nil || !c.isHeld(e, b.First) {

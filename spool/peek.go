@@ -34,7 +34,7 @@ func (s *Set) Peek(ctx context.Context, o PeekOptions) ([]event.Batch, error) {
 			if err != nil || len(batches) > 0 {
 				return batches, err
 			}
-			continue // all of them were damaged, written by a newer version, or acknowledged meanwhile
+			continue // all of them were damaged, written by a newer version, or acknowledged in the meantime
 		}
 		s.mu.Unlock()
 		if last {
@@ -145,7 +145,7 @@ func (s *Set) dropDamaged(e *epoch, b *entry, raw []byte, cause error) {
 	s.mu.Lock()
 	if e.findLocked(b.First) == nil {
 		s.mu.Unlock()
-		return // acknowledged meanwhile: its value may have been removed already
+		return // acknowledged in the meantime: its value may already have been removed
 	}
 	e.removeLocked(b.First)
 	e.recorded -= min(e.recorded, uint64(b.Responses))

@@ -61,8 +61,8 @@ var (
 	errFrame = errors.New("malformed spool frame")
 )
 
-// remoteErrors are the sentinel errors that errors.Is recognizes on the other side of the connection, too. An error's code is its index here,
-// so the order is part of the protocol. Code 0 means any other error.
+// remoteErrors are the sentinel errors that errors.Is also recognizes on the other side of the connection. An error's code is its index
+// here, so the order is part of the protocol. Code 0 means any other error.
 var remoteErrors = []error{nil, ErrUnknownEpoch, ErrNotDrained, ErrAckBeyond, ErrClosed}
 
 type frame struct {
@@ -90,7 +90,7 @@ func checkHandshake(r io.Reader) error {
 	return nil
 }
 
-// readFrame reads a frame. Memory is allocated as bytes arrive, whatever length the header announces.
+// readFrame reads a frame. Memory is allocated as bytes arrive, no matter what length the header announces.
 func readFrame(r io.Reader) (frame, error) {
 	var h [4 + frameHeaderBytes]byte
 	if _, err := io.ReadFull(r, h[:]); err != nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// quarantine is the folder for damaged files and batches, each with a report beside it. Nothing damaged is deleted.
+// quarantine is the folder for damaged files and batches, each with a report next to it. Nothing damaged is deleted.
 type quarantine struct {
 	dir    string
 	now    func() time.Time
@@ -64,7 +64,7 @@ func (q *quarantine) hasLoss(epoch uuid.UUID) bool {
 	return len(reports) > 0
 }
 
-// report writes a text file beside target that says what target is and why it is there.
+// report writes a text file next to target that says what target is and why it is there.
 func (q *quarantine) report(target, held string, cause error) {
 	text := fmt.Sprintf("set aside at %s\n%s\nbecause:\n%v\n", q.now().UTC().Format(time.RFC3339), held, cause)
 	err := os.MkdirAll(filepath.Dir(target), 0o750)

@@ -56,7 +56,7 @@ func (t *takeover) recoverAll(dirs []string) {
 		}
 		e, err := recoverEpoch(t.committer, dir)
 		switch {
-		case errors.Is(err, os.ErrNotExist): // its owner has meanwhile retired it
+		case errors.Is(err, os.ErrNotExist): // its owner has retired it in the meantime
 		case errors.Is(err, errBusy):
 			t.skipped = append(t.skipped, dir)
 		case err != nil:
@@ -137,7 +137,7 @@ func recoverEpoch(c *committer, dir string) (_ *epoch, err error) {
 }
 
 // mayRead checks whether this process has permission to read all files in a folder. Files for which it has no permission are not treated
-// as damaged: they wait until somebody corrects their owner.
+// as damaged: they wait until their owner is corrected.
 func mayRead(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

@@ -63,10 +63,10 @@ func (r *recovery) undoDrops(fromJournal uint64) {
 	accounted := e.recorded + e.counters.droppedLater()
 	ever := max(page.counters[slotAccepted], known.Recorded+droppedLater(known)+fromJournal)
 	if page.counters[slotAccepted] == 0 || accounted <= ever {
-		return // without a page, or with a page of version 1, nobody knows how many were accepted
+		return // without a page, or with a page of version 1, the number of accepted responses is unknown
 	}
 	excess := accounted - ever
-	for _, keep := range []map[string]uint64{known.Dropped, nil} { // first the drops that the queue does not know
+	for _, keep := range []map[string]uint64{known.Dropped, nil} { // first the drops that the queue has not counted
 		for _, r := range []Refusal{lostDamaged, lostAge} {
 			n := e.counters.dropped(r)
 			back := min(excess, n-min(n, keep[r.String()]))

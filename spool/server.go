@@ -117,7 +117,7 @@ func (c *serverConn) begin(ctx context.Context, f frame) error {
 			kind, payload = frameError, [][]byte{encodeError(err)}
 		}
 		if c.frames.write(kind, f.number, payload...) != nil {
-			_ = c.conn.Close() // ends the read loop, too
+			_ = c.conn.Close() // also ends the read loop
 		}
 	})
 	return nil

@@ -18,7 +18,7 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// ackDelayMax is how long an acknowledgment waits for a commit of events into which it can be written.
+// ackDelayMax is how long an acknowledgment waits so that it can be committed together with events.
 const ackDelayMax = time.Second
 
 // Set contains the spool of this process and those that dead processes left. All methods are safe for concurrent use.
@@ -38,7 +38,7 @@ type Set struct {
 	mu          sync.Mutex
 	epochs      []*epoch      // oldest first, current last
 	retired     []Ledger      // the final ledgers of retired epochs
-	changed     chan struct{} // closed and replaced when Peek should look again
+	changed     chan struct{} // closed and replaced when Peek should check again
 	cachedBytes int
 	degraded    string
 
@@ -53,8 +53,9 @@ type Set struct {
 //   - no folder, an empty folder, or a folder whose creation was not completed: an epoch without events
 //   - a folder locked by a live process: left alone, tried again later
 //   - a journal with committed, uncommitted, empty, torn or damaged segments: valid uncommitted records are committed
-//   - queue files: one; several after a failed fsync; one still named .new (removed); one that cannot be read, or that two processes in a row
-//     died opening (moved to the quarantine); one that lacks batches which its state counts (taken from the journal)
+//   - queue files: one; several after a failed fsync; one still named .new (removed); one that cannot be read, or that killed two
+//     consecutive processes that opened it (moved to the quarantine); one that lacks batches which its state counts (taken from the
+//     journal)
 //   - a ledger page: missing, damaged, older or newer than the queue's figures
 //   - an epoch fully acknowledged (waits for Retire); a .retired-* folder (removed)
 //   - a folder written by a newer version of wayside, or one that cannot be read: left alone, tried again later
@@ -189,8 +190,8 @@ func (s *Set) acquire(ctx context.Context) (*committer, error) {
 
 func (s *Set) release() { <-s.sem }
 
-// Flush seals and commits the events that were appended before the call, and lets Peek return them at once. An error wraps ErrQueueFull or
-// ErrUnavailable if events had to stay in the journal, where they survive the death of the process.
+// Flush seals and commits the events that were appended before the call, and lets Peek return them immediately. An error wraps
+// ErrQueueFull or ErrUnavailable if events had to stay in the journal, where they survive the death of the process.
 func (s *Set) Flush(ctx context.Context) error {
 	err := s.step(ctx, func(c *committer) error {
 		if err := c.commit(true); err != nil {

@@ -15,8 +15,8 @@ type Source interface {
 	// waiting. For the current epoch, Peek waits until MinEvents or MaxBytes have been committed, until the oldest of these batches is
 	// MaxWait old, or until a Flush. After MaxWait without any batch it returns nil and no error. The batches are read-only and stay valid.
 	Peek(ctx context.Context, o PeekOptions) ([]event.Batch, error)
-	// Ack declares that all events of the epoch up to and including seq are durable elsewhere. It takes effect at once and becomes
-	// durable with a later commit. After a crash before that commit, the events are delivered again.
+	// Ack declares that all events of the epoch up to and including seq are durable elsewhere. It takes effect immediately and
+	// becomes durable with a later commit. After a crash before that commit, the events are delivered again.
 	Ack(ctx context.Context, epoch uuid.UUID, seq uint64) error
 	// Ledgers returns the ledger of every epoch in the spool, oldest first. applied maps each epoch to the seq up to which the caller
 	// already has the events, which therefore do not count as Spooled.

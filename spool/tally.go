@@ -14,8 +14,8 @@ import (
 )
 
 // On a full disk there is no room for a ledger, and a count in memory is lost when the process ends. A sparse file needs no disk blocks,
-// whatever its size. So the tally of an epoch without a ledger is a sparse file beside the spool whose size in bytes is the number of
-// dropped responses. The next process that has room turns it into a ledger.
+// no matter how large it is. So the tally of an epoch without a ledger is a sparse file next to the spool. The file's size in bytes is
+// the number of dropped responses. The next process that has room turns it into a ledger.
 //
 // Run updates the tally at most once per commit interval. After kill -9, the drops since the last update may be missing.
 

@@ -151,8 +151,8 @@ func (v *dirVerification) epoch(l *leftover) {
 	}
 }
 
-// journal checks the readable parts of the segments. Gaps are no problem: they are records that a process had reserved but not published when
-// it died. If an accepted event is missing, the figures show it.
+// journal checks the readable parts of the segments. Gaps are not problems: they are records that a process had reserved but not published
+// when it died. If an accepted event is missing, the figures show it.
 func (v *dirVerification) journal(l *leftover) []journal.OldSegment {
 	segments, err := journal.List(l.dir, l.id)
 	if err != nil {

@@ -51,8 +51,8 @@ type Options struct {
 	Notify func()
 }
 
-// Journal is the set of segments of one epoch. Any number of goroutines may call Append at once. Seal, Sealed, Recycle, Hold, Scrub, Repair
-// and Close are for the committer and must not be called concurrently.
+// Journal is the set of segments of one epoch. Any number of goroutines may call Append at the same time. Seal, Sealed, Recycle, Hold,
+// Scrub, Repair and Close are for the committer and must not be called concurrently.
 type Journal struct {
 	o      Options
 	half   uint64
@@ -268,7 +268,7 @@ func (j *Journal) Recycle(s *Segment) {
 }
 
 // Hold keeps a segment whose records have just been committed to the queue, until [Journal.RecycleHeld] is called after the next commit. If
-// that next commit fails, the previous one may be lost, too, and the records must be committed again.
+// that next commit fails, the previous one may also be lost, and the records must be committed again.
 func (j *Journal) Hold(s *Segment) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -7,7 +7,7 @@ import (
 )
 
 // Scrub overwrites old records in free segments with zeroes. If the active segment has no records yet, Scrub activates another segment,
-// so that it can overwrite the old one, too. Appends continue: Scrub takes a segment off the free list while it overwrites the segment,
+// so that it can also overwrite the old one. Appends continue: Scrub takes a segment off the free list while it overwrites the segment,
 // and does so only if another one is on the list. Scrub reports whether all records of earlier uses are gone from all segments. Segments
 // that are sealed or have records must be committed and recycled first.
 func (j *Journal) Scrub() (clean bool) {
@@ -55,8 +55,8 @@ func (j *Journal) takeDirty() *Segment {
 	return s
 }
 
-// clear overwrites the records in a segment that is not in use. The header stays, because recovery needs it. If the mapping faults, the next
-// use of the segment will notice.
+// clear overwrites the records in a segment that is not in use. The header stays, because recovery needs it. If the mapping faults, the
+// next use of the segment will detect that.
 func (s *Segment) clear() {
 	_ = memfault.Catch(func() { clear(s.data[headerBytes:]) })
 	s.clean = true

@@ -33,7 +33,7 @@ const (
 //
 // state contains, in one word, everything that a reservation changes: sealed (1 bit) | records (31) | offset (32). The word is on the
 // heap, not in the mapping, because an appender may have loaded the segment long ago: an appender touches the mapping only after its
-// compare-and-swap of state has succeeded. From then on, nobody unmaps or recycles the segment until done has caught up. firstSeq,
+// compare-and-swap of state has succeeded. From then on, the segment is not unmapped or recycled until done has caught up. firstSeq,
 // generation and seed change only while the segment is not in use.
 type Segment struct {
 	state atomic.Uint64

@@ -17,7 +17,7 @@ type Batch struct {
 	Records, Responses uint32
 	Size               int // bytes of the value
 
-	stored []byte // the key as it is in the file, if that is damaged
+	stored []byte // the key as it is in the file, if the key is damaged
 }
 
 // Key returns the batch's key in the file. Its layout is part of the format.
@@ -50,7 +50,7 @@ func foundBatch(epoch uuid.UUID, key, value []byte) (b Batch, ok bool) {
 		if whole, err := event.ParseBatch(value); err == nil && whole.Epoch == epoch {
 			b = Batch{First: whole.FirstSeq, Last: whole.LastSeq, Records: whole.Records, Responses: whole.Responses, stored: bytes.Clone(key)}
 			ok = true
-		} // otherwise the batch is damaged, which its reader will notice
+		} // otherwise the batch is damaged, which reading it will reveal
 	}
 	b.Size = len(value)
 	return b, ok

@@ -22,7 +22,7 @@ import (
 // lockTimeout limits the wait for a file's lock. The caller holds the lock of the folder, so no other process should have it.
 const lockTimeout = time.Second
 
-// Options configure the opening of a file.
+// Options configures how a file is opened.
 type Options struct {
 	OpenFile func(name string, flag int, perm os.FileMode) (*os.File, error) // nil means os.OpenFile
 	BytesMax int64                                                           // the size up to which a file may grow; 0 means no limit
@@ -118,7 +118,7 @@ type Change struct {
 	Batch    *Batch  // stored with Value, if not nil
 	Value    []byte  // an event.Batch
 	Removals int     // how many of the batches marked by Remove to remove, oldest first
-	Remove   []Batch // further batches to remove
+	Remove   []Batch // additional batches to remove
 	State    *State
 }
 
@@ -140,7 +140,7 @@ func (f *File) Commit(c Change) error {
 		return fullError(err)
 	}
 	f.mu.Lock()
-	f.removals = f.removals[min(noted, len(f.removals)):] // Retire may have cleared the list meanwhile
+	f.removals = f.removals[min(noted, len(f.removals)):] // Retire may have cleared the list in the meantime
 	f.mu.Unlock()
 	f.touch(len(c.Value))
 	return nil

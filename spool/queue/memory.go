@@ -11,7 +11,7 @@ import (
 const releaseBytes = 2 << 20
 
 // touch notes that n bytes of values were read or written. bbolt maps the whole file, and every page that it has touched counts as memory
-// of this process for as long as the file is open, although the batch on it was removed long ago. So after releaseBytes, the pages are
+// of this process for as long as the file is open, even if the batch on it was removed long ago. So after releaseBytes, the pages are
 // released.
 func (f *File) touch(n int) {
 	if f.touched.Add(int64(n)) < releaseBytes {

@@ -17,8 +17,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/memfault"
 )
 
-// openingDeathsMax is the number of processes in a row that may die while opening a file before the file counts as damaged. One process may
-// have been killed by chance at that moment, but a file that crashes bbolt does so every time.
+// openingDeathsMax is the number of consecutive processes that may die while opening a file before the file counts as damaged. One process
+// may have been killed by chance at that moment, but a file that crashes bbolt does so every time.
 const openingDeathsMax = 2
 
 func (o *Options) bolt(bytesMax int64) *bolt.Options {

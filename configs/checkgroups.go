@@ -86,8 +86,8 @@ func (v *validator) groupHealth(u *Upstream, path string) {
 	}
 }
 
-// isDefault reports whether a key of a group has its default value. The key may nevertheless be set, because `config print` also writes
-// default values.
+// isDefault reports whether a key of a group has its default value. The key may still be set explicitly, because `config print` also
+// writes default values.
 func (v *validator) isDefault(path string) bool {
 	all, standard := elementKeys(v.c), DefaultUpstream()
 	i := slices.IndexFunc(all, func(k elementKey) bool { return k.path == path })

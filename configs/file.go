@@ -106,7 +106,7 @@ func undecodable(data []byte) (line, column int, what string) {
 	return 0, 0, ""
 }
 
-// failYAML reports a syntax error at the position that the parser gives.
+// failYAML reports a syntax error at the position that the parser reports.
 func (l *loader) failYAML(name string, err error) {
 	at := origin{source: SourceFile, file: name}
 	var le *yaml.LoadError

@@ -80,7 +80,7 @@ func (o *OTLP) Header() http.Header {
 	return h
 }
 
-// SpanPercent returns the percentage of sampled traces for whose requests spans are exported; 0 if nothing is exported.
+// SpanPercent returns the percentage of sampled traces whose spans are exported; 0 if nothing is exported.
 func (c *Config) SpanPercent() int {
 	if c.OTLP.Endpoint == "" {
 		return 0

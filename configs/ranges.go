@@ -31,7 +31,7 @@ func atLeast[T number](least T) check {
 	return c
 }
 
-// between rejects values outside of both limits.
+// between rejects values outside the two limits.
 func between[T number](least, most T) check {
 	return check{fmt.Sprintf("%v to %v", least, most), func(field any) string {
 		if value := *field.(*T); value > most { //nolint:forcetypeassert // as above

@@ -20,7 +20,7 @@ type Effect string
 // The effects of a reload.
 const (
 	EffectAtOnce  Effect = "at once"                    // applies to requests that begin after the reload
-	EffectBooks   Effect = "the books process restarts" // with the new value, which the traffic process, if it uses the key, uses at once
+	EffectBooks   Effect = "the books process restarts" // with the new value; if the traffic process uses the key, it does not wait for that
 	EffectRestart Effect = "needs a restart"            // the old value stays until `wayside run` is restarted
 )
 
@@ -49,7 +49,7 @@ func (c *Config) ForBooks() *Config {
 
 // Change lists the keys whose values have changed, by their effect.
 type Change struct {
-	Traffic []string // in effect at once
+	Traffic []string // in effect immediately
 	Books   []string // in effect when the books process has restarted
 	Restart []string // in effect when `wayside run` is restarted
 }

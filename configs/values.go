@@ -51,7 +51,8 @@ func (d Duration) String() string {
 	return s
 }
 
-// ParseDuration parses a number with a unit (ns, us, ms, s, m, h, d for 24 hours, w), or several in a row, such as 1h30m. A plain 0 needs no unit.
+// ParseDuration parses a number with a unit (ns, us, ms, s, m, h, d for 24 hours, w), or a sequence of these, such as 1h30m. A plain 0
+// needs no unit.
 func ParseDuration(s string) (Duration, error) {
 	d, err := timeparse.Duration(s)
 	if err != nil {

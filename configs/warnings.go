@@ -10,8 +10,8 @@ import (
 // expiryWarning is how long before their expiry certificates cause a warning.
 const expiryWarning = 14 * 24 * time.Hour
 
-// Warnings returns things that are probably mistakes but do no harm: routes that can never match, groups that no route uses, certificates
-// that will expire soon, and settings for OTLP that have no effect. Each warning has the position of its key.
+// Warnings returns mistakes that are probable but harmless: routes that can never match, groups that no route uses, certificates that
+// will expire soon, and settings for OTLP that have no effect. Each warning has the position of its key.
 func (c *Config) Warnings() []*Error {
 	var list []*Error
 	warn := func(key, format string, args ...any) {

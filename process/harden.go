@@ -1,6 +1,6 @@
-// Package process contains the steps that both wayside processes take before they begin their work: giving up rights (harden.go), setting
-// the CPU priority (nice.go), and determining how much memory and how many descriptors they may use (resources.go). The two processes
-// themselves are in the subpackages traffic and books.
+// Package process contains the steps that both wayside processes take before they begin their work: dropping privileges (harden.go),
+// setting the CPU priority (nice.go), and determining how much memory and how many descriptors they may use (resources.go). The two
+// processes themselves are in the subpackages traffic and books.
 package process
 
 import (
@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Harden gives up rights that the process does not need (ADR 80). Afterwards, descriptors that were inherited from the parent are not
+// Harden drops privileges that the process does not need (ADR 80). Afterwards, descriptors that were inherited from the parent are not
 // passed on to children; no other process of the same user can read the memory or the environment of this process, which may contain
 // keys; and programs that this process starts cannot gain privileges. Steps that the kernel does not support are skipped. Call it before
 // anything is started.

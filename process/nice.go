@@ -14,7 +14,7 @@ import (
 // priorityZero is the result of the getpriority system call for niceness 0, because that call returns 20 minus the niceness.
 const priorityZero = 20
 
-// SetNiceness sets the niceness of all threads in the process. In Linux, each thread has its own niceness, and a new thread inherits it
+// SetNiceness sets the niceness of all threads in the process. On Linux, each thread has its own niceness, and a new thread inherits it
 // from the thread that creates it. A thread whose niceness is already higher keeps it, because only root may lower the niceness.
 func SetNiceness(niceness int) error {
 	seen := map[string]bool{}

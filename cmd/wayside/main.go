@@ -116,7 +116,7 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	return root
 }
 
-// flagValues has, for shell completion, the possible values of flags with these names in all commands.
+// flagValues maps the names of flags, in all commands, to their possible values. Shell completion uses it.
 var flagValues = map[string][]string{
 	"output": {"text", "json"}, "log-level": {"debug", "info", "warn", "error"}, "log-format": {"auto", "json", "text"},
 	"state": {"planned", "verified", "deleted"}, "window": terminal.WindowNames(),

@@ -23,7 +23,7 @@ const pathVerify = "/api/v1/verify"
 // errNotAsPromised is the error of `wayside verify` if it has found a problem. The report says which one.
 var errNotAsPromised = errors.New("not everything is as promised")
 
-// errNotChecked is the error of `wayside verify` if all checks that could be made have passed, but some could not be made.
+// errNotChecked is the error of `wayside verify` if all checks that could be run have passed, but some could not be run.
 var errNotChecked = errors.New("not everything could be checked")
 
 func newVerify() *cobra.Command {

@@ -101,8 +101,8 @@ func (m markMetrics) Collect(to chan<- prometheus.Metric) {
 // staleAfter is the age at which a temporary file is certainly not in use.
 const staleAfter = 24 * time.Hour
 
-// prune removes things that are no longer needed: capacity samples that no report uses any more, and temporary files in a directory
-// archive that come from a crash and that no later write has replaced.
+// prune removes things that are no longer needed: capacity samples that no report uses, and temporary files that a crash has left
+// in a directory archive and that no later write has replaced.
 func (b *books) prune(ctx context.Context, r *uploader.Result) error {
 	n, err := collector.PruneCapacity(b.store, time.Now())
 	if err != nil {
@@ -130,7 +130,7 @@ func (b *books) prune(ctx context.Context, r *uploader.Result) error {
 		}
 		info, err := d.Info()
 		if err != nil || !strings.HasSuffix(path, ".tmp") || !catalogue.IsArchiveFile(path) || time.Since(info.ModTime()) < staleAfter {
-			return nil //nolint:nilerr // the file has been removed in the meantime
+			return nil //nolint:nilerr // the file has been removed since it was listed
 		}
 		r.Objects++
 		r.Bytes += uint64(info.Size())

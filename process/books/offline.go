@@ -42,7 +42,7 @@ func OpenCopy(dir string, log *slog.Logger) (s *store.Store, done func() error, 
 
 // copyStore makes a copy of the store while no process is using the store. The copy is within the data directory, because tables can be
 // hard-linked there, and because wayside does not write anywhere else. If held is not nil, at is the path of the copy, which belongs to
-// this process until held is closed; this is also the case if there is an error.
+// this process until held is closed, even if there is an error.
 func copyStore(dir string) (at string, held *os.File, err error) {
 	if err := datadir.Exists(dir); err != nil {
 		return "", nil, err

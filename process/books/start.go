@@ -139,7 +139,7 @@ const lockWait = 15 * time.Second
 const booksGCPercent = 50
 
 // keepBooks runs the books until the traffic process ends or ctx is done. If ctx is done, it drains and archives everything first. It
-// owns both connections; the caller holds the lock.
+// owns both connections. The caller must hold the lock of the directory.
 func keepBooks(ctx context.Context, cfg *configs.Config, version string, log *slog.Logger, spoolConn, relayConn net.Conn) error {
 	defer func() { _ = spoolConn.Close() }()
 	listener, err := link.NewListener(relayConn)

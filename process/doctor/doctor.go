@@ -23,7 +23,7 @@ const (
 	OK      State = "ok"
 	Warning State = "warning" // wayside works, but not as well as it could, or perhaps not for long
 	Failed  State = "failed"  // wayside does not start, does not forward, or cannot keep the books
-	Skipped State = "skipped" // the check does not apply, or could not be made; Found says why
+	Skipped State = "skipped" // the check does not apply, or could not be run; Found says why
 )
 
 // Finding is the result of a check.
@@ -74,7 +74,7 @@ func Examine(ctx context.Context, o Options) []Finding {
 	return d.findings
 }
 
-// Refused turns the errors in an invalid configuration into findings. No other check can be made with such a configuration.
+// Refused turns the errors in an invalid configuration into findings. No other check can be run with such a configuration.
 func Refused(err error) (findings []Finding) {
 	for _, err := range each(err) {
 		findings = append(findings, Finding{"configuration", Failed, err.Error(), "correct it, then run wayside doctor again: the other checks need a valid configuration"})

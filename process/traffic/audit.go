@@ -70,7 +70,7 @@ func (a *audit) verifyIdentities(ctx context.Context) *verify.Check {
 // balanceInterval is the time between two checks of whether the figures add up. The result is used in the metrics.
 const balanceInterval = time.Minute
 
-// balance checks at intervals whether the figures add up. The first check is made as soon as the books process has reported its figures.
+// balance checks at intervals whether the figures add up. The first check runs as soon as the books process has reported its figures.
 func (a *audit) balance(ctx context.Context) {
 	for {
 		answer, err := a.answer(ctx)

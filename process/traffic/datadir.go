@@ -31,7 +31,7 @@ type dataDir struct {
 	locked chan struct{} // closed when lock has been acquired
 }
 
-// openDataDir locks the data directory. It fails only for reasons that do not disappear by themselves: another process has locked the
+// openDataDir locks the data directory. It fails only for reasons that do not disappear on their own: another process has locked the
 // directory, the directory is not safe to use, or the path is that of a file.
 func openDataDir(path string, log *slog.Logger) (*dataDir, error) {
 	d := &dataDir{path: path, log: log, hadStore: hasStore(path), locked: make(chan struct{})}

@@ -87,7 +87,7 @@ func TryListen(cfg *configs.Config) error {
 }
 
 // listenTCP listens on the address that a key sets. None of its errors counts as a wrong configuration, because systemd would then not
-// restart wayside. Each of these errors can disappear by itself: the process that uses the address may end, and an address that this
+// restart wayside. Each of these errors can disappear on its own: the process that uses the address may end, and an address that this
 // machine does not have may be added. For example, an IPv6 address is unusable while the kernel checks it for duplicates, and a floating
 // address moves between machines.
 func listenTCP(cfg *configs.Config, key, addr, flag string) (net.Listener, error) {
@@ -118,8 +118,8 @@ func portOf(addr net.Addr) int {
 	return 0
 }
 
-// reachable returns the address at which a process on this machine can reach a listener. It replaces "all addresses", to which no one can
-// connect.
+// reachable returns the address at which a process on this machine can reach a listener. It replaces an address that stands for all
+// interfaces, because clients need a specific one.
 func reachable(addr net.Addr) string {
 	tcp, ok := addr.(*net.TCPAddr)
 	if !ok || !tcp.IP.IsUnspecified() {

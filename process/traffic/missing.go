@@ -27,8 +27,8 @@ type fileWatch struct {
 	removed atomic.Pointer[string] // names of the parts whose files are missing; nil or empty if none are
 }
 
-// watchInterval is the time between two looks at the files. A file counts as removed only if it is missing in two consecutive looks,
-// because the store and the queue replace files.
+// watchInterval is the time between two checks of the files. A file counts as removed only if it is missing in two consecutive
+// checks, because the store and the queue replace files.
 const watchInterval = 5 * time.Second
 
 // watched returns, for each part of wayside, patterns of files that, as soon as they exist, never disappear while wayside is running.
@@ -61,17 +61,17 @@ func (w *fileWatch) watched(ctx context.Context) (watched map[string][]string, e
 	return watched, expected
 }
 
-// missing compares each look at the watched files with the previous ones.
+// missing compares each check of the watched files with the previous ones.
 type missing struct {
-	looks map[string]map[string]int // part → pattern that has had a file → number of consecutive looks without one
-	lost  map[string]bool           // the result of the last look at a part
+	looks map[string]map[string]int // part → pattern that has had a file → number of consecutive checks without one
+	lost  map[string]bool           // the result of the last check of a part
 }
 
 func newMissing() missing {
 	return missing{looks: map[string]map[string]int{}, lost: map[string]bool{}}
 }
 
-// expect adds patterns of store files that must exist even before the first look, unless someone has removed them.
+// expect adds patterns of store files that must exist even before the first check, unless someone has removed them.
 func (m *missing) expect(patterns []string) {
 	if m.looks["store"] == nil {
 		m.looks["store"] = map[string]int{}
@@ -81,8 +81,8 @@ func (m *missing) expect(patterns []string) {
 	}
 }
 
-// look returns, in a fixed order, the parts of which a file was missing in two consecutive looks. A part that is not in watched keeps its last
-// result. A pattern that is no longer watched, for example because its table was replaced, is forgotten.
+// look returns, in a fixed order, the parts of which a file was missing in two consecutive checks. A part that is not in watched keeps its
+// last result. A pattern that is no longer watched, for example because its table was replaced, is forgotten.
 func (m *missing) look(watched map[string][]string) (parts []string) {
 	for _, part := range []string{"data directory", "spool", "store", "archive"} {
 		if patterns, known := watched[part]; known {
@@ -105,7 +105,7 @@ func (m *missing) look(watched map[string][]string) (parts []string) {
 	return parts
 }
 
-// run looks at the files at intervals until ctx is done, and reports removed files in the log and in /readyz.
+// run checks the files at intervals until ctx is done, and reports removed files in the log and in /readyz.
 func (w *fileWatch) run(ctx context.Context) {
 	m := newMissing()
 	tick := time.NewTicker(watchInterval)

@@ -34,9 +34,9 @@ func (t *traffic) forceOnSecondSignal(force context.CancelCauseFunc) {
 	}
 }
 
-// shutdown stops the process in an order in which nothing is lost: it rejects new traffic, waits for the last responses, and then waits
-// until their events have passed through the queue and the store into the archive. It ends when forced is done, or early enough before
-// the end of shutdown.timeout for the books process to close its store. A books process that has not ended after three quarters of that
+// shutdown stops the process in an order that loses nothing: it rejects new traffic, waits for the last responses, and then waits until
+// their events have passed through the queue and the store into the archive. It ends when forced is done, or early enough before the
+// end of shutdown.timeout for the books process to close its store. A books process that has not ended after three quarters of that
 // time is killed.
 func (t *traffic) shutdown(forced context.Context) {
 	cfg := t.config.current()

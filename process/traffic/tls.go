@@ -15,7 +15,7 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/certs"
 )
 
-// encryption contains the parts of TLS to clients that are not in the proxy. Its store exists as long as the process, so TLS sessions
+// encryption contains the parts of TLS to clients that are not in the proxy. Its store lives as long as the process, so TLS sessions
 // survive reloads.
 type encryption struct {
 	store *certs.Store // nil if the listener does not use TLS
@@ -107,8 +107,8 @@ func (e *encryption) reload(cfg *configs.Config) (use func(), err error) {
 	}, nil
 }
 
-// serve starts to serve the listeners for traffic. If TLS is on, it also starts to keep the certificates up to date. Each of these tasks
-// runs in the background (see [traffic.part]).
+// serve starts serving the listeners for traffic. If TLS is on, it also starts the tasks that keep the certificates up to date. Each of
+// these tasks runs in the background (see [traffic.part]).
 func (e *encryption) serve(ctx context.Context, t *traffic) {
 	if e.store == nil {
 		t.part("proxy", func() error { return t.proxy.Serve(t.listeners.traffic) })

@@ -35,8 +35,8 @@ func (c connectionsFigures) each() float64 {
 	return (float64(c.With) - float64(c.Before)) / float64(c.Connections)
 }
 
-// measureConnections opens connections and sends one request over each. It reads the memory use of the traffic process before and after
-// that. At the end, it sends a second request over each connection, to show that all of them have stayed open.
+// measureConnections opens connections and sends one request over each. It reads the memory use of the traffic process before and after.
+// At the end, it sends a second request over each connection, to show that all of them have stayed open.
 func (f *setup) measureConnections(ctx context.Context, c *contestant) (r connectionsFigures, err error) {
 	r = connectionsFigures{Contestant: c.name, Connections: f.idleConns}
 	pid := c.process.cmd.Process.Pid

@@ -22,7 +22,7 @@ const (
 	settleTimeout = 20 * time.Second // maximum time for draining and archiving after a load
 	archiveAfter  = time.Second      // archive.after
 
-	// settlePoll is the time between two checks of whether the books have settled. A check costs wayside a millisecond, as much as thirty
+	// settlePoll is the time between two checks whether the books have settled. A check costs wayside a millisecond, as much as thirty
 	// requests.
 	settlePoll = 500 * time.Millisecond
 )
@@ -135,8 +135,8 @@ func (f *setup) startContestant(ctx context.Context, c *contestant) (err error) 
 	return err
 }
 
-// startWayside starts wayside with everything turned on. Under load, it archives events within seconds, so that the cost of archiving is
-// incurred in wayside's own turns rather than in those of another contestant. An idle wayside uses the defaults.
+// startWayside starts wayside with everything turned on. Under load, wayside archives events within seconds. So the cost of archiving
+// falls into wayside's own turns rather than into those of another contestant. An idle wayside uses the defaults.
 func (f *setup) startWayside(ctx context.Context, c *contestant, binary string) error {
 	if binary == "" {
 		var err error
@@ -294,7 +294,7 @@ func get(ctx context.Context, url string) ([]byte, error) {
 
 // fetch requests a page, and returns its body and the protocol of the response.
 func fetch(ctx context.Context, transport *http.Transport, url string) (body []byte, proto string, err error) {
-	defer transport.CloseIdleConnections() // they would count towards the contestant's figures
+	defer transport.CloseIdleConnections() // idle connections would count towards the contestant's figures
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, "", err

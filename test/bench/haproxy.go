@@ -6,8 +6,8 @@ import (
 	"path/filepath"
 )
 
-// haproxyConfig has two threads, because nginx has two workers, and shares connections to the origin among all clients. It adds the same
-// fields as nginx. The numbers of threads and connections are set because they would otherwise depend on the machine.
+// haproxyConfig sets two threads, because nginx has two workers, and lets all clients share the connections to the origin. It adds the
+// same fields as nginx. The numbers of threads and connections are set because they would otherwise depend on the machine.
 const haproxyConfig = `global
   nbthread 2
   maxconn 4096

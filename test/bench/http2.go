@@ -14,8 +14,8 @@ import (
 	"github.com/wayside-proxy/wayside/test/toolbin"
 )
 
-// This file has the loads over HTTP/2 (-http2): h2load in place of wrk, and contestants that speak HTTP/2 with clients and HTTP/1.1 with the
-// origin.
+// The code in this file is for loads over HTTP/2 (-http2): h2load instead of wrk, and contestants that speak HTTP/2 with clients and
+// HTTP/1.1 with the origin.
 
 // http2Contestants are the contestants over HTTP/2, in the order of the table.
 var http2Contestants = []string{"wayside", "nginx", "haproxy", "caddy", "nethttp"}
@@ -89,7 +89,7 @@ func (f *setup) put(ctx context.Context, c *contestant, w workload, duration tim
 	return rig.H2load(ctx, uris, filepath.Join(f.dir, "h2load.log"), connections, w.connections/connections, duration)
 }
 
-// http2URIs returns URLs with the same kinds of paths as wrkScript.
+// http2URIs returns URLs with the same kinds of paths as in wrkScript.
 func http2URIs(base string) string {
 	var b strings.Builder
 	for i := range 250 {

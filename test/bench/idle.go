@@ -105,7 +105,7 @@ func (f *setup) measureRest(ctx context.Context) (all []idleFigures, err error) 
 	return all, nil
 }
 
-// wakes counts how many times the threads of a process tree went to sleep, which is also how many times they woke up.
+// wakes counts the times that the threads of a process tree went to sleep. They woke up the same number of times.
 type wakes struct {
 	root uint64 // count of the root's own threads
 	all  uint64

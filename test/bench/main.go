@@ -8,7 +8,7 @@
 //
 // All contestants are started at the beginning and take turns: in each round, each load is put on each of them, in a different order, so
 // other work on the machine affects all of them. Only ratios within a round are meaningful. README.md in this folder explains the
-// measurements, and in which ways they are unfair.
+// measurements, and the ways in which they are unfair.
 package main
 
 import (

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// profileWayside puts the last load on wayside again and meanwhile fetches a CPU profile from the admin listener.
+// profileWayside puts the last load on wayside again, and fetches a CPU profile from the admin listener in the meantime.
 func (f *setup) profileWayside(ctx context.Context) error {
 	for _, c := range f.contestants {
 		if c.admin == "" {

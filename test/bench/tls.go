@@ -12,8 +12,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/certtest"
 )
 
-// This file is about loads over TLS with HTTP/1.1 (-tls): new connections at a constant rate, each for one request, and connections that
-// stay open.
+// The code in this file is for loads over TLS with HTTP/1.1 (-tls): new connections at a constant rate, each for one request, and
+// connections that stay open.
 
 // tlsContestants are the contestants over TLS, in the order of the table.
 var tlsContestants = []string{"wayside", "exchange", "forwarder", "nginx", "haproxy", "caddy", "nethttp"}
@@ -64,8 +64,8 @@ func (o *options) speakTLS(flags *flag.FlagSet, loads, only *string) error {
 	return nil
 }
 
-// clientTLS returns the configuration of the clients, or nil if they do not use TLS. With it, all contestants use the same version, key
-// exchange and cipher. Sessions are not resumed, so every handshake is a full one.
+// clientTLS returns the configuration of the clients, or nil if they do not use TLS. With this configuration, all contestants use the
+// same version, key exchange and cipher. Sessions are not resumed, so every handshake is a full one.
 func (f *setup) clientTLS() *tls.Config {
 	if !f.tls {
 		return nil

@@ -130,7 +130,8 @@ func missed(budgets []budget) error {
 	return errors.New("wayside misses budgets: " + strings.Join(list, "; "))
 }
 
-// check returns an error if requests failed, or if the books had not settled, because part of the CPU time is missing in that case.
+// check returns an error if requests failed. It also returns an error if the books had not settled, because part of the CPU time is then
+// missing.
 func (r *result) check() error {
 	for _, l := range r.Lines {
 		if l.Errors > 0 {
@@ -144,7 +145,7 @@ func (r *result) check() error {
 }
 
 // checkBefore compares wayside with the older binary, if that was measured. For each load, it uses the median over the rounds of the
-// ratio within a round. It fails if wayside needs over maxSlower per cent more CPU time than the older binary; 0 means no limit.
+// ratio within a round. It fails if wayside needs more CPU time than the older binary by over maxSlower percent; 0 means no limit.
 func (r *result) checkBefore(out io.Writer, maxSlower float64) error {
 	for _, l := range r.Lines {
 		own, before := r.samplesOf("wayside", l.Load), r.samplesOf("before", l.Load)

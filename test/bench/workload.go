@@ -126,7 +126,7 @@ func (w workload) runPaced(ctx context.Context, address string, duration time.Du
 func pacedRequest(nonce uint64, r *load.Request) {
 	r.Path = strconv.AppendUint(append(r.Path[:0], "/area"...), nonce%pacedTemplates/40, 10)
 	r.Path = append(r.Path, "/thing"...)
-	for k := nonce % 40; ; k /= 6 { // letters, because wayside would treat numbers as identifiers
+	for k := nonce % 40; ; k /= 6 { // in letters, because wayside would treat numbers as identifiers
 		r.Path = append(r.Path, byte('a'+k%6))
 		if k < 6 {
 			break

@@ -1,6 +1,6 @@
-// Command catchup measures how a books process that is catching up affects traffic, and how much its niceness matters. It builds up a
+// Command catchup measures how a books process affects traffic while it is catching up, and how much its niceness matters. It builds up a
 // backlog while no books process is running, starts a books process under a constant load, and measures the latency of the requests in
-// the following seconds. The values of niceness take turns, each with a new data directory. The command appends the medians to
+// the following seconds. The values of niceness are measured in turn, each with a new data directory. The command appends the medians to
 // docs/evidence/catchup.md.
 package main
 
@@ -31,7 +31,7 @@ and wayside share one machine. The latencies are from the first seconds after th
 
 type options struct {
 	rig.Options
-	build time.Duration // how long the backlog is built up
+	build time.Duration // time for which the backlog is built up
 	rate  float64       // requests per second during the measurement; 0 for full speed
 }
 
@@ -108,7 +108,7 @@ func measure(ctx context.Context, r *rig.Rig, o options, nice, name string) (res
 	}
 	result.load, err = rig.Load(ctx, load.Options{Address: w.Listen, Connections: 64, Duration: o.Each, Rate: o.rate, FirstNonce: 1 << 30})
 	stop()
-	<-ended // with an error, because it was killed
+	<-ended // has an error, because the process was killed
 	result.took = <-caughtUp
 	if err == nil && nice != noBooks && result.took == 0 {
 		err = errors.New("the books process did not catch up in the time of a turn: raise -each")
@@ -116,8 +116,7 @@ func measure(ctx context.Context, r *rig.Rig, o options, nice, name string) (res
 	return result, err
 }
 
-// awaitPending waits until the spool has at most this number of events, and returns how long that took, or 0 if ctx
-// ended first.
+// awaitPending waits until the spool has at most this number of events, and returns the time that this took, or 0 if ctx ended first.
 func awaitPending(ctx context.Context, w *e2e.Wayside, most uint64) time.Duration {
 	for began := time.Now(); ctx.Err() == nil; time.Sleep(20 * time.Millisecond) {
 		if n, err := rig.PendingEvents(ctx, w); err == nil && n <= most {

@@ -1,6 +1,6 @@
-// Command forwarder is a minimal proxy made with fasthttp. It passes each request to one upstream and returns the
-// response, both buffered, and adds no headers, timeouts, limits or records. With a certificate, its clients speak TLS, as
-// crypto/tls does it by default. It serves as the lower bound in the benchmark and is not meant for any other use.
+// Command forwarder is a minimal proxy made with fasthttp. It passes each request to one upstream and returns the response. It buffers
+// both, and adds no headers, timeouts, limits or records. With a certificate, it accepts TLS connections with the defaults of crypto/tls.
+// It serves as the lower bound in the benchmark and is not meant for any other use.
 package main
 
 import (

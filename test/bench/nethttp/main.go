@@ -1,6 +1,5 @@
-// Command nethttp is a proxy made of net/http's server and httputil.ReverseProxy, as a typical Go program would use them: it passes each
-// request to one upstream over HTTP/1.1 and records nothing. It is a contestant of the benchmark over HTTP/2 and is not meant for any other
-// use.
+// Command nethttp is a proxy made of net/http's server and httputil.ReverseProxy, used as in a typical Go program: it passes each request
+// to one upstream over HTTP/1.1 and records nothing. It is a contestant of the benchmark over HTTP/2 and is not meant for any other use.
 package main
 
 import (

@@ -55,7 +55,7 @@ func ReadBooks(ctx context.Context, target uploader.Target) (*Books, error) {
 	return ReadBooksEach(ctx, target, nil)
 }
 
-// ReadBooksEach is like ReadBooks, but also calls each with every line, unless it is nil.
+// ReadBooksEach is like ReadBooks, but also calls each with every line, unless each is nil.
 func ReadBooksEach(ctx context.Context, target uploader.Target, each func(Line)) (*Books, error) {
 	b := &Books{IDs: map[string]struct{}{}, Status: map[int]uint64{}, Minutes: map[int64]uint64{}, each: each, drops: map[string]Line{}}
 	var keys []string

@@ -4,5 +4,5 @@
 //
 // The checks are always the same: the nonces of all responses that clients received in full are in the books, the books contain nothing
 // that was not sent and nothing twice, and the accounting adds up. The books are read only from the archive. The reader downloads the
-// objects, and the only code that it shares with the writer is the transport of the target.
+// objects. The only code that it shares with the writer is the transport of the target.
 package e2e

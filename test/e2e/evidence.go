@@ -40,8 +40,8 @@ func EvidenceRow(subject string, seed uint64, began time.Time, measured string, 
 		time.Since(began).Round(time.Second), measured, verdict)
 }
 
-// A Proof is one of the proofs of a command. It adds its flags and parses args. It returns its figures on one line, and
-// an error if the promise does not hold.
+// Proof is one of the proofs of a command. It adds its flags and parses args. It returns its figures on one line, and an error if the
+// promise does not hold.
 type Proof func(ctx context.Context, flags *flag.FlagSet, args []string) (string, error)
 
 // RunProof runs a proof until it ends or the process receives a signal to stop. It prints the outcome, appends it to the file that

@@ -133,8 +133,8 @@ func (g *MemoryGroup) Sockets() (n int64) {
 	return 0
 }
 
-// Unreclaimable returns how many bytes the group uses that the kernel cannot take back, including the buffers of its TCP connections: all
-// but the cached pages of files. If this exceeds the limit of a group of version 2, the kernel kills a process.
+// Unreclaimable returns the number of bytes used by the group that the kernel cannot reclaim: everything except cached pages of files,
+// including the buffers of TCP connections. If this exceeds the limit of a group of version 2, the kernel kills a process.
 func (g *MemoryGroup) Unreclaimable() (n int64) {
 	text, _ := os.ReadFile(filepath.Join(g.Dir, g.either("memory.usage_in_bytes", "memory.current")))
 	n, _ = strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
@@ -148,7 +148,7 @@ func (g *MemoryGroup) Unreclaimable() (n int64) {
 		switch name {
 		case g.either("cache", "file"):
 			n -= bytes
-		case "shmem": // part of the former
+		case "shmem": // included in the cached pages, but not reclaimable
 			n += bytes
 		}
 	}

@@ -13,8 +13,8 @@ import (
 // SampledPrefix is the beginning of the path of requests that were sent with a traceparent whose sampled flag is set.
 const SampledPrefix = "/sampled/"
 
-// CheckSpans compares the spans that a collector received with the archived events. Each span must say the same as its event. complete requires a
-// span for each event of a sampled request. The events must have been recorded with record.trace_id.
+// CheckSpans compares the spans that a collector received with the archived events. Each span must agree with its event. complete
+// requires a span for each event of a sampled request. The events must have been recorded with record.trace_id.
 func CheckSpans(export *otlptest.Export, lines []Line, complete bool) error {
 	spans, err := export.SpansByEvent()
 	if err != nil {

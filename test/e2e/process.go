@@ -56,8 +56,9 @@ func CopyBinary(binary, dir string) (string, error) {
 	return name, WriteExecutable(name, text)
 }
 
-// WriteExecutable writes a program or a script that can be executed at once. While the file is open for writing, no other goroutine starts a
-// process: the child would inherit the descriptor for a moment, and executing the file would fail with "text file busy" (go.dev/issue/22315).
+// WriteExecutable writes a program or a script that can be executed immediately. While the file is open for writing, no other goroutine
+// starts a process: the child would inherit the descriptor for a moment, and executing the file would fail with "text file busy"
+// (go.dev/issue/22315).
 func WriteExecutable(name string, text []byte) error {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
@@ -68,7 +69,7 @@ func WriteExecutable(name string, text []byte) error {
 type Wayside struct {
 	Binary  string
 	DataDir string
-	Listen  string     // fixed, so that clients can connect again after a restart
+	Listen  string     // fixed, so clients can connect again after a restart
 	Args    []string   // additional arguments of `wayside run`
 	Env     []string   // additional environment variables
 	Files   []*os.File // open in the process, starting with descriptor 3
@@ -113,8 +114,8 @@ func (w *Wayside) Start(ctx context.Context) error {
 	return w.awaitReady(ctx, cmd.Process.Pid, done)
 }
 
-// Attach returns the running wayside that uses a data directory and that somebody else has started, such as systemd. Its figures can be read;
-// it cannot be killed or stopped.
+// Attach returns the running wayside that uses a data directory and was started by something else, such as systemd. Its figures can be
+// read; it cannot be killed or stopped.
 func Attach(dataDir string) (*Wayside, error) {
 	info, err := datadir.ReadInfo(dataDir)
 	if err != nil {

@@ -14,12 +14,12 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// Scenario configures how much traffic is sent, and how many times the processes are killed during it.
+// Scenario configures the amount of traffic, and the number of times that the processes are killed during the traffic.
 type Scenario struct {
 	Requests    uint64
 	Connections int // default 64
-	KillBooks   int // how many times the books process is killed
-	KillRun     int // how many times the traffic process is killed and started again
+	KillBooks   int // number of times that the books process is killed
+	KillRun     int // number of times that the traffic process is killed and started again
 	Seed        uint64
 	// SettleTimeout is the maximum time until the books have settled after the traffic. The default is 2 minutes.
 	SettleTimeout time.Duration

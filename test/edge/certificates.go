@@ -21,9 +21,9 @@ import (
 const (
 	// swapClients is the number of clients; each has one connection at a time.
 	swapClients = 16
-	// unaided is how often a swap is not followed by a reload, so that wayside has to notice it.
+	// unaided is the interval, in swaps, between those that are not followed by a reload. wayside must notice these by itself.
 	unaided = 10
-	// swapTimeout is much longer than wayside takes to notice a certificate.
+	// swapTimeout is much longer than the time that wayside takes to notice a certificate.
 	swapTimeout = time.Minute
 )
 
@@ -31,7 +31,7 @@ const (
 type swapTrial struct {
 	*tlsTrial
 	began time.Time
-	pace  time.Duration // between two connections
+	pace  time.Duration // time between two connections
 
 	started, done, failed atomic.Int64
 	newest                atomic.Int64 // the number of the newest certificate that a client has received
@@ -69,7 +69,8 @@ routes:
 	return t.w.Start(ctx)
 }
 
-// replace creates the n-th certificate and puts it in the place of the one before, as Kubernetes does: it replaces a link to their folder.
+// replace creates the n-th certificate and replaces the previous one with it, as Kubernetes does: it replaces a link to the certificate's
+// folder.
 func (t *swapTrial) replace(n int64) error {
 	cert, err := t.ca.Make(certtest.Leaf{Names: []string{"edge.test"}})
 	if err != nil {
@@ -112,7 +113,7 @@ func (t *swapTrial) run(ctx context.Context, swaps int, rate float64) (string, e
 	return found, errors.Join(t.first, err, t.compareBooks(ctx))
 }
 
-// swapAll replaces the certificate again and again, each time after a client has received the one before.
+// swapAll replaces the certificate again and again, each time after a client has received the previous one.
 func (t *swapTrial) swapAll(ctx context.Context, swaps int64) error {
 	for n := int64(1); n <= swaps; n++ {
 		if err := t.replace(n); err != nil {

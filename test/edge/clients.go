@@ -47,7 +47,7 @@ type traffic struct {
 	address  string
 	tls      *tls.Config
 	requests uint64
-	interval time.Duration // between two requests
+	interval time.Duration // time between two requests
 	workers  int
 
 	begin   time.Time

@@ -10,11 +10,11 @@ import (
 )
 
 const (
-	// hungGrace is how long after the end of a hang a request can still fail because of it: twice the response timeout, because the machine
-	// may be busy.
+	// hungGrace is the time after the end of a hang during which a request can still fail because of that hang: twice the response
+	// timeout, because the machine may be busy.
 	hungGrace = 2 * time.Second
-	// killGrace is how long after the death of a server a request can begin that is still sent to it: on a busy machine, the request may
-	// wait in wayside before the connection is chosen.
+	// killGrace is the time after the death of a server during which requests can begin that are still sent to this server: on a busy
+	// machine, a request may wait in wayside before the connection is chosen.
 	killGrace = time.Second
 )
 
@@ -81,7 +81,7 @@ func (t *topologyTrial) begin(ctx context.Context, kind string, o *origin) error
 	return t.configure(ctx, o)
 }
 
-// recover ends the present fault.
+// recover ends the current fault.
 func (t *topologyTrial) recover(ctx context.Context) (err error) {
 	f := t.present
 	if f == nil {

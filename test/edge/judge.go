@@ -148,8 +148,8 @@ func (t *topologyTrial) explained(e *e2e.Line, from, to time.Time) bool {
 }
 
 // compareArrivals compares the requests that arrived at the origins with the events: each POST must have arrived at most once, and each
-// response must come from an origin at which the request arrived. It returns the number of requests that arrived but whose response did
-// not reach the client.
+// response must come from an origin at which the request arrived. It returns the number of requests that arrived at an origin but whose
+// response did not reach the client.
 func (t *topologyTrial) compareArrivals(events []e2e.Line, v *verdict) (unanswered int, err error) {
 	list := t.records.list
 	name := map[string]string{}

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// resolverAddress is the address on which the resolver of this command listens. It has no port of its own, because resolv.conf cannot
-// contain ports.
+// resolverAddress is the address on which the resolver of this command listens. The port is always 53, because resolv.conf cannot contain
+// ports.
 const resolverAddress = "127.0.53.53"
 
 // resolver is a DNS server that returns the same list of addresses for every name. The list can be changed.

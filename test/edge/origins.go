@@ -31,9 +31,9 @@ type origin struct {
 	name    string
 	group   string
 	address string
-	command []string // starts the server; nil: it is part of this process
+	command []string // command that starts the server; nil: the server is part of this process
 	cmd     *exec.Cmd
-	file    string // in which a node origin records its requests
+	file    string // file in which a node origin records its requests
 }
 
 // arrival is a request that has arrived at an origin.

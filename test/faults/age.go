@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// runAge stops the books process for longer than spool.age_max, so that the spool expires the waiting events. The missing responses must
-// be exactly those that were counted. In half of the cycles, both processes are also killed while the books process is stopped.
+// runAge stops the books process for longer than spool.age_max, so the waiting events expire in the spool. The number of missing
+// responses must be exactly the number that was counted as dropped. In half of the cycles, both processes are also killed while the books
+// process is stopped.
 func runAge(ctx context.Context, l *Lab, p *Piece) error {
 	return p.trials(ctx, l, append([]string{"WAYSIDE_SPOOL_AGE_MAX=1m"}, quietEnv...), func(t *trial, random *rand.Rand, n int) (Outcome, error) {
 		return stopBeyondAge(ctx, t, random, n%2 == 1)

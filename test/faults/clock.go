@@ -62,7 +62,8 @@ func moveClock(ctx context.Context, t *trial, random *rand.Rand, offset string, 
 	return o, errors.Join(err, failErr)
 }
 
-// runStop stops the books process with SIGSTOP for 10 to 20 seconds, in which it neither works nor ends, and then lets it catch up.
+// runStop stops the books process with SIGSTOP for 10 to 20 seconds, during which the process neither works nor ends, and then lets it
+// catch up.
 func runStop(ctx context.Context, l *Lab, p *Piece) error {
 	return stopFault(ctx, l, p, 10*time.Second, 8000)
 }

@@ -33,7 +33,7 @@ var crashPoints = []string{
 	"uploader.delete.before", "uploader.delete.after",
 }
 
-// agePoints are reached while no books process is running and time passes. They come after all other points, so that the cycles in the
+// agePoints are reached while no books process is running and time passes. They come after all other points, so the cycles in the
 // evidence keep their numbers.
 var agePoints = []string{"spool.age.before", "spool.age.after"}
 
@@ -96,7 +96,7 @@ func dieAtPoint(ctx context.Context, t *trial, random *rand.Rand, point string, 
 		if i == 0 {
 			t.startTraffic(ctx, 4000)
 		}
-		pause(t.w.BooksPID()) // so that nothing is retired yet
+		pause(t.w.BooksPID()) // to keep anything from being retired yet
 		t.awaitTraffic(ctx, 300+uint64(random.IntN(300)), 5*time.Second)
 		t.killAll()
 	}

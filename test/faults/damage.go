@@ -113,7 +113,7 @@ func (t *trial) afterDamage(ctx context.Context, o Outcome, kind string) (Outcom
 		return o, err
 	}
 	t.startTraffic(ctx, 4000)
-	if t.killsRefill { // or interrupts something else that the books process is doing at that moment
+	if t.killsRefill { // the kill interrupts the refill, or something else that the books process is doing at that moment
 		sleep(ctx, t.killAfter)
 		t.w.KillBooks()
 	}

@@ -18,7 +18,7 @@ import (
 	"github.com/wayside-proxy/wayside/test/e2e"
 )
 
-// notUnderTest lists packages in the binary on which no promise depends: the demo and its parts.
+// notUnderTest lists the packages in the binary on which no promise depends: the demo and its parts.
 var notUnderTest = []string{"/internal/demo", "/internal/load", "/internal/sampleapp"}
 
 // CodeHash identifies the code under test. It covers the Go files of this module's packages in the binary, excluding tests and the demo,
@@ -107,7 +107,7 @@ func Append(file, code string, p *Piece) error {
 	return errors.Join(err, f.Close())
 }
 
-// holds is the text with which the result of a piece without any problem begins.
+// holds is the beginning of the result of a piece without a problem.
 const holds = "holds"
 
 // Result returns "holds", possibly with a remark; otherwise, it describes the problem.

@@ -11,12 +11,11 @@ import (
 	"time"
 )
 
-// syncsPerTrial is how many fsyncs fail in one trial.
+// syncsPerTrial is the number of fsyncs that fail in one trial.
 const syncsPerTrial = 5
 
-// runSync makes fsyncs of the queue fail under traffic, with spool.sync: request. After each failure, wayside retires the queue file and
-// rewrites the events that may be missing from this file on the disk. In half of the trials, both processes are killed after the last
-// failure.
+// runSync makes fsyncs of the queue fail under traffic, with spool.sync: request. After each failure, wayside retires the queue file, and
+// writes again the events that this file may lack on the disk. In half of the trials, both processes are killed after the last failure.
 func runSync(ctx context.Context, l *Lab, p *Piece) error {
 	return p.groups(ctx, l, syncsPerTrial, func(random *rand.Rand, first, n int) (Outcome, error) {
 		t, err := l.newTrial()

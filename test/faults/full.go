@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// fullsPerTrial is how many times the queue of one data directory becomes full.
+// fullsPerTrial is the number of times that the queue of one data directory becomes full.
 const fullsPerTrial = 5
 
 // Several times, runFull stops the books process under traffic until the queue has reached spool.bytes_max, and then continues the

@@ -18,7 +18,7 @@ import (
 
 const (
 	http2Connections = 4  // number of client connections over HTTP/2
-	http2Streams     = 16 // number of requests that each has in progress
+	http2Streams     = 16 // number of requests in progress on each connection
 )
 
 // startHTTP2Origin starts an application that responds to every request with e2e.OriginBody over HTTP/2 in cleartext.
@@ -29,7 +29,7 @@ func startHTTP2Origin() (*h2peer.Server, error) {
 	})
 }
 
-// runKillHTTP2 is like runKill, with clients that speak HTTP/2. In half of the trials, the server does so, too.
+// runKillHTTP2 is like runKill, with clients that speak HTTP/2. In half of the trials, the server also speaks HTTP/2.
 func runKillHTTP2(ctx context.Context, l *Lab, p *Piece) error {
 	return p.groups(ctx, l, killsPerTrial, func(random *rand.Rand, first, n int) (Outcome, error) {
 		number := first / killsPerTrial
@@ -50,7 +50,8 @@ func runKillHTTP2(ctx context.Context, l *Lab, p *Piece) error {
 	})
 }
 
-// startHTTP2 is like start, over HTTP/2 and at full speed. A request is sent again only if wayside says that it has not processed it.
+// startHTTP2 is like start, over HTTP/2 and at full speed. A request is sent again only if wayside reports that it has not processed the
+// request.
 func (t *traffic) startHTTP2(ctx context.Context, address string) {
 	ctx, t.cancel = context.WithCancel(ctx)
 	t.done = make(chan error, 1)
@@ -113,7 +114,7 @@ func (c *http2Connection) work(ctx context.Context) {
 	}
 }
 
-// open opens a stream for a request, on a new connection if necessary. Until wayside listens again, it tries again.
+// open opens a stream for a request, on a new connection if necessary. It keeps trying until wayside listens again.
 func (c *http2Connection) open(ctx context.Context, nonce uint64) (*h2peer.Stream, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -125,13 +126,13 @@ func (c *http2Connection) open(ctx context.Context, nonce uint64) (*h2peer.Strea
 				continue
 			}
 		}
-		c.run.t.sent.Set(nonce) // although the stream may not begin: the books must not have anything else
+		c.run.t.sent.Set(nonce) // even if the stream may not begin, because the books may contain only nonces in this set
 		fields := h2peer.Fields(":method", "GET", ":scheme", "http", ":authority", c.run.address, ":path", string(load.Path(nil, nonce)))
 		var s *h2peer.Stream
 		if s, err = c.conn.Open(fields, true); err == nil {
 			return s, nil
 		}
-		c.conn = nil // it has ended, or ends after its last stream
+		c.conn = nil // the connection has ended, or ends after its last stream
 	}
 	return nil, errors.Join(err, ctx.Err())
 }

@@ -20,7 +20,7 @@ var ErrSkipped = errors.New("SKIPPED")
 // Lab is shared by all trials of a session. It owns the binaries, the origins and a working directory.
 type Lab struct {
 	Dir      string    // working directory; removed by Close
-	Progress io.Writer // gets lines about the progress; may be nil
+	Progress io.Writer // receives lines about the progress; may be nil
 	Keep     bool      // keep the directories of trials that failed
 	Short    bool      // the short form, for CI
 	Only     string    // damage only the kinds of file whose pattern contains this text

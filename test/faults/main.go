@@ -11,9 +11,9 @@
 // quarantined; after a power cut, this applies to every response that was acknowledged as durable. The books must contain nothing that
 // was not sent, and nothing twice. All identities of the accounting must hold.
 //
-// Proofs take a long time, so they can be made in pieces. A piece continues at the cycle where the evidence for the same code ends. Its
-// result is appended to docs/evidence/faults.md together with a hash of the code under test ([CodeHash]). Pieces can be added up only if
-// the hash is the same. The exit code is 1 if any check failed.
+// Proofs take a long time, so they can be made in pieces. A piece begins with the cycle after the last one in the evidence for the same
+// code. Its result is appended to docs/evidence/faults.md together with a hash of the code under test ([CodeHash]). Pieces can be added
+// up only if the hash is the same. The exit code is 1 if any check failed.
 //
 // The harness has its own servers and clients on loopback. If a fault requires root or a kernel feature that is missing, it
 // is skipped, and the output says so.

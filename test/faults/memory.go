@@ -28,13 +28,14 @@ func runMemory(ctx context.Context, l *Lab, p *Piece) error {
 		if err := setAddressSpace(pid, 1<<20); err != nil {
 			return starved{}, fmt.Errorf("%w: prlimit: %w", ErrSkipped, err)
 		}
-		// When the process unmaps a file, there is room below the limit again, so the limit has to follow the size of the process.
+		// When the process unmaps a file, there is room below the limit again. So the limit must be adjusted to the size of the process
+		// again and again.
 		follow := func() { _ = setAddressSpace(pid, 0) } // fails when the process has ended
 		return starved{how: "RLIMIT_AS", again: follow, undo: func() {}}, nil
 	})
 }
 
-// runOOMGroup puts both processes into one version 2 cgroup with memory.oom.group, so that the kernel kills both together, as in a
+// runOOMGroup puts both processes into one version 2 cgroup with memory.oom.group. The kernel then kills both together, as in a
 // container. cgroup version 1 does not have this feature. On a machine with version 1, the closest proofs are the fault "memory" and the
 // kills of both processes in "kill", "crash" and "term-kill".
 func runOOMGroup(ctx context.Context, l *Lab, p *Piece) error {

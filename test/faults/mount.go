@@ -22,7 +22,7 @@ const (
 
 // volume is a small filesystem for one trial.
 type volume struct {
-	image string // the file of an ext4; empty for a tmpfs
+	image string // image file of an ext4; empty for a tmpfs
 	at    string // mount point
 }
 

@@ -46,7 +46,7 @@ func powerFault(phase string) func(context.Context, *Lab, *Piece) error {
 }
 
 // runPowerInterval cuts the power with spool.sync: interval, the default, while no books process is running. Responses that were received
-// before the start of the queue's last commit must be in the books. The note says how long before the cut that commit started.
+// before the start of the queue's last commit must be in the books. The note has the time between the start of that commit and the cut.
 func runPowerInterval(ctx context.Context, l *Lab, p *Piece) error {
 	return p.each(ctx, l, func(random *rand.Rand, _ int) (Outcome, error) {
 		return l.onVolume(quietEnv, func(t *trial, disk *volume) (Outcome, error) {
@@ -132,7 +132,7 @@ func (t *trial) powerCut(ctx context.Context, random *rand.Rand, disk *volume) (
 	if err := disk.cut(); err != nil {
 		return Outcome{}, err
 	}
-	sleep(ctx, time.Duration(random.IntN(50))*time.Millisecond) // in the meantime, the processes run on a failing disk
+	sleep(ctx, time.Duration(random.IntN(50))*time.Millisecond) // meanwhile, the processes run on a failing disk
 	if err := t.killRun(); err != nil {
 		return Outcome{}, err
 	}
@@ -170,7 +170,7 @@ func (t *trial) nothingSetAside() error {
 	return err
 }
 
-// enterPhase brings wayside to a moment within a phase.
+// enterPhase brings wayside to a random moment within a phase.
 func (t *trial) enterPhase(ctx context.Context, random *rand.Rand, phase string) error {
 	if phase == "create" {
 		// Most cuts come early, because everything is created well within 250 ms unless the machine is busy.

@@ -14,8 +14,8 @@ import (
 )
 
 // runSeveral produces several random faults, one after another, on one small filesystem under traffic, because the recovery from one
-// fault can need something that another fault has destroyed. The ledger is never damaged: on a full disk, it is the only place for
-// counts, so a damaged ledger, a full disk and a kill together would lose the count of drops (docs/GUARANTEES.md).
+// fault can need something that another fault has destroyed. The ledger is never damaged: on a full disk, the counts of drops are nowhere
+// else, so a damaged ledger, a full disk and a kill together would lose them (docs/GUARANTEES.md).
 func runSeveral(ctx context.Context, l *Lab, p *Piece) error {
 	return p.each(ctx, l, func(random *rand.Rand, n int) (Outcome, error) {
 		dir, err := l.trialDir()
@@ -161,7 +161,7 @@ func (m *mixture) fault(ctx context.Context) (took time.Duration, err error) {
 	case 7, 8, 9:
 		kind := fileKinds[m.random.IntN(len(fileKinds)-4)] // excludes the archive, which is not read again
 		if kind == ledgerKind {
-			return 0, nil // on a full disk, the ledger is the only place for the counts of drops
+			return 0, nil // on a full disk, the counts of drops are only in the ledger
 		}
 		done, err := m.damage(m.random, kind, m.random.IntN(2) == 0)
 		if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENOSPC) {

@@ -121,7 +121,7 @@ func (t *trial) everyKindOfFile(ctx context.Context, n uint64) error {
 	if err := t.traffic.stop(); err != nil {
 		return err
 	}
-	if err := t.w.Stop(30 * time.Second); err != nil { // this writes the tables
+	if err := t.w.Stop(30 * time.Second); err != nil { // Stop writes the tables
 		return fmt.Errorf("stop: %w", err)
 	}
 	if _, err := t.restart(ctx); err != nil {
@@ -129,7 +129,7 @@ func (t *trial) everyKindOfFile(ctx context.Context, n uint64) error {
 	}
 	t.startTraffic(ctx, 6000)
 	t.awaitTraffic(ctx, n, 5*time.Second)
-	sleep(ctx, 300*time.Millisecond) // so that part of the traffic gets into the store
+	sleep(ctx, 300*time.Millisecond) // part of the traffic must reach the store
 	pause(t.w.BooksPID())
 	t.awaitTraffic(ctx, n, 5*time.Second)
 	return nil

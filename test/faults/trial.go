@@ -21,7 +21,7 @@ import (
 )
 
 const (
-	settledTimeout = 60 * time.Second // how long to wait for settled books
+	settledTimeout = 60 * time.Second // maximum time until the books have settled
 	connections    = 16               // number of client connections
 )
 
@@ -68,7 +68,7 @@ type trial struct {
 	exact       bool          // with lossy: nothing was killed, so exactly the missing responses must be counted
 }
 
-// newTrial prepares a trial with a folder of its own. It starts nothing.
+// newTrial prepares a trial with a folder of its own. It does not start anything.
 func (l *Lab) newTrial(env ...string) (*trial, error) {
 	dir, err := l.trialDir()
 	if err != nil {
@@ -198,7 +198,7 @@ type Outcome struct {
 	Note        string        // additional information
 }
 
-// audit ends the traffic, waits until the books have settled, archives everything, and makes all checks. The outcome is valid even if
+// audit ends the traffic, waits until the books have settled, archives everything, and runs all checks. The outcome is valid even if
 // there is an error. The error says which checks failed.
 func (t *trial) audit(ctx context.Context) (o Outcome, err error) {
 	if err := t.traffic.stop(); err != nil {

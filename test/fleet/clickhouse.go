@@ -44,7 +44,7 @@ func newClickHouse(p *proof) (*clickHouse, error) {
 
 // open starts a session in a folder. If grants are given, the session's user has only these rights.
 func (c *clickHouse) open(folder string, grants []string) error {
-	text := "<clickhouse><tcp_port>9000</tcp_port>" // so that Distributed tables recognize the only server as this one
+	text := "<clickhouse><tcp_port>9000</tcp_port>" // needed for Distributed tables to recognize the only server as this one
 	if c.keeper != nil {
 		text += fmt.Sprintf("<zookeeper><node><host>127.0.0.1</host><port>%s</port></node></zookeeper>", c.keeper.port)
 	}
@@ -108,7 +108,7 @@ func (c *clickHouse) setUp(text string) error {
 
 func (c *clickHouse) ingest() error { return c.runPart("ingest") }
 
-// ingestEveryWay ingests the bucket into empty tables. It interrupts the ingestion after increasing times until one is complete. Then it
+// ingestEveryWay ingests the bucket into empty tables. It interrupts ingestions after increasing times, until one is complete. Then it
 // ingests everything again from the beginning while S3Queue also reads everything. whole is the duration of one ingestion.
 func (c *clickHouse) ingestEveryWay(p *proof, whole time.Duration, worst *float64) (ways string, err error) {
 	for _, table := range []string{"statistics", "objects", "events", "ingested"} {

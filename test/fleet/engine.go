@@ -68,7 +68,7 @@ func (e *engine) start() error {
 	return nil
 }
 
-// kill ends the process immediately, no matter what it is doing. The session can be restarted.
+// kill ends the process immediately, whatever the process is doing. The session can be restarted.
 func (e *engine) kill() {
 	_ = e.cmd.Process.Kill()
 	_ = e.cmd.Wait()

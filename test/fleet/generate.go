@@ -17,7 +17,7 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// generator generates a day of many instances with the real store and the real uploader, whose clock it sets.
+// generator generates a day of many instances with the real store and the real uploader. It sets the clock of both.
 type generator struct {
 	dir      string
 	target   uploader.Target
@@ -27,7 +27,7 @@ type generator struct {
 	day      time.Time
 }
 
-// made describes what generate has put into the bucket.
+// made describes the data that generate has put into the bucket.
 type made struct {
 	events, objects, eventBytes uint64
 	took                        time.Duration

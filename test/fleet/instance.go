@@ -19,7 +19,7 @@ import (
 	"github.com/wayside-proxy/wayside/test/loopback"
 )
 
-// life says what happens to an instance while it is serving.
+// life determines what happens to an instance while it is serving.
 type life int
 
 const (
@@ -28,7 +28,7 @@ const (
 	killed       // kill -9 of the traffic process, after which the books process also ends
 	noBooks      // kill -9 of the books process
 	full         // runs without a books process until the spool is full, is then killed, and is restarted with a books process
-	bursts       // three bursts, each archived before the next begins, which gives several objects
+	bursts       // three bursts, each archived before the next begins, which results in several objects
 	lives        // the number of values
 )
 
@@ -119,7 +119,7 @@ func (f *fleetRun) serve(ctx context.Context, in *instance) (err error) {
 	return w.Stop(time.Minute)
 }
 
-// live sends the instance's requests, and in between causes the events of its life.
+// live sends the instance's requests, and causes the events of its life between them.
 func (f *fleetRun) live(ctx context.Context, w *e2e.Wayside, in *instance) error {
 	r := rand.New(rand.NewPCG(uint64(in.number), 7))
 	client := &http.Client{Transport: &http.Transport{}}

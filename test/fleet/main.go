@@ -1,6 +1,6 @@
 // Command fleet proves that the figures of a whole fleet can be computed from one bucket. It runs many real waysides with one real S3
-// server. Some of them are killed, are restarted, or have a full spool. It then ingests the bucket with the statements of `wayside fleet
-// sql`, and compares every count with the figures that the instances themselves reported.
+// server. Some of the waysides are killed, are restarted, or have a full spool. It then ingests the bucket with the statements of
+// `wayside fleet sql`, and compares every count with the figures that the instances themselves reported.
 //
 //	go run ./test/fleet prove     200 instances of 5 services; run npm ci in test/archive/clickhouse and test/archive/duckdb first
 //	go run ./test/fleet scale     1,000 instances of 40 services for a day, made by the real store and uploader: docs/SCALE.md

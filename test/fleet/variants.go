@@ -13,8 +13,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/fleet"
 )
 
-// roles runs, for each role and with only the rights that the setup grants to it, first the statements that the role is meant for and
-// then statements that must be rejected.
+// roles tests each role with only the rights that the setup grants to it. It runs the statements that the role is meant for, and then
+// statements that must be rejected.
 func (c *clickHouse) roles(p *proof) error {
 	text, err := fleet.Setup(fleet.Options{Engine: fleet.ClickHouse, Bucket: c.bucket, Part: "schema"})
 	if err != nil {

@@ -39,7 +39,7 @@ type steady struct {
 	mu       sync.Mutex
 	broken   []error  // guarded by mu
 	unsent   []uint64 // nonces of requests over HTTP/2 that wayside has not processed; guarded by mu
-	repeated uint64   // how many nonces were added to unsent; guarded by mu
+	repeated uint64   // number of nonces that were added to unsent; guarded by mu
 }
 
 func startSteady(r *rig) *steady {
@@ -149,14 +149,14 @@ func echoPath(name string) *httptest.Server {
 	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		_, _ = io.Copy(io.Discard, req.Body)
 		if strings.HasSuffix(req.URL.Path, "7") {
-			time.Sleep(20 * time.Millisecond) // so that requests are always in flight
+			time.Sleep(20 * time.Millisecond) // short enough for requests to be always in flight
 		}
 		w.Header().Set("X-Origin", name)
 		_, _ = io.WriteString(w, req.URL.Path)
 	}))
 }
 
-// origins starts two origins and returns their URLs. In a proof over HTTP/2, the second one speaks HTTP/2, too.
+// origins starts two origins and returns their URLs. In a proof over HTTP/2, the second origin also speaks HTTP/2.
 func (r *rig) origins() (urls [2]string, stop func(), err error) {
 	one, two := echoPath("one"), echoPath("two")
 	urls = [2]string{one.URL, two.URL}

@@ -15,11 +15,11 @@ import (
 	"github.com/wayside-proxy/wayside/test/h2peer"
 )
 
-// cycleStreams is how many requests a client of steady has in progress on its HTTP/2 connection.
+// cycleStreams is the number of requests that a client of steady has in progress on its HTTP/2 connection.
 const cycleStreams = 4
 
-// workHTTP2 is like work, over HTTP/2. A stream counts as broken if it has no complete response, unless wayside says that it has not processed
-// the request. Then the client sends the request again over another connection, as a correct client does.
+// workHTTP2 is like work, over HTTP/2. A stream counts as broken if it has no complete response, unless wayside reports that it has not
+// processed the request. Then the client sends the request again over another connection, as a correct client does.
 func (s *steady) workHTTP2(keep bool) {
 	for !s.stopped() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)

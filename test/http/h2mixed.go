@@ -12,14 +12,14 @@ import (
 	"github.com/wayside-proxy/wayside/test/h2peer"
 )
 
-// streamsPerConnection is how many requests a client of these proofs has in progress on each connection.
+// streamsPerConnection is the number of requests that a client of these proofs has in progress on each connection.
 const streamsPerConnection = 8
 
-// originStreams is how many streams the origins accept on each connection.
+// originStreams is the number of streams that the origins accept on each connection.
 const originStreams = 20
 
-// mixedHTTP2 is the mixed proof over HTTP/2: one half of the requests in cleartext, the other over TLS. wayside forwards to an HTTP/1.1 origin
-// and to HTTP/2 origins in cleartext and over TLS.
+// mixedHTTP2 is the mixed proof over HTTP/2: half of the requests in cleartext, the other half over TLS. wayside forwards to an HTTP/1.1
+// origin and to HTTP/2 origins in cleartext and over TLS.
 func mixedHTTP2(ctx context.Context, r *rig, streams, seed uint64) (string, error) {
 	return overHTTP2(ctx, r, func(ctx context.Context, sub *rig) (string, error) {
 		seed++
@@ -70,7 +70,7 @@ proxy: {http2_resets_max: 10000}
 	return fmt.Sprintf("%d streams in %v (%.0f/s), %s", streams, took.Round(100*time.Millisecond), float64(streams)/took.Seconds(), text), err
 }
 
-// verdict compares what the client, the origins and the books have.
+// verdict compares the records of the client, of the origins and of the books.
 func (c *http2Client) verdict(ctx context.Context, r *rig, arrived func(nonce uint64) uint32, died uint64) (string, error) {
 	var errs []error
 	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
@@ -103,7 +103,8 @@ func (c *http2Client) verdict(ctx context.Context, r *rig, arrived func(nonce ui
 	if replays > 0 {
 		fail("%d requests were replayed although they are not safe: %s", replays, strings.Join(c.wrong, "; "))
 	}
-	// When an origin's connection ends, the streams in progress on it end too, and a proxy must not repeat those that are not safe.
+	// When an origin's connection ends, the streams in progress on it also end, and a proxy must not repeat those requests that are not
+	// safe.
 	if excused := c.excused.Load(); excused > died*originStreams {
 		fail("%d responses with 502, but only %d connections ended", excused, died)
 	}

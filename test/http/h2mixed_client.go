@@ -24,17 +24,17 @@ type http2Way struct {
 	leave leave
 }
 
-// leave is what the client does with the connection.
+// leave is an unusual action of the client on its connection.
 type leave uint8
 
 const (
 	stay         leave = iota
 	leaveGoAway        // sends GOAWAY, opens no further streams, and closes the connection after the last one
-	leaveClosing       // closes the connection at once, with all streams in progress
+	leaveClosing       // closes the connection immediately, with all streams in progress
 	tooMuch            // sends more than the declared length
 )
 
-// In these ways, chunks means that the request does not declare the length of its body.
+// In this table, chunks means that the request does not declare the length of its body.
 var http2Ways = []http2Way{
 	{way{365, "GET", kindPlain, 0, false, abortNever}, stay},
 	{way{20, "GET", kindMedium, 0, false, abortNever}, stay},
@@ -80,7 +80,7 @@ type http2Client struct {
 	mixedClient
 	options  h2peer.Options
 	excused  atomic.Uint64 // responses with 502, or cut off, because the origin ended its connection with other streams
-	repeated atomic.Uint64 // requests that wayside declared as not processed, and that were sent again
+	repeated atomic.Uint64 // requests that were sent again, because wayside reported that it had not processed them
 	dials    atomic.Uint64
 }
 
@@ -110,9 +110,11 @@ func (c *http2Client) upstream(nonce uint64) string {
 }
 
 const (
-	// failuresMost is the number of unexpected responses after which the client gives up: each of them may take the time limit of a stream.
+	// failuresMost is the number of unexpected responses after which the client gives up, because each of them may take as long as the
+	// time limit of a stream.
 	failuresMost = 20
-	// triesMost is how often the client opens connections for a stream, and how often it sends a request that was not processed.
+	// triesMost is the maximum number of times that the client opens a connection for a stream, and that it sends a request that was not
+	// processed.
 	triesMost = 100
 )
 
@@ -157,7 +159,7 @@ type http2Slot struct {
 	conn *h2peer.Conn // guarded by mu
 }
 
-// open opens a stream, on a new connection if the current one accepts none.
+// open opens a stream, on a new connection if the current one accepts no more.
 func (s *http2Slot) open(ctx context.Context, fields []hpack.HeaderField, end bool) (*h2peer.Stream, error) {
 	for range triesMost {
 		s.mu.Lock()
@@ -216,7 +218,7 @@ func (s *http2Slot) request(ctx context.Context, nonce uint64, w http2Way) {
 	s.c.report(false, nonce, w.way, "not processed in %d attempts", triesMost)
 }
 
-// once sends a request, and aborts it if that is its way. stream is nil if it was not sent.
+// once sends a request, and aborts the request if w requires that. stream is nil if the request was not sent.
 func (s *http2Slot) once(ctx context.Context, nonce uint64, w http2Way) (stream *h2peer.Stream, r h2peer.Response, err error) {
 	id := strconv.FormatUint(nonce, 10)
 	body := ""
@@ -290,7 +292,7 @@ func (c *http2Client) checkHTTP2(nonce uint64, w http2Way, r h2peer.Response, er
 	case r.Status == 502 && want != 502 && upstream == "h1" && w.method != "GET" && w.method != "HEAD":
 		return // a persistent connection died, and the request must not be resent
 	case upstream != "h1" && want != 502 && (r.Status == 502 || err != nil && !cut && strings.HasPrefix(wantBody, r.Body)):
-		c.excused.Add(1) // the origin has ended the connection, see verdict
+		c.excused.Add(1) // the origin has ended the connection; see verdict
 	case r.Status != want:
 		c.report(false, nonce, w.way, "to %s: status %d, want %d", upstream, r.Status, want)
 	case want >= 500:

@@ -13,7 +13,7 @@ import (
 	"github.com/wayside-proxy/wayside/test/h2peer"
 )
 
-// The kinds of requests that only an HTTP/2 origin serves in a special way. To the HTTP/1.1 origin, they are plain.
+// The kinds of requests that only an HTTP/2 origin serves in a special way. For the HTTP/1.1 origin, they are ordinary requests.
 const (
 	kindRefused  = "refused"  // the stream is refused once, and served when it is repeated
 	kindGoAway   = "goaway"   // GOAWAY excludes the stream; it is served when it is repeated
@@ -26,8 +26,8 @@ const (
 // http2Origin is the HTTP/2 counterpart of mixedOrigin: it sends the kind of response that the query requests, puts the nonce into every part
 // of it, and counts how many times it has processed each request.
 type http2Origin struct {
-	arrived []atomic.Uint32 // by nonce: requests that began and that the origin did not refuse
-	refused []atomic.Uint32 // by nonce: requests that it refused with REFUSED_STREAM or GOAWAY
+	arrived []atomic.Uint32 // by nonce: number of requests that began and that the origin did not refuse
+	refused []atomic.Uint32 // by nonce: number of requests that it refused with REFUSED_STREAM or GOAWAY
 	died    atomic.Uint64   // connections that were ended with streams in progress
 	server  *h2peer.Server
 }

@@ -13,14 +13,15 @@ import (
 	"github.com/wayside-proxy/wayside/test/h2peer"
 )
 
-// http2Clients says how the clients of a proof speak HTTP/2.
+// http2Clients determines how the clients of a proof speak HTTP/2.
 type http2Clients struct {
 	name    string // h2c, or h2: over TLS
 	options h2peer.Options
 	server  *tls.Config // for origins with TLS
 }
 
-// overHTTP2 makes a proof twice: with clients that speak HTTP/2 in cleartext, and, unless that fails, over TLS. Each has its own wayside.
+// overHTTP2 runs a proof twice: with clients that speak HTTP/2 in cleartext and, unless that fails, over TLS. Each run has its own
+// wayside.
 func overHTTP2(ctx context.Context, r *rig, prove func(ctx context.Context, sub *rig) (string, error)) (string, error) {
 	var texts []string
 	for _, name := range []string{"h2c", "h2"} {

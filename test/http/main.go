@@ -7,7 +7,7 @@
 //	go run ./test/http stop    100 SIGTERMs under load; -uid 65532: without privileges
 //	go run ./test/http sse     the delay that relaying adds to server-sent events
 //
-// The same over HTTP/2, one half in cleartext and one half over TLS:
+// The same proofs over HTTP/2, half in cleartext and half over TLS:
 //
 //	go run ./test/http -streams 1000000 mixed-http2   with resets, truncations, timeouts and GOAWAY on both sides
 //	go run ./test/http reload-http2

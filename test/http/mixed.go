@@ -60,7 +60,7 @@ func mixed(ctx context.Context, r *rig, requests, seed uint64) (string, error) {
 }
 
 // compareBooks looks up each nonce in the archive. A response that the client received must be there once, with the same status. A
-// request that the client aborted may be there at most once. compareBooks returns how many of the aborted requests are missing.
+// request that the client aborted may be there at most once. compareBooks returns the number of aborted requests that are missing.
 func (c *mixedClient) compareBooks(ctx context.Context, r *rig) (missing int, err error) {
 	lines := make([]uint8, c.nonces)
 	var errs []error

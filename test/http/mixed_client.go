@@ -68,7 +68,7 @@ var ways = []way{
 // alongside is the second request of a pipelining client.
 var alongside = way{0, "GET", kindChunked, 0, false, abortNever}
 
-// timeoutsEvery is the number of requests for each one to which the origin does not respond.
+// timeoutsEvery is the interval, in requests, between those to which the origin does not respond.
 const timeoutsEvery = 4000
 
 // mixedClient sends each nonce once and checks the response.

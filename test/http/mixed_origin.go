@@ -135,7 +135,7 @@ func (o *mixedOrigin) answer(conn *net.TCPConn, br *bufio.Reader, req *http.Requ
 		if _, err := io.WriteString(conn, text[:mediumBytes/2]); err != nil {
 			return false
 		}
-		time.Sleep(time.Millisecond) // so that wayside reads a different response in the meantime
+		time.Sleep(time.Millisecond) // gives wayside time to read a different response in the meantime
 		out = text[mediumBytes/2:]
 	case kindLarge:
 		out = fixed(repeat(nonce, largeBytes))

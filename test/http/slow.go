@@ -21,7 +21,7 @@ const (
 )
 
 // slow occupies a thousand connections with slowhttptest, in each of its three modes, and compares the latency of healthy requests during
-// this with a baseline.
+// each attack with a baseline.
 func slow(ctx context.Context, r *rig) (string, error) {
 	tool, err := exec.LookPath("slowhttptest")
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// target tells the attacking process what to attack.
+// target describes to the attacking process what to attack.
 type target struct {
 	Traffic, Probes, Admin string // addresses
 	Books                  int    // process ID
@@ -33,7 +33,7 @@ type tally struct {
 	Opened  int64
 	Failed  int64 // failed attempts to open a connection
 	Ended   int64 // connections that the other side closed
-	Unended int64 // connections that wayside must end because of what they send, and did not in time
+	Unended int64 // connections that wayside should have ended because of what they send, but did not end in time
 }
 
 // attacker runs one attack in the attacking process.

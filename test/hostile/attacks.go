@@ -93,7 +93,8 @@ func get(path string, n int) func(int) []byte {
 	return func(int) []byte { return text }
 }
 
-// half keeps 550 unfinished requests open on the probes listener and as many on the admin listener. It sends drip every two seconds.
+// half keeps 550 unfinished requests open on the probes listener, and the same number on the admin listener. It sends drip every two
+// seconds.
 func half(from int, first, drip string) func(context.Context, *attacker) {
 	return func(ctx context.Context, a *attacker) {
 		h := hold{conns: 550, from: from, read: true, first: func(int) []byte { return []byte(first) }, drip: []byte(drip)}

@@ -19,11 +19,12 @@ const (
 	http2Most = 64 // maximum number of them at the same time
 	http2From = 16 // number of source addresses
 	http2Stay = 5 * time.Second
-	// http2Ends is how long wayside may take to end a connection because of its frames. It includes the time to write them.
+	// http2Ends is the time that wayside may take to end a connection because of its frames. It includes the time for writing the frames.
 	http2Ends = 30 * time.Second
-	// http2Step mixes floods with single frames: the corpus has them in order. It has no factor in common with the size of the corpus.
+	// http2Step mixes floods with single frames, which are separate in the corpus. It has no factor in common with the size of the
+	// corpus.
 	http2Step = 29
-	// socketCheck is how often the origin checks whether the other side of a WebSocket has disconnected.
+	// socketCheck is the interval at which the origin checks whether the other side of a WebSocket has disconnected.
 	socketCheck = 200 * time.Millisecond
 )
 
@@ -56,7 +57,7 @@ func (a *attacker) http2Attack(ctx context.Context, attack h2attack.Attack, i in
 	ended := make(chan error, 1)
 	go func() {
 		_, err := io.Copy(io.Discard, conn)
-		_ = conn.SetWriteDeadline(time.Unix(1, 0)) // what is written after the end is no attack, but costs CPU time on this machine
+		_ = conn.SetWriteDeadline(time.Unix(1, 0)) // write nothing more: it would take CPU time without attacking anything
 		ended <- err
 	}()
 	attack.Write(conn)

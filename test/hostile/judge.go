@@ -88,7 +88,7 @@ func (r *rig) attack(ctx context.Context, o options, run run, c *client, res *re
 	return errors.Join(err, stopped)
 }
 
-// watch repeatedly sends the requests that must get a response during any attack, and those of other honest clients.
+// watch repeatedly sends the requests that must get a response during any attack, and the requests of other honest clients.
 func (r *rig) watch(ctx context.Context) (stopHealth, stopReads func() answers) {
 	return watch(ctx, livez("probes", r.probes), livez("admin", r.admin())), watch(ctx,
 		question{"metrics", r.probes, "/metrics", fromScraper, readsEvery, readsWithin},

@@ -169,7 +169,7 @@ func (q question) ask() error {
 type sizes struct {
 	descriptors   [2]int   // descriptors of the traffic process and of the books process
 	memory        [4]int64 // bytes: the same two processes, the group without its socket buffers, and these buffers
-	unreclaimable int64    // bytes of the group that the kernel cannot take back, including socket buffers
+	unreclaimable int64    // bytes of the group that the kernel cannot reclaim, including socket buffers
 }
 
 // watchSizes samples the descriptors and memory of the processes of a rig.

@@ -49,8 +49,8 @@ func serveOrigin() error {
 }
 
 // smallBuffers gives the origin's connections the send buffer that they would initially have over a network. On loopback, where a segment
-// has 64 KiB, the kernel uses send buffers of three megabytes. If these were filled for every client that does not read, that would be
-// most of the measured work.
+// has 64 KiB, the kernel uses send buffers of three megabytes. If these buffers were filled for every client that does not read, filling
+// them would be most of the measured work.
 type smallBuffers struct{ net.Listener }
 
 func (l smallBuffers) Accept() (net.Conn, error) {

@@ -100,7 +100,7 @@ func (r *rig) openArchive(ctx context.Context, s3 bool) (err error) {
 	return err
 }
 
-// wrapper writes a script that sets the limits for itself and then executes wayside, so both processes have them from their first
+// wrapper writes a script that sets the limits for itself and then executes wayside, so both processes have these limits from their first
 // instruction.
 func (r *rig) wrapper(o options) (string, error) {
 	binary, err := filepath.Abs(o.binary)

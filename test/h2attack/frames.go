@@ -6,7 +6,7 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// floods are frames that carry nothing.
+// floods are large numbers of frames without content.
 func floods() []Attack {
 	return []Attack{
 		ends("PING", often(func(c *client) { c.raw(http2.FramePing, 0, 0, make([]byte, 8)...) })),
@@ -20,7 +20,7 @@ func floods() []Attack {
 			c.open(false)
 			often(func(c *client) { c.raw(http2.FrameWindowUpdate, 0, 1, 0, 0, 0, 1) })(c)
 		}),
-		// After GOAWAY, the server may also close the connection because the client needs it no longer.
+		// After GOAWAY, the server may also close the connection because the client no longer needs it.
 		ends("GOAWAY", often(func(c *client) { c.raw(http2.FrameGoAway, 0, 0, make([]byte, 8)...) }), http2.ErrCodeNo),
 		ends("empty DATA", func(c *client) { c.open(false); often(func(c *client) { c.raw(http2.FrameData, 0, 1) })(c) }),
 		ends("padding only", func(c *client) {
@@ -38,7 +38,7 @@ func shortStreams() []Attack {
 		ends("rapid reset", early(func(c *client, id uint32) { c.raw(http2.FrameRSTStream, 0, id, 0, 0, 0, 8) })),
 		ends("made to reset: window 0", early(func(c *client, id uint32) { c.raw(http2.FrameWindowUpdate, 0, id, 0, 0, 0, 0) })),
 		ends("made to reset: window too large", early(func(c *client, id uint32) { c.raw(http2.FrameWindowUpdate, 0, id, 0x7f, 255, 255, 255) })),
-		// If the stream was refused, the frame is an error of the connection.
+		// If the stream was refused, the frame is a connection error.
 		ends("made to reset: PRIORITY", early(func(c *client, id uint32) { c.raw(http2.FramePriority, 0, id, 0) }), http2.ErrCodeFrameSize),
 		ends("made to reset: a second header", early(func(c *client, id uint32) {
 			c.raw(http2.FrameHeaders, http2.FlagHeadersEndHeaders, id, c.fields("a", "b")...)

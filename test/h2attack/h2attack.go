@@ -2,8 +2,8 @@
 // responses that never end, and broken frames), for testing how a server copes with them. An attack only writes to the connection; it does
 // not read what the server sends.
 //
-// The server needs a service that reads the requests for / and responds, responds to /page with at least 10,000 bytes, and accepts
-// WebSockets under /socket but does not read from them.
+// The server needs a service that reads requests for / and responds to them, responds to requests for /page with at least 10,000 bytes,
+// and accepts WebSockets under /socket but does not read from them.
 package h2attack
 
 import (
@@ -17,13 +17,13 @@ import (
 // Attack is a hostile HTTP/2 connection.
 type Attack struct {
 	Name string
-	// Codes are the error codes of GOAWAY with which the server may end the connection because of its frames. Which one it is may depend on
-	// how fast the server is. Codes is nil if Held.
+	// Codes are the error codes of GOAWAY with which the server may end the connection because of its frames. The code may depend on the
+	// speed of the server. Codes is nil if Held is set.
 	Codes  []http2.ErrCode
-	Held   bool // the server ends the connection only because of the time, not because of its frames
+	Held   bool // the server ends the connection only because of a time limit, not because of its frames
 	Unread bool // the client must not read from the connection
-	// Requests says that the frames are only requests. A server for which the client's address already has too many may respond to each of
-	// them with 503 instead of ending the connection.
+	// Requests means that the frames are only requests. If the client's address already has too many requests in progress, the server may
+	// respond to each of them with 503 instead of ending the connection.
 	Requests bool
 	frames   func(c *client)
 }
@@ -47,7 +47,7 @@ func (a Attack) Write(conn io.Writer) {
 	a.frames(c)
 }
 
-// ends is an attack that exceeds a limit, so that the server ends the connection.
+// ends is an attack that exceeds a limit, after which the server ends the connection.
 func ends(name string, frames func(c *client), orWith ...http2.ErrCode) Attack {
 	return Attack{Name: name, Codes: append(orWith, http2.ErrCodeEnhanceYourCalm), frames: frames}
 }
@@ -65,11 +65,11 @@ func unread(name string, frames func(c *client)) Attack {
 // client writes frames until an error occurs.
 type client struct {
 	conn  io.Writer
-	err   error // of the first write that failed
+	err   error // error of the first write that failed
 	f     *http2.Framer
 	block bytes.Buffer
 	enc   *hpack.Encoder
-	id    uint32 // of the next request
+	id    uint32 // stream number of the next request
 }
 
 func newClient(conn io.Writer) *client {
@@ -122,19 +122,20 @@ func (c *client) page() uint32 {
 	return c.request(true, ":method", "POST", ":scheme", "http", ":path", "/page", ":authority", "a")
 }
 
-// connect asks for a WebSocket.
+// connect requests a WebSocket.
 func (c *client) connect() uint32 {
 	return c.request(false, ":method", "CONNECT", ":protocol", "websocket", ":scheme", "http", ":path", "/socket", ":authority", "a")
 }
 
-// often repeats a frame that carries nothing, often enough to exceed its budget.
+// often repeats a frame without content, often enough to exceed its budget.
 func often(f func(c *client)) func(c *client) { return repeat(4000, f) }
 
-// manyStreams repeats something with a new stream. Some streams end early, and others are refused because too many are open, which draw on
-// different budgets. The first ones also add to the budget of the others. So it takes more of them to exceed one.
+// manyStreams repeats something with a new stream each time. Some streams end early, and others are refused because too many are open.
+// The two kinds use up different budgets, and streams of the first kind also add to the budget of the second. So it takes more streams to
+// exceed a budget.
 func manyStreams(f func(c *client)) func(c *client) { return repeat(50_000, f) }
 
-// early makes the server reset streams, or resets them.
+// early makes the server reset streams, or makes the client reset them.
 func early(f func(c *client, id uint32)) func(c *client) {
 	return manyStreams(func(c *client) { f(c, c.open(false)) })
 }

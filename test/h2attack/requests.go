@@ -49,7 +49,7 @@ func fieldBlocks() []Attack {
 	}
 }
 
-// heldConnections are connections that are held: requests without an end, and responses that are not taken.
+// heldConnections are connections that are held: requests without an end, and responses that the client does not accept.
 func heldConnections() []Attack {
 	return []Attack{
 		held("a header without an end", func(c *client) { c.raw(http2.FrameHeaders, 0, 1, c.fields(attackRequest...)...) }),

@@ -1,5 +1,5 @@
 // Package h2peer is one side of an HTTP/2 connection, for tests that must decide what happens to each stream. It can reset streams, send
-// GOAWAY, disconnect, send malformed fields, and say which requests the other side has not processed. It repeats nothing by itself, and
+// GOAWAY, disconnect, send malformed fields, and report which requests the other side has not processed. It never repeats a request, and
 // does not check what it sends.
 package h2peer
 
@@ -24,18 +24,18 @@ import (
 type Options struct {
 	TLS     *tls.Config   // nil: cleartext
 	Window  uint32        // bytes of each stream that the other side may send before they are read; default 256 KiB
-	Streams uint32        // how many streams the other side may open; default 100
-	Timeout time.Duration // for a stream, from its beginning to its end, and for the other side to read a frame; default one minute
+	Streams uint32        // number of streams that the other side may open; default 100
+	Timeout time.Duration // limit for a whole stream, and for the other side to read a frame; default one minute
 }
 
 // Errors of streams and connections.
 var (
-	// ErrNotProcessed means that the other side has not processed the request, so that a client may repeat it: it has refused the stream,
-	// or sent GOAWAY with the number of an earlier stream (RFC 9113, sections 6.8 and 8.7).
+	// ErrNotProcessed means that the other side has not processed the request, so a client may repeat it. The other side has refused the
+	// stream, or has sent GOAWAY with the number of an earlier stream (RFC 9113, sections 6.8 and 8.7).
 	ErrNotProcessed = errors.New("the request was not processed")
 	// ErrGoAway means that no stream was opened, because the other side has sent GOAWAY.
 	ErrGoAway = errors.New("the connection accepts no further streams")
-	// ErrTimeout means that a stream has not ended in time.
+	// ErrTimeout means that a stream did not end in time.
 	ErrTimeout = errors.New("the stream has not ended in time")
 )
 
@@ -70,20 +70,20 @@ type Conn struct {
 	serving *Server // nil for clients
 	framer  *http2.Framer
 
-	writing sync.Mutex // guards what follows, and the order in which streams begin
+	writing sync.Mutex // guards the fields up to the blank line, and the order in which streams begin
 	out     *bufio.Writer
 	block   bytes.Buffer
 	encoder *hpack.Encoder
 
-	mu         sync.Mutex // guards what follows, and the streams
+	mu         sync.Mutex // guards the fields below, and the streams
 	streams    map[uint32]*Stream
 	next       uint32 // number of the client's next stream
-	last       uint32 // number of the last stream that the server has taken
-	draining   bool   // whether no further streams begin, for either side's GOAWAY
+	last       uint32 // number of the last stream that the server has accepted
+	draining   bool   // whether no further streams may begin, because of a GOAWAY from either side
 	window     int64  // bytes that may be sent on all streams together
 	first      int64  // window of a new stream
-	credit     uint32 // bytes received for which the window of the connection was not opened again
-	closing    bool   // whether this side was closed because it is done
+	credit     uint32 // bytes received for which the window of the connection has not been opened again
+	closing    bool   // whether this side has been closed because no stream is left
 	err        error  // why the connection has ended
 	goAwayCode http2.ErrCode
 }
@@ -150,8 +150,8 @@ func (c *Conn) settings(more ...http2.Setting) error {
 	return errors.Join(c.framer.WriteSettings(more...), c.framer.WriteWindowUpdate(0, connWindow-65535))
 }
 
-// write writes frames. If the other side does not read them in time, the connection ends. Other errors are ignored, because the reader then
-// notices the end of the connection, and what arrived before it.
+// write writes frames. If the other side does not read them in time, the connection ends. Other errors are ignored: the reader notices
+// the end of the connection, after it has read everything that arrived before the end.
 func (c *Conn) write(frames func() error) {
 	c.writing.Lock()
 	defer c.writing.Unlock()
@@ -355,8 +355,8 @@ func (c *Conn) Open(fields []hpack.HeaderField, end bool) (*Stream, error) {
 }
 
 // GoAway sends GOAWAY. last is the last stream that this side processes. A server may send the number of a stream that is being admitted,
-// or of one before it, only from its admit function, because later streams may have begun otherwise. The connection is closed when all
-// streams have ended.
+// or of an earlier stream, only from its admit function, because otherwise later streams may already have begun. The connection is closed
+// when all streams have ended.
 func (c *Conn) GoAway(last uint32, code http2.ErrCode) {
 	c.mu.Lock()
 	c.draining = true
@@ -391,17 +391,17 @@ func (c *Conn) closeIfDone() {
 	}()
 }
 
-// Close closes the connection at once.
+// Close closes the connection immediately.
 func (c *Conn) Close() { c.end(net.ErrClosed) }
 
-// Err returns why the connection has ended, or nil. Open reports GOAWAY.
+// Err returns why the connection has ended, or nil. A GOAWAY is not such a reason; Open reports it.
 func (c *Conn) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.err
 }
 
-// Write writes bytes as they are, in place of frames.
+// Write writes raw bytes instead of frames.
 func (c *Conn) Write(p []byte) (int, error) {
 	c.write(func() error { _, err := c.out.Write(p); return err })
 	return len(p), nil

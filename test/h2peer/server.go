@@ -23,9 +23,9 @@ type Server struct {
 	conns   map[*Conn]bool // guarded by mu
 }
 
-// Serve starts a server on a free loopback port. handle is called for each request, in its own goroutine, with the fields of the request;
-// what it has not ended when it returns is reset. admit is called before it, in the order in which the streams of a connection begin. If
-// it returns false, the stream is ignored: admit has refused it, or sent GOAWAY. admit may be nil.
+// Serve starts a server on a free loopback port. handle is called for each request, in its own goroutine, with the fields of the request.
+// If the stream has not ended when handle returns, it is reset. admit is called before handle, in the order in which the streams of a
+// connection begin. If admit returns false, the stream is ignored: admit has refused the stream, or has sent GOAWAY. admit may be nil.
 func Serve(o Options, admit func(*Stream, []hpack.HeaderField) bool, handle func(*Stream, []hpack.HeaderField)) (*Server, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -101,7 +101,7 @@ func (s *Server) serve(conn net.Conn) {
 	c.read()
 }
 
-// accept begins a stream, unless GOAWAY was sent before.
+// accept begins a stream, unless GOAWAY has been sent.
 func (c *Conn) accept(id uint32, fields []hpack.HeaderField, end bool) {
 	c.mu.Lock()
 	if id <= c.last || c.draining {

@@ -19,14 +19,14 @@ type Stream struct {
 	// Guarded by Conn.mu:
 	cond      sync.Cond
 	timer     *time.Timer
-	blocks    [][]hpack.HeaderField // field blocks that were received and not yet taken
-	data      []byte                // received and not yet read
-	credit    uint32                // read, and the window was not opened again
+	blocks    [][]hpack.HeaderField // field blocks that were received and have not been returned by Block
+	data      []byte                // bytes that were received and have not been read
+	credit    uint32                // bytes that were read and for which the window has not been opened again
 	ended     bool                  // whether the other side has ended the stream
-	sentEnd   bool                  // whether this side has
+	sentEnd   bool                  // whether this side has ended the stream
 	err       error                 // why the stream has ended early
 	window    int64                 // bytes that may be sent
-	forgotten bool                  // whether the stream is not in Conn.streams any more
+	forgotten bool                  // whether the stream has been removed from Conn.streams
 }
 
 // newStream makes a stream. The caller holds mu.
@@ -38,7 +38,7 @@ func (c *Conn) newStream(id uint32) *Stream {
 	return s
 }
 
-// received adds what a frame contains.
+// received adds the content of a frame.
 func (s *Stream) received(add func(), end bool) {
 	s.Conn.mu.Lock()
 	defer s.Conn.mu.Unlock()
@@ -82,7 +82,7 @@ func (s *Stream) Headers(fields []hpack.HeaderField, end bool) {
 	})
 }
 
-// mayWrite reports whether the stream is open for this side, and notes that this side ends it.
+// mayWrite reports whether this side may still send on the stream. If end is set, it also records that this side ends the stream.
 func (s *Stream) mayWrite(end bool) bool {
 	s.Conn.mu.Lock()
 	defer s.Conn.mu.Unlock()

@@ -36,8 +36,8 @@ type Authority struct {
 
 func port(addr string) int { return int(netip.MustParseAddrPort(addr).Port()) }
 
-// Start starts pebble, and builds it before the first start. pebble resolves every name to the address 127.0.0.1. It is stopped at the
-// end of the test.
+// Start starts pebble, after building it if this is the first start. pebble resolves every name to the address 127.0.0.1, and is stopped
+// at the end of the test.
 func Start(t testing.TB) *Authority {
 	t.Helper()
 	if testing.Short() {

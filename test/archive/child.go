@@ -123,7 +123,7 @@ func (t reporting) Get(ctx context.Context, key string) (io.ReadCloser, map[stri
 	return t.Target.Get(ctx, key)
 }
 
-// audited is the catalogue of the store with an additional check of the bucket before each deletion.
+// audited is the catalogue of the store, with an additional check of the bucket before each deletion.
 type audited struct {
 	*store.Store
 	target uploader.Target

@@ -17,8 +17,8 @@ var epoch = uuid.MustParse("0198c0de-0000-7000-8000-00000000a001")
 // monday is the start of the generated traffic.
 var monday = time.Date(2026, 3, 16, 0, 0, 0, 0, time.UTC)
 
-// maker generates events as a sidecar of a web shop would record them: 300 routes, ids in paths and client networks truncated to /24, all
-// with Zipf distributions; exponential latencies; a few errors. The same seed and the same first number give the same events.
+// maker generates events like those that the sidecar of a web shop would record: 300 routes, ids in paths, and client networks truncated
+// to /24, all with Zipf distributions; exponential latencies; a few errors. The same seed and the same first number give the same events.
 type maker struct {
 	seed     uint64
 	traceIDs bool

@@ -34,16 +34,16 @@ type killer struct {
 	tally  map[byte]int // number of kills by the phase of the child
 }
 
-// killState is stored in the directory, so that an interrupted proof can be continued.
+// killState is stored in the directory, so an interrupted proof can be continued.
 type killState struct {
 	Kills int            `json:"kills"`
 	Seed  uint64         `json:"seed"`
 	Tally map[string]int `json:"tally"`
 }
 
-// proveKill kills the child many times, lets it finish, and then checks everything: the bucket has each applied event exactly once and
-// nothing else, every object is in the catalogue, no event was deleted too early, and the statistics rebuilt from the bucket equal those
-// of the store.
+// proveKill kills the child many times, lets the last child finish, and then checks everything: the bucket has each applied event exactly
+// once and nothing else, every object is in the catalogue, no event was deleted too early, and the statistics rebuilt from the bucket
+// equal those of the store.
 func proveKill(ctx context.Context, flags *flag.FlagSet, args []string) (string, error) {
 	kills := flags.Int("kills", 1000, "how many times the child is killed")
 	dir := flags.String("dir", "", "directory to continue in, which is kept (default: a temporary one)")

@@ -60,8 +60,8 @@ func compareBooks(ctx context.Context, s *e2e.Stack, received *load.Bitmap, n ui
 	return text, nil
 }
 
-// proveShutdown records requests, none of which is old enough to be archived, and sends SIGTERM. Within the default timeout, all of them
-// must be in the bucket.
+// proveShutdown sends requests, none of which becomes old enough to be archived, and then sends SIGTERM. Within the default timeout, all
+// of them must be in the bucket.
 func proveShutdown(ctx context.Context, flags *flag.FlagSet, args []string) (string, error) {
 	n := flags.Uint64("requests", 200_000, "requests to record")
 	_ = flags.Parse(args)
@@ -87,8 +87,8 @@ func proveShutdown(ctx context.Context, flags *flag.FlagSet, args []string) (str
 	})
 }
 
-// latencySlack is the difference between percentiles that is accepted because the machine also does other work. If traffic waited for the
-// archive, the difference would be a whole timeout.
+// latencySlack is the accepted difference between percentiles, because the machine also does other work. If traffic waited for the
+// archive, the difference would be as long as a timeout.
 const latencySlack = 5 * time.Millisecond
 
 // unchanged compares the latency during the outage with the larger of the latencies before and after. The median may be 1.5 times as
@@ -106,8 +106,8 @@ func unchanged(before, away, after *load.Report) error {
 // catchUpMax is the maximum time for catching up. Only a failure takes that long.
 const catchUpMax = 2 * time.Minute
 
-// proveOutage sends traffic while the S3 server is running, while it is stopped, and while it is running again. The
-// archive must catch up by itself, and the clients must not notice anything.
+// proveOutage sends traffic while the S3 server is running, while it is stopped, and while it is running again. The archive must catch up
+// by itself, and the outage must not affect the clients.
 func proveOutage(ctx context.Context, flags *flag.FlagSet, args []string) (string, error) {
 	n := flags.Uint64("requests", 360_000, "requests while the server is stopped: an hour at 100 a second")
 	rate := flags.Float64("rate", 8000, "requests a second")

@@ -33,7 +33,7 @@ const (
 	volumeObjects = 8 << 20  // archive.object_bytes
 )
 
-// generated is a source of generated events. It does not store the events of a plan but generates them each time they are needed.
+// generated is a source of generated events. It does not store the events of a plan, but generates them again each time they are needed.
 type generated struct {
 	m     maker
 	plans []*catalogue.Plan

@@ -85,8 +85,8 @@ func (p *proof) count(path string, from, to time.Time) (count, failed uint64) {
 	return count, failed
 }
 
-// droppedIn returns the number of responses that the archive's drop records report for the hours that overlap [from, to). A record has the
-// number since its epoch began.
+// droppedIn returns the number of responses that the archive's drop records report for the hours that overlap [from, to). The number in a
+// record counts from the beginning of its epoch.
 func (p *proof) droppedIn(from, to time.Time) (dropped uint64) {
 	before := map[string]uint64{}
 	for i := range p.drops { // in the order of their numbers
@@ -118,7 +118,7 @@ func (p *proof) check(where, path string, f figures, from, to time.Time) error {
 	return nil
 }
 
-// checkTotals checks the totals of a range, dropped responses included.
+// checkTotals checks the totals of a range, including dropped responses.
 func (p *proof) checkTotals(where string, a *answer) error {
 	dropped := uint64(0)
 	for _, n := range a.Totals.Dropped {
@@ -130,13 +130,14 @@ func (p *proof) checkTotals(where string, a *answer) error {
 	return p.check(where, "", a.Totals, a.From, a.To)
 }
 
-// covered returns the part of a range, up to now, during which wayside was running, and how many runs began or ended in or near the range.
+// covered returns the part of a range, up to now, during which wayside was running, and the number of times that a run began or ended in
+// or near the range.
 func (p *proof) covered(from, to, now time.Time) (sum time.Duration, ends int) {
 	for _, l := range p.lives {
 		a, b := l.from, l.to
 		if b.IsZero() {
 			b = now
-			ends++ // the response can be a moment old
+			ends++ // the response may be slightly old
 		}
 		for _, at := range []time.Time{l.from, l.to} {
 			if at.After(from.Add(-tolerance)) && at.Before(to.Add(tolerance)) {
@@ -251,7 +252,8 @@ func parse(field func(string) string) (f figures, err error) {
 	return f, nil
 }
 
-// top compares the numbers of requests in the table of `wayside top` with the requests in its window. No window ends during the traffic.
+// top compares the numbers of requests in the table of `wayside top` with the numbers of requests in its window. No window ends during
+// the traffic.
 func (p *proof) top(ctx context.Context, window string, length time.Duration) error {
 	out, err := exec.CommandContext(ctx, p.w.Binary, "top", "--window", window, "--data", p.w.DataDir).Output()
 	if err != nil {
@@ -264,7 +266,7 @@ func (p *proof) top(ctx context.Context, window string, length time.Duration) er
 	at := 0
 	for i, name := range strings.Fields(lines[0]) {
 		if strings.HasSuffix(name, "REQUESTS") {
-			at = i - len(strings.Fields(lines[0])) // counted from the end, because earlier columns contain spaces
+			at = i - len(strings.Fields(lines[0])) // index from the end, because earlier columns contain spaces
 		}
 	}
 	if at == 0 || len(lines) < 2 {

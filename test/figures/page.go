@@ -17,7 +17,7 @@ import (
 // rounding is the largest relative error of a figure that is shown with three digits.
 const rounding = 0.006
 
-// shownPage is what the home page of the dashboard shows for a range.
+// shownPage has the figures that the home page of the dashboard shows for a range.
 type shownPage struct {
 	At    int64 // when the page was read, in milliseconds since 1970
 	Tiles map[string]string
@@ -93,7 +93,7 @@ func (p *proof) checkPage(shown *shownPage, r life) error {
 	return nil
 }
 
-// rates returns the smallest and the largest rate that the page may show at a time, per second.
+// rates returns the smallest and the largest rate, per second, that the page may show at the time at.
 func (p *proof) rates(count uint64, r life, at time.Time) (low, high float64) {
 	covered, ends := p.covered(r.from, r.to, at)
 	allowed := (time.Duration(ends)*tolerance + 50*time.Millisecond).Seconds()

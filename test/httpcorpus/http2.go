@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// HTTP2Request is an HTTP/2 request that tries to turn into something else when it is forwarded as HTTP/1.1. Its fields, data and trailers
-// either contain bytes that HTTP/2 can carry anywhere but that HTTP/1.1 uses as separators, or describe a different framing.
+// HTTP2Request is an HTTP/2 request that is made to become a different request when it is forwarded as HTTP/1.1. Its fields, data and
+// trailers either contain bytes that HTTP/2 can carry anywhere but that HTTP/1.1 uses as separators, or describe a different framing.
 type HTTP2Request struct {
 	Name     string
 	Fields   [][2]string // including the pseudo-fields, in the order in which they are sent
@@ -65,7 +65,7 @@ func HTTP2Requests() []HTTP2Request {
 	return all
 }
 
-// request returns the fields of a POST request with these further fields.
+// request returns the fields of a POST request, including these additional fields.
 func request(pairs ...string) [][2]string {
 	list := [][2]string{{":method", "POST"}, {":scheme", "http"}, {":authority", "a"}, {":path", "/x"}}
 	for i := 0; i+1 < len(pairs); i += 2 {
@@ -149,7 +149,7 @@ func withTrailers(pairs ...string) (list []HTTP2Request) {
 	return list
 }
 
-// http2Harmless are requests that have only one meaning, however much they look like something else.
+// http2Harmless are requests that look unusual but have only one meaning.
 func http2Harmless() []HTTP2Request {
 	get := [][2]string{{":method", "GET"}, {":scheme", "http"}, {":authority", "a"}, {":path", "/x"}}
 	return []HTTP2Request{

@@ -1,16 +1,17 @@
 // Command incident simulates an incident behind a real wayside: a shop gets forty requests per second, one in a hundred of them is POST
-// /checkout, and these begin to fail. It proves that, within a minute, wayside reports which path is failing, how often and since when.
+// /checkout, and the requests to that path begin to fail. The command proves that, within a minute, wayside reports which path is
+// failing, how often, and since when.
 //
 //	go run ./test/incident [-history 3h] [-share 0.57] [-shots DIR]
 //	go run ./test/incident -week [-rate 1] [-shots DIR]
 //
 // With -week, the traffic of seven days is sent, with more requests by day than by night. The incident happens on the sixth day, begins
-// with a deploy and ends with a rollback; nothing is failing when the pictures are made. They are the pictures in the README.
+// with a deploy and ends with a rollback; no path is failing when the pictures are taken. The README shows these pictures.
 //
 // The traffic of the hours before the incident is sent in a few minutes, while the clock of wayside is moved from the past to the
-// present; the incident itself runs in real time. With -shots, Chromium takes screenshots of the dashboard a minute after the beginning
-// of the incident: on a desktop, light and dark, and on a phone, and of `wayside top`, which runs in tmux. The tools for that are installed
-// by `make dashboard`.
+// present; the incident itself runs in real time. With -shots, screenshots are taken a minute after the beginning of the incident:
+// Chromium takes those of the dashboard, on a desktop (light and dark) and on a phone. Another shows `wayside top`, which runs in tmux.
+// The tools for that are installed by `make dashboard`.
 package main
 
 import (
@@ -121,7 +122,7 @@ func (r *replay) setClock(offset time.Duration) error {
 	return os.Rename(temporary, r.clock)
 }
 
-// The steps in which the traffic of the past is sent. They are short for the period that the dashboard shows in steps of ten seconds.
+// The steps in which the traffic of the past is sent. For the period that the dashboard shows in steps of ten seconds, they are short.
 const (
 	longStep  = time.Minute
 	shortStep = 10 * time.Second

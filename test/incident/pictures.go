@@ -18,7 +18,7 @@ import (
 )
 
 // pictures runs a script that takes screenshots of the dashboard. Its arguments are the dashboard's address, the folder for the pictures,
-// and further ones.
+// and args.
 func (r *replay) pictures(ctx context.Context, script string, args ...string) error {
 	folder, err := filepath.Abs(r.shots)
 	if err != nil {
@@ -36,7 +36,7 @@ func (r *replay) pictures(ctx context.Context, script string, args ...string) er
 	}
 	for _, file := range files {
 		if at, err := os.Stat(file); err != nil || at.ModTime().Before(began) {
-			continue // of an earlier run
+			continue // the file is from an earlier run
 		}
 		if err := shrink(file); err != nil {
 			return fmt.Errorf("pictures: %s: %w", file, err)
@@ -45,7 +45,7 @@ func (r *replay) pictures(ctx context.Context, script string, args ...string) er
 	return nil
 }
 
-// shrink writes a picture again with its 256 most frequent colors, which makes the file of a screenshot about three times smaller.
+// shrink rewrites a picture with its 256 most frequent colors. This reduces the file of a screenshot to about a third of its size.
 func shrink(file string) error {
 	data, err := os.ReadFile(file)
 	if err != nil {

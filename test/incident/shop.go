@@ -18,7 +18,7 @@ type shop struct {
 	url      string
 	server   *http.Server
 	checkout atomic.Uint64 // share of the requests to /checkout that fail, in millionths
-	pace     float64       // by which all times are multiplied; set before the first request
+	pace     float64       // factor by which all times are multiplied; set before the first request
 	patience time.Duration // time after which a failing checkout gives up, besides the usual time; set before the first request
 }
 

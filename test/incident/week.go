@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// The times of the week. incidentFrom and incidentTo say how long before the end of the week the incident begins and ends.
+// The times of the week. incidentFrom and incidentTo are the times from the beginning and the end of the incident to the end of the week.
 const (
 	weekLong     = 7 * 24 * time.Hour
 	weekStep     = 2 * time.Minute

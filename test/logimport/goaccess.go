@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// GoAccess's names for the formats of the logs.
+// GoAccess's names of the log formats.
 const (
 	formatCombined = "COMBINED"
 	formatJSON     = `{"time_iso8601":"%dT%t+%^","remote_addr":"%h","request_method":"%m","request_uri":"%U","status":"%s","body_bytes_sent":"%b","request_time":"%T","host":"%v","http_user_agent":"%u"}`

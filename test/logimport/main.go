@@ -1,6 +1,6 @@
 // Command logimport proves that `wayside import` counts access logs correctly. nginx responds to a number of requests and writes one log
-// in its combined format and one in JSON. Each log is imported, the combined one also in compressed form, by a `wayside import` that is
-// killed again and again until one run completes; then it is imported once more. Afterwards, the counts by status, hour and path, and the
+// in its combined format and one in JSON. `wayside import` imports each log, and the combined one also in compressed form. The command is
+// killed again and again until one run completes; then it is run once more. Afterwards, the counts by status, hour and path, and the
 // bytes, must equal those of GoAccess for the same file, and `wayside verify` must find no problems.
 //
 //	go run ./test/logimport [-lines 1000000] [-kills 20]

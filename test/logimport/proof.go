@@ -32,7 +32,7 @@ func (p *proof) command(ctx context.Context) *exec.Cmd {
 }
 
 // importKilled imports the file: it kills imports at random times and then runs one to its end. After that, it imports the file once
-// more, which must add nothing. It returns the duration of the complete import.
+// more; this import must add nothing. It returns the duration of the complete import.
 func (p *proof) importKilled(ctx context.Context, kills int) (took time.Duration, err error) {
 	for range kills {
 		cmd := p.command(ctx)

@@ -22,8 +22,8 @@ func FreeAddress() (string, error) {
 		if mark, err = net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}); err != nil {
 			continue
 		}
-		// Listening on the port would be a more direct check, but a process that is started at that moment inherits the listener and occupies
-		// the port until it executes its program, which takes long on a busy machine.
+		// Listening on the port would be a more direct check, but a process that is started at that moment inherits the listener and
+		// occupies the port until it executes its program, which takes a long time on a busy machine.
 		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 		if conn, dialErr := net.Dial("tcp", addr); dialErr == nil {
 			_, _ = conn.Close(), mark.Close()
@@ -46,5 +46,5 @@ func Free(t testing.TB) string {
 	return addr
 }
 
-// marks refers to the sockets that FreeAddress has opened, so that the garbage collector does not close them.
+// marks refers to the sockets that FreeAddress has opened, to keep the garbage collector from closing them.
 var marks sync.Map

@@ -28,7 +28,7 @@ type collector struct {
 	log                  testlog.Buffer
 }
 
-// collectorConfig has the collector receive OTLP over HTTP and write each request to a file, in the binary form of the protocol.
+// collectorConfig makes the collector receive OTLP over HTTP and write each request to a file, in the binary form of the protocol.
 const collectorConfig = `receivers: {otlp: {protocols: {http: {endpoint: %[1]q}}}}
 exporters:
   file/metrics: {path: %[2]s/metrics, format: proto, append: true}

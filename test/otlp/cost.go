@@ -51,7 +51,7 @@ func measure(ctx context.Context, w *e2e.Wayside, name string, seconds int, rate
 	}
 	defer w.Kill()
 	o := traced(w.Listen)
-	o.Rate, o.Duration = rate, 5*time.Second // until everything is in use
+	o.Rate, o.Duration = rate, 5*time.Second // a warm-up, until everything is in use
 	if _, err := load.Run(ctx, o); err != nil {
 		return err
 	}

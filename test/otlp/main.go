@@ -1,5 +1,5 @@
-// Command otlp proves that the metrics and spans that wayside exports agree with its books, with a real OpenTelemetry Collector, which it
-// builds first. It also measures what the export costs.
+// Command otlp proves that the metrics and spans that wayside exports agree with its books. It uses a real OpenTelemetry Collector, which
+// it builds first. It also measures the cost of the export.
 //
 //	go run ./test/otlp prove [-requests 100000]   the collector restarts; its metrics and spans must still equal the archive
 //	go run ./test/otlp cost [-seconds 30]         memory and CPU time of both processes without the export, with metrics, with spans
@@ -62,7 +62,7 @@ func run(ctx context.Context, args []string) error {
 	return fmt.Errorf("unknown command %q: name prove or cost", args[0])
 }
 
-// rig is what both commands use.
+// rig has everything that both commands use.
 type rig struct {
 	dir, binary, origin string
 }

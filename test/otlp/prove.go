@@ -19,7 +19,7 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// outage is how long the collector is down. It is shorter than the time after which wayside gives up.
+// outage is the time for which the collector is down. It is shorter than the time after which wayside drops spans.
 const outage = 10 * time.Second
 
 // wayside returns a wayside with a data directory of its own, and with environment variables for the export.
@@ -51,7 +51,7 @@ func (r *rig) prove(ctx context.Context, requests uint64) (err error) {
 		return err
 	}
 	defer w.Kill()
-	// During the outage, at most as many spans arrive as there is room for.
+	// At this rate, the queue has room for all spans of the outage.
 	o := traced(w.Listen)
 	o.Requests, o.Rate = requests, 1000
 	restarted := make(chan error, 1)

@@ -25,8 +25,8 @@ import (
 type Receiver struct {
 	*httptest.Server
 
-	// Before is called for each request; if it returns true, it has responded, and the request is discarded. It must be set before the first
-	// request.
+	// Before is called for each request. If it returns true, it has sent the response, and the receiver discards the request. It must be
+	// set before the first request.
 	Before func(http.ResponseWriter, *http.Request) bool
 
 	mu     sync.Mutex
@@ -142,7 +142,7 @@ func (e *Export) note(signal string, resource *resourcev1.Resource, scope *commo
 	e.Resource, e.Scope = Attributes(resource.GetAttributes()), scope.GetName()
 }
 
-// AddMetrics adds the metrics of one request, which replace those of the request before.
+// AddMetrics adds the metrics of one request, which replace those of the previous request.
 func (e *Export) AddMetrics(list []*metricsv1.ResourceMetrics) {
 	latest := map[string]*metricsv1.Metric{}
 	for _, resource := range list {
@@ -210,7 +210,7 @@ func seriesName(name string, attributes []*commonv1.KeyValue) string {
 	return name + "{" + strings.Join(labels, ",") + "}"
 }
 
-// SpansByEvent returns the spans by the ID of their events. An event that has several spans is an error.
+// SpansByEvent returns the spans, indexed by the ID of their events. It returns an error if an event has several spans.
 func (e *Export) SpansByEvent() (map[string]*tracev1.Span, error) {
 	out := map[string]*tracev1.Span{}
 	for _, s := range e.Spans {

@@ -25,7 +25,8 @@ var (
 	token      = regexp.MustCompile(`'[^']*'|"[^"]*"|#.*|[|;&()<>]+|[^\s'"|;&()<>#]+`)
 )
 
-// All returns the text of each page with commands, by its name from the root of the repository, which is the folder root.
+// All returns the text of each page that has commands, indexed by the page's path relative to the root of the repository; root is the
+// folder of the repository.
 func All(t testing.TB, root string) map[string]string {
 	t.Helper()
 	names, err := filepath.Glob(filepath.Join(root, "docs/*.md"))
@@ -50,7 +51,7 @@ func All(t testing.TB, root string) map[string]string {
 	return out
 }
 
-// Blocks returns the blocks of commands on a page. All of them must have the form that it recognizes.
+// Blocks returns the blocks of commands on a page. All blocks must have the form that it recognizes.
 func Blocks(t testing.TB, page, text string) (out []Block) {
 	t.Helper()
 	for _, m := range shellFence.FindAllStringSubmatchIndex(text, -1) {
@@ -80,7 +81,7 @@ func (b Block) OnlyRepository() bool {
 }
 
 // Commands returns the words of each command on a page, in its blocks and in running text. If a command runs wayside, the first word is
-// wayside, no matter how the page names the binary. What a command reads, writes or pipes is left out.
+// wayside, whatever name the page uses for the binary. Redirections and pipes are left out.
 func Commands(t testing.TB, page, text string) (out [][]string) {
 	t.Helper()
 	var lines []string
@@ -99,7 +100,7 @@ func Commands(t testing.TB, page, text string) (out [][]string) {
 					out = append(out, words)
 				}
 				words = nil
-			case word == "…": // further words
+			case word == "…": // stands for further words
 			case strings.HasSuffix(word, "bin/wayside"), word == "./cmd/wayside", word == "wayside" && strings.HasPrefix(line, "sudo "):
 				words = []string{"wayside"}
 			default:

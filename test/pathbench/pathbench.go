@@ -1,9 +1,9 @@
 // Package pathbench generates requests with known path templates, to measure how well templates are recognized.
 //
-// An API is a list of operations (testdata/*.txt), one per line: method and template, with the kind of each parameter in its
-// braces. Requests have the distribution of real traffic: operations and the values of parameters follow Zipf distributions
-// over populations of realistic owners, repositories, slugs, numbers and hashes. Some of the requests are noise from
-// scanners. The same seed gives the same requests.
+// An API is a list of operations (testdata/*.txt), one per line: method and template, with the kind of each parameter in its braces.
+// Requests are distributed like real traffic: operations and the values of parameters follow Zipf distributions over populations of
+// realistic owners, repositories, slugs, numbers and hashes. Some of the requests are noise from scanners. The same seed gives the same
+// requests.
 //
 // The lists are: github, extracted (package extract) from GitHub's public OpenAPI description, npm @octokit/openapi 23.0.2
 // (MIT); kubernetes and payments, written in the style of two public APIs; shop, which is fictional.

@@ -18,7 +18,7 @@ import (
 //go:embed page.html
 var page string
 
-// browserEvents is how many server-sent events page.html waits for.
+// browserEvents is the number of server-sent events that page.html waits for.
 const browserEvents = 20
 
 // browse serves the paths of page.html. It reports whether the request has one of them.
@@ -111,6 +111,6 @@ func socketVersion(ctx context.Context, t target) string {
 		if len(answer.Events) > 0 {
 			return answer.Events[0].Version
 		}
-		time.Sleep(20 * time.Millisecond) // its record follows its end; Ask fails when the time limit has passed
+		time.Sleep(20 * time.Millisecond) // the WebSocket is recorded after its end; Ask fails when the time limit has passed
 	}
 }

@@ -148,7 +148,7 @@ func (l *lab) curlChecks(ctx context.Context, url string, args ...string) []chec
 	missing, err := curl("-o", os.DevNull, "-w", "%{http_code}", url+"/missing")
 	checks = append(checks, check{"404", differs(missing, err, "404")})
 	if slices.Contains(args, priorKnowledge) {
-		return checks // curl 7.88 cannot use such a connection for a second request, with nginx neither
+		return checks // curl 7.88 cannot use such a connection for a second request, not even with nginx
 	}
 	many, err := curl("-Z", "--parallel-max", "50", "--data", "x", url+"/echo?[1-100]")
 	return append(checks, check{"100 POST, 50 at a time", differs(many, err, strings.Repeat("x", 100))})

@@ -114,7 +114,7 @@ func (l *lab) prepare(ctx context.Context) (err error) {
 	}
 	l.server = &tls.Config{Certificates: []tls.Certificate{leaf.TLS}, MinVersion: tls.VersionTLS12}
 	l.caFile, l.large = filepath.Join(l.dir, "ca.pem"), filepath.Join(l.dir, "large")
-	both := filepath.Join(l.dir, "both.pem") // HAProxy's form
+	both := filepath.Join(l.dir, "both.pem") // HAProxy needs both in one file
 	if err := errors.Join(os.WriteFile(l.caFile, ca.PEM(), 0o644), os.WriteFile(l.large, []byte(large), 0o644),
 		os.WriteFile(both, append(append([]byte{}, leaf.CertPEM...), leaf.KeyPEM...), 0o600)); err != nil {
 		return err
@@ -159,7 +159,7 @@ type row struct {
 	problem                   error
 }
 
-// check is one thing that was tried.
+// check is the result of one check.
 type check struct {
 	name string
 	err  error

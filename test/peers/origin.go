@@ -16,7 +16,7 @@ var large = strings.Repeat("0123456789abcdef", 1<<16)
 // origin is an application with a few paths that the checks use. It runs in this process, on net/http.
 type origin struct {
 	served  atomic.Int64
-	results chan []byte // what a browser reports
+	results chan []byte // reports from a browser
 	http    string      // address with HTTP/1.1
 	h2c     string      // address with HTTP/2 in cleartext
 	h2      string      // address with HTTP/2 over TLS

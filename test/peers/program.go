@@ -15,7 +15,7 @@ import (
 	"github.com/wayside-proxy/wayside/test/loopback"
 )
 
-// programTimeout limits one call of a program.
+// programTimeout limits one run of a program.
 const programTimeout = time.Minute
 
 // find returns the path of a program. If the program is missing, the error wraps errNotRun and names the package.
@@ -44,7 +44,7 @@ func output(ctx context.Context, name string, args ...string) (string, error) {
 
 // version returns the first line in which a program names its version.
 func version(ctx context.Context, name string, args ...string) string {
-	out, _ := exec.CommandContext(ctx, name, args...).CombinedOutput() // nginx writes it to standard error
+	out, _ := exec.CommandContext(ctx, name, args...).CombinedOutput() // nginx writes its version to standard error
 	for word := range strings.FieldsSeq(string(out)) {
 		word = strings.TrimPrefix(strings.TrimPrefix(word, "nginx/"), "nghttp2/")
 		if word = strings.TrimPrefix(word, "v"); word != "" && word[0] >= '0' && word[0] <= '9' && strings.Contains(word, ".") {

@@ -144,13 +144,13 @@ func tryTrailers(conn *h2peer.Conn) error {
 	return err
 }
 
-// tryCancel cancels a request that the server does not respond to. The connection must remain usable.
+// tryCancel cancels a request to which the server does not respond. The connection must remain usable.
 func tryCancel(conn *h2peer.Conn) error {
 	s, err := conn.Open(h2peer.Fields(":method", "GET", ":scheme", "http", ":authority", "a", ":path", "/wait"), true)
 	if err != nil {
 		return err
 	}
-	time.Sleep(50 * time.Millisecond) // so that the request reaches the server
+	time.Sleep(50 * time.Millisecond) // time for the request to reach the server
 	s.Reset(http2.ErrCodeCancel)
 	if s, err = conn.Open(h2peer.Fields(":method", "GET", ":scheme", "http", ":authority", "a", ":path", "/missing"), true); err != nil {
 		return err

@@ -19,7 +19,7 @@ const (
 	bootLimit = 2 * time.Minute
 )
 
-// debootstrap installs a minimal Debian system with systemd. It has what the required packages of Debian contain, and no more.
+// debootstrap installs a minimal Debian system with systemd. The system contains only Debian's required packages.
 func (r *release) debootstrap(ctx context.Context) (root string, err error) {
 	root = filepath.Join(r.scratch, "debian")
 	if _, err := os.Stat(root); err == nil {
@@ -59,7 +59,7 @@ func boot(ctx context.Context, root string) (*container, error) {
 	defer cancel()
 	for {
 		if err := c.findLeader(); err == nil {
-			// A unit that has nothing to do with wayside can have failed: then the state is "degraded".
+			// If a unit that has nothing to do with wayside has failed, the state is "degraded".
 			if state, _ := c.run(ctx, "systemctl", "is-system-running"); state == "running" || state == "degraded" {
 				say("a new Debian system: systemd is %s", state)
 				return c, nil
@@ -110,7 +110,7 @@ func (c *container) run(ctx context.Context, words ...string) (string, error) {
 	return text, nil
 }
 
-// all executes commands, and stops at the first that fails.
+// all executes commands, and stops at the first one that fails.
 func (c *container) all(ctx context.Context, commands ...string) error {
 	for _, command := range commands {
 		if _, err := c.run(ctx, strings.Fields(command)...); err != nil {

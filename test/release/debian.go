@@ -171,7 +171,7 @@ func (p *packages) sandbox(ctx context.Context) error {
 	return nil
 }
 
-// remove removes the package. The program and the units must be gone, the configuration and the data must remain.
+// remove removes the package. The program and the units must be gone; the configuration and the data must remain.
 func (p *packages) remove(ctx context.Context) error {
 	if err := p.all(ctx, "apt-get remove -y wayside"); err != nil {
 		return err
@@ -190,7 +190,7 @@ func (p *packages) remove(ctx context.Context) error {
 	return expectFile(filepath.Join(p.root, configFile), p.config)
 }
 
-// reinstall shows that the removal has kept the books: the new wayside continues them.
+// reinstall checks that the removal has kept the books: the new wayside must continue them.
 func (p *packages) reinstall(ctx context.Context) error {
 	if err := p.all(ctx, "apt-get install -y --no-install-recommends -o Dpkg::Options::=--force-confold "+p.new,
 		"systemctl enable --now wayside.socket", "systemctl enable --now wayside.service"); err != nil {

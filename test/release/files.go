@@ -69,7 +69,7 @@ func checkFiles(ctx context.Context, r *release) error {
 	return r.run(ctx)
 }
 
-// checksums compares SHA256SUMS with the files. Each archive, package and bill of materials must be in it.
+// checksums compares SHA256SUMS with the files. Each archive, package and bill of materials must be listed there.
 func (r *release) checksums() error {
 	text, err := os.ReadFile(filepath.Join(r.dist, "SHA256SUMS"))
 	if err != nil {
@@ -173,7 +173,7 @@ func (r *release) billOfMaterials(arch, binary string) (int, error) {
 	return len(want), nil
 }
 
-// run executes what this machine can execute: the amd64 binary, and man for the page of each command.
+// run runs the programs that this machine can run: the amd64 binary, and man for the page of each command.
 func (r *release) run(ctx context.Context) error {
 	dir, err := one(r.scratch, "*_linux_amd64")
 	if err != nil {

@@ -4,9 +4,9 @@
 //	go run ./test/release [-dist dist] [files] [debian] [rpm] [arm64]
 //
 // files: the archives contain what they should, the binaries are static, the bills of materials list exactly the modules that are linked,
-// and the checksums are right. debian: a new Debian system with a running systemd installs the package of an older commit, serves requests,
-// upgrades to the new package while requests arrive, removes the package, installs it again, and purges it. rpm: the same steps without
-// systemd, and without requests. arm64: the arm64 binary serves requests in an emulator.
+// and the checksums are correct. debian: a new Debian system with a running systemd installs the package of an older commit, serves
+// requests, upgrades to the new package while requests arrive, removes the package, installs it again, and purges it. rpm: the same steps
+// without systemd, and without requests. arm64: the arm64 binary serves requests in an emulator.
 package main
 
 import (
@@ -67,7 +67,7 @@ func run(dir string, parts []string) error {
 	return nil
 }
 
-// say prints what has been shown.
+// say prints a result.
 func say(format string, args ...any) { fmt.Printf("  "+format+"\n", args...) }
 
 // expectFile returns an error if a file does not have the text want.

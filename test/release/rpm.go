@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// checkRPM installs, upgrades and removes the RPM packages in a root without a running systemd, with rpm itself. The root is Debian's,
-// because the registries of RPM distributions cannot be assumed to be reachable; so the dependencies cannot be checked.
+// checkRPM installs, upgrades and removes the RPM packages in a root without a running systemd, with rpm itself. The root is a Debian
+// system, because the registries of RPM distributions may not be reachable. Therefore, the dependencies cannot be checked.
 func checkRPM(ctx context.Context, r *release) error {
 	older, err := one(r.dist, "older", "*_linux_amd64.rpm")
 	if err != nil {

@@ -147,7 +147,7 @@ func (c *Case) Fields() string {
 	return b.String()
 }
 
-// Message returns the text of the request. It tells the server to close the connection afterwards.
+// Message returns the text of the request, which asks the server to close the connection afterwards.
 func (c *Case) Message() string {
 	length := ""
 	if c.Method == "POST" || c.Method == "PATCH" {

@@ -27,5 +27,5 @@ func (b *Buffer) String() string {
 	return b.buf.String()
 }
 
-// Count returns how often the log contains text.
+// Count returns the number of times that the log contains text.
 func (b *Buffer) Count(text string) int { return strings.Count(b.String(), text) }

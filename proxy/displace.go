@@ -121,8 +121,8 @@ func (a *admission) markForClose(c *clientConn) {
 	p.metrics.own.failed[failGaveWay].Add(1)
 }
 
-// unlockAndClose unlocks Proxy.mu and then ends the marked connections. It unlocks first because ending them wakes their goroutines, which need the
-// lock.
+// unlockAndClose unlocks Proxy.mu and then ends the marked connections. The lock is released first, because ending a connection wakes its
+// goroutine, which needs the lock.
 func (a *admission) unlockAndClose() {
 	p := a.p
 	ending := a.toClose

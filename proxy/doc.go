@@ -5,7 +5,7 @@
 //
 // The client and the upstream see each other's messages: path and query byte for byte, field names and values as they were sent, bodies
 // in their original framing. The proxy only removes hop-by-hop fields and writes the forwarding fields (see http1/request.go). It refuses
-// a message whose end could be understood in two ways. It connects to the configured servers and to nothing else. It sends a request a
+// a message whose end could be interpreted in two ways. It connects to the configured servers and to nothing else. It sends a request a
 // second time only if no byte of it has been sent before, if the server has said that it has not processed the request, or if the request
 // is idempotent, has no body, and no byte of a response has arrived. Memory per connection is bounded, no matter how large a body is.
 //
@@ -27,7 +27,7 @@
 // body is either read completely (up to 64 KiB of declared length) or relayed piece by piece (relay.go, reply.go). Requests and responses
 // use the same strict body reader ([http1.Body], body.go). The proxy's own responses are in failure.go and routing.go. An upgrade gets its
 // own upstream connection and becomes a byte tunnel (tunnel.go); if either side speaks HTTP/2, websocket.go translates. After its last
-// response, a connection stays open until the client has acknowledged that response (linger.go).
+// response, a connection remains open until the client has acknowledged that response (linger.go).
 //
 // A connection that begins with the HTTP/2 preface continues in h2conn.go. Each of its streams has its own clientConn and exchange. To
 // them, the stream is a connection that carries a single HTTP/1.1 request (h2stream.go, h2write.go). A request to a server that speaks

@@ -50,8 +50,8 @@ func Inherit(ln *net.TCPListener) (Inherited, error) {
 	return Inherited{ln}, err
 }
 
-// refuseNew binds a listening socket to an interface that does not exist. The kernel then refuses new connections but completes the handshakes that
-// have begun. Since Linux 5.7 this needs no privilege (see ADR 16).
+// refuseNew binds a listening socket to an interface that does not exist. The kernel then refuses new connections but completes the
+// handshakes that have begun. Since Linux 5.7 this requires no privileges (see ADR 16).
 func refuseNew(ln net.Listener) error {
 	sc, ok := ln.(syscall.Conn)
 	if !ok {

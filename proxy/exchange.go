@@ -161,7 +161,7 @@ func (x *exchange) serve() {
 	x.respond()
 }
 
-// refuse responds to a request that was not understood. The end of such a request is unknown, so the connection cannot be reused.
+// refuse responds to a request that could not be parsed. The end of such a request is unknown, so the connection cannot be reused.
 func (x *exchange) refuse(f failure) {
 	x.upload.unread = true
 	x.answer(f)

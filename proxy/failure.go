@@ -28,7 +28,7 @@ var (
 // A new one needs a constant, a row in failureTable, a case in the function below that classifies its cause (unless it is returned
 // directly), a case in grpcCode (grpc.go: without one, gRPC clients receive UNAVAILABLE and try again), and a line in docs/HTTP.md. Add it
 // to isUpstreamFailure (health.go) if the upstream causes it, to retryLater if the client should try again soon, and to understood if the
-// request was understood, so that a status below 500 need not close the connection.
+// request was well-formed, so that a status below 500 need not close the connection.
 type failure uint8
 
 const (

@@ -15,9 +15,11 @@ import (
 )
 
 // group is a group of servers that serve the same requests. Each request goes to one of them. Once a group with a given name exists, it
-// exists as long as the proxy does. A reload replaces its servers. Unchanged servers stay, with their connections, counters and health.
+// exists as long as the proxy does. A reload replaces its servers. Unchanged servers remain, with their connections, counters and
+// health.
 //
-// group.go determines which servers a group has, choose.go chooses one for a request, and watchgroup.go finds out which of them can be used.
+// group.go determines which servers a group has, choose.go chooses one for a request, and watchgroup.go determines which of them can be
+// used.
 type group struct {
 	root    *Proxy
 	name    string
@@ -25,7 +27,7 @@ type group struct {
 	turn    counter                 // for round robin
 	silent  atomic.Int64            // number of silent uploads
 	budget  upstream.Budget         // for retries
-	wake    chan struct{}           // makes watch check what is due
+	wake    chan struct{}           // makes watch check for due work
 
 	mu          sync.Mutex // guards the fields below, the health of the servers, and changes of members
 	plan        *groupPlan
@@ -68,8 +70,8 @@ type server struct {
 	cookie []byte // the field that sets the cookie; nil if there is none
 }
 
-// serverKey contains everything on which the connections to a server depend. The connections can be reused as long as the key stays the
-// same.
+// serverKey contains everything on which the connections to a server depend. The connections can be reused as long as the key remains
+// the same.
 type serverKey struct {
 	endpoint
 	connectTimeout, wait, idleFor, resolveEvery time.Duration
@@ -241,7 +243,7 @@ func (g *group) setAddresses(addrs []netip.Addr) {
 	g.setServers(list)
 }
 
-// setServers replaces the servers. Servers that are in both the old and the new list stay as they are. The caller must hold mu.
+// setServers replaces the servers. Servers that are in both the old and the new list remain unchanged. The caller must hold mu.
 func (g *group) setServers(list []endpoint) {
 	old := g.all
 	g.all = make([]member, 0, len(list))

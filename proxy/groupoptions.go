@@ -18,8 +18,8 @@ type Group struct {
 	// Servers are the servers of the group, at most ServersMax. Either Servers or DNS is required.
 	Servers []Server
 	// DNS is host:port, https://host:port or h2c://host:port: every address of this name is a server. The name is looked up every
-	// ResolveInterval. New addresses are used immediately. An address that is missing from a lookup stays in use until a second
-	// lookup confirms that it is gone. If a lookup fails, all addresses stay.
+	// ResolveInterval. New addresses are used immediately. An address that is missing from a lookup remains in use until a second
+	// lookup confirms that it is gone. If a lookup fails, all addresses remain in use.
 	DNS string
 	// Balance chooses among the servers. Default RoundRobin.
 	Balance Balance
@@ -34,8 +34,8 @@ type Group struct {
 	// processed, or if it is idempotent, has no body, and no byte of a response has arrived. Once a reserve of 100 retries is spent, at
 	// most a fifth of the requests are retried. Default 1, at most RetriesMax; a negative value means no retries.
 	Retries int
-	// ConnsMax limits the connections to each server. Further requests wait at most MaxConnWait and then get 503. The default is the server's
-	// share of MaxConnsPerUpstream.
+	// ConnsMax limits the connections to each server. Additional requests wait at most MaxConnWait and then get 503. The default is the
+	// server's share of MaxConnsPerUpstream.
 	ConnsMax int
 	// TLS configures TLS to servers whose URL begins with https.
 	TLS UpstreamTLS

@@ -229,7 +229,7 @@ func (c *h2Call) fail(op string, err error) error {
 	return &net.OpError{Op: op, Net: "http2", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
 }
 
-// CloseWrite ends the request's direction of a tunnel.
+// CloseWrite closes the write side of a tunnel, which carries data to the server.
 func (c *h2Call) CloseWrite() error { return c.putEnd(nil) }
 
 // Close ends the stream. If the stream is not complete, it is reset, so that the server can stop its work. Any goroutine may call Close.

@@ -40,7 +40,7 @@ type h2Conn struct {
 	failed   bool        // the connection is lost, or finish is ending it: nothing more is written
 	held     int64       // counted bytes of an unfinished field block
 	leaving  bool        // the client has been told that the proxy is shutting down
-	shut     bool        // this side has closed its direction
+	shut     bool        // this side has closed its write side
 
 	flushing  bool   // flush is running, or will run soon
 	flushed   signal // set at the end of flush; nil if no task is waiting
@@ -328,7 +328,8 @@ func (h *h2Conn) fail() {
 	}
 }
 
-// finish sends the rest of the output, closes this side's direction, and gives the client time to receive what was sent. It overwrites buf.
+// finish sends the rest of the output, closes the connection's write side, and gives the client time to receive what was sent. It
+// overwrites buf.
 func (h *h2Conn) finish(buf []byte) {
 	c := h.c
 	h.mu.Lock()
@@ -373,8 +374,8 @@ func (h *h2Conn) endPanic() {
 	}
 }
 
-// leave closes this side's direction as soon as the output has been sent. The reading task then sees the end of the connection. The
-// caller must hold mu.
+// leave closes the connection's write side as soon as the output has been sent. The reading task then sees the end of the
+// connection. The caller must hold mu.
 func (h *h2Conn) leave() {
 	if h.shut {
 		return

@@ -271,7 +271,7 @@ func (s *h2Links) resize(max int) {
 	s.retry(nil)
 }
 
-// counts returns the numbers of connections, of connections without calls, and of calls.
+// counts returns how many connections, connections without calls, and calls there are.
 func (s *h2Links) counts() (conns, idle, calls int) {
 	for _, l := range s.all() {
 		l.mu.Lock()

@@ -128,7 +128,7 @@ func (st *h2Stream) receive(b []byte, end bool) {
 }
 
 // wasReset is called when the client has reset the stream, or has violated the protocol. Clients of WebSockets, such as browsers, close a
-// tunnel with CANCEL instead of ending their direction. As with a client that closes an HTTP/1.1 connection, that is no failure unless the
+// tunnel with CANCEL instead of half-closing it. As with a client that closes an HTTP/1.1 connection, that is not a failure unless the
 // upstream sends more. The caller must hold mu.
 func (st *h2Stream) wasReset(code http2.Code) {
 	if st.s.Tunnel() && (code == http2.CodeCancel || code == http2.CodeNone) {
@@ -137,8 +137,8 @@ func (st *h2Stream) wasReset(code http2.Code) {
 	st.lose()
 }
 
-// lose ends the stream early. If the client has ended its direction of a tunnel, the upstream still receives everything that the client
-// sent. The caller must hold mu.
+// lose ends the stream early. If the client has half-closed a tunnel, the upstream still receives everything that the client sent. The
+// caller must hold mu.
 func (st *h2Stream) lose() {
 	if st.s.Tunnel() && st.in.ended {
 		st.closed = true
@@ -201,7 +201,7 @@ func (st *h2Stream) fail(op string, err error) error {
 	return &net.OpError{Op: op, Net: "http2", Source: st.LocalAddr(), Addr: st.RemoteAddr(), Err: err}
 }
 
-// CloseWrite ends the response's direction of a tunnel.
+// CloseWrite closes the write side of a tunnel, which carries data to the client.
 func (st *h2Stream) CloseWrite() error { return st.putEnd(nil) }
 
 // Close makes reads and writes fail. The stream ends when its exchange has ended.

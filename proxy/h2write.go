@@ -136,7 +136,7 @@ func (h *h2Conn) flush() {
 		}
 		if err != nil {
 			h.c.root.metrics.undelivered.Add(ends)
-			if h.failed { // finish has closed this direction, and waits for the client
+			if h.failed { // finish has closed the write side, and waits for the client
 				return
 			}
 			h.failed = true

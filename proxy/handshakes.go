@@ -61,8 +61,8 @@ var handshakeTexts = []struct {
 	{"didn't provide a certificate", handshakeClientCertificate},
 	{"client certificate", handshakeClientCertificate},
 	{"remote error", handshakeRefused},
-	// With TLS 1.3, if OpenSSL 3 does not trust the server's certificate, it sends its alert before it changes its keys, so crypto/tls
-	// cannot decrypt the alert.
+	// With TLS 1.3, if OpenSSL 3 does not trust the server's certificate, OpenSSL sends its alert before it changes its keys, so
+	// crypto/tls cannot decrypt the alert.
 	{"local error: tls: bad record MAC", handshakeRefused},
 }
 

@@ -43,7 +43,7 @@ func isUpstreamFailure(f failure) bool {
 	return false
 }
 
-// failed records a failure and returns the reason in words. The cause may be nil.
+// failed records a failure and returns the reason as text. The cause may be nil.
 func (t *upstreamHealth) failed(f failure, cause error, id []byte) (reason string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -179,9 +179,9 @@ func limitKey(addr netip.Addr) netip.Addr {
 	return addr
 }
 
-// remove stops counting an admitted connection. The caller must hold Proxy.mu. The resources that its exchange still uses stay counted in
-// the account, even if the account is no longer in the map. Tunnels of an HTTP/2 connection can outlive it, so their account stays in the
-// map.
+// remove stops counting an admitted connection. The caller must hold Proxy.mu. The resources that its exchange still uses remain counted
+// in the account, even if the account is no longer in the map. Tunnels of an HTTP/2 connection can outlive it, so their account remains
+// in the map.
 func (a *admission) remove(c *clientConn) {
 	if !c.share.admitted {
 		return

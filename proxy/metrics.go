@@ -83,7 +83,7 @@ type UpstreamMetrics struct {
 	Connects       int64                   // connections made
 	ConnectErrors  int64                   // failed attempts to connect
 	Retried        int64                   // requests that failed there and were sent to another server
-	Ejections      int64                   // how often failed requests have taken it out of use
+	Ejections      int64                   // how many times failed requests have taken it out of use
 	ChecksPassed   int64                   // active checks that passed
 	ChecksFailed   int64                   // active checks that failed
 	Responses      [6]int64                // responses by status class

@@ -98,8 +98,8 @@ type Options struct {
 	// RecordExclude selects responses that are counted but not recorded, such as those to health checks.
 	RecordExclude Exclude
 
-	// ProxyProtocol are the balancers whose connections must begin with a PROXY header (version 1 or 2), which names the client. The limits per
-	// address apply to the client. A header from anybody else is refused like any other malformed request.
+	// ProxyProtocol are the balancers whose connections must begin with a PROXY header (version 1 or 2), which names the client. The limits
+	// per address apply to the client. A header from any other peer is refused like a malformed request.
 	ProxyProtocol []netip.Prefix
 
 	// PassFields are forwarding fields, such as CF-Connecting-IP, that are passed on from all peers. Use it only if the service cannot be
@@ -149,7 +149,7 @@ type Options struct {
 	ResolveInterval time.Duration
 	// TunnelTimeout is how long an upgraded connection may be silent in both directions. Default 1h.
 	TunnelTimeout time.Duration
-	// TunnelHalfClosedTimeout is how long an upgraded connection may be silent after one side has ended its direction. Often, that side no
+	// TunnelHalfClosedTimeout is how long an upgraded connection may be silent after one side has half-closed it. Often, that side no
 	// longer exists, and the other side does not notice. If it is negative, only TunnelTimeout applies. Default 60s.
 	TunnelHalfClosedTimeout time.Duration
 	// DrainGrace is how long a shutdown leaves silent client connections open, so that a request that is already on its way still gets its
@@ -173,8 +173,8 @@ type Options struct {
 	// MaxResponseHeaderBytes limits the size of a response's header; if it is larger, the client gets 502. Only responses that need more than
 	// 16 KiB use more memory. Default 16384.
 	MaxResponseHeaderBytes int
-	// MaxConns limits the number of client connections and, separately, the number of HTTP/2 requests in progress; further ones get 503. One
-	// address may have at most 58 % of each. Default 0: no limit.
+	// MaxConns limits the number of client connections and, separately, the number of HTTP/2 requests in progress; additional ones get 503.
+	// One address may have at most 58 % of each. Default 0: no limit.
 	MaxConns int
 	// MaxHeldBytes limits the memory for unfinished headers and buffered bodies of all clients together, not counting the first 4 KiB of each
 	// connection; further requests get 503. Default 0: no limit.
@@ -203,8 +203,8 @@ type HTTP2Options struct {
 	// ResetsMax is how many requests per second a client may end early on a connection: by resetting them, or by violating the protocol so that
 	// they must be reset. In a burst, five times as many are allowed. Default 100.
 	ResetsMax int
-	// FramesMax is how many frames without content (PING, SETTINGS, WINDOW_UPDATE and others) per second a client may send on a connection in
-	// addition to those that its requests and responses need. In a burst, ten times as many are allowed. Default 100.
+	// FramesMax is how many frames without content (PING, SETTINGS, WINDOW_UPDATE and others) a client may send per second on a connection.
+	// The frames that its requests and responses need do not count. In a burst, ten times as many are allowed. Default 100.
 	FramesMax int
 }
 

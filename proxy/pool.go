@@ -303,13 +303,14 @@ func (p *pool) close() {
 	p.discardIdle(func(*upstreamConn) bool { return true })
 }
 
-// counts returns the numbers of open and of idle connections.
+// counts returns the numbers of open and idle connections.
 func (p *pool) counts() (open, idle int64) {
 	open, idle, _, _ = p.usage()
 	return open, idle
 }
 
-// usage returns the numbers of open and of idle connections, the number of requests that are using a connection or waiting for one, and the limit.
+// usage returns the numbers of open and idle connections, the number of requests that are using a connection or waiting for one, and the
+// limit.
 func (p *pool) usage() (open, idle, inFlight, max int64) {
 	var conns, unused, calls int
 	if p.h2 != nil {

@@ -4,8 +4,8 @@ import "syscall"
 
 // quickAck makes the kernel immediately acknowledge the bytes that the upstream has sent so far. Many servers write header and body
 // separately and leave Nagle's algorithm on (RFC 9293, section 3.7.4). The body then waits until the header has been acknowledged, and on a
-// connection that has carried requests before, Linux delays the acknowledgment by 40 ms. A client with a new connection for each request
-// never sees that delay, but a proxy that reuses its connections would add it to every response.
+// connection that has carried requests before, Linux delays the acknowledgment by 40 ms. A client that opens a new connection for each
+// request never sees that delay, but a proxy that reuses its connections would add the delay to every response.
 func (u *upstreamConn) quickAck() {
 	if u.ack != nil {
 		_ = u.raw.Control(u.ack)

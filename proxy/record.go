@@ -82,7 +82,7 @@ func (e *entry) describe(r *request) {
 	e.Method = r.Method
 	e.Path = r.Path
 	switch {
-	case len(r.Method) == 0: // the request line was not understood
+	case len(r.Method) == 0: // the request line could not be parsed
 	case r.HTTP2:
 		e.Protocol = protocol2
 	case r.HTTP10:

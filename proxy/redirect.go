@@ -6,8 +6,8 @@ import (
 	"strconv"
 )
 
-// This file serves the listener of ServeRedirect: it redirects clients to the same URL with https, and responds to ACME validations by HTTP-01
-// (RFC 8555, section 8.3).
+// This file serves the listener of ServeRedirect: it redirects clients to the same URL with https, and responds to ACME validations with
+// HTTP-01 (RFC 8555, section 8.3).
 
 const challengePath = "/.well-known/acme-challenge/"
 

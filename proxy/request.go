@@ -58,7 +58,7 @@ func (r *request) replayable() bool {
 	return !r.HasBody() && (r.Is("GET") || r.Is("HEAD") || r.Is("OPTIONS") || r.Is("TRACE"))
 }
 
-// isHead reports whether the request is a HEAD request. If the request line was not understood, isHead examines the raw bytes.
+// isHead reports whether the request is a HEAD request. If the request line could not be parsed, isHead examines the raw bytes.
 func (r *request) isHead() bool {
 	return r.Is("HEAD") || bytes.HasPrefix(r.Raw, []byte("HEAD "))
 }
@@ -115,8 +115,8 @@ func (r *request) lowerHost() []byte {
 	return host
 }
 
-// chooseRoute finds the route for the request. header is the request's header as it will be forwarded, so that only those fields count
-// that the client is allowed to set. If there is no route, r.route stays as it is.
+// chooseRoute finds the route for the request. header is the request's header as it will be forwarded: it contains only those of the
+// client's fields that the client is allowed to set. If there is no route, r.route remains unchanged.
 func (r *request) chooseRoute(header []byte) error {
 	routes := r.c.gen.routing
 	q := route.Request{Method: r.Method, Host: r.Host, Path: r.Path, Fields: header[bytes.IndexByte(header, '\n')+1:]}

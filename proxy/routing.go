@@ -8,8 +8,8 @@ import (
 // This file applies the route that has been chosen for a request: it checks the route's requirements, and generates the responses that
 // need no service.
 
-// admitToRoute checks the route's requirements, and generates the responses that need no service. If it returns true, the response has been
-// sent. Otherwise x.to.group is the group that serves the request.
+// admitToRoute checks the route's requirements, and generates the responses that do not come from the service. If it returns true, the
+// response has been sent. Otherwise x.to.group is the group that serves the request.
 func (x *exchange) admitToRoute() (answered bool) {
 	r := x.req.route
 	f := failNone
@@ -45,8 +45,8 @@ type ownResponse struct {
 	body        []byte
 }
 
-// sendOwn sends a response that the proxy itself generates and that is not a failure. A client that asks for a WebSocket by extended
-// CONNECT would interpret a status 2xx as acceptance, so it gets an error instead.
+// sendOwn sends a response that the proxy itself generates and that is not a failure. A client that asks for a WebSocket with an
+// extended CONNECT would interpret a status 2xx as acceptance, so it gets an error instead.
 func (x *exchange) sendOwn(r *ownResponse) {
 	if r.status < 300 && x.req.connecting() {
 		x.answer(failNotUpgraded)

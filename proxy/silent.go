@@ -1,9 +1,10 @@
 package proxy
 
-// A silent upload is a streamed request whose header has been sent to the server although no part of its body has arrived. The header is sent early
-// so that the service can refuse the body, or send its response first. But then a client that sends nothing more occupies a connection to the server,
-// with its buffer, and a second task. So only a few silent uploads are allowed at a time. Clients share them by the rule in limits.go, and half of
-// the connections stay free. A request for which there is no room is sent to the server when its body begins to arrive. See ADR 107.
+// A silent upload is a streamed request whose header has been sent to the server although no part of its body has arrived. The header is
+// sent early so that the service can refuse the body, or send its response first. But then a client that sends nothing more occupies a
+// connection to the server, with its buffer, and a second task. So only a few silent uploads are allowed at a time. Clients share them by
+// the rule in limits.go, and half of the connections remain free. A request for which there is no room is sent to the server when its body
+// begins to arrive. See ADR 107.
 
 // silentUploadsMax limits the silent uploads of all clients together.
 const silentUploadsMax = 64

@@ -56,7 +56,7 @@ func (s *socket) unsent() bool {
 	return unsent > 0
 }
 
-// unacknowledged returns how many bytes the peer has not acknowledged. The end of this side's direction counts as one.
+// unacknowledged returns how many bytes the peer has not acknowledged. The FIN of this side counts as one byte.
 func (s *socket) unacknowledged() int {
 	if s.raw == nil {
 		return 0
@@ -66,7 +66,7 @@ func (s *socket) unacknowledged() int {
 	return left
 }
 
-// wakeFrom makes the kernel wake a reader only when n bytes have arrived, or the peer has closed its direction (SO_RCVLOWAT).
+// wakeFrom makes the kernel wake a reader only when n bytes have arrived, or the peer has half-closed the connection (SO_RCVLOWAT).
 func (s *socket) wakeFrom(n int) {
 	if s.raw != nil {
 		_ = s.raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT, n) })
@@ -83,8 +83,8 @@ func (s *socket) hungUp() bool {
 	return n > 0 && err == nil && fds[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
 }
 
-// left reports whether the peer has closed its direction and everything that it sent has been read. If encrypted is set, an alert that ends TLS may
-// still be unread.
+// left reports whether the peer has half-closed the connection and everything that it sent has been read. If encrypted is set, an alert
+// that ends TLS may still be unread.
 func (s *socket) left(encrypted bool) bool {
 	if s.raw == nil {
 		return false

@@ -122,7 +122,7 @@ func (c *tlsConn) Quiet() bool {
 // Close closes the connection without sending an alert, for which it might have to wait. HTTP messages do not need the alert to mark their end.
 func (c *tlsConn) Close() error { return c.raw.Close() }
 
-// CloseWrite ends the direction to the server.
+// CloseWrite closes the write side of the connection.
 func (c *tlsConn) CloseWrite() error {
 	err := c.Conn.CloseWrite()
 	if err == nil {

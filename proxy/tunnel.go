@@ -15,9 +15,9 @@ import (
 
 // This file handles upgraded connections (RFC 9110, section 7.8). If the upstream responds with 101, both connections become a byte
 // tunnel. A request with Upgrade uses a dedicated upstream connection, which never enters the pool. Bytes are passed on immediately, in
-// both directions. The end of one direction (half-close) is passed on and leaves the other direction open, but only as long as the other
-// direction is not silent, because the peer that has ended its direction may be gone. The tunnel is one response, which is recorded as a
-// stream when it ends.
+// both directions. If one side half-closes its connection, so does the proxy on the other connection. The remaining direction stays
+// open, but only as long as it is not silent, because the peer that has half-closed may no longer exist. The tunnel is one response,
+// which is recorded as a stream when it ends.
 
 // tunnelBytes is the size of each of a tunnel's two buffers.
 const tunnelBytes = 16 << 10
@@ -60,7 +60,7 @@ type tunnel struct {
 	u       *upstreamConn
 	seen    atomic.Int64  // sweeper time of the last byte or half-close, in either direction
 	half    atomic.Bool   // one direction has ended
-	over    atomic.Bool   // the upstream has ended its direction, and the client speaks HTTP/2
+	over    atomic.Bool   // the upstream has half-closed its connection, and the client speaks HTTP/2
 	why     atomic.Uint32 // 1 + the failure passed to the first call of end; 0 if end has not been called
 	in, out atomic.Uint64
 }
@@ -145,9 +145,9 @@ func (t *tunnel) arm(src net.Conn) {
 	}
 }
 
-// overShare divides TunnelHalfClosedTimeout: after the upstream has ended its direction, an HTTP/2 client has 1/overShare of that time to
-// end the other one. Browsers do not end it: a WebSocket has no half-close, and the stream costs them nothing. So this is how most of their
-// tunnels end.
+// overShare divides TunnelHalfClosedTimeout: after the upstream has half-closed its connection, an HTTP/2 client has 1/overShare of that
+// time to end the other direction. Browsers do not end it: a WebSocket has no half-close, and the stream costs them nothing. So this is how
+// most of their tunnels end.
 const overShare = 30
 
 // silence returns how long both directions may be silent; 0 means that there is no limit.

@@ -9,8 +9,8 @@ import (
 )
 
 // A new connection for which there is no room waits for a short time until another one is closed. One goroutine handles all waiting
-// connections. If each had its own goroutine, these would compete for Proxy.mu, and other clients' requests would be scheduled after a
-// thousand of them.
+// connections. With one goroutine per connection, a thousand goroutines would compete for Proxy.mu, and other clients' requests would
+// be scheduled after them.
 
 const (
 	// waitingMax limits the number of connections that are waiting or being refused. If there are more, connections from addresses that use much
@@ -83,7 +83,7 @@ func (a *admission) admitWaiting() (found, refused []waitingConn) {
 	clear(a.refused)
 	for _, w := range a.waiting {
 		f, tried := a.refused[w.c.share.key]
-		if !tried { // looking for room is expensive, and there is none for a second connection of the same address either
+		if !tried { // searching for room is expensive, and a second connection of the same address would not find any either
 			if f = a.admitLocked(w.c); f != failNone {
 				a.refused[w.c.share.key] = f
 			}

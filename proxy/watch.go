@@ -10,10 +10,10 @@ import (
 
 // This file notices clients that disconnect while the upstream is working on their request. Nothing reads from such a connection at that
 // time, and a goroutine or a system call per request would be too expensive. Instead, one poll(2) per tick checks all connections that
-// are waiting for the upstream. If two consecutive ticks find that a client has closed its direction and that nothing is left to read,
-// the client counts as disconnected: the upstream connection is closed, and the exchange records 499. So a client that only half-closes
-// after its request receives the response only if that arrives within a tick. nginx and Go's server treat such a client as disconnected
-// immediately.
+// are waiting for the upstream. If two consecutive ticks find that a client has half-closed its connection and that nothing is left to
+// read, the client counts as disconnected: the upstream connection is closed, and the exchange records 499. So a client that only
+// half-closes after its request receives the response only if that arrives within a tick. nginx and Go's server treat such a client as
+// disconnected immediately.
 
 // watch finds clients that have disconnected. It belongs to the sweeper's goroutine.
 type watch struct {
@@ -81,8 +81,8 @@ func (w *clientWatch) hungUp() bool {
 }
 
 // leaves reports whether the client has disconnected while its request is waiting for an upstream connection. It is called from time to
-// time, and applies the same rule as the watch: a client has disconnected if it has closed its direction at two consecutive calls, or if
-// it has reset the connection.
+// time, and applies the same rule as the watch: a client has disconnected if it has reset the connection, or if two consecutive calls
+// find the connection half-closed.
 func (w *clientWatch) leaves(suspected *bool) bool {
 	was := *suspected
 	*suspected = w.left(w.encrypted)

@@ -215,7 +215,7 @@ func (g *group) lookupInterval() time.Duration {
 	return lookupPause
 }
 
-// lookUp looks up the group's name once and uses the addresses that it finds. If the lookup fails, the current addresses stay.
+// lookUp looks up the group's name once and uses the addresses that it finds. If the lookup fails, the current addresses remain in use.
 func (g *group) lookUp(ctx context.Context) {
 	g.mu.Lock()
 	name, resolver := g.plan.name, g.plan.common.resolver

@@ -12,8 +12,8 @@ import (
 // exchange, every WebSocket is an upgrade. This file handles the rest: Sec-WebSocket-Key and Sec-WebSocket-Accept, which exist only
 // in HTTP/1.1.
 
-// connecting reports whether the client asks for the WebSocket by extended CONNECT, and would therefore interpret any status 2xx as
-// acceptance.
+// connecting reports whether the client asks for the WebSocket with an extended CONNECT, and would therefore interpret any status
+// 2xx as acceptance.
 func (r *request) connecting() bool { return r.HTTP2 && r.IsWebSocket() }
 
 // errNotUpgraded means that the upstream responded to a request for a WebSocket as if it were an ordinary one. For a CONNECT, any status
@@ -53,7 +53,7 @@ func (x *exchange) checkUpgrade() error {
 		return nil
 	}
 	switch h := &x.resp; {
-	case h.Status == 101 && x.up.call == nil: // the server must have understood the key (RFC 6455, section 4.1)
+	case h.Status == 101 && x.up.call == nil: // the response must prove that the server has processed the key (RFC 6455, section 4.1)
 		accept := http1.AppendWebSocketAccept(nil, x.req.webSocketKey())
 		if string(http1.FieldValue(x.reply.fields(), "sec-websocket-accept")) != string(accept) {
 			return fmt.Errorf("%w: Sec-WebSocket-Accept", http1.ErrResponse)

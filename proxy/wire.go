@@ -76,7 +76,7 @@ func (w *tlsWire) endHandshake() {
 	w.slots = nil
 }
 
-// CloseWrite closes the direction to the client.
+// CloseWrite closes the write side of the connection.
 func (w *tlsWire) CloseWrite() error {
 	if half, ok := w.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()

@@ -1,7 +1,7 @@
 // Package acme obtains certificates from an authority that supports ACME (RFC 8555), such as Let's Encrypt, and renews them.
 //
 // A [Manager] requests certificates for the configured hosts only, in the background, one after another, and never during a handshake. The
-// authority validates a host by TLS-ALPN-01 on port 443 or, on every second attempt, by HTTP-01 on port 80.
+// authority validates a host with TLS-ALPN-01 on port 443 or, on every second attempt, with HTTP-01 on port 80.
 //
 // # Files
 //
@@ -138,14 +138,14 @@ func (m *Manager) Expiries() map[string]time.Time {
 	return list
 }
 
-// Challenge returns the certificate to present when the authority validates a host by TLS-ALPN-01, or nil if no validation is expected.
+// Challenge returns the certificate to present when the authority validates a host with TLS-ALPN-01, or nil if no validation is expected.
 func (m *Manager) Challenge(host string) *tls.Certificate {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.proofs[host]
 }
 
-// HTTPChallenge returns the response to send when the authority validates a host by HTTP-01.
+// HTTPChallenge returns the response to send when the authority validates a host with HTTP-01.
 func (m *Manager) HTTPChallenge(token string) (response string, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

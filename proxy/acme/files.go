@@ -29,7 +29,7 @@ type attempt struct {
 	NotBefore time.Time `json:"not_before"` // earliest time of the next attempt
 }
 
-// next returns the state to record before another attempt. The state stays recorded if that attempt fails.
+// next returns the state to record before another attempt. The state remains recorded if that attempt fails.
 func (a attempt) next(now time.Time) attempt {
 	pause := firstPause
 	for range a.Failures {

@@ -10,13 +10,13 @@ import (
 	"time"
 )
 
-// protoChallenge is the ALPN protocol with which an authority validates a host by TLS-ALPN-01 (RFC 8737).
+// protoChallenge is the ALPN protocol that an authority uses to validate a host with TLS-ALPN-01 (RFC 8737).
 const protoChallenge = "acme-tls/1"
 
 // ProtocolHTTP2 is the name of HTTP/2 in ALPN (RFC 9113, section 3.2).
 const ProtocolHTTP2 = "h2"
 
-// protocols returns the protocols to offer by ALPN, in order of preference.
+// protocols returns the protocols to offer in ALPN, in order of preference.
 func (o *Options) protocols() []string {
 	if o.HTTP2 {
 		return []string{ProtocolHTTP2, "http/1.1"}
@@ -124,8 +124,8 @@ func verifyClient(state tls.ConnectionState, cas *x509.CertPool, now time.Time) 
 	return nil
 }
 
-// challenge returns the configuration for a handshake in which the authority validates a host by TLS-ALPN-01. It does not require a client
-// certificate, because the client is the authority.
+// challenge returns the configuration for a handshake in which the authority validates a host with TLS-ALPN-01. It does not require a
+// client certificate, because the client is the authority.
 func (s *Store) challenge(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	cert := s.issuer.Challenge(strings.TrimSuffix(strings.ToLower(hello.ServerName), "."))
 	if cert == nil {
@@ -138,7 +138,7 @@ func (s *Store) challenge(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 
 var errNoChallenge = errors.New("no validation by TLS-ALPN-01 is expected for this name")
 
-// IsChallenge reports whether a connection was opened only to validate a host by TLS-ALPN-01. Such a connection carries no requests.
+// IsChallenge reports whether a connection was opened only to validate a host with TLS-ALPN-01. Such a connection carries no requests.
 func IsChallenge(state tls.ConnectionState) bool { return state.NegotiatedProtocol == protoChallenge }
 
 // ClientName returns the client's name from its verified certificate, or "" if it has none. The name is the first of these that exists: the

@@ -44,7 +44,7 @@ type pairFile struct {
 	failing failure
 }
 
-// reread reads the files. It reports whether the certificate has changed. If it fails, the certificate stays as it was.
+// reread reads the files. It reports whether the certificate has changed. If it fails, the certificate remains unchanged.
 func (p *pairFile) reread(now time.Time) (changed bool, err error) {
 	certPEM, err := read(p.CertFile)
 	if err != nil {
@@ -104,7 +104,7 @@ type caFile struct {
 	failing failure
 }
 
-// reread reads the file. It reports whether the set has changed. If it fails, the set stays as it was.
+// reread reads the file. It reports whether the set has changed. If it fails, the set remains unchanged.
 func (f *caFile) reread() (changed bool, err error) {
 	b, err := read(f.name)
 	if err != nil {
@@ -122,8 +122,8 @@ func (f *caFile) reread() (changed bool, err error) {
 	return true, nil
 }
 
-// ParseCAs parses certificates in PEM format. It is an error if there are none. It is also an error if one of them cannot be parsed,
-// because clients with certificates from that CA would be refused.
+// ParseCAs parses certificates in PEM format. It returns an error if there are none. It also returns an error if one of them cannot
+// be parsed, because clients with certificates from that CA would be refused.
 func ParseCAs(b []byte) (*x509.CertPool, error) {
 	pool, n := x509.NewCertPool(), 0
 	for {

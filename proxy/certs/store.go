@@ -1,9 +1,9 @@
 // Package certs chooses the certificate for each TLS connection, and reads certificates again when their files change.
 //
 // A [Store] lives as long as the listener. [Load] reads and checks files without changing anything, and [Store.Use] puts the result into
-// effect for the handshakes that begin afterwards. [Store.Reread] checks the files once. It compares contents, not modification times,
-// because tools replace certificates in many ways: Kubernetes, for example, replaces a symbolic link to their folder. If a file cannot be
-// used, the current certificate stays in use, and the error is logged once.
+// effect for later handshakes. [Store.Reread] checks the files once. It compares contents, not modification times, because tools replace
+// certificates in many ways: Kubernetes, for example, replaces a symbolic link to their folder. If a file cannot be used, the current
+// certificate remains in use, and the error is logged once.
 //
 // Session tickets survive Use and Reread, because their keys belong to the Store. Only a new set of client CAs causes new keys: otherwise a
 // client with a certificate from a removed CA could resume its session.
@@ -30,8 +30,8 @@ type Issuer interface {
 	// Certificate returns the certificate for a host name in lower case. If host is empty, it returns one for clients that send no name. It
 	// returns nil if there is none.
 	Certificate(host string) *tls.Certificate
-	// Challenge returns the certificate to present when an authority validates a host by TLS-ALPN-01 (RFC 8737), or nil if no validation
-	// is expected.
+	// Challenge returns the certificate to present when an authority validates a host with TLS-ALPN-01 (RFC 8737), or nil if no
+	// validation is expected.
 	Challenge(host string) *tls.Certificate
 }
 

@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// This file checks and rewrites the header of a request, from client to upstream, in one pass over the raw block. All fields stay in place,
-// with these exceptions:
+// This file checks and rewrites the header of a request, from client to upstream, in one pass over the raw block. All fields remain in
+// place, with these exceptions:
 //
 //   - Hop-by-hop fields, fields that Connection names, and imitations such as X_Forwarded_For are removed. TE is written again if
 //     trailers are accepted, and Expect if the upstream must agree before the body is sent.
-//   - X-Forwarded-For, -Proto, -Host, -Port and Forwarded are replaced. If they come from a trusted proxy, they stay, and X-Forwarded-For
-//     and Forwarded are extended. The fields in forwarding.go are removed unless the peer is a trusted proxy.
+//   - X-Forwarded-For, -Proto, -Host, -Port and Forwarded are replaced. If they come from a trusted proxy, they are kept, and
+//     X-Forwarded-For and Forwarded are extended. The fields in forwarding.go are removed unless the peer is a trusted proxy.
 //   - Content-Length is written without leading zeros.
 //   - X-Request-ID becomes a new UUIDv7, unless a trusted proxy sent a valid one.
 //   - Via is added, unless it is switched off.

@@ -15,8 +15,8 @@ func (h *Request) Upgradable() bool {
 	return h.options.upgrade && !h.HTTP10 && !h.HasBody() && opaqueProtocols(h.Upgrade)
 }
 
-// opaqueProtocols accepts a list of protocols if none of them is a form of HTTP. After an upgrade to h2c, for example (which RFC 9113 has
-// removed), requests would be forwarded without being checked or recorded.
+// opaqueProtocols accepts a list of protocols if none of them is a form of HTTP. For example, after an upgrade to h2c, which RFC 9113 has
+// removed, requests would be forwarded without being checked or recorded.
 func opaqueProtocols(list []byte) bool {
 	if len(list) == 0 {
 		return false

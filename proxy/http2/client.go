@@ -32,7 +32,7 @@ func (c *Conn) CanOpen() bool {
 	return c.err == nil && !c.life.peerLeft && !c.life.leaving && c.streams.lastID < streamIDMax-1
 }
 
-// CanUpgrade reports whether the server accepts WebSockets by extended CONNECT (RFC 8441, section 3). It is known once Settled is true.
+// CanUpgrade reports whether the server accepts WebSockets over extended CONNECT (RFC 8441, section 3). It is known once Settled is true.
 func (c *Conn) CanUpgrade() bool { return c.life.connect }
 
 // Ping sends a PING. EventPong reports the acknowledgment.

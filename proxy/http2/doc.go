@@ -4,8 +4,8 @@
 //
 // [Conn.Next] consumes bytes and reports one [Event] at a time. A request is reported as the header block that the same request would have
 // in HTTP/1.1 ([Stream.Head]), so that package http1 alone decides what is refused, removed and rewritten. This package checks only what is
-// specific to HTTP/2. Responses are also written from HTTP/1.1 header blocks ([Conn.WriteHead]). A request for a WebSocket by extended
-// CONNECT (RFC 8441) is reported as a GET with Upgrade, and 101 accepts it ([Stream.Upgrade]). The client side is the mirror image:
+// specific to HTTP/2. Responses are also written from HTTP/1.1 header blocks ([Conn.WriteHead]). An extended CONNECT that asks for a
+// WebSocket (RFC 8441) is reported as a GET with Upgrade, and 101 accepts it ([Stream.Upgrade]). The client side is the mirror image:
 // [Conn.WriteRequest] takes the header block of a request, and responses are reported as header blocks.
 //
 // # What is bounded
@@ -13,9 +13,9 @@
 // A Conn does not buffer data of bodies. The peer may send as many bytes as the windows in [Limits] allow; the caller buffers them, and
 // reopens the windows with [Conn.Consumed]. A stream counts towards Limits.Streams until the caller has released it ([Conn.Release]), no
 // matter which side has reset it: a peer gains nothing by making the server reset a stream. Field blocks are limited by their size before
-// and after decompression, and by their number of frames; [Conn.Held] returns the size of an unfinished one. Everything that costs the peer
-// little but the server something (resets, PING, SETTINGS, empty frames) draws on budgets that refill with time and with the work that the
-// connection does. A peer that exceeds them loses the connection, with the error code ENHANCE_YOUR_CALM.
+// and after decompression, and by their number of frames; [Conn.Held] returns the size of an unfinished one. Some frames cost the peer
+// little but the server more: resets, PING, SETTINGS, empty frames. They draw on budgets that refill with time and with the useful work on
+// the connection. A peer that exceeds them loses the connection, with the error code ENHANCE_YOUR_CALM.
 //
 // # Output
 //

@@ -204,7 +204,7 @@ func (r *blockReader) finishResponse(s *Stream) error {
 	return err
 }
 
-// finishRequest completes the header of a request. A malformed request is reported as well, because the caller responds to it.
+// finishRequest completes the header of a request. A malformed request is also reported, because the caller responds to it.
 func (r *blockReader) finishRequest(s *Stream) {
 	s.final = true
 	r.request.finish(s, r.block.end, r.block.tooLarge, r.block.err)

@@ -51,8 +51,8 @@ func (l *lifecycle) beginSettings(h frameHeader) *ConnError {
 	return l.budgets.spend()
 }
 
-// setting applies one of the peer's settings. It ignores unknown settings, and those that limit something that this side does not do. left
-// is how many bytes of further settings follow.
+// setting applies one of the peer's settings. It ignores unknown settings, and limits on features that this side does not use. left is how
+// many bytes of further settings follow.
 func (l *lifecycle) setting(id uint16, value uint32, left int) *ConnError {
 	if left > 0 && left%(10*settingBytes) == 0 { // a frame may contain thousands of settings
 		if err := l.budgets.spend(); err != nil {

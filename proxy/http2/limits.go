@@ -20,8 +20,8 @@ type Limits struct {
 	StreamWindow int
 	// ConnWindow is the same for all streams together. Default 1 MiB; at least StreamWindow.
 	ConnWindow int
-	// Resets limits the streams that end early: those that the peer resets before it has the whole response, and those that this side
-	// resets because the peer violated the protocol. Default: a burst of 500, and 100 per second.
+	// Resets limits the streams that end early: streams that the peer resets before it has the whole response, and streams that this
+	// side resets because the peer violated the protocol. Default: a burst of 500, and 100 per second.
 	Resets Budget
 	// Control limits frames without content: PING, SETTINGS, PRIORITY, WINDOW_UPDATE, RST_STREAM for streams that have ended, unknown
 	// frames, and DATA without data. Each request and each piece of a response adds a few to the budget, because peers respond to them with

@@ -4,9 +4,9 @@ package http2
 
 // frameReader is the position in the peer's bytes. It keeps none of these bytes: the parts that it reports are in the caller's buffer.
 //
-// The payload of a frame consists of a prefix, which must arrive completely before it is reported, pieces, which are reported as they
-// arrive, and padding, which is skipped. A frame of unknown type has only pieces. A SETTINGS frame has a prefix for each setting, and no
-// pieces.
+// The payload of a frame consists of a prefix, pieces and padding. The prefix must arrive completely before it is reported, pieces are
+// reported as they arrive, and padding is skipped. A frame of unknown type has only pieces. A SETTINGS frame has a prefix for each
+// setting, and no pieces.
 type frameReader struct {
 	state readState
 	seen  int         // bytes of the preface that have arrived
@@ -39,8 +39,8 @@ const (
 	partEnd                      // the end of the padding: the frame is complete
 )
 
-// next consumes bytes from the beginning of b, up to the end of the next part of a frame, and returns their number, the kind of the part,
-// and, if it is a prefix or a piece, its bytes.
+// next consumes bytes from the beginning of b, up to the end of the next part of a frame. It returns the kind of the part, the number of
+// bytes consumed and, for a prefix or a piece, the bytes of the part.
 func (r *frameReader) next(b []byte) (got framePart, bytes []byte, used int, err *ConnError) {
 	switch r.state {
 	case statePreface:

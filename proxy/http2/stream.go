@@ -7,9 +7,9 @@ type Stream struct {
 	// where the error is, or is empty. The caller may keep it and put another buffer in its place. The Head of a response is valid until
 	// the next one.
 	Head []byte
-	// Upgrade says that the request asks for a WebSocket by extended CONNECT (RFC 8441). In Head, it is a GET with Upgrade, without a
-	// Sec-WebSocket-Key. If the response has status 101, the stream becomes a tunnel: it carries data in both directions, and each side
-	// ends its own direction.
+	// Upgrade says that the request asks for a WebSocket with an extended CONNECT (RFC 8441). In Head, it is a GET with Upgrade,
+	// without a Sec-WebSocket-Key. If the response has status 101, the stream becomes a tunnel: it carries data in both directions, and
+	// each side half-closes it when it has sent everything.
 	Upgrade bool
 	// Interim says that Head is an interim response.
 	Interim bool
@@ -24,8 +24,8 @@ type Stream struct {
 
 	length     int64 // declared length of the body; -1 if it is not declared
 	received   int64 // bytes of data received so far
-	remoteDone bool  // the peer has ended its direction
-	localDone  bool  // this side has ended its direction
+	remoteDone bool  // the peer has half-closed the stream: it sends nothing more
+	localDone  bool  // this side has half-closed the stream
 	reset      bool  // either side has reset the stream
 	byPeer     bool  // the peer has reset the stream
 	final      bool  // the peer's header has arrived, and is not that of an interim response

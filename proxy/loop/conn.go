@@ -22,7 +22,7 @@ type Conn struct {
 	local, remote net.Addr
 
 	readable, writable bool   // there may be something to read, or room to write
-	hungUp             bool   // the peer has closed its direction, or both
+	hungUp             bool   // the peer has half-closed the connection, or both sides are closed
 	reader, writer     *Task  // the tasks that are waiting to read or write; nil if there are none
 	onReady            func() // see OnReady
 
@@ -279,7 +279,7 @@ func (c *Conn) closeNow() {
 	c.wakeWriter()
 }
 
-// CloseWrite ends the direction to the peer.
+// CloseWrite closes the write side of the connection.
 func (c *Conn) CloseWrite() error {
 	return c.control(func(fd int) error { return os.NewSyscallError("shutdown", unix.Shutdown(fd, unix.SHUT_WR)) })
 }

@@ -76,7 +76,7 @@ func (c *Conn) connect(address unix.Sockaddr, limit time.Duration) error {
 
 // Adopt turns a connection of package net into a Conn, and closes the original. Only tasks may call it.
 func (l *Loop) Adopt(conn net.Conn) (*Conn, error) {
-	defer func() { _ = conn.Close() }() // the socket stays open, because the Conn has its own descriptor
+	defer func() { _ = conn.Close() }() // the socket remains open, because the Conn has its own descriptor
 	sc, ok := conn.(syscall.Conn)
 	if !ok {
 		return nil, errors.ErrUnsupported

@@ -14,7 +14,7 @@
 // # What it relies on
 //
 // While a loop is busy, it waits in a system call that the Go runtime does not see ([syscall.RawSyscall6]). So the runtime does not hand
-// the loop's processor (P) to another goroutine and does not wake a thread for that, which would cost more than the rest of a small
+// the loop's processor (P) to another goroutine, for which it would have to wake a thread. That would cost more than the rest of a small
 // exchange. This relies on three facts, which TestRuntime checks:
 //
 //   - The runtime has more processors than there are loops, because each busy loop keeps one. The caller must set GOMAXPROCS accordingly.

@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// ErrAmbiguous means that servers interpret the path or the host of a request in different ways, and that the route depends on that.
+// ErrAmbiguous means that servers interpret the path or the host of a request in different ways, and that the interpretation determines
+// the route.
 var ErrAmbiguous = errors.New("the route depends on how a server interprets the path or the host")
 
 // None is the index that [List.Match] returns if no route matches.
@@ -164,8 +165,8 @@ func (l *List) Match(r *Request, s *Scratch) (int, error) {
 	return index, nil
 }
 
-// agree reports whether all readings of a path lead to the same route. It covers servers that resolve some of the ".." before they decode, and do
-// not resolve those that appear only after decoding.
+// agree reports whether all readings of a path lead to the same route. It covers servers that resolve the ".." segments that they see
+// before decoding, but not those that appear only after decoding.
 func (l *List) agree(r *Request, s *Scratch, path []byte, index int) bool {
 	parents := countParents(path)
 	if _, may, _ := inspect(path); may.kinds()+parents > choicesMax || !l.agreeReadings(r, s, path, index) {

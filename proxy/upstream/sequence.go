@@ -4,7 +4,7 @@ const (
 	// WeightMax is the largest weight of a server.
 	WeightMax = 1000
 	// turnsMax limits the length of a sequence: weights whose sum is larger are scaled down to that sum. Each server still gets at least
-	// one turn, so a server whose weight is small compared with the sum may get more turns than its share, and the sequence may be longer
+	// one turn, so a server whose weight is small compared with the sum may get more turns than its share. The sequence may be longer
 	// than turnsMax by one turn for each such server.
 	turnsMax = 1 << 13
 )

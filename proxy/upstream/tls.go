@@ -52,7 +52,8 @@ func NewCredentials(o TLS) (*Credentials, error) {
 // HasFiles reports whether there is a file to read again.
 func (c *Credentials) HasFiles() bool { return c.o.CAFile != "" || c.o.CertFile != "" }
 
-// Refresh reads the files again, and uses them for later connections if their contents have changed. If it fails, the old contents stay in use.
+// Refresh reads the files again, and uses them for later connections if their contents have changed. If it fails, the old contents remain
+// in use.
 func (c *Credentials) Refresh() (changed bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

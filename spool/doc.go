@@ -44,6 +44,6 @@
 //
 // # Reading
 //
-// [Open] recovers the epochs of dead processes: it commits those events in their journals that are not in their queues. Peek returns
-// these epochs before the current one, oldest first. Retire removes a folder whose events have all been acknowledged.
+// [Open] recovers the epochs of dead processes: it commits the events in the journals that are not in the queues. Peek returns these
+// epochs before the current one, oldest first. Retire removes a folder whose events have all been acknowledged.
 package spool

@@ -5,7 +5,7 @@ import "fmt"
 // The spool handles a full disk, or a queue that has reached its limit, in these steps:
 //
 //  1. Package queue reports queue.ErrFull, for its own limit as well as for ENOSPC, EDQUOT and EFBIG from the file system.
-//  2. The events stay in the journal, whose blocks were allocated when it was created (keepInJournal). The committer tries again.
+//  2. The events remain in the journal, whose blocks were allocated when it was created (keepInJournal). The committer tries again.
 //  3. When the journal is also full, Set.TryAppend refuses events for the reason "full", and counts them as dropped in the ledger, whose
 //     block was also allocated in advance. If even the ledger could not be created, tally.go counts them in a file next to the spool's
 //     folder.

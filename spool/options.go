@@ -22,7 +22,7 @@ var (
 	ErrNotDrained = errors.New("spool epoch is not drained")
 	// ErrAckBeyond is returned by Ack for a seq that has never been committed, and therefore never delivered.
 	ErrAckBeyond = errors.New("acknowledged beyond what was delivered")
-	// ErrQueueFull is returned by Flush if events must stay in the journal because the queue has reached its limit.
+	// ErrQueueFull is returned by Flush if events must remain in the journal because the queue has reached its limit.
 	ErrQueueFull = errors.New("spool queue is full")
 	// ErrUnavailable is returned by Flush if no queue file can be written.
 	ErrUnavailable = errors.New("spool cannot be written")

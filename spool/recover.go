@@ -165,7 +165,7 @@ func (r *recovery) load() (err error) {
 	e.reported = reportedOf(known.Reported)
 	e.generation, e.lastSeq = known.Generation, max(known.LastSeq, known.Acked)
 	e.dropAckedLocked()
-	r.takeCounts() // before the first commit, which writes these figures: this process may die as well
+	r.takeCounts() // before the first commit, which writes these figures: this process may also die
 	ever := known.Recorded + droppedLater(known)
 	e.recorded = ever - min(ever, e.counters.droppedLater()) // preliminary; reconcileLedger sets the final figure
 	return nil

@@ -47,7 +47,7 @@ func (r *recovery) reconcileLedger(expected, fromJournal uint64) {
 	if committed := held - min(held, fromJournal); committed < expected {
 		e.counters.drop(lostDamaged, expected-committed)
 	}
-	// Accepted responses that are nowhere to be found were in journal records that can no longer be read, or that a power cut removed.
+	// The remaining accepted responses were in journal records that can no longer be read, or that a power cut removed.
 	accounted := e.recorded + e.counters.droppedLater()
 	if accepted := r.page.counters[slotAccepted]; accepted > accounted && accepted-accounted < r.o.journalResponsesMax() {
 		e.counters.drop(lostDamaged, accepted-accounted)

@@ -191,7 +191,7 @@ func (s *Set) acquire(ctx context.Context) (*committer, error) {
 func (s *Set) release() { <-s.sem }
 
 // Flush seals and commits the events that were appended before the call, and lets Peek return them immediately. An error wraps
-// ErrQueueFull or ErrUnavailable if events had to stay in the journal, where they survive the death of the process.
+// ErrQueueFull or ErrUnavailable if events had to remain in the journal, where they survive the death of the process.
 func (s *Set) Flush(ctx context.Context) error {
 	err := s.step(ctx, func(c *committer) error {
 		if err := c.commit(true); err != nil {
@@ -209,8 +209,8 @@ func (s *Set) Flush(ctx context.Context) error {
 	return nil
 }
 
-// Close seals and commits the events appended so far, then closes all files. The folders stay for the next Open. Later appends are refused
-// and counted in memory. If the commit fails, the events stay in the journal for the next Open.
+// Close seals and commits the events appended so far, then closes all files. The folders remain for the next Open. Later appends are
+// refused and counted in memory. If the commit fails, the events remain in the journal for the next Open.
 func (s *Set) Close() error {
 	s.sem <- struct{}{}
 	defer s.release()

@@ -13,7 +13,8 @@ import (
 type Source interface {
 	// Peek returns the oldest unacknowledged batches, all from one epoch, in order of seq. Epochs of dead processes come first, without
 	// waiting. For the current epoch, Peek waits until MinEvents or MaxBytes have been committed, until the oldest of these batches is
-	// MaxWait old, or until a Flush. After MaxWait without any batch it returns nil and no error. The batches are read-only and stay valid.
+	// MaxWait old, or until a Flush. After MaxWait without any batch it returns nil and no error. The batches are read-only and remain
+	// valid.
 	Peek(ctx context.Context, o PeekOptions) ([]event.Batch, error)
 	// Ack declares that all events of the epoch up to and including seq are durable elsewhere. It takes effect immediately and
 	// becomes durable with a later commit. After a crash before that commit, the events are delivered again.

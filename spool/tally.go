@@ -73,8 +73,8 @@ func openTally(name string, flag int) (*os.File, error) {
 	return f, nil
 }
 
-// takeTallies turns the tallies of dead processes into folders with ledgers, and returns the folders. A tally stays if there is no room for a
-// ledger yet.
+// takeTallies turns the tallies of dead processes into folders with ledgers, and returns the folders. A tally remains if there is no room
+// for a ledger yet.
 func (t *takeover) takeTallies() (dirs []string) {
 	t.tallies = false
 	parent, base := filepath.Split(t.o.Dir + tallySuffix)

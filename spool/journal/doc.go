@@ -1,5 +1,5 @@
-// Package journal is the first place where events are stored: a few preallocated, memory-mapped segment files, in which the events stay
-// until they are committed to the queue.
+// Package journal is the first place where events are stored: a few preallocated, memory-mapped segment files, in which the events
+// remain until they are committed to the queue.
 //
 // # Promises
 //

@@ -211,8 +211,8 @@ func (j *Journal) sealLocked(s *Segment) {
 	crash.Point("spool.seal.after")
 }
 
-// activateLocked makes the most recently freed segment the active one. If none is free, the sealed segment stays in j.active, so that Append
-// finds it there and refuses the event.
+// activateLocked makes the most recently freed segment the active one. If none is free, the sealed segment remains in j.active, so that
+// Append finds it there and refuses the event.
 func (j *Journal) activateLocked() bool {
 	for len(j.freeList) > 0 {
 		s := j.freeList[len(j.freeList)-1]
@@ -360,6 +360,6 @@ func (j *Journal) unmapAll() {
 
 func (j *Journal) removeAll() {
 	for _, s := range j.all {
-		_ = os.Remove(j.path(s.number)) // if the file stays, the next start finds that its records have been committed
+		_ = os.Remove(j.path(s.number)) // if the file remains, the next start finds that its records have been committed
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MapFile allocates size bytes for f on disk, and maps them shared and writable. Without the allocation, a write to a page would cause a SIGBUS
-// if the disk is full. The mapping stays valid after f is closed.
+// MapFile allocates size bytes for f on disk, and maps them shared and writable. Without the allocation, a write to a page would cause a
+// SIGBUS if the disk is full. The mapping remains valid after f is closed.
 func MapFile(f *os.File, size int) ([]byte, error) {
 	if err := allocate(f, size); err != nil {
 		return nil, err

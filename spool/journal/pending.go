@@ -54,7 +54,7 @@ func (j *Journal) Repair() error {
 		}
 	}
 	old.unmap()
-	_ = os.Remove(j.path(old.number)) // if the file stays, the next start finds that its records have been committed
+	_ = os.Remove(j.path(old.number)) // if the file remains, the next start finds that its records have been committed
 	j.recycleLocked(s)
 	return nil
 }

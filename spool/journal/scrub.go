@@ -55,8 +55,8 @@ func (j *Journal) takeDirty() *Segment {
 	return s
 }
 
-// clear overwrites the records in a segment that is not in use. The header stays, because recovery needs it. If the mapping faults, the
-// next use of the segment will detect that.
+// clear overwrites the records in a segment that is not in use. The header is kept, because recovery needs it. If the mapping faults,
+// the next use of the segment will detect that.
 func (s *Segment) clear() {
 	_ = memfault.Catch(func() { clear(s.data[headerBytes:]) })
 	s.clean = true

@@ -3,8 +3,8 @@
 // # Promises
 //
 // A [Change] is one synced transaction: a new batch, the removal of others, and the state that results from both become durable together or
-// not at all. If the disk or the queue is full, the file stays unchanged ([ErrFull]). After any other error the file may contain part of the
-// failed transaction and must not be written again: call [File.Retire] and continue in the file with the next number. A fault in mapped
+// not at all. If the disk or the queue is full, the file remains unchanged ([ErrFull]). After any other error the file may contain part of
+// the failed transaction and must not be written again: call [File.Retire] and continue in the file with the next number. A fault in mapped
 // memory is returned as an error and never ends the process.
 //
 // # Layout

@@ -73,7 +73,7 @@ func Numbers(dir string) []int {
 func RemoveUnfinished(dir string) {
 	names, _ := filepath.Glob(filepath.Join(dir, "queue*.new")) // the pattern is a constant
 	for _, name := range names {
-		_ = os.Remove(name) // if it stays, Create removes it
+		_ = os.Remove(name) // if it remains, Create removes it
 	}
 }
 
@@ -236,7 +236,7 @@ func (f *File) Limit(bytesMax int64) {
 // allocBytes returns the number of bytes by which a file with this limit grows at a time.
 func allocBytes(bytesMax int64) int { return int(min(max(bytesMax/16, 64<<10), 1<<20)) }
 
-// Close closes the file. A stuck file stays open until the process ends.
+// Close closes the file. A stuck file remains open until the process ends.
 func (f *File) Close() error {
 	if f.stuck.Load() {
 		return nil

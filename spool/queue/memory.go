@@ -21,11 +21,11 @@ func (f *File) touch(n int) {
 	f.releasePages()
 }
 
-// releasePages removes the file's pages from the memory of this process. They stay in the kernel's page cache, so the next access to one of
-// them is slower by a minor page fault, and reads nothing from the disk. During the transaction, bbolt does not unmap the file, so the
+// releasePages removes the file's pages from the memory of this process. They remain in the kernel's page cache, so the next access to one
+// of them is slower by a minor page fault, and reads nothing from the disk. During the transaction, bbolt does not unmap the file, so the
 // address range is valid. MADV_DONTNEED changes nothing in a shared mapping.
 func (f *File) releasePages() {
-	_ = f.view(func(*bolt.Tx) error { // after an error, the pages stay in memory
+	_ = f.view(func(*bolt.Tx) error { // after an error, the pages remain in memory
 		return disk.Mapped(f.name, func(start, end uintptr) {
 			_, _, _ = unix.Syscall(unix.SYS_MADVISE, start, end-start, unix.MADV_DONTNEED) // the result does not matter
 		})

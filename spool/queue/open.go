@@ -117,7 +117,7 @@ func (f *File) load(epoch uuid.UUID) (s *State, index []Batch, err error) {
 		var before []byte
 		return batches.ForEach(func(k, v []byte) error {
 			b, ok := foundBatch(epoch, k, v)
-			// If keys are out of order, bbolt cannot find them, and panics in its own goroutine when it opens the file for writing.
+			// bbolt cannot find keys that are out of order. When it opens such a file for writing, it panics in its own goroutine.
 			if !ok || bytes.Compare(k, before) <= 0 {
 				return fmt.Errorf("%w: key %x after %x", ErrDamaged, k, before)
 			}
@@ -129,8 +129,8 @@ func (f *File) load(epoch uuid.UUID) (s *State, index []Batch, err error) {
 	return s, index, err
 }
 
-// Inspect calls fn with the state, which is nil if it is damaged, and the index of a file that no process has open. The file stays open during
-// the call and is not changed.
+// Inspect calls fn with the state, which is nil if it is damaged, and the index of a file that no process has open. The file remains open
+// during the call and is not changed.
 func Inspect(dir string, number int, epoch uuid.UUID, fn func(f *File, s *State, index []Batch)) error {
 	f, s, index, err := openForReading(Options{}, dir, number, epoch)
 	if err != nil {

@@ -235,8 +235,8 @@ func checkRegion(s string) string {
 
 var bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*[a-z0-9]$`)
 
-// checkBucket rejects names that no S3 server allows. It accepts underscores, although AWS no longer allows them in new buckets, because
-// old buckets in us-east-1 and buckets on other servers may have them.
+// checkBucket rejects names that no S3 server allows. It accepts underscores: AWS no longer allows them in new buckets, but old buckets
+// in us-east-1 and buckets on other servers may have them.
 func checkBucket(name string) string {
 	const rules = "write 3 to 63 lower-case letters, digits, hyphens, dots and underscores, with a letter or digit at both ends"
 	_, err := netip.ParseAddr(name)

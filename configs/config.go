@@ -151,7 +151,7 @@ type Collector struct {
 	Snapshot       Snapshot
 }
 
-// Snapshot configures how often the snapshot of hot paths is made, and its time range.
+// Snapshot configures how often the snapshot of hot paths is created, and its time range.
 type Snapshot struct {
 	Batches  int
 	Interval Duration

@@ -16,7 +16,7 @@ import (
 
 // LoadOptions are the sources from which Load reads.
 type LoadOptions struct {
-	// File is the configuration file. If it is empty, the file is the one that WAYSIDE_CONFIG names, or else there is none.
+	// File is the configuration file. If it is empty, WAYSIDE_CONFIG names the file; if that is not set either, there is no file.
 	File string
 	// Environ contains NAME=value entries, in the form of os.Environ. A variable with an empty value counts as not set.
 	Environ []string
@@ -136,7 +136,7 @@ func (l *loader) set(path, value string, at origin) {
 		return
 	}
 	l.origins[path] = at
-	delete(l.bad, path) // this source replaces a value that could not be parsed; the error about that value stays
+	delete(l.bad, path) // this source replaces a value that could not be parsed; the error about that value remains
 }
 
 func environMap(environ []string) map[string]string {

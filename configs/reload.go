@@ -20,8 +20,8 @@ type Effect string
 // The effects of a reload.
 const (
 	EffectAtOnce  Effect = "at once"                    // applies to requests that begin after the reload
-	EffectBooks   Effect = "the books process restarts" // with the new value; if the traffic process uses the key, it does not wait for that
-	EffectRestart Effect = "needs a restart"            // the old value stays until `wayside run` is restarted
+	EffectBooks   Effect = "the books process restarts" // with the new value; the traffic process does not wait for that
+	EffectRestart Effect = "needs a restart"            // the old value remains in effect until `wayside run` is restarted
 )
 
 func effectOf(path string) Effect {

@@ -44,8 +44,8 @@ func (l *loader) readTrafficFiles(c *Config) {
 	}
 }
 
-// readCAs reads a file with certificates to trust. Its content is part of the configuration, so that a reload notices new certificates, and
-// so that both processes trust the same ones.
+// readCAs reads a file with certificates to trust. Its content is part of the configuration. So a reload detects new certificates, and both
+// processes trust the same ones.
 func (l *loader) readCAs(path, file string, into *string) {
 	if file == "" {
 		return

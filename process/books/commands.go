@@ -35,8 +35,8 @@ func DecodePlans(r io.Reader) ([]catalogue.Plan, error) {
 	}
 }
 
-// logFormerArchives logs the former archives that have objects in the catalogue. Without this, no one would notice that wayside was
-// started with the wrong archive, or without naming the right one.
+// logFormerArchives logs the former archives that have objects in the catalogue. Without this, it could go unnoticed that wayside
+// was started with the wrong archive, or with no archive named.
 func (b *books) logFormerArchives(ctx context.Context) error {
 	objects := map[string]int{}
 	err := plansOf(ctx, b.store, func(p *catalogue.Plan) error {

@@ -104,7 +104,7 @@ func noStore(from string, c *verify.Check) map[uuid.UUID]uint64 {
 	return map[uuid.UUID]uint64{}
 }
 
-// verify checks the store and, unless local is set, the archive. If the store is unfit for use, damage says why. A problem in the archive
+// verify checks the store and, unless local is set, the archive. If the store cannot be used, damage says why. A problem in the archive
 // must never make the store count as damaged: a new store would have to be refilled from that same archive.
 func (b *books) verify(ctx context.Context, local bool) (checks []*verify.Check, damage string, err error) {
 	checks, err = b.store.Verify(ctx)

@@ -89,7 +89,7 @@ func (d *dataDir) update() error {
 	return datadir.WriteInfo(d.path, d.describe())
 }
 
-// retry calls publish until it succeeds or ctx is done: a disk that was full or read-only at the start may become usable.
+// retry calls publish until it succeeds or ctx is done: a disk that was full or read-only when wayside started may become usable.
 func (d *dataDir) retry(ctx context.Context) {
 	tick := time.NewTicker(retryInterval)
 	defer tick.Stop()

@@ -54,8 +54,8 @@ func (e *eraser) forget(ctx context.Context, body []byte) (any, error) {
 	return answer, nil
 }
 
-// With paths.raw: off, paths may stay in the spool only until the books process has found their templates. It is scrubbed every
-// scrubInterval, for at most scrubTime, and once more at the end.
+// With paths.raw: off, paths may remain in the spool only until the books process has found their templates. It is scrubbed
+// every scrubInterval, for at most scrubTime, and once more at the end.
 const (
 	scrubInterval = 10 * time.Minute
 	scrubTime     = 3 * time.Second

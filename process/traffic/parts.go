@@ -29,7 +29,7 @@ import (
 // traffic contains the parts of the traffic process. Parts that own state or have their own loops are types of this package.
 type traffic struct {
 	opt      Options
-	cfg      *configs.Config // the configuration at the start; see config for the one in effect
+	cfg      *configs.Config // the configuration when the process started; see config for the one in effect
 	started  time.Time
 	log      *slog.Logger
 	level    *slog.LevelVar

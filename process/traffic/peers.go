@@ -43,7 +43,7 @@ func (p *peers) connected(pid int, dialer *link.Dialer) {
 }
 
 // disconnected is called when the books process at the other end of dialer has ended; nil means the connected one. If another books
-// process has connected since, that one stays connected.
+// process has connected since, that one remains connected.
 func (p *peers) disconnected(dialer *link.Dialer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

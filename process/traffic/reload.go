@@ -68,8 +68,8 @@ const reloadWait = 5 * time.Second
 
 var errNoReload = errors.New("this process has no configuration of its own to read again")
 
-// reload reads the configuration from the same place as at the start, checks all of it, and puts it into effect. If it returns an error,
-// nothing has changed.
+// reload reads the configuration from its original source, checks all of it, and puts it into effect. If it returns an error, nothing
+// has changed.
 func (r *reloader) reload() (any, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

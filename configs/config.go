@@ -89,15 +89,15 @@ type Proxy struct {
 	TunnelTimeout           Duration // 0 = no limit
 	TunnelHalfClosedTimeout Duration // 0 = only TunnelTimeout
 	UpstreamIdle            Duration
-	UpstreamConnsMax        int // 0 = derived from memory and descriptors, see DeriveLimits
+	UpstreamConnsMax        int // 0 = derived from memory and descriptors; see DeriveLimits
 	UpstreamWait            Duration
 	UpstreamResolve         Duration // 0 = resolve only when a connection is made
 	HeaderBytesMax          Bytes
 	ResponseHeaderBytesMax  Bytes
 	BodyBytesMax            Bytes // 0 = no limit
 	BodyRateMin             Bytes // per second; 0 = no limit
-	ConnsMax                int   // 0 = derived from memory and descriptors, see DeriveLimits
-	HeldBytesMax            Bytes // 0 = derived from memory, see DeriveLimits
+	ConnsMax                int   // 0 = derived from memory and descriptors; see DeriveLimits
+	HeldBytesMax            Bytes // 0 = derived from memory; see DeriveLimits
 	AddressConnsMax         int   // 0 = no limit
 	HTTP2                   bool
 	HTTP2StreamsMax         int
@@ -151,7 +151,7 @@ type Collector struct {
 	Snapshot       Snapshot
 }
 
-// Snapshot configures how often the snapshot of hot paths is created, and its time range.
+// Snapshot configures how often a snapshot of the hot paths is created, and which time range it covers.
 type Snapshot struct {
 	Batches  int
 	Interval Duration

@@ -6,7 +6,7 @@ import (
 )
 
 // This file contains the table of the keys of the whole configuration. The keys of list elements are in the files of their sections:
-// tls.go, routes.go, upstreams.go. Everything else about keys is derived from these tables, see the package comment. CONTRIBUTING.md
+// tls.go, routes.go, upstreams.go. Everything else about keys is derived from these tables; see the package comment. CONTRIBUTING.md
 // lists what a new key needs.
 
 // Key describes one configuration key.

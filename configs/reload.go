@@ -9,7 +9,7 @@ import (
 // restartPrefixes select the keys that a running process cannot change, because it has already opened or built something with their values.
 var restartPrefixes = []string{"listen", "redirect_http", "data.dir", "admin.", "log.format", "log.access", "spool.", "proxy.driver", "collector.enabled"}
 
-// trafficPrefixes select the keys that the books process never gets, see [Config.ForBooks]. A change to any other key restarts that
+// trafficPrefixes select the keys that the books process never gets; see [Config.ForBooks]. A change to any other key restarts that
 // process. If a traffic key is missing from this list, a change to it restarts the books process unnecessarily. If a key that the books
 // process needs is listed here, the books process always sees the key's default.
 var trafficPrefixes = []string{"upstream", "routes", "tls.", "proxy_protocol", "shutdown.", "proxy.", "record.exclude.", "record.client_address"}

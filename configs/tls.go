@@ -11,7 +11,7 @@ type TLS struct {
 
 	ClientCA string // read from ClientCAFile
 
-	certFile, keyFile string // short for Certificates with one element, see [loader.oneCertificate]
+	certFile, keyFile string // short for Certificates with one element; see [loader.oneCertificate]
 }
 
 // Certificate names the PEM files with a certificate and its chain, and with its key.

@@ -33,7 +33,7 @@ type Health struct {
 	Fails, Passes int      // consecutive results that change the state of a server
 }
 
-// Eject configures when, and for how long, a server gets no requests because of consecutive errors.
+// Eject configures after how many consecutive errors, and for how long, a server gets no requests.
 type Eject struct {
 	After  int      // consecutive errors; 0 = never
 	For    Duration // duration of the first ejection; it grows when a server is ejected again

@@ -61,7 +61,7 @@ type clientConn struct {
 	watch  clientWatch
 	pinned pinned
 
-	headerDue bool       // a PROXY header must arrive first, see proxyheader.go
+	headerDue bool       // a PROXY header must arrive first; see proxyheader.go
 	source    netip.Addr // source address in the PROXY header; invalid if there was none
 	port      uint16     // port in the PROXY header to which the client connected
 
@@ -75,7 +75,7 @@ type clientConn struct {
 	stream *h2Stream // the same as Conn if this is an HTTP/2 stream; nil if it is a connection
 
 	x      *exchange // the request in progress; nil while parked
-	parked bool      // the deadline and c.reading are running although nothing reads, see park
+	parked bool      // the deadline and c.reading are running although nothing reads; see park
 	unpark func()    // resumes serving
 	once   sync.Once
 }

@@ -106,8 +106,8 @@ func (p *Proxy) drain(ctx context.Context) error {
 	}
 }
 
-// closeIdle closes the connections that have been between requests for grace, counted from the first call that found them in that state. It returns
-// the number of connections and listeners that are left.
+// closeIdle closes the connections that have been idle between requests for at least grace, counted from the first call that found them
+// idle. It returns the number of connections and listeners that are left.
 func (p *Proxy) closeIdle(now time.Time, grace time.Duration) int {
 	p.mu.Lock()
 	var idle []*clientConn

@@ -84,7 +84,8 @@ const (
 	// redialsMax is how many times a request may be sent to the same server again. With HTTP/1.1 it is sent again only once, because
 	// the second connection is new.
 	redialsMax = 3
-	// unprocessedMax replaces redialsMax if the server says each time that it is ending the connection and has not processed the request.
+	// unprocessedMax replaces redialsMax if the server announces each time that it is ending the connection and has not processed the
+	// request.
 	unprocessedMax = 10
 )
 

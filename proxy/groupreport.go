@@ -93,7 +93,7 @@ type ServerStatus struct {
 	TLS      bool       `json:"tls"`
 	Weight   int        `json:"weight"` // negative if only clients with a cookie use the server
 	State    string     `json:"state"`  // up, down or ejected
-	Since    *time.Time `json:"since"`  // since when it has been in this state; null if the state has never changed
+	Since    *time.Time `json:"since"`  // when the server entered this state; null if the state has never changed
 	Why      string     `json:"why,omitempty"`
 	Until    *time.Time `json:"ejected_until,omitempty"`
 	// Failing is the latest failure. FailingSince is the time of the first failure since a request last succeeded. Both are missing if

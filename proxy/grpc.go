@@ -14,7 +14,8 @@ const (
 	grpcUnauthenticated   = 16
 )
 
-// grpcCode returns the gRPC status code that corresponds to the HTTP response for a failure. UNAVAILABLE tells clients that they may try again.
+// grpcCode returns the gRPC status code that corresponds to the HTTP response for a failure. UNAVAILABLE means that clients may try
+// again.
 func (f failure) grpcCode() int {
 	switch f {
 	case failTimeout, failTotal, failRequestTimeout:

@@ -75,7 +75,7 @@ func (w *h2Waits) setDeadline(late *bool, t time.Time, waiting *signal) {
 type h2Inbox struct {
 	data      []byte
 	at        int    // index in data of the first byte that has not been read
-	held      int64  // counted bytes of data, see share.reserve
+	held      int64  // counted bytes of data; see share.reserve
 	lead      []byte // framing, or a header, that copy returns next
 	chunkLeft int    // remaining data of the chunk that is being read
 	ended     bool   // the whole message has arrived

@@ -48,8 +48,8 @@ var handshakeNames = [handshakeFailures]string{
 	handshakeProxyHeader:       "proxy_header",
 }
 
-// handshakeTexts maps parts of error texts to reasons, because crypto/tls has no types for these errors. TestHandshakeFailures notices if the texts
-// change.
+// handshakeTexts maps parts of error texts to reasons, because crypto/tls has no types for these errors. TestHandshakeFailures fails if the
+// texts change.
 var handshakeTexts = []struct {
 	text string
 	why  handshakeFailure

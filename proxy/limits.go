@@ -48,7 +48,7 @@ type account struct {
 	silent   int          // guarded by Proxy.mu; at the last search, connections without a response, or in a wait for the client
 	streams  int          // guarded by Proxy.mu; number of HTTP/2 streams
 	live     int          // guarded by Proxy.mu; at the last search, all other connections except upgraded ones
-	upstream atomic.Int64 // connections to the only server, see pool.byAccount; changed under the pool's lock
+	upstream atomic.Int64 // connections to the only server; see pool.byAccount; changed under the pool's lock
 	held     atomic.Int64 // bytes of counted buffers
 
 	silentUploads atomic.Int64

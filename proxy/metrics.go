@@ -47,8 +47,8 @@ func (t *tally) count(status uint16, f failure) {
 	}
 }
 
-// add adds the tally to sums. It includes kinds of failures that have not occurred, because Prometheus sees no increase in a counter that first
-// appears with the value 1.
+// add adds the tally to sums. It includes kinds of failures that have not occurred, because Prometheus does not detect an increase in a
+// counter that first appears with the value 1.
 func (t *tally) add(responses *[6]int64, kinds map[string]int64) {
 	for i := range responses {
 		responses[i] += t.classes[i].Load()

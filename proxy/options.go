@@ -150,7 +150,7 @@ type Options struct {
 	// TunnelTimeout is how long an upgraded connection may be silent in both directions. Default 1h.
 	TunnelTimeout time.Duration
 	// TunnelHalfClosedTimeout is how long an upgraded connection may be silent after one side has half-closed it. Often, that side no
-	// longer exists, and the other side does not notice. If it is negative, only TunnelTimeout applies. Default 60s.
+	// longer exists, and the other side does not detect that. If it is negative, only TunnelTimeout applies. Default 60s.
 	TunnelHalfClosedTimeout time.Duration
 	// DrainGrace is how long a shutdown leaves silent client connections open, so that a request that is already on its way still gets its
 	// response. A shutdown takes at least that long if there are idle connections. Default 500ms.

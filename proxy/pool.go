@@ -75,7 +75,7 @@ func (p *pool) charge(from *account, n int64) {
 // pool.wait, and only as long as the client stays connected. The client may be nil.
 func (p *pool) get(d driver, from *account, client *clientConn) (*upstreamConn, error) {
 	p.mu.Lock()
-	if p.may(from) { // if so, no waiting request could use the connection, see handOver
+	if p.may(from) { // if so, no waiting request could use the connection; see handOver
 		u := p.grant(d, from)
 		p.mu.Unlock()
 		return p.accept(u, d, from, client)

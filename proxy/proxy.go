@@ -38,7 +38,7 @@ type Proxy struct {
 	dateLine atomic.Pointer[[]byte] // the value of Date for the current second
 
 	silent atomic.Int64 // number of silent uploads
-	held   atomic.Int64 // bytes in the buffers of all connections, see share
+	held   atomic.Int64 // bytes in the buffers of all connections; see share
 
 	mu          sync.Mutex
 	conns       map[*clientConn]struct{}  // guarded by mu; includes HTTP/2 streams

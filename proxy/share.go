@@ -12,7 +12,7 @@ type share struct {
 	silent    *atomic.Int64 // Proxy.silent
 	bytesMax  int64         // Options.MaxHeldBytes; 0 means no limit
 	trusted   bool          // the peer is a trusted proxy, which has no limit because it represents many clients
-	key       netip.Addr    // the key in admission.accounts, see limitKey
+	key       netip.Addr    // the key in admission.accounts; see limitKey
 	account   *account      // the account of this address; nil if there is none
 	admitted  bool          // guarded by Proxy.mu
 	displaced bool          // guarded by Proxy.mu

@@ -59,7 +59,7 @@ type Set struct {
 //   - a ledger page: missing, damaged, older or newer than the queue's figures
 //   - an epoch fully acknowledged (waits for Retire); a .retired-* folder (removed)
 //   - a folder written by a newer version of wayside, or one that cannot be read: left alone, tried again later
-//   - events written by a newer version in a folder of this version: left there, see [Set.suspend]
+//   - events written by a newer version in a folder of this version: left there; see [Set.suspend]
 func Open(o Options) (*Set, error) {
 	o, err := o.withDefaults()
 	if err != nil {

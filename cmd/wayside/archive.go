@@ -107,7 +107,8 @@ func (f *archiveFlags) span(cmd *cobra.Command) (r reader.Range, err error) {
 	return r, nil
 }
 
-// archiveBooks is the archive that a command works on, with everything that is known about it.
+// archiveBooks is the archive that a command works on. It includes the configuration, the running wayside, and the selected range of
+// time.
 type archiveBooks struct {
 	cfg    *configs.Config
 	target uploader.Target

@@ -20,7 +20,7 @@ import (
 // ForgetFunc forgets paths or, in a dry run, counts what it would forget.
 type ForgetFunc func(context.Context, admin.ForgetOrder) (*admin.ForgetAnswer, error)
 
-// Selection returns the selection of an order. The Check method of the selection says whether the order can be carried out.
+// Selection returns the selection of an order. The selection's Check method reports whether the order can be carried out.
 func Selection(o *admin.ForgetOrder) *paths.Selection {
 	return &paths.Selection{Path: o.Path, Host: o.Host, Method: o.Method}
 }

@@ -29,7 +29,8 @@ func (d *doctor) archive(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, networkTimeout)
 	defer cancel()
-	// The object has a name of its own, because a running wayside also tests its archive, and then deletes its test object.
+	// The object has a different name from the one that a running wayside uses to test its archive, because that wayside deletes its test
+	// object.
 	stays, err := uploader.Probe(ctx, target, d.cfg.Service, d.cfg.Instance+"-doctor", time.Now())
 	if err != nil {
 		d.fail(check, adviceForArchive(err), "%s cannot be used: %v", target, err)

@@ -15,7 +15,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/verify"
 )
 
-// fileWatch notices when someone removes files that wayside is using. Most of these files are open, so without fileWatch, wayside would
+// fileWatch detects when files that wayside is using are removed. Most of these files are open, so without fileWatch, wayside would
 // continue as if nothing were wrong, and everything in them would be lost when it ends.
 type fileWatch struct {
 	dir     *dataDir
@@ -32,8 +32,8 @@ type fileWatch struct {
 const watchInterval = 5 * time.Second
 
 // watched returns, for each part of wayside, patterns of files that, as soon as they exist, never disappear while wayside is running.
-// While no books process responds, the store is not among the parts, because it may be closed, and a closed store has no log. expected
-// has the patterns of files that an open store always has.
+// While no books process is responding, the store is not among the parts, because it may be closed, and a closed store has no log.
+// expected has the patterns of files that an open store always has.
 func (w *fileWatch) watched(ctx context.Context) (watched map[string][]string, expected []string) {
 	in := func(parent string, names ...string) (out []string) {
 		for _, name := range names {

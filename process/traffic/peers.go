@@ -16,7 +16,7 @@ type peers struct {
 	log       *slog.Logger
 	admin     *admin.Server                   // relays requests to the connected books process
 	refresh   func(ctx context.Context) error // fetches the store's figures, which are needed when the books process cannot be reached
-	meanwhile func() string                   // describes what happens to responses while no books process responds
+	meanwhile func() string                   // describes what happens to responses while no books process is responding
 	arrived   chan struct{}                   // capacity 1; receives a value when a books process has connected
 
 	mu     sync.Mutex
@@ -57,7 +57,7 @@ func (p *peers) disconnected(dialer *link.Dialer) {
 // pingInterval is the time between two pings of the books process.
 const pingInterval = 2 * time.Second
 
-// ping checks at intervals whether the books process responds, so that code that needs to know this does not have to wait for a response.
+// ping checks at intervals whether the books process responds, so that other code does not have to wait for a response to find this out.
 // If the books process responds, ping also fetches the store's figures if they have changed.
 func (p *peers) ping(ctx context.Context) {
 	tick := time.NewTicker(pingInterval)

@@ -1,7 +1,7 @@
 package http1
 
 // Forwarding fields describe the client, the connection, or the original request. A proxy or load balancer in front of wayside sets them.
-// Services believe them, so wayside removes those from untrusted peers. docs/HTTP.md lists them.
+// Services rely on them, so wayside removes those from untrusted peers. docs/HTTP.md lists them.
 
 // forwardingNames are the names of forwarding fields in lower case. A name that ends with "-" is a prefix. Fields that the proxy itself writes
 // are not listed here, but in classifyShort and classifyLong.

@@ -13,9 +13,9 @@ import (
 // FieldRules describe changes to header fields. Names are case-insensitive. Fields that delimit messages (Connection, Content-Length,
 // Transfer-Encoding and similar ones) cannot be changed, and Host can only be set.
 //
-// A value in Set may contain [ClientName] once. It is replaced with the name in the client's verified certificate. If there is no such name,
-// the field is left out. Fields with this name that the client itself sends are removed, even with another separator instead of "-" and in
-// trailers, because the service believes the field.
+// A value in Set may contain [ClientName] once. It is replaced with the name in the client's verified certificate. If there is no such
+// name, the field is left out. Fields with this name that the client itself sends are removed, even with another separator instead of "-"
+// and in trailers, because the service relies on the field.
 type FieldRules struct {
 	Set    []string // "Name: value"; replaces existing fields with this name
 	Add    []string // "Name: value"; keeps existing fields with this name

@@ -21,7 +21,7 @@ func (t *streams) beginData(h frameHeader) *ConnError {
 	return nil
 }
 
-// dataSize handles a DATA frame as soon as it is known how many bytes of its payload are data and not padding.
+// dataSize handles a DATA frame as soon as the number of bytes of data in its payload, without padding, is known.
 func (t *streams) dataSize(h frameHeader, size int) *ConnError {
 	s, err := t.forData(h.stream)
 	if err != nil || s == nil {

@@ -10,8 +10,8 @@ const (
 	// EventRequest: the header of a request is complete. Stream is new and belongs to the caller until Release. If Stream.Err is set, the
 	// request is malformed: the caller may respond to it, but nothing of its body is reported.
 	EventRequest
-	// EventResponse: the header of a response is complete, in Stream.Head. Stream.Interim says whether another one follows. With End, the
-	// response is complete.
+	// EventResponse: the header of a response is complete, in Stream.Head. Stream.Interim reports whether another one follows. With End,
+	// the response is complete.
 	EventResponse
 	// EventData: a piece of the peer's body has arrived. Data points into the caller's buffer. If End is set, the piece is the last one and
 	// may be empty.

@@ -83,8 +83,8 @@ func (r *blockReader) continuation() *ConnError {
 	return nil
 }
 
-// fragment adds a part of the block. last says that it is the last one. The block is then decompressed, before its padding arrives, no
-// matter how it was split.
+// fragment adds a part of the block. last reports whether it is the last one. The block is then decompressed, before its padding
+// arrives, no matter how it was split.
 func (r *blockReader) fragment(p []byte, last bool) *ConnError {
 	b := &r.block
 	if b.bytes += len(p); b.bytes > r.bytesMax() {

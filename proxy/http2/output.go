@@ -46,7 +46,7 @@ func (o *output) goAway(last uint32, code Code) {
 	o.frames = binary.BigEndian.AppendUint32(o.frames, uint32(code))
 }
 
-// reset writes a reset for which the caller of this package has asked.
+// reset writes a reset that the caller of this package has requested.
 func (o *output) reset(stream uint32, code Code) {
 	o.frames = appendUint32Frame(o.frames, frameReset, stream, uint32(code))
 }

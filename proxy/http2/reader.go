@@ -1,6 +1,6 @@
 package http2
 
-// This file cuts the bytes that arrive into frames. It knows how the parts of a frame are laid out, but not what they mean.
+// This file cuts the bytes that arrive into frames. It parses the layout of frames, but does not interpret their contents.
 
 // frameReader is the position in the peer's bytes. It keeps none of these bytes: the parts that it reports are in the caller's buffer.
 //

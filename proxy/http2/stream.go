@@ -7,15 +7,15 @@ type Stream struct {
 	// where the error is, or is empty. The caller may keep it and put another buffer in its place. The Head of a response is valid until
 	// the next one.
 	Head []byte
-	// Upgrade says that the request asks for a WebSocket with an extended CONNECT (RFC 8441). In Head, it is a GET with Upgrade,
+	// Upgrade reports whether the request asks for a WebSocket with an extended CONNECT (RFC 8441). In Head, it is a GET with Upgrade,
 	// without a Sec-WebSocket-Key. If the response has status 101, the stream becomes a tunnel: it carries data in both directions, and
 	// each side half-closes it when it has sent everything.
 	Upgrade bool
-	// Interim says that Head is an interim response.
+	// Interim reports whether Head is an interim response.
 	Interim bool
 	// Err is the reason why the peer's message is malformed or refused; nil if it is neither. It wraps an error of package http1.
 	Err error
-	// Chunked means that the length of the body is not declared, so that Head contains Transfer-Encoding: chunked.
+	// Chunked reports whether the length of the body is not declared. If so, Head contains Transfer-Encoding: chunked.
 	Chunked bool
 	// Trailers are the lines of the trailer section, each with CRLF.
 	Trailers []byte
@@ -43,7 +43,7 @@ func (s *Stream) Reset() bool { return s.reset }
 // Complete reports whether all of the peer's message has arrived.
 func (s *Stream) Complete() bool { return s.remoteDone }
 
-// Tunnel reports whether the stream is a tunnel, see Upgrade.
+// Tunnel reports whether the stream is a tunnel; see Upgrade.
 func (s *Stream) Tunnel() bool { return s.tunnel }
 
 // Ended reports whether all of this side's message has been written to the output.

@@ -31,8 +31,8 @@ type Conn struct {
 	mu                  sync.Mutex // held to close fd, and while a goroutine other than the loop's uses fd
 }
 
-// NewConn returns a Conn for a connected, non-blocking socket, and takes ownership of the socket. The loop does not know the Conn until Start is
-// called. The addresses may be nil. Any goroutine may call NewConn.
+// NewConn returns a Conn for a connected, non-blocking socket, and takes ownership of the socket. The loop does not watch the Conn until
+// Start is called. The addresses may be nil. Any goroutine may call NewConn.
 func (l *Loop) NewConn(fd int, local, remote net.Addr) *Conn {
 	return &Conn{loop: l, fd: fd, local: local, remote: remote, writable: true}
 }

@@ -105,7 +105,7 @@ func (h *Health) set(now time.Time, why string) bool {
 	return true
 }
 
-// State returns the state, since when it has lasted (zero if it has never changed), and the reason.
+// State returns the state, the time at which it began (zero if it has never changed), and the reason.
 func (h *Health) State() (s State, since time.Time, why string) { return h.state, h.since, h.why }
 
 // EjectedUntil returns when the current ejection ends, or zero if the server is not ejected.

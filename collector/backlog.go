@@ -16,7 +16,7 @@ const (
 	backlogLogInterval = 10 * time.Second
 )
 
-// Backlog says how far the drain loop has fallen behind, according to the latest comparison of ledgers.
+// Backlog describes how far the drain loop has fallen behind, according to the latest comparison of ledgers.
 type Backlog struct {
 	Left uint64        // responses that are recorded but not yet applied
 	Rate float64       // how fast Left decreases, in responses per second; 0 if Left does not decrease or the rate is unknown

@@ -10,7 +10,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/clock"
 )
 
-// Capacity says how much disk space the data directory takes up, how fast it is growing and when it will be full.
+// Capacity describes how much disk space the data directory takes up, how fast it is growing, and when it will be full.
 type Capacity struct {
 	At         time.Time        `json:"at"`
 	Bytes      map[string]int64 `json:"bytes"` // allocated on disk, by folder: spool, store, quarantine, archive, other

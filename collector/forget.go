@@ -11,7 +11,7 @@ import (
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// forgetDrainMax limits the time for which Forget applies pending events before it starts to remove anything.
+// forgetDrainMax limits the time that Forget spends on applying pending events before it starts to remove anything.
 const forgetDrainMax = 30 * time.Second
 
 // ForgetOptions select the paths that [Collector.Forget] removes.
@@ -24,9 +24,9 @@ type ForgetOptions struct {
 }
 
 // Forget removes paths from everything in the books process: rows, events, learned templates, snapshots, and the activity of the last
-// half hour. All counts are kept, under "(other)". Forget first applies the events that are in the spools when it is called, so that
-// these are also forgotten. Later requests for the paths are recorded like any others. The store's files are rewritten and then no longer
-// contain the paths either. Until that is done, no event is applied, and new events stay in the spools.
+// half hour. All counts are kept, under "(other)". Forget first applies the events that are in the spools when it is called, so these are
+// also forgotten. Later requests for the paths are recorded like any others. The store's files are rewritten and then no longer contain
+// the paths either. Until that is done, no event is applied, and new events stay in the spools.
 //
 // The paths are never logged. After an error, some of them may have been forgotten; another call finishes the rest.
 func (c *Collector) Forget(ctx context.Context, o ForgetOptions) (*catalogue.Forgotten, error) {

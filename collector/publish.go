@@ -68,7 +68,7 @@ func (p *publisher) refresh(ctx context.Context, through map[uuid.UUID]uint64, f
 	}
 }
 
-// replaceAll builds and sends as many snapshots as are kept, so that no older one remains available.
+// replaceAll builds and sends as many snapshots as are kept. After that, no older snapshot is available.
 func (p *publisher) replaceAll(ctx context.Context, through map[uuid.UUID]uint64) {
 	for range snapshot.Keep {
 		p.build(ctx, through)

@@ -164,7 +164,7 @@ func (c *Collector) compareLedgers(ctx context.Context) error {
 	return errors.Join(c.noteRuns(ledgers), c.reconciler.reconcile(ctx, ledgers))
 }
 
-// noteRuns tells the store which traffic process is running: the one whose epoch is not closed.
+// noteRuns records in the store which traffic process is running: the one whose epoch is not closed.
 func (c *Collector) noteRuns(ledgers []spool.Ledger) error {
 	for i := range ledgers {
 		l := &ledgers[i]

@@ -9,7 +9,8 @@ import (
 	"github.com/wayside-proxy/wayside/collector/store"
 )
 
-// Storage says how much disk space the data directory takes up, and how long the space will last. It is the body of GET /api/v1/storage.
+// Storage describes how much disk space the data directory takes up, and how long the space will last. It is the body of GET
+// /api/v1/storage.
 type Storage struct {
 	MeasuredAt time.Time `json:"measured_at"`
 	// Bytes allocated on disk by folder: spool, store, quarantine, archive, other.
@@ -30,8 +31,8 @@ type Storage struct {
 	Refill *RefillStatus `json:"refill,omitempty"`
 }
 
-// RefillStatus says how much of a lost store has been restored from the archive. The present store was created empty because the previous
-// one was damaged.
+// RefillStatus describes how much of a lost store has been restored from the archive. The current store was created empty, because the
+// previous one was damaged.
 type RefillStatus struct {
 	Due         bool      `json:"due"`               // whether older hours are still being restored
 	Waiting     string    `json:"waiting,omitempty"` // why the refill cannot continue at the moment

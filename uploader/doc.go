@@ -17,11 +17,11 @@
 //
 // The first object holds events, the second the statistics of exactly these events.
 //
-// Service and instance are percent-encoded outside [A-Za-z0-9.-], so that "_" is a safe separator, and are truncated to 72 bytes.
-// Every line has the full names. Hours are UTC, and an object never spans two. Each object is one gzip member without a
-// time in its header. Its metadata (see [MetaFormat] and the names that follow it) holds the format version, the counts, the hash
-// of the NDJSON and the exact sequence runs. A directory keeps the metadata in a file beside the object, with ".json"
-// appended to the name. This file is written last and removed first: readers ignore an object without it.
+// Service and instance are percent-encoded outside [A-Za-z0-9.-], so "_" is a safe separator. They are truncated to 72 bytes. Every line
+// has the full names. Hours are UTC, and an object never spans two. Each object is one gzip member without a time in its header. Its
+// metadata (see [MetaFormat] and the names that follow it) holds the format version, the counts, the hash of the NDJSON and the exact
+// sequence runs. A directory keeps the metadata in a file beside the object, with ".json" appended to the name. This file is written last
+// and removed first: readers ignore an object without it.
 //
 // S3 allows 2 KiB of metadata. If the metadata would exceed 1.5 KiB because of the runs, only their number is stored. Each
 // line has its sequence number in any case.
@@ -47,5 +47,5 @@
 //   - object.go, ndjson.go, statistics.go, statistics_object.go, buffer.go: how an object is built
 //   - key.go, line.go, scan.go, meta.go: how an object is read
 //   - target*.go, s3_*.go, targets.go, union.go: directories and buckets, the current archive and former ones
-//   - stall.go, uptime.go, probe.go: requests without progress, the total time for which wayside has been running, tests of the archive
+//   - stall.go, uptime.go, probe.go: requests without progress, the total time that wayside has been running, tests of the archive
 package uploader

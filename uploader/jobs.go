@@ -118,7 +118,7 @@ func (u *Uploader) CleanOnce(ctx context.Context) (Result, error) {
 	return u.runJob(ctx, JobClean, u.retention.run)
 }
 
-// shutdownPatience is the time for which Shutdown waits for a failing archive to work again.
+// shutdownPatience is the maximum time that Shutdown waits for a failing archive to work again.
 const shutdownPatience = 5 * time.Second
 
 // Shutdown archives everything that is applied, including the current hour, until it has finished or ctx is done. If the archive fails,

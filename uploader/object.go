@@ -45,7 +45,7 @@ type builder struct {
 func newBuilder() *builder { return &builder{body: &objectBuffer{}, objectWriter: newObjectWriter()} }
 
 // build writes the plan's object into b.body. It fails with ErrSource if the events are not exactly those of the plan. Even after an
-// error, it returns a description of what has been written so far.
+// error, it returns a description of the part that has been written.
 func (b *builder) build(ctx context.Context, src Source, p *catalogue.Plan) (*built, error) {
 	b.body.reset()
 	b.body.again = func(w io.Writer) error {
@@ -168,7 +168,7 @@ func (c *runCursor) next(seq uint64) bool {
 	return true
 }
 
-// countingHash hashes and counts what is written to w.
+// countingHash hashes and counts the bytes that are written to w.
 type countingHash struct {
 	w io.Writer
 	h hash.Hash

@@ -89,7 +89,7 @@ func (r *retention) duePlans(ctx context.Context) ([]*catalogue.Plan, error) {
 	return r.plansWhere(ctx, catalogue.Verified, func(p *catalogue.Plan) bool {
 		newest := p.MaxTime
 		if newest.After(now.Add(futureTolerance)) {
-			// The events were recorded while the clock was ahead. Therefore, the time for which wayside has been running since they were
+			// The events were recorded while the clock was ahead. Therefore, the time that wayside has been running since they were
 			// verified is used as their age.
 			newest = now.Add(p.Observed - uptime)
 		}

@@ -244,7 +244,7 @@ func (u *unpacker) digest(body io.Reader, rawMax uint64) (*built, error) {
 	return &built{rawBytes: content.n, objectBytes: object.n, objectSHA256: hexSum(object.h)}, nil
 }
 
-// limitedCount counts what is written to it, and fails beyond limit bytes.
+// limitedCount counts the bytes that are written to it, and fails beyond limit bytes.
 type limitedCount struct{ n, limit uint64 }
 
 func (c *limitedCount) Write(p []byte) (int, error) {
@@ -322,7 +322,7 @@ func (r *lineReader) explain(err error) error {
 	return Damagedf("%w", err)
 }
 
-// limitedSource counts and hashes what is read through it, keeps an error of its reader, and fails after limit bytes.
+// limitedSource counts and hashes the bytes that are read through it, keeps an error of its reader, and fails after limit bytes.
 type limitedSource struct {
 	r     io.Reader
 	h     hash.Hash
@@ -344,7 +344,7 @@ func (s *limitedSource) Read(p []byte) (int, error) {
 	return n, err // io.EOF must not be wrapped
 }
 
-// Count has the numbers of lines, rows and bytes in the event objects of a target.
+// Count holds the numbers of lines, rows and bytes in the event objects of a target.
 type Count struct {
 	Objects  int
 	Lines    int   // all lines

@@ -44,7 +44,7 @@ type JobStatus struct {
 	Last                Result
 }
 
-// statusBoard has the status, which is read while jobs are running.
+// statusBoard holds the status, which is read while jobs are running.
 type statusBoard struct {
 	mu  sync.Mutex
 	now Status // guarded by mu

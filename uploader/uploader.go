@@ -88,8 +88,8 @@ type Options struct {
 	// immediately.
 	RetentionEvents time.Duration
 
-	// Expire is the time for which event objects stay in the archive after they were verified; their statistics stay forever. Only the
-	// time during which wayside was running counts, not the wall clock. 0 means forever. A value other than 0 requires a target that can
+	// Expire is the time that event objects stay in the archive after their verification; their statistics stay forever. Only the time
+	// during which wayside was running counts, not the wall clock. 0 means forever. A value other than 0 requires a target that can
 	// delete objects, that is, a directory.
 	Expire time.Duration
 
@@ -103,7 +103,7 @@ type Options struct {
 	// BackoffMin and BackoffMax limit the pause after a failed job, which doubles each time. The defaults are one
 	// second and five minutes.
 	BackoffMin, BackoffMax time.Duration
-	// RequestTimeout is the time for which a request to the target may continue without progress, that is, with less than 4 KiB
+	// RequestTimeout is the maximum time that a request to the target may continue without progress, that is, with less than 4 KiB
 	// transferred. It does not limit the total duration of a request, which can be long on a slow link. The default is five minutes.
 	// After requests that stalled, the timeout grows, up to four times this value.
 	RequestTimeout time.Duration
@@ -131,7 +131,7 @@ type Uploader struct {
 	answered time.Duration // Options.Elapsed when the archive last worked; 0 if it has failed since or is untested; guarded by token
 }
 
-// common has the fields that the parts of an uploader share.
+// common holds the fields that the parts of an uploader share.
 type common struct {
 	o        Options
 	status   *statusBoard

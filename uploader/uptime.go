@@ -31,7 +31,7 @@ func monotonic() func() time.Duration {
 	return func() time.Duration { return time.Since(began) }
 }
 
-// now returns the total time for which wayside has been running since the store was created.
+// now returns the total time that wayside has been running since the store was created.
 func (t *uptime) now() (time.Duration, error) {
 	now := t.elapsed()
 	if !t.loaded {

@@ -2,7 +2,7 @@
 // catalogue, storage, the collector's metrics, and the dashboard that shows all of these.
 //
 // It runs in the books process behind the admin listener. Except for adding marks, it only reads. Snapshots come from memory (package
-// snapshot). Everything else reads the store, at most two queries at a time, so that no client can starve the drain loop. The memory of a
+// snapshot). Everything else reads the store, at most two queries at a time, so no client can starve the drain loop. The memory of a
 // query is bounded by the number of rows, not by the length of the range. The response to wrong parameters is 400 with a JSON object
 // whose "error" says what was expected.
 //

@@ -47,7 +47,8 @@ func writeCSV(to *bytes.Buffer, t tabular) {
 	out.Flush()
 }
 
-// escapeFormula puts an apostrophe before a field that begins like a formula, so that no spreadsheet executes text chosen by an attacker.
+// escapeFormula puts an apostrophe before a field that begins like a formula. Otherwise, a spreadsheet could execute text chosen by an
+// attacker.
 func escapeFormula(field string) string {
 	if field != "" && strings.ContainsRune("=+-@\t\r", rune(field[0])) {
 		return "'" + field

@@ -176,7 +176,7 @@ func (f *filter) countIn(r *stats.Row) uint64 {
 	return min(http, grpc)
 }
 
-// comparison has the two ranges to compare, both cut off at the current time.
+// comparison holds the two ranges to compare, both cut off at the current time.
 type comparison struct{ main, before snapshot.Range }
 
 // compared returns the range to compare with: the previous one of the same length ("compare=previous"), or the one given by compare_from

@@ -113,8 +113,8 @@ func encodeCSV(t tabular) encoded {
 var tooLarge = fmt.Sprintf("the response would be larger than %d MiB: use a lower limit, a shorter range or a longer step", answerBytesMax>>20)
 
 // BoundWrites returns a listener that closes a connection if a write takes longer than ten seconds plus one second for each 64 KiB. The
-// handler of this package must be served through it, so that a client that does not read cannot hold memory for long. A deadline set by a
-// handler applies only until the next write.
+// handler of this package must be served through it: otherwise, a client that does not read could hold memory for a long time. A deadline
+// set by a handler applies only until the next write.
 func BoundWrites(l net.Listener) net.Listener { return boundListener{l} }
 
 type boundListener struct{ net.Listener }

@@ -10,7 +10,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// Kind says what is wrong with a path.
+// Kind is the kind of problem that a path has.
 type Kind string
 
 // Kinds.

@@ -39,13 +39,13 @@ var errorWindows = []struct {
 	{windowMinutes, 4, 0.02, 0.40},
 }
 
-// cell has the responses of one row in one minute.
+// cell counts the responses of one row in one minute.
 type cell struct {
 	count, errors uint32
 	slow          uint32 // responses that took at least as long as usual.slowMicros
 }
 
-// window has the last few minutes of a row, oldest first. The last minute has not ended yet.
+// window holds the last few minutes of a row, oldest first. The last minute has not ended yet.
 type window [windowMinutes]cell
 
 // last adds up the last n minutes.
@@ -58,7 +58,7 @@ func (w *window) last(n int) (sum cell) {
 	return sum
 }
 
-// usual has the usual figures of a row.
+// usual holds the usual figures of a row.
 type usual struct {
 	count, errors uint64
 
@@ -120,8 +120,8 @@ func More(part, all, usualPart, usualAll uint64) bool {
 	return tail(part, all, caution*atMost(usualPart, usualAll)) < chance
 }
 
-// improbable reports whether chance does not explain that part of all responses have a property, if each of them has it with at most the
-// given probability. Chance explains what happens with at least the probability bound.
+// improbable reports whether chance does not explain that part of all responses have a property, if each response has it with at most the
+// given probability. Chance explains everything that happens with a probability of at least bound.
 func improbable(part, all uint32, probability, bound float64) bool {
 	return tail(uint64(part), uint64(all), caution*probability) < bound
 }
@@ -146,8 +146,8 @@ func recovered(w *window, pick func(cell) uint32, during, common float64) bool {
 		1-tail(uint64(pick(short))+1, uint64(short.count), during) < recoveredChance
 }
 
-// tail returns the probability that at least k of n responses have a property that each has with probability p. The result is exact to
-// about nine digits on both sides of the mean.
+// tail returns the probability that at least k of n responses have a property, if each response has it with probability p. The result is
+// exact to about nine digits on both sides of the mean.
 func tail(k, n uint64, p float64) float64 {
 	switch {
 	case k == 0 || p >= 1:

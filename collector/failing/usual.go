@@ -6,7 +6,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// usuals has the usual figures of all rows. The whole hours are read again when the hour changes, and the minutes after them every
+// usuals holds the usual figures of all rows. The whole hours are read again when the hour changes, and the minutes after them every
 // usualMinutes.
 type usuals struct {
 	hour   int64 // the first hour that byHour does not include as a whole

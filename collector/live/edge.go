@@ -15,7 +15,7 @@ const namedMax = 256
 // calls counts gRPC calls by status code.
 type calls [event.GRPCCodeOther + 1]uint64
 
-// named has the counts of one configured route.
+// named holds the counts of one configured route.
 type named struct {
 	classes [6]uint64 // by the first digit of the status; 0 is for all other codes
 	errors  uint64

@@ -96,7 +96,7 @@ func (r *ring) read(first, last int64) Activity {
 	return a
 }
 
-// Activity has the responses and errors of each step, oldest first, and the current rate.
+// Activity holds the numbers of responses and errors in each step, oldest first, and the current rate.
 type Activity struct {
 	// Rate is in responses per second, over the last ten complete seconds, or fewer if the process started later.
 	Rate   float64  `json:"rate"`

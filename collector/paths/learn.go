@@ -197,7 +197,7 @@ func (t *tree) split(samples []sample) (children []*child, merged []sample) {
 	return children, merged
 }
 
-// verdict says whether the children of a level are names or values.
+// verdict is the decision whether the children of a level are names or values.
 type verdict int
 
 const (

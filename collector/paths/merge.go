@@ -12,14 +12,14 @@ type level struct {
 	// learnt means that new labels permanently have the placeholder at this level. Otherwise, the level is likely: its rows are shown
 	// merged until later responses show that the children are names.
 	learnt bool
-	// except has the children that are names. If only is not nil, it has the children that are values, and all others are names. Neither
-	// map changes after the level has become part of Rules.
+	// except holds the children that are names. If only is not nil, it holds the children that are values, and all others are names.
+	// Neither map changes after the level has become part of Rules.
 	except, only map[string]bool
 	order        uint32
 }
 
-// Rules say under which template a row is shown. They merge rows whose labels are older than the level that was learned from these rows.
-// Rules are immutable and safe for concurrent use. Nil Rules leave all labels unchanged.
+// Rules determine the template under which a row is shown. They merge rows whose labels are older than the level that was learned from
+// these rows. Rules are immutable and safe for concurrent use. Nil Rules leave all labels unchanged.
 type Rules struct {
 	levels     map[string]*level // levels by their key
 	configured map[string]bool   // configured templates stay as they are

@@ -85,7 +85,7 @@ func pageCountOf(below, total int) int {
 	return max(exceptionCount, int(math.Ceil(pageSure/-math.Log1p(-p))))
 }
 
-// shape says whether a child looks like a file name, and whether there are rows below it.
+// shape describes whether a child looks like a file name, and whether there are rows below it.
 type shape struct {
 	extension, inner bool
 }

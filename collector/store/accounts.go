@@ -175,7 +175,7 @@ func (a *Accounts) Watermarks() map[uuid.UUID]uint64 {
 	return out
 }
 
-// Mark says which events of an epoch the store has applied or quarantined.
+// Mark describes which events of an epoch the store has applied or quarantined.
 type Mark struct {
 	Seq         uint64 // events up to this number have been applied or quarantined
 	Applied     uint64 // number of responses

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	// rowsChunk limits the number of rows in one transaction, and therefore the time for which Apply must wait for the transaction.
+	// rowsChunk limits the number of rows in one transaction, and therefore the time that Apply must wait for the transaction.
 	rowsChunk = 512
 	// idleGenerations is the number of checkpoints after which an unchanged row is dropped from memory.
 	idleGenerations = 2

@@ -72,8 +72,8 @@ func (d *database) shut() bool {
 	return true
 }
 
-// closeWait is the time for which closeBadger waits for Badger to close. Badger repeats a failing write until it succeeds, so on a dead
-// or full disk, Badger would never finish closing. For a database that has already failed, the shorter limit applies.
+// closeWait is the maximum time that closeBadger waits for Badger to close. Badger repeats a failing write until it succeeds, so on a
+// dead or full disk, Badger would never finish closing. For a database that has already failed, the shorter limit applies.
 const (
 	closeWait       = 10 * time.Second
 	closeWaitFailed = 2 * time.Second
@@ -149,9 +149,9 @@ func (d *database) viewOnce(fn func(*badger.Txn) error) error {
 	return d.view(fn)
 }
 
-// Badger limits the bytes and the entries of a transaction, and the size of entries depends on what clients send: hosts, paths, methods,
-// statuses. So no list is written in transactions of a fixed number of elements. Instead, a chunk that does not fit is halved until it
-// fits. A single row, plan or name always fits.
+// Badger limits the bytes and the entries of a transaction, and the size of entries depends on the hosts, paths and methods that clients
+// send, and on statuses. So no list is written in transactions of a fixed number of elements. Instead, a chunk that does not fit is
+// halved until it fits. A single row, plan or name always fits.
 
 // fitting calls write with n, the number of elements to write in one transaction, and halves n as long as they do not fit. It returns the
 // number of elements written. A write that fails must have no effect.

@@ -43,7 +43,7 @@
 //	forget.go, forget_events.go, forget_minutes.go, space_expunge.go    removal on request
 //	verify.go, verify_figures.go, verify_minutes.go, verify_rollups.go    checks of everything
 //
-// Package block has the format of blocks, and package badgerfiles handles Badger's files. Neither depends on the Store.
+// Package block implements the format of blocks, and package badgerfiles handles Badger's files. Neither depends on the Store.
 //
 // # Layout
 //
@@ -85,8 +85,8 @@
 //	'j' name                                          state of a scheduled job: JSON
 //	'M' time(8)                                       mark: JSON; see marks.go
 //	'R' time(8) epoch(16)                             run of a traffic process: end (8), 1 if it shut down (1); see runs.go
-//	'x'                                               the store is to be refilled from the archive, see refill.go
-//	'z'                                               padding, see Flatten; no meaning
+//	'x'                                               the store must be refilled from the archive; see refill.go
+//	'z'                                               padding without meaning; see Flatten
 //
 // Values are little endian. The counters are seven numbers of 8 bytes: last batch, next plan, applied, quarantined, archived, deleted,
 // numbers given to ledgers.

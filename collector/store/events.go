@@ -72,7 +72,7 @@ type StoredEvent struct {
 	Event                      event.Event
 }
 
-// EventScan says which events a scan visits and in which order.
+// EventScan determines which events a scan visits, and in which order.
 type EventScan struct {
 	FromMicros, ToMicros int64          // time of recording in µs, [from, to)
 	After                *EventPosition // continue after this event, in the direction of the scan; nil: from the beginning

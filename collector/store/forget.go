@@ -16,7 +16,7 @@ import (
 // otherLabel is the label of the rows into which forgotten ones are merged.
 const otherLabel = "(other)"
 
-// Forget says what [Store.Forget] should remove.
+// Forget selects the rows and paths that [Store.Forget] removes.
 type Forget struct {
 	// Row selects rows by their names. Each selected row is merged into the (other) row of the same hour, host and method. Row is never
 	// called for an (other) row.

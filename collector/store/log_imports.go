@@ -28,7 +28,7 @@ import (
 // their content: a row with every status and every latency bin takes 6 KB.
 const ImportRowsMax = 96
 
-// ImportedLog says how much of an access log has been counted. A log is identified by its content: SHA256 is the checksum of its first
+// ImportedLog records how much of an access log has been counted. A log is identified by its content: SHA256 is the checksum of its first
 // Bytes bytes.
 type ImportedLog struct {
 	ID        uuid.UUID `json:"id"`
@@ -44,7 +44,7 @@ type ImportedLog struct {
 	At        time.Time `json:"at"`         // when it was last imported
 }
 
-// LogImports has the state of every imported access log. A key is prefix, ID (16); a value is JSON.
+// LogImports holds the state of every imported access log. A key is prefix, ID (16); a value is JSON.
 type LogImports struct {
 	*database
 
@@ -169,8 +169,8 @@ func isImported(key []byte) bool {
 	return string(in.Text(routed)) == stats.ImportedRoute && !in.Bad
 }
 
-// CoverImportedLog marks the time between the oldest and the newest response of an imported log as recorded time, so that rates are
-// computed over it. Repeated calls change nothing.
+// CoverImportedLog marks the time between the oldest and the newest response of an imported log as recorded time. Rates are then computed
+// over that time. Repeated calls change nothing.
 func (s *Store) CoverImportedLog(id uuid.UUID) error {
 	if err := s.enter(); err != nil {
 		return err

@@ -56,7 +56,7 @@ func appendBucketKey(dst []byte, bucket int64, name []byte) []byte {
 	return append(appendHourKey(dst, prefixMinute, bucket), name...)
 }
 
-// minutes says which minutes are kept, and counts those in memory. It is guarded by Statistics.mu.
+// minutes records which minutes are kept, and counts those in memory. It is guarded by Statistics.mu.
 type minutes struct {
 	from       int64                // minutes from this one on are kept
 	begun      bool                 // set as soon as from is known
@@ -92,7 +92,7 @@ func (m *minutes) of(row *liveRow, minute int64) *stats.BufferedRow {
 	return fresh
 }
 
-// take takes the unstored minutes of a row, in ascending order, so that they can be stored.
+// take takes the unstored minutes of a row, in ascending order, for storing them.
 func (m *minutes) take(row *liveRow) []minuteRow {
 	row.writingMinutes, row.minutes = row.minutes, row.writingMinutes[:0]
 	slices.SortFunc(row.writingMinutes, func(a, b minuteRow) int { return cmp.Compare(a.minute, b.minute) })

@@ -52,7 +52,7 @@ func Open(o Options) (*Store, error) {
 	return s, nil
 }
 
-// findings are what Open finds out before it opens the database.
+// findings are the facts that Open finds out before it opens the database.
 type findings struct {
 	replaced bool // whether the store, if it is new, replaces another one
 	cut      bool // whether the store may be in an earlier state because the last log has lost its end

@@ -15,8 +15,7 @@ import (
 // Operations stores records about the operation of wayside itself: the growth of the data directory, and scheduled jobs.
 type Operations struct{ *database }
 
-// CapacitySample is one measurement of the data directory. Samples are stored so that the growth is still known after a
-// restart.
+// CapacitySample is one measurement of the data directory. Samples are stored, so the growth is still known after a restart.
 type CapacitySample struct {
 	At     time.Time         `json:"at"`
 	Bytes  map[string]int64  `json:"bytes"`  // allocated on disk, by folder

@@ -107,7 +107,7 @@ func (s *Store) refillRows(r *Refill, p *catalogue.Plan, n int) error {
 	return nil
 }
 
-// refillChange has everything that one transaction of a refill changes.
+// refillChange holds everything that one transaction of a refill changes.
 type refillChange struct {
 	keys    []stats.Key
 	rows    []*stats.Row

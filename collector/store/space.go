@@ -36,7 +36,7 @@ const (
 	flattenEventsMin = 50_000
 
 	paddingBytes = 128 << 10
-	// flushWait limits the time for which a Flatten waits until Badger has written the memtable with the deletions to a table.
+	// flushWait limits the time that a Flatten waits for Badger to write the memtable with the deletions to a table.
 	flushWait = 10 * time.Second
 
 	// pageoutInterval and pageoutBytes determine how often Run asks the kernel to reclaim mapped tables: after this time, or after this

@@ -24,7 +24,7 @@ type Statistics struct {
 
 	checkpointMu sync.Mutex // held during a checkpoint
 
-	// rowsMu is held while stored rows are written or summed, so that the stored rows agree with liveRow.persisted.
+	// rowsMu is held while stored rows are written or summed. This keeps the stored rows and liveRow.persisted consistent.
 	rowsMu   sync.Mutex
 	hourSums map[int64]uint64 // counts of the stored rows by hour; nil before the first sum; guarded by rowsMu
 	stale    map[int64]bool   // hours whose rows have changed since they were summed; guarded by rowsMu
@@ -160,8 +160,8 @@ func (s *Statistics) liveRow(txn *badger.Txn, key stats.Key) (*liveRow, error) {
 	return row, nil
 }
 
-// setRowAside saves the bytes of a damaged row in the quarantine, so that the row can start empty. The accounting shows how many
-// responses are missing.
+// setRowAside saves the bytes of a damaged row in the quarantine. The row can then start empty. The accounting shows how many responses
+// are missing.
 func (s *Statistics) setRowAside(key, value []byte, cause error) error {
 	name := fmt.Sprintf("row-%08x.bin", crc32c.Sum(key))
 	body := append(append(slices.Clone(key), '\n'), value...)
@@ -179,7 +179,7 @@ func (s *Statistics) crowded() bool {
 	return max(len(s.live), s.minutes.open) > s.o.LiveRowsMax
 }
 
-// rowChange has everything that a transaction changes in addition to the rows that it writes.
+// rowChange holds everything that a transaction changes in addition to the rows that it writes.
 type rowChange struct {
 	hours      map[int64]bool      // hours whose sums become invalid
 	names      map[string]nameSpan // new spans for the index of names

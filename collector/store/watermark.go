@@ -12,7 +12,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
-// watermark says which events of an epoch the store has applied. Events with sequence numbers of at least from were applied from the
+// watermark records which events of an epoch the store has applied. Events with sequence numbers of at least from were applied from the
 // spool, except those in holes; if from is 0, none were. A refill may count events of the archive that are before from or in holes.
 //
 // A hole is a part of an epoch that a store lost when it returned to an earlier state, for instance because the end of Badger's log was

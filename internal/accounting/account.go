@@ -9,8 +9,8 @@ import (
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// Accounting has the figures that must add up, as whole numbers since the data directory was created. Settled, Balanced and DroppedTotal
-// are derived from the other fields.
+// Accounting holds the figures that must add up, as whole numbers since the data directory was created. Settled, Balanced and
+// DroppedTotal are derived from the other fields.
 type Accounting struct {
 	Responses   uint64            `json:"responses"`
 	Recorded    uint64            `json:"recorded"`

@@ -23,8 +23,8 @@ type Answer struct {
 }
 
 const (
-	// retryTime is the time for which the figures are read repeatedly if, between two readings, an epoch was retired or a response was
-	// recorded. retryPause is the pause between two attempts. Time spent waiting for the books process is not included, because that
+	// retryTime limits the time spent on reading the figures again and again if, between two readings, an epoch was retired or a response
+	// was recorded. retryPause is the pause between two attempts. Time spent waiting for the books process is not included, because that
 	// process can need seconds to open its store; askTimeMax limits this time.
 	retryTime  = 2 * time.Second
 	retryPause = 5 * time.Millisecond

@@ -12,8 +12,8 @@ import (
 
 const textPlain = "text/plain; charset=utf-8"
 
-// protected has the fields that every response has. Responses get a copy of it, because setting the fields one by one takes six times as
-// long.
+// protected holds the fields that every response has. Responses get a copy of it, because setting the fields one by one takes six times
+// as long.
 var protected = func() *fasthttp.ResponseHeader {
 	var h fasthttp.ResponseHeader
 	h.SetNoDefaultContentType(true) // as in httpServer: a copy includes this setting

@@ -39,7 +39,7 @@ type route struct {
 
 var none = []string{}
 
-// routes has the paths that this process serves itself.
+// routes lists the paths that this process serves itself.
 var routes = map[string]route{
 	"/livez":             {get: (*request).livez},
 	"/readyz":            {get: (*request).readyz},

@@ -103,7 +103,7 @@ type Plan struct {
 	RawSHA256    string    `json:"raw_sha256,omitempty"`    // hash of the NDJSON, in hex
 	ObjectSHA256 string    `json:"object_sha256,omitempty"` // hash of the gzip object, in hex
 	VerifiedAt   time.Time `json:"verified_at,omitzero"`
-	// Observed is the total time for which wayside had been running with this store when the object was verified. Expiry uses it.
+	// Observed is the total time that wayside had been running with this store when the object was verified. Expiry uses it.
 	Observed    time.Duration `json:"observed_ns,omitempty"`
 	StatsRows   uint64        `json:"stats_rows,omitempty"`   // number of lines of the statistics object
 	StatsBytes  uint64        `json:"stats_bytes,omitempty"`  // size of the gzip object

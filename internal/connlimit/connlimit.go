@@ -32,8 +32,8 @@ type Options struct {
 	// both for its own use. With small buffers, transfers with large packets, such as those on loopback, stall. 0 means that the kernel
 	// chooses the size, up to megabytes for a client that does not read.
 	BufferBytes int
-	// Unread is the time for which the kernel keeps unsent bytes after the connection has been closed. 0 means that the kernel chooses
-	// the time, which can be minutes.
+	// Unread is the time that the kernel keeps unsent bytes after the connection has been closed. 0 means that the kernel chooses the
+	// time, which can be minutes.
 	Unread time.Duration
 	Logger *slog.Logger // nil means slog.Default
 }

@@ -1,5 +1,5 @@
-// Package dashboard has the files of the dashboard. The traffic process serves them, so the page loads, and can report the problem, even
-// while the books process is not running. The books process can also serve them, for a data directory that no running wayside uses.
+// Package dashboard contains the files of the dashboard. The traffic process serves them, so the page loads, and can report the problem,
+// even while the books process is not running. The books process can also serve them, for a data directory that no running wayside uses.
 //
 // The sources are in collector/api/dashboard; make dashboard builds them.
 package dashboard

@@ -139,7 +139,7 @@ type figures struct {
 	rows       []row
 }
 
-// baseline reads the figures before the traffic. It first archives older events, so that only events of the demo are archived afterwards.
+// baseline reads the figures before the traffic. It first archives older events, so only events of the demo are archived afterwards.
 func (d *demo) baseline(ctx context.Context) (figures, error) {
 	if _, err := d.books.settled(ctx, 0, d.SettleTimeout); err != nil {
 		return figures{}, err

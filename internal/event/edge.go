@@ -7,7 +7,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/varint"
 )
 
-// GRPCStatus says whether a request was a gRPC call and, if so, the status with which the call ended. The zero value means that it was
+// GRPCStatus records whether a request was a gRPC call and, if so, the status with which the call ended. The zero value means that it was
 // not a gRPC call. The values are part of the record format.
 type GRPCStatus uint8
 

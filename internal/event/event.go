@@ -89,7 +89,7 @@ type Event struct {
 	Attempts uint8
 	// TLSVersion is the TLS version of the client's connection, as numbered in crypto/tls; 0 for cleartext.
 	TLSVersion uint16
-	// GRPCStatus says whether the request was a gRPC call, and how the call ended.
+	// GRPCStatus records whether the request was a gRPC call, and how the call ended.
 	GRPCStatus GRPCStatus
 
 	// Span is the request's place in a trace; the zero value if no span is to be exported. It stays in the spool: the store and the

@@ -29,8 +29,8 @@ type Request struct {
 	Header []byte // additional header lines, each ending in CR LF; append to Header[:0]. Host and Content-Length are added
 	Body   []byte // sent with a Content-Length if it is not empty, or if the method is POST, PUT or PATCH
 
-	// AbandonAfter, if positive, is the time for which the client waits for the whole response. After that, it closes the connection, and
-	// the request counts as abandoned, not as failed. A response that arrives in time is counted normally.
+	// AbandonAfter, if positive, is the time that the client waits for the whole response. After that, it closes the connection, and the
+	// request counts as abandoned, not as failed. A response that arrives in time is counted normally.
 	AbandonAfter time.Duration
 }
 
@@ -61,7 +61,7 @@ type Options struct {
 	Counters *Counters // live figures; may be nil
 
 	Timeout        time.Duration // for a request and its response, which end at most a second later; default 30s
-	ConnectTimeout time.Duration // time for which to retry a connection before Run gives up; default 30s
+	ConnectTimeout time.Duration // maximum time to retry a connection; then Run gives up; default 30s
 	IdleTimeout    time.Duration // a connection that has been idle for longer is replaced before its next use; default 5s
 	BodyBytesMax   int           // number of bytes of a body that are kept for Verify; default 1 MiB
 }

@@ -37,7 +37,7 @@ type Counters struct {
 	Failed    atomic.Uint64 // number of all other requests sent
 }
 
-// Report has the outcomes of a run: Sent = Completed + Abandoned + the sum of Failed.
+// Report holds the outcomes of a run: Sent = Completed + Abandoned + the sum of Failed.
 type Report struct {
 	Sent      uint64
 	Received  uint64 // Completed + Failed[KindVerify]
@@ -109,7 +109,7 @@ func (r *Report) merge(o *Report) {
 	r.Errors = r.Errors[:min(len(r.Errors), errorsMax)]
 }
 
-// kindOf classifies an error that occurred while a response was being read. begun says whether any byte of the response had arrived.
+// kindOf classifies an error that occurred while a response was being read. begun must be true if any byte of the response had arrived.
 func kindOf(err error, begun bool) Kind {
 	var netErr net.Error
 	switch {

@@ -8,7 +8,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/terminal"
 )
 
-// CloseWait is the time for which a process that is ending waits for the reader of its log.
+// CloseWait is the maximum time that a process waits for the reader of its log before it exits.
 const CloseWait = time.Second
 
 // Open creates the log of a process that must never wait for the reader of its log. The level can be changed while the log is in use. The

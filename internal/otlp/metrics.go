@@ -45,7 +45,7 @@ type Source struct {
 	Started time.Time
 }
 
-// point has the fields that all points of one export have in common.
+// point holds the fields that all points of one export have in common.
 type point struct{ started, now uint64 } // nanoseconds since 1970
 
 // appendMetrics appends the metrics of a source, each as the field scopeItems. Names and labels are the same as in /metrics.

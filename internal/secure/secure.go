@@ -1,10 +1,10 @@
-// Package secure has the header fields that every response of the admin listener has, whichever process sends the response. They keep a
-// browser from using a response for anything other than its purpose.
+// Package secure defines the header fields that every response of the admin listener has, whichever process sends the response. They keep
+// a browser from using a response for anything other than its purpose.
 package secure
 
 import "net/http"
 
-// policy allows only what the dashboard's own files need.
+// policy allows only the resources that the dashboard's own files need.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 

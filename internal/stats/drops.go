@@ -14,7 +14,7 @@ import (
 // DropsVersion is the format that [Drops.AppendBinary] writes.
 const DropsVersion = 1
 
-// Drops has the latest drop record of each reason, for one epoch in one hour. The figure in a drop record is the total since the
+// Drops holds the latest drop record of each reason, for one epoch in one hour. The figure in a drop record is the total since the
 // beginning of the epoch. So the same records give the same Drops in any order, even with repetitions, and a later record includes the
 // figure of a missing one.
 type Drops map[string]Drop

@@ -1,4 +1,4 @@
-// Package stats has the rows of the statistics: one per path and hour. They remain when the events are deleted.
+// Package stats implements the rows of the statistics: one per path and hour. They remain when the events are deleted.
 //
 // A [Row] is a pure function of the archived fields of its events, computed in integers: adding the same events in any order, on any
 // machine, directly or by merging rows, gives the same row, including each bin of the latency sketch. So statistics can be rebuilt from
@@ -58,8 +58,8 @@ type GRPCCount struct {
 	Count uint64
 }
 
-// Row has the statistics of the responses of one [Key]. The zero value is an empty row, ready for use. A Row must not be copied
-// after its first use (see [Row.CopyFrom]). It is not safe for concurrent use.
+// Row holds the statistics of the responses of one [Key]. The zero value is an empty row, ready for use. A Row must not be copied after
+// its first use (see [Row.CopyFrom]). It is not safe for concurrent use.
 type Row struct {
 	Count    uint64 // responses, including streams
 	Errors   uint64 // see event.Event.IsError

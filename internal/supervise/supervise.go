@@ -130,7 +130,7 @@ func (s *Supervisor) Status() Status {
 	return s.status
 }
 
-// stableAfter is the time for which a child must have run before the restart delay is reset to its minimum. It is long enough to open the
+// stableAfter is the time that a child must have run before the restart delay is reset to its minimum. It is long enough to open the
 // store and to drain for a while, so even a child that is killed every few seconds keeps up with the traffic.
 const stableAfter = 3 * time.Second
 

@@ -12,7 +12,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// Event has the fields of a raw event that are shown.
+// Event holds the fields of a raw event that are shown.
 type Event struct {
 	Time      time.Time `json:"ts"`
 	Method    string    `json:"http_request_method"`

@@ -201,7 +201,7 @@ func (m *model) choose(at int) {
 // onceWidth is the width of the columns besides the path, for output that is not a terminal.
 const onceWidth = 86
 
-// widest returns the width of the longest path with its host, so that nothing is cut off. The length of paths is limited.
+// widest returns the width of the longest path with its host. With that width, nothing is cut off. The length of paths is limited.
 func (m *model) widest() (width int) {
 	for i := range m.rows {
 		r := &m.rows[i]

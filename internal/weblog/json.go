@@ -120,7 +120,7 @@ func (p *Parser) missing(object map[string]any) error {
 	return nil
 }
 
-// caddyLine has the fields of a line of Caddy that are used.
+// caddyLine holds the fields of one of Caddy's lines that are used.
 type caddyLine struct {
 	Logger  string          `json:"logger"`
 	Time    json.RawMessage `json:"ts"`

@@ -76,7 +76,7 @@ type Mark struct {
 	Text string    `json:"text"`
 }
 
-// Books say whether every response since the creation of the data directory is accounted for.
+// Books records whether every response since the creation of the data directory is accounted for.
 type Books struct {
 	Responses   uint64 `json:"responses"`
 	Recorded    uint64 `json:"recorded"`

@@ -22,7 +22,7 @@ const (
 	openAddresses = 250              // number of client addresses, because wayside limits the share of one address
 )
 
-// connectionsFigures has the memory use of a traffic process with idle client connections.
+// connectionsFigures holds the memory use of a traffic process with idle client connections.
 type connectionsFigures struct {
 	Contestant  string `json:"contestant"`
 	Connections int    `json:"connections"`

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// Commit returns the commit of the code under test. A "+" at its end means that the work tree differs from the commit; docs, where
-// evidence is kept, are ignored. Outside a git checkout, Commit returns "unknown".
+// Commit returns the commit of the code under test. A "+" at its end means that the work tree differs from the commit; changes in docs,
+// which contains the evidence, are ignored. Outside a git checkout, Commit returns "unknown".
 func Commit() string {
 	head, err := exec.Command("git", "rev-parse", "--short=12", "HEAD").Output()
 	if err != nil {

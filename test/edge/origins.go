@@ -44,7 +44,7 @@ type arrival struct {
 	post   bool
 }
 
-// records has the arrivals at those origins whose requests are handled in this process.
+// records holds the arrivals at those origins whose requests are handled in this process.
 type records struct {
 	mu   sync.Mutex
 	list []arrival

@@ -25,7 +25,7 @@ type finding struct {
 	Finding  string `json:"finding"`
 }
 
-// severities has the severities of findings that count as faults of the listener.
+// severities lists the severities of findings that count as faults of the listener.
 var severities = []string{"MEDIUM", "HIGH", "CRITICAL", "WARN", "FATAL"}
 
 // notOfTheListener lists findings about the test's certificate and name rather than about wayside: the authority of the certificate has

@@ -188,8 +188,8 @@ func withContent(names []string) []string {
 // ledgerUsed is the end of the first copy of the counters in a ledger page.
 const ledgerUsed = 128 + 9*8
 
-// used returns the size of the part of a file that contains data, which is at least one byte. Preallocated files end in zeros, where
-// damage has little effect. All counters of a ledger are in use, even if they are zero.
+// used returns the size of the part of a file that contains data, which is at least one byte. Preallocated files end in zeros; damage
+// there has little effect. All counters of a ledger are in use, even if they are zero.
 func used(f *os.File, size int64) int64 {
 	const step = 64 << 10
 	buf := make([]byte, step)

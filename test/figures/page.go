@@ -17,7 +17,7 @@ import (
 // rounding is the largest relative error of a figure that is shown with three digits.
 const rounding = 0.006
 
-// shownPage has the figures that the home page of the dashboard shows for a range.
+// shownPage holds the figures that the home page of the dashboard shows for a range.
 type shownPage struct {
 	At    int64 // when the page was read, in milliseconds since 1970
 	Tiles map[string]string

@@ -82,7 +82,7 @@ func (c *clickHouse) close() {
 // their grammar is checked.
 var needsServer = regexp.MustCompile(`^(CREATE ROLE|GRANT)`)
 
-// runPart runs a part of the setup. It adds the access keys to the named collection, as the comment in the setup tells the user to do.
+// runPart runs a part of the setup. It adds the access keys to the named collection, as described in the setup's comment.
 func (c *clickHouse) runPart(part string) error {
 	text, err := fleet.Setup(fleet.Options{Engine: fleet.ClickHouse, Bucket: c.bucket, Part: part})
 	if err != nil {

@@ -135,7 +135,7 @@ func (p *proof) comparePercentiles(e *engine, worst *float64) error {
 	return nil
 }
 
-// others runs the queries that have not been compared yet, with filters, and checks what is known about their results.
+// others runs the queries that have not been compared yet, with filters, and checks the known properties of their results.
 func (p *proof) others(e *engine) error {
 	queries, err := fleet.Queries(e.name)
 	if err != nil {

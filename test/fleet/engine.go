@@ -25,7 +25,7 @@ type engine struct {
 	out    *bufio.Reader
 }
 
-// row has the columns of a result by name. Numbers are float64 or text.
+// row holds the columns of a result by name. Numbers are float64 or text.
 type row map[string]any
 
 func (r row) text(name string) string { return fmt.Sprint(r[name]) }

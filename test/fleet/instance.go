@@ -79,7 +79,7 @@ func application() (address string, stop func(), err error) {
 	return l.Addr().String(), func() { _ = server.Close() }, nil
 }
 
-// fleetRun has what all instances share.
+// fleetRun holds everything that all instances share.
 type fleetRun struct {
 	dir, binary, upstream, archive string
 	env                            []string

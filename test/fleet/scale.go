@@ -13,7 +13,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/fleet"
 )
 
-// level has the measurements for a certain number of instances in the bucket.
+// level holds the measurements for a certain number of instances in the bucket.
 type level struct {
 	instances int
 	made      made

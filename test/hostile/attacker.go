@@ -27,7 +27,7 @@ type target struct {
 	Attacks                []string
 }
 
-// tally has the figures that the attacking process reports every second.
+// tally holds the figures that the attacking process reports every second.
 type tally struct {
 	Held    int64 // current number of connections
 	Opened  int64

@@ -19,7 +19,7 @@ const (
 	idleTries = 3   // number of periods, in one of which both processes must be idle
 )
 
-// result has the measurements of a run.
+// result holds the measurements of a run.
 type result struct {
 	baseline, under *phase
 	health          answers // responses to /livez

@@ -33,7 +33,7 @@ type client struct {
 	next           uint64 // first nonce of the next phase
 }
 
-// phase has the measurements of the client in one phase.
+// phase holds the measurements of the client in one phase.
 type phase struct {
 	sent, failed uint64
 	errors       []string
@@ -165,7 +165,7 @@ func (q question) ask() error {
 	return err
 }
 
-// sizes has the maximum of each figure over all samples.
+// sizes holds the maximum of each figure over all samples.
 type sizes struct {
 	descriptors   [2]int   // descriptors of the traffic process and of the books process
 	memory        [4]int64 // bytes: the same two processes, the group without its socket buffers, and these buffers

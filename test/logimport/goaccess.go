@@ -16,7 +16,7 @@ const (
 	formatJSON     = `{"time_iso8601":"%dT%t+%^","remote_addr":"%h","request_method":"%m","request_uri":"%U","status":"%s","body_bytes_sent":"%b","request_time":"%T","host":"%v","http_user_agent":"%u"}`
 )
 
-// counts has the figures that both programs compute.
+// counts holds the figures that both programs compute.
 type counts struct {
 	total, bytes uint64
 	status       map[string]uint64

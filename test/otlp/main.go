@@ -62,12 +62,13 @@ func run(ctx context.Context, args []string) error {
 	return fmt.Errorf("unknown command %q: name prove or cost", args[0])
 }
 
-// rig has everything that both commands use.
+// rig holds everything that both commands use.
 type rig struct {
 	dir, binary, origin string
 }
 
-// traced returns the options of a load in which every second request has a sampled traceparent, and every fourth one that is not sampled.
+// traced returns the options of a load in which every second request has a traceparent with the sampled flag, and every fourth has one
+// without that flag.
 func traced(address string) load.Options {
 	return load.Options{Address: address, Host: "shop", Request: func(nonce uint64, r *load.Request) {
 		path, flags := e2e.SampledPrefix, "01"

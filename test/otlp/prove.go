@@ -19,7 +19,7 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// outage is the time for which the collector is down. It is shorter than the time after which wayside drops spans.
+// outage is the time that the collector is down. It is shorter than the time after which wayside drops spans.
 const outage = 10 * time.Second
 
 // wayside returns a wayside with a data directory of its own, and with environment variables for the export.

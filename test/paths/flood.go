@@ -13,7 +13,7 @@ import (
 	"github.com/wayside-proxy/wayside/test/e2e"
 )
 
-// table has the parts of the response to GET /api/v1/paths that the proof needs.
+// table holds the parts of the response to GET /api/v1/paths that the proof needs.
 type table struct {
 	Rows   int `json:"rows"`
 	Totals struct {

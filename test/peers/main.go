@@ -50,7 +50,7 @@ with HTTP/2 clients.
 
 `
 
-// lab has what all checks share.
+// lab holds everything that all checks share.
 type lab struct {
 	dir               string
 	binary            string

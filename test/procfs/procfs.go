@@ -15,7 +15,7 @@ import (
 // tick is the unit of utime and stime. USER_HZ is 100 on every Linux platform on which Go runs.
 const tick = 10 * time.Millisecond
 
-// Stat has the fields of /proc/PID/stat that are used here.
+// Stat holds the fields of /proc/PID/stat that are used here.
 type Stat struct {
 	Parent   int
 	State    byte          // 'R', 'S', 'Z' and so on
@@ -99,7 +99,7 @@ func kibField(text []byte, field string) (uint64, error) {
 	return 0, fmt.Errorf("no field %s", field)
 }
 
-// Runtime returns the total time for which the threads of a process have run on a CPU, with the precision of the scheduler. Threads that
+// Runtime returns the total time that the threads of a process have spent on a CPU, with the precision of the scheduler. Threads that
 // have ended are not included.
 func Runtime(pid int) (sum time.Duration, err error) {
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))

@@ -206,7 +206,7 @@ func (p *packages) reinstall(ctx context.Context) error {
 	return nil
 }
 
-// purge must leave nothing behind except what the operator has added, and the user.
+// purge must leave nothing behind except the operator's additions and the user.
 func (p *packages) purge(ctx context.Context) error {
 	if err := os.WriteFile(filepath.Join(p.root, "etc/wayside/environment"), []byte("AWS_SECRET_ACCESS_KEY=x\n"), 0o600); err != nil {
 		return err

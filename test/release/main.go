@@ -3,10 +3,10 @@
 //
 //	go run ./test/release [-dist dist] [files] [debian] [rpm] [arm64]
 //
-// files: the archives contain what they should, the binaries are static, the bills of materials list exactly the modules that are linked,
-// and the checksums are correct. debian: a new Debian system with a running systemd installs the package of an older commit, serves
-// requests, upgrades to the new package while requests arrive, removes the package, installs it again, and purges it. rpm: the same steps
-// without systemd, and without requests. arm64: the arm64 binary serves requests in an emulator.
+// files: the archives contain the expected files, the binaries are static, the bills of materials list exactly the modules that are
+// linked, and the checksums are correct. debian: a new Debian system with a running systemd installs the package of an older commit,
+// serves requests, upgrades to the new package while requests arrive, removes the package, installs it again, and purges it. rpm: the
+// same steps without systemd, and without requests. arm64: the arm64 binary serves requests in an emulator.
 package main
 
 import (

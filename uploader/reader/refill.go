@@ -102,14 +102,14 @@ func (m *Missing) Len() int { return len(m.pairs) }
 // Object returns the object with index i.
 func (m *Missing) Object(i int) *uploader.Object { return &m.pairs[i].Object }
 
-// Contribution has the statistics that an object adds to a store.
+// Contribution holds the statistics that an object adds to a store.
 type Contribution struct {
 	Plan catalogue.Plan // the object's catalogue entry
 	Keys []stats.Key    // keys of Rows, ordered by host, method and label
 	Rows []*stats.Row   // statistics of the object's responses that have not been counted yet
-	// Minutes has the minutes of Rows. It is nil if the minutes are too old or unknown.
+	// Minutes holds the minutes of Rows. It is nil if the minutes are too old or unknown.
 	Minutes [][]stats.EncodedMinute
-	// Drops has the object's drop records by hour.
+	// Drops holds the object's drop records by hour.
 	Drops map[int64]stats.Drops
 	// Problems are faults of the object that did not prevent it from being counted.
 	Problems []Problem
@@ -139,7 +139,7 @@ func (m *Missing) Read(ctx context.Context, i int) (*Contribution, error) {
 }
 
 // runsOf returns the runs in an object's metadata, or nil if there was no room for them. If strict is set, it returns the whole range in
-// the object's name instead of nil, so that nothing is counted twice.
+// the object's name instead of nil; then nothing is counted twice.
 func (b *rebuilder) runsOf(p *pair, meta map[string]string, rows uint64) ([]catalogue.Run, error) {
 	runs, err := runsOf(meta, rows)
 	if err == nil && runs == nil && b.strict {

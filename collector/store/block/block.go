@@ -1,5 +1,5 @@
-// Package block encodes and decodes blocks of events. A block holds up to [EventsMax] events of one hour and one epoch, column by column,
-// so that equal and similar values are next to each other and compress well: to about a sixth of the total size of the separately encoded
+// Package block encodes and decodes blocks of events. A block holds up to [EventsMax] events of one hour and one epoch, column by column.
+// Equal and similar values are next to each other, so they compress well: to about a sixth of the total size of the separately encoded
 // events.
 //
 // # Format
@@ -9,7 +9,7 @@
 // The header is a [Header]: a summary that readers can use without decoding the events. The payload has one column per field; columns.go
 // lists them. Version 2 adds a column of request IDs. Version 3 adds two columns with the time until the upstream had the request and the
 // time spent waiting for a connection. Version 4 adds two columns of routes, attempts, TLS versions and gRPC statuses. A block is written
-// in the oldest version that has all columns it needs, so that older builds can read it if possible.
+// in the oldest version that has all the columns it needs, so older builds can read it if possible.
 //
 // The format is pinned by golden files. Values are little endian; "uvarint" is the unsigned varint of [encoding/binary].
 package block

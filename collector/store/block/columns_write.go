@@ -92,7 +92,7 @@ func (w *columnWriter) shape(it *Item, batchKey uint32) uint32 {
 	return id
 }
 
-// route returns the number of a route in the dictionary plus 1, or 0 for no route, so that blocks without routes need no word for "none".
+// route returns the number of a route in the dictionary plus 1, or 0 for no route. So blocks without routes need no word for "none".
 func (w *columnWriter) route(field int, name string, borrowed bool) wordID {
 	if name == "" {
 		return 0

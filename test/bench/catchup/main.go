@@ -31,7 +31,7 @@ and wayside share one machine. The latencies are from the first seconds after th
 
 type options struct {
 	rig.Options
-	build time.Duration // time for which the backlog is built up
+	build time.Duration // time for building up the backlog
 	rate  float64       // requests per second during the measurement; 0 for full speed
 }
 

@@ -1,6 +1,6 @@
-// Command exchange is wayside's own exchange and spool behind a bare listener of crypto/tls, without a books process. It lacks what
-// package proxy adds to crypto/tls: certificates by name, the check of the first bytes, the limit of handshakes, time limits and alerts.
-// In the benchmark over TLS, it shows the cost of these additions. It is not meant for any other use.
+// Command exchange is wayside's own exchange and spool behind a bare listener of crypto/tls, without a books process. It lacks everything
+// that package proxy adds to crypto/tls: certificates by name, the check of the first bytes, the limit of handshakes, time limits and
+// alerts. In the benchmark over TLS, it shows the cost of these additions. It is not meant for any other use.
 package main
 
 import (

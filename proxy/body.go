@@ -24,7 +24,7 @@ func (r *bodyReader) reset(br *bufio.Reader, framing http1.BodyFraming, length i
 }
 
 // next returns the next piece, at most max bytes, which is valid until the next call. io.EOF marks the end of a complete body. A body of
-// fixed length already counts as ended when its last piece is returned.
+// fixed length counts as ended as soon as its last piece is returned.
 func (r *bodyReader) next(max int) ([]byte, error) {
 	if err := r.advance(); err != nil {
 		return nil, err

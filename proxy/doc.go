@@ -6,8 +6,9 @@
 // The client and the upstream see each other's messages: path and query byte for byte, field names and values as they were sent, bodies
 // in their original framing. The proxy only removes hop-by-hop fields and writes the forwarding fields (see http1/request.go). It refuses
 // a message whose end could be interpreted in two ways. It connects to the configured servers and to nothing else. It sends a request a
-// second time only if no byte of it has been sent before, if the server has said that it has not processed the request, or if the request
-// is idempotent, has no body, and no byte of a response has arrived. Memory per connection is bounded, no matter how large a body is.
+// second time only if no byte of it has been sent before, if the server has announced that it has not processed the request, or if the
+// request is idempotent, has no body, and no byte of a response has arrived. Memory per connection is bounded, no matter how large a body
+// is.
 //
 // # One event per response (record.go)
 //
@@ -34,7 +35,7 @@
 // HTTP/2 is a call (h2call.go) on a shared connection (h2link.go, h2links.go).
 //
 // Options can be replaced while connections are open (generation.go). A shutdown does not break requests that have already been sent
-// (drain.go). The sweeper notices clients that disconnect while the upstream is working (watch.go).
+// (drain.go). The sweeper detects clients that disconnect while the upstream is working (watch.go).
 //
 // # What must not block
 //

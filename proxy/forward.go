@@ -132,8 +132,8 @@ func (x *exchange) broken(err error) failure {
 	return x.limit.explain(exchangeFailure(err), &x.to.cause, "no response header", x.req.route.timeoutKey(), x.req.route.responseTimeout)
 }
 
-// repeatable reports whether the request may be sent again after an error. It may if it has not been sent or processed and its body
-// has been kept, or if it is replayable and no byte of a response has arrived.
+// repeatable reports whether the request may be sent again after an error. There are two such cases: the request has not been sent
+// or processed and its body has been kept, or it is replayable and no byte of a response has arrived.
 func (x *exchange) repeatable(err error, streamed bool) bool {
 	if errors.Is(err, errNotSent) || errors.Is(err, errUnprocessed) {
 		return !streamed || x.upload.replayable()

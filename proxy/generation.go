@@ -73,7 +73,7 @@ func (o *Options) timeouts() []time.Duration {
 	return list
 }
 
-// Reload applies new options to every request that begins from now on. Requests in progress, and their upstream connections, keep the old
+// Reload applies new options to all requests that begin afterwards. Requests in progress, and their upstream connections, keep the old
 // ones. No connection is closed in a way that a client could notice. If Reload fails, the old options remain in effect.
 func (p *Proxy) Reload(o Options) error {
 	o, err := o.withDefaults()

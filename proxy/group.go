@@ -14,7 +14,7 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/upstream"
 )
 
-// group is a group of servers that serve the same requests. Each request goes to one of them. Once a group with a given name exists, it
+// group is a group of servers that serve the same requests. Each request goes to one of them. Once created, the group of a given name
 // exists as long as the proxy does. A reload replaces its servers. Unchanged servers remain, with their connections, counters and
 // health.
 //

@@ -10,10 +10,10 @@ import (
 
 // The limits in this file protect the proxy, and protect clients from each other. All clients share three resources: client connections,
 // upstream connections, and the memory for unfinished headers and buffered bodies. The same rule divides each of them: an eighth is
-// reserved for addresses that use little; of the rest, an address may use at most twice as much as it leaves free. So a single address
+// reserved for addresses with low usage; of the rest, an address may use at most twice as much as it leaves free. So a single address
 // can get at most 58 %, eight addresses get 10 % each, and something is always left for the next one. If there is no room, the proxy
-// closes the connections for whose clients it has waited longest. If the address that needs room already uses much, the proxy closes
-// only connections of that address, otherwise those of any address.
+// closes the connections for whose clients it has waited longest. If the address that needs room already has high usage, the proxy
+// closes only connections of that address, otherwise those of any address.
 //
 // limits.go counts usage and applies the rule. displace.go chooses the connections that are closed to make room for a new one. waiting.go
 // keeps new connections for which there is no room yet.

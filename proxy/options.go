@@ -137,7 +137,7 @@ type Options struct {
 	// ConnectTimeout limits dialing the upstream, including the name lookup. Default 5s.
 	ConnectTimeout time.Duration
 	// ResponseTimeout limits the time between sending a request and receiving the upstream's response header; after that the client
-	// gets 504. It must be longer than the service's slowest request. Default 60s.
+	// gets 504. It must be longer than the service's slowest request takes. Default 60s.
 	ResponseTimeout time.Duration
 	// BodyTimeout is how long a server may send nothing within a response's body. It must be longer than the pauses of event streams. Default 5m.
 	BodyTimeout time.Duration
@@ -179,8 +179,8 @@ type Options struct {
 	// MaxHeldBytes limits the memory for unfinished headers and buffered bodies of all clients together, not counting the first 4 KiB of each
 	// connection; further requests get 503. Default 0: no limit.
 	MaxHeldBytes int64
-	// MaxConnsPerAddress limits the connections from one address; further ones get 503. It also limits users who share an address, such as a
-	// company's gateway. Default 0: no limit except the share of MaxConns.
+	// MaxConnsPerAddress limits the connections from one address; additional ones get 503. It also limits users who share an address, such
+	// as a company's gateway. Default 0: no limit except the share of MaxConns.
 	MaxConnsPerAddress int
 	// MinBodyRate is the average rate, in bytes per second, at which a client must send a request's body after ReadTimeout has passed;
 	// slower clients get 408. Default 0: no limit.

@@ -24,8 +24,8 @@ type TLSOptions struct {
 	HSTS time.Duration
 	// Port is the port to which ServeRedirect sends clients. Default 443.
 	Port int
-	// HTTPChallenge returns the response for a token in an ACME validation with HTTP-01. The listener of ServeRedirect sends it. It must
-	// not wait. Nil means that there are no such validations.
+	// HTTPChallenge returns the response for a token in an ACME validation with HTTP-01, which the listener of ServeRedirect then sends.
+	// HTTPChallenge must not wait. Nil means that there are no such validations.
 	HTTPChallenge func(token string) (response string, ok bool)
 	// Expiries, for example [certs.Store.Expiries], returns the expiry times for the metrics. It may be nil.
 	Expiries func() []certs.Expiry

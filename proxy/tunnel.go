@@ -15,9 +15,9 @@ import (
 
 // This file handles upgraded connections (RFC 9110, section 7.8). If the upstream responds with 101, both connections become a byte
 // tunnel. A request with Upgrade uses a dedicated upstream connection, which never enters the pool. Bytes are passed on immediately, in
-// both directions. If one side half-closes its connection, so does the proxy on the other connection. The remaining direction stays
-// open, but only as long as it is not silent, because the peer that has half-closed may no longer exist. The tunnel is one response,
-// which is recorded as a stream when it ends.
+// both directions. If one side half-closes its connection, so does the proxy on the other connection. The other direction remains open,
+// but only as long as it is not silent, because the peer that has half-closed may no longer exist. The tunnel is one response, which is
+// recorded as a stream when it ends.
 
 // tunnelBytes is the size of each of a tunnel's two buffers.
 const tunnelBytes = 16 << 10

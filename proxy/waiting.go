@@ -13,8 +13,8 @@ import (
 // be scheduled after them.
 
 const (
-	// waitingMax limits the number of connections that are waiting or being refused. If there are more, connections from addresses that use much
-	// are closed without a response. If there are four times as many, all further connections are.
+	// waitingMax limits the number of connections that are waiting or being refused. If there are more, connections from addresses with
+	// high usage are closed without a response. If there are four times as many, all further connections are closed in this way.
 	waitingMax = 256
 	// admissionWait is how long a connection waits. Every admissionPause, the proxy checks whether there is room for it.
 	admissionWait  = time.Second
@@ -103,8 +103,8 @@ func (a *admission) admitWaiting() (found, refused []waitingConn) {
 	return found, refused
 }
 
-// worthWaiting reports whether there may soon be room for a connection. If its address uses little, it can displace other connections.
-// Otherwise there must be connections that can be closed to make room. The caller must hold Proxy.mu.
+// worthWaiting reports whether there may soon be room for a connection. If its address has low usage, it can displace other
+// connections. Otherwise there must be connections that can be closed to make room. The caller must hold Proxy.mu.
 func (a *admission) worthWaiting(w waitingConn) bool {
 	of := a.accounts[w.c.share.key]
 	if of == nil || of.small(w.c.gen.o.MaxConns) {

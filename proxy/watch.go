@@ -8,7 +8,7 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/loop"
 )
 
-// This file notices clients that disconnect while the upstream is working on their request. Nothing reads from such a connection at that
+// This file detects clients that disconnect while the upstream is working on their request. Nothing reads from such a connection at that
 // time, and a goroutine or a system call per request would be too expensive. Instead, one poll(2) per tick checks all connections that
 // are waiting for the upstream. If two consecutive ticks find that a client has half-closed its connection and that nothing is left to
 // read, the client counts as disconnected: the upstream connection is closed, and the exchange records 499. So a client that only
@@ -22,7 +22,7 @@ type watch struct {
 }
 
 // clientWatch tracks whether the client of one connection is still connected. While an exchange waits for a response on an
-// upstream connection, it hands that connection to the clientWatch. Any code that notices that the client has disconnected may
+// upstream connection, it hands that connection to the clientWatch. Any code that detects that the client has disconnected may
 // close the upstream connection. That connection is either taken back or closed, never both.
 type clientWatch struct {
 	socket

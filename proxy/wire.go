@@ -54,8 +54,8 @@ func (w *tlsWire) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// takeSlot waits until fewer than cap(slots) handshakes are computing. Each handshake takes a millisecond of CPU time, and without a limit, many new
-// clients would take the CPUs away from those that are already connected.
+// takeSlot waits until fewer than cap(slots) handshakes are using the CPU. Each handshake takes a millisecond of CPU time, and without a
+// limit, many new clients would take the CPUs away from those that are already connected.
 func (w *tlsWire) takeSlot() {
 	if w.slots != nil {
 		w.slots <- struct{}{}

@@ -27,7 +27,7 @@ const (
 // report the boundaries of chunks: a chunked body is passed on in different chunks.
 //
 // Left returns how many bytes of data come next. If there are any, the caller consumes those that have arrived and calls Took. If there
-// are none and the body has not ended, the caller passes what has arrived to Frame.
+// are none and the body has not ended, the caller passes the bytes that have arrived to Frame.
 type Body struct {
 	framing  BodyFraming
 	part     bodyPart

@@ -51,9 +51,9 @@ func eachFromRight(list []byte, next func(entry []byte) bool) {
 	}
 }
 
-// forwardedNodes finds the "for" parameter of each element in Forwarded (RFC 7239, section 4); the node of an element without one is nil. It
-// returns the number of elements and keeps the last hopsMax nodes: number i is nodes[i%hopsMax]. If the list violates the grammar, for example
-// because a client sent a quotation mark that swallows what proxies append, it returns 0.
+// forwardedNodes finds the "for" parameter of each element in Forwarded (RFC 7239, section 4); the node of an element without one is nil.
+// It returns the number of elements and keeps the last hopsMax nodes: number i is nodes[i%hopsMax]. If the list violates the grammar, for
+// example because an unclosed quotation mark from a client swallows the text that proxies append, it returns 0.
 func forwardedNodes(nodes *[hopsMax][]byte, list []byte) (n int) {
 	var node []byte
 	for pairs := 0; ; {

@@ -9,8 +9,8 @@ import (
 // usable.
 //
 // A Conn connects its parts. in cuts the peer's bytes into frames. Each frame is handled by the part that has the state for it: blocks
-// (HEADERS, CONTINUATION), streams (DATA, RST_STREAM, PRIORITY, WINDOW_UPDATE) or life (SETTINGS, PING, GOAWAY). These parts
-// write the frames with which this side responds to out, and draw on budgets.
+// (HEADERS, CONTINUATION), streams (DATA, RST_STREAM, PRIORITY, WINDOW_UPDATE) or life (SETTINGS, PING, GOAWAY). These parts write
+// this side's responses to out, and draw on budgets.
 type Conn struct {
 	client  bool // this is the client side
 	limits  Limits
@@ -45,7 +45,7 @@ func newConn(limits Limits, client bool) *Conn {
 
 // Next consumes bytes from the beginning of b, up to the next event, and returns their number. now is the time of any monotonic clock.
 // Next does not retain b. After EventNone, the caller must keep the bytes that were not consumed, at most 15, and append those that
-// arrive next. The error is a *ConnError, and further calls return it again: the caller sends the output and closes the connection.
+// arrive next. The error is a *ConnError, and further calls return it again: the caller must send the output and close the connection.
 func (c *Conn) Next(b []byte, now time.Duration) (ev Event, n int, err error) {
 	c.budgets.now, c.ev = now, Event{}
 	for c.err == nil {

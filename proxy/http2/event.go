@@ -8,7 +8,7 @@ const (
 	// EventNone: more bytes are needed for the next event. The caller must read them.
 	EventNone EventKind = iota
 	// EventRequest: the header of a request is complete. Stream is new and belongs to the caller until Release. If Stream.Err is set, the
-	// request is malformed: the caller may respond to it, but nothing of its body is reported.
+	// request is malformed: the caller may respond to it, but no part of its body is reported.
 	EventRequest
 	// EventResponse: the header of a response is complete, in Stream.Head. Stream.Interim reports whether another one follows. With End,
 	// the response is complete.

@@ -26,8 +26,8 @@ func (w *recvWindow) take(n int) bool {
 	return w.left >= 0
 }
 
-// giveBack records that n bytes are no longer in use. It returns by how much a WINDOW_UPDATE must enlarge the peer's window now, or 0:
-// smaller amounts are collected, so that the peer does not receive a frame for every few bytes.
+// giveBack records that n bytes are no longer in use. It returns the number of bytes by which a WINDOW_UPDATE must enlarge the peer's
+// window now. It returns 0 for small amounts, which are collected so that the peer does not receive a frame for every few bytes.
 func (w *recvWindow) giveBack(n int) (more int) {
 	if w.returned += n; w.returned < w.size/2 {
 		return 0

@@ -7,8 +7,8 @@ import (
 
 // This file defines frames (RFC 9113, sections 4.1 and 6).
 
-// Preface is what a client sends first (RFC 9113, section 3.4). Its first line and the empty line after it, PrefaceHead, look like an
-// HTTP/1.1 request, so that a server that accepts both protocols on the same port can recognize them.
+// Preface is the first data that a client sends (RFC 9113, section 3.4). Its first line and the empty line after it, PrefaceHead,
+// look like an HTTP/1.1 request, so that a server that accepts both protocols on the same port can recognize them.
 const (
 	Preface     = PrefaceHead + "SM\r\n\r\n"
 	PrefaceHead = "PRI * HTTP/2.0\r\n\r\n"

@@ -2,9 +2,9 @@ package http2
 
 // This file handles SETTINGS, PING and GOAWAY: how a connection begins, is kept alive, and ends (RFC 9113, sections 6.5, 6.7, 6.8).
 
-// lifecycle is the state of the connection as a whole. SETTINGS are the first frame that either side sends. A side that wants to end the
-// connection without losing streams does so in two steps: its first GOAWAY says that the connection will end, and its second one which
-// stream is the last.
+// lifecycle is the state of the connection as a whole. SETTINGS are the first frame that either side sends. A side ends the connection
+// without losing streams in two steps: its first GOAWAY announces that the connection will end, and its second GOAWAY names the last
+// stream.
 //
 // A method that handles a frame sets *ev if there is something to report. The error ends the connection.
 type lifecycle struct {
@@ -51,8 +51,8 @@ func (l *lifecycle) beginSettings(h frameHeader) *ConnError {
 	return l.budgets.spend()
 }
 
-// setting applies one of the peer's settings. It ignores unknown settings, and limits on features that this side does not use. left is how
-// many bytes of further settings follow.
+// setting applies one of the peer's settings. It ignores unknown settings, and limits on features that this side does not use. left is the
+// number of bytes in the settings that follow.
 func (l *lifecycle) setting(id uint16, value uint32, left int) *ConnError {
 	if left > 0 && left%(10*settingBytes) == 0 { // a frame may contain thousands of settings
 		if err := l.budgets.spend(); err != nil {

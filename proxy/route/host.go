@@ -6,9 +6,9 @@ import (
 	"unsafe"
 )
 
-// appendHost appends the name or address in a Host field in the form in which routes compare it: without port, in lower case, without a trailing
-// dot; an IPv6 address in brackets and in its shortest form. It returns false for a host that servers interpret in different ways: one with an
-// escape or an empty label.
+// appendHost appends the name or address in a Host field in the form that routes compare: without port, in lower case, without a trailing
+// dot; an IPv6 address in brackets and in its shortest form. It returns false for a host that servers interpret in different ways: one with
+// an escape or an empty label.
 func appendHost(dst, host []byte) ([]byte, bool) {
 	if len(host) > 0 && host[0] == '[' {
 		end := bytes.IndexByte(host, ']')

@@ -23,7 +23,7 @@ type TLS struct {
 	// CertFile and KeyFile are the PEM files with the client certificate and its key, for servers that request a certificate. They may be
 	// empty.
 	CertFile, KeyFile string
-	// ServerName is the name that the certificate of each server must have, and that is sent to the server. If it is empty, the name is the
+	// ServerName is the name that is sent to each server (SNI) and that the server's certificate must have. If it is empty, the name is the
 	// host in the server's URL.
 	ServerName string
 	// Insecure accepts any certificate. Anyone between wayside and the server can then read and change everything.

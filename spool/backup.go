@@ -28,10 +28,9 @@ type queueCopy struct {
 	from *queue.Snapshot
 }
 
-// BeginBackup copies ledgers and journals of all epochs into dir, which becomes the copy's Options.Dir and must not exist, and takes
-// snapshots of their queues. Finish or Close must follow. The caller must make sure that nothing is acknowledged and no epoch is retired
-// between the snapshot of the store that belongs to the copy and this call. The error wraps ErrUnavailable if there is currently no
-// spool.
+// BeginBackup copies the ledgers and journals of all epochs into dir, and takes snapshots of their queues. dir must not exist; it
+// becomes the copy's Options.Dir. Finish or Close must follow. The caller must make sure that nothing is acknowledged, and no epoch is
+// retired, between the corresponding snapshot of the store and this call. The error wraps ErrUnavailable if there is currently no spool.
 func (s *Set) BeginBackup(ctx context.Context, dir string) (*Backup, error) {
 	b := &Backup{}
 	err := s.step(ctx, func(*committer) error { return b.begin(s, dir) })

@@ -160,7 +160,7 @@ func (c *committer) freeHeld(e *epoch, j *journal.Journal) error {
 }
 
 // commitTaken commits the sealed segments, oldest first, until one fails. It returns the last seq in the sealed segments that it found.
-// Records with a later seq do not count as durable yet.
+// Records with a higher seq do not count as durable yet.
 func (c *committer) commitTaken(e *epoch, j *journal.Journal) (through uint64, err error) {
 	for {
 		c.mu.Lock()

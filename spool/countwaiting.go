@@ -11,8 +11,9 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// Waiting counts the responses in the spools in dir that the consumer has not applied: those after its watermarks. It changes nothing, and
-// skips epochs whose process is alive. If an epoch cannot be read, it returns an error together with the count of the others.
+// Waiting counts the responses in the spools in dir that the consumer has not applied: those after the consumer's watermarks. It changes
+// nothing, and skips epochs whose process is alive. If an epoch cannot be read, it returns an error together with the count for the other
+// epochs.
 func Waiting(ctx context.Context, dir string, applied map[uuid.UUID]uint64) (responses uint64, err error) {
 	for _, folder := range folders(dir) {
 		if ctx.Err() != nil {

@@ -28,8 +28,8 @@ type oldBatch struct {
 	unreadable bool
 }
 
-// openLeftover locks a folder until unlock is called, or continues without a lock if this process has no permission to write there. It
-// fails with errBusy while the process of the epoch is alive.
+// openLeftover locks a folder until unlock is called, or continues without a lock if this process may not write there. It fails with
+// errBusy while the process of the epoch is alive.
 func openLeftover(dir string) (l *leftover, unlock func(), err error) {
 	lock, err := lockFolder(dir, false)
 	if errors.Is(err, errBusy) {
@@ -39,8 +39,8 @@ func openLeftover(dir string) (l *leftover, unlock func(), err error) {
 	return l, func() { _ = lock.Close() }, nil
 }
 
-// readQueue passes each batch of a queue file to check and then adds it to l.batches. It returns the state in the file, or nil if that is
-// damaged.
+// readQueue passes each batch of a queue file to check and then adds it to l.batches. It returns the state in the file, or nil if the
+// state is damaged.
 func (l *leftover) readQueue(number int, check func(f *queue.File, state *queue.State, b *oldBatch)) (state *queue.State, err error) {
 	err = queue.Inspect(l.dir, number, l.id, func(f *queue.File, found *queue.State, index []queue.Batch) {
 		state = found

@@ -207,8 +207,8 @@ func (e *epoch) closeFiles() error {
 	return errors.Join(errs...)
 }
 
-// createEpoch creates the folder of the current epoch, with queue and journal. If it fails, the folder, lock and ledger remain if there was
-// room for them, so that drops are counted in a file and not only in memory.
+// createEpoch creates the folder of the current epoch, with queue and journal. If it fails but there was room for the folder, lock and
+// ledger, these remain, so that drops are counted in a file and not only in memory.
 func createEpoch(o *Options, e *epoch, notify func()) (j *journal.Journal, q *queue.File, err error) {
 	if err := openFolder(o, e); err != nil {
 		return nil, nil, err

@@ -46,7 +46,7 @@ func (c *committer) expire() error {
 }
 
 // expireSome removes the oldest batches of an epoch and counts them as dropped, in one transaction. The figures in memory change only after
-// it has been committed. If the process dies, the next one finds all of the change or none of it.
+// the transaction has been committed. If the process dies, the next one finds either all of the change or none of it.
 func (c *committer) expireSome(e *epoch) (responses uint64, more bool, err error) {
 	q := e.writer()
 	if q == nil {

@@ -114,7 +114,7 @@ func (e *epoch) spooledLocked(applied uint64) (n uint64, err error) {
 }
 
 // responsesAfter counts the responses in a batch whose seq is higher than the given one. It may have to read the value from the file.
-// That is rare: consumers acknowledge whole batches unless a batch fails.
+// This is rare: consumers acknowledge whole batches unless a batch fails.
 func (b *entry) responsesAfter(seq uint64) (n uint64, err error) {
 	raw, err := b.value()
 	if err != nil {

@@ -33,8 +33,9 @@ var (
 // QueueBytesMin is the smallest Options.QueueBytesMax.
 const QueueBytesMin = 1 << 20
 
-// queueSegments is the smallest size of a queue, in journal segments. A full segment becomes one batch, which bbolt stores in adjacent pages.
-// In a queue hardly larger than that, a batch might not fit even after all others had been removed, and nothing more could be recorded.
+// queueSegments is the smallest size of a queue, in journal segments. A full segment becomes one batch, which bbolt stores in adjacent
+// pages. In a queue that is only slightly larger than that, a batch might not fit even after all others had been removed, and nothing more
+// could be recorded.
 const queueSegments = 8
 
 // Options configure Open. The zero value of a field means its default.

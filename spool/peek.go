@@ -126,7 +126,7 @@ func (s *Set) load(e *epoch, chosen []entry) ([]event.Batch, error) {
 }
 
 // suspend stops reading an epoch until another process opens its folder. It is called when a newer wayside recorded the events and an older
-// one was started afterwards. The ledgers still count the events as spooled. Later batches of the epoch must wait too, because the
+// one was started afterwards. The ledgers still count the events as spooled. Later batches of the epoch must also wait, because the
 // consumer's watermark cannot skip events.
 func (s *Set) suspend(e *epoch, b *entry, cause error) {
 	s.mu.Lock()

@@ -8,8 +8,8 @@ import (
 )
 
 // Reconcile implements Source. The consumer counts missing responses as lost. Before Reconcile returns their number, it makes their
-// acknowledgment durable; otherwise they would be delivered again if this process died. Corrected figures are made durable too, if a
-// queue file can be written. If none can, the next start finds the same difference.
+// acknowledgment durable; otherwise they would be delivered again if this process died. Corrected figures are also made durable if a
+// queue file can be written. If none can be written, the next start finds the same difference.
 func (s *Set) Reconcile(ctx context.Context, id uuid.UUID, seq, held uint64) (missing uint64, err error) {
 	e, missing, unknown, err := s.reconcileInMemory(id, seq, held)
 	if unknown > 0 {

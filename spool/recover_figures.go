@@ -54,8 +54,8 @@ func (r *recovery) reconcileLedger(expected, fromJournal uint64) {
 	}
 }
 
-// undoDrops corrects the counts of responses that count as dropped but are here after all. This can happen in three ways: a process died
-// after it had found a batch damaged and before it removed the batch from the queue; the journal still has the batch; or [Set.Reconcile]
+// undoDrops corrects the counts of responses that count as dropped but still exist. This can happen in three ways: a process died after
+// it had found a batch damaged and before it removed the batch from the queue; the journal still has the batch; or [Set.Reconcile]
 // corrected the count in the queue but not in the page, because the epoch's process was dead. The number of responses held or lost can
 // never exceed the number committed, found in the journal, or accepted.
 func (r *recovery) undoDrops(fromJournal uint64) {

@@ -17,8 +17,8 @@ const scrubPause = 100 * time.Millisecond
 
 // Scrub overwrites or removes the acknowledged records that are still in files of the current epoch: bbolt keeps freed pages, and a journal
 // segment keeps its records until it is used again. Recording continues. A file with an unacknowledged record cannot be removed, so Scrub
-// waits until all records from before the call have been acknowledged. If ctx is done earlier, the error wraps [ErrNotScrubbed]. Folders of
-// dead processes are removed when they are retired.
+// waits until all records that were appended before the call have been acknowledged. If ctx is done before that, the error wraps
+// [ErrNotScrubbed]. Folders of dead processes are removed when they are retired.
 func (s *Set) Scrub(ctx context.Context) error {
 	if err := s.Flush(ctx); err != nil {
 		return err

@@ -54,7 +54,7 @@ type Set struct {
 //   - a folder locked by a live process: left alone, tried again later
 //   - a journal with committed, uncommitted, empty, torn or damaged segments: valid uncommitted records are committed
 //   - queue files: one; several after a failed fsync; one still named .new (removed); one that cannot be read, or that killed two
-//     consecutive processes that opened it (moved to the quarantine); one that lacks batches which its state counts (taken from the
+//     consecutive processes that opened it (moved to the quarantine); one that lacks batches that its state counts (taken from the
 //     journal)
 //   - a ledger page: missing, damaged, older or newer than the queue's figures
 //   - an epoch fully acknowledged (waits for Retire); a .retired-* folder (removed)

@@ -33,7 +33,7 @@ type Source interface {
 	// Publish passes bytes to the traffic process under a topic. The spool does not interpret them.
 	Publish(ctx context.Context, topic string, body []byte) error
 	// Fetch returns the bytes that the traffic process has for a topic. The spool does not interpret them. A traffic process of an older
-	// version, which does not know the request or the topic, returns an error.
+	// version returns an error if it does not support the request or the topic.
 	Fetch(ctx context.Context, topic string) ([]byte, error)
 }
 

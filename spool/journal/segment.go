@@ -167,8 +167,8 @@ func (s *Segment) Generation() uint64 { return s.generation }
 // Faulted reports whether the mapping failed while the segment was in use.
 func (s *Segment) Faulted() bool { return s.bad.Load() }
 
-// Wait returns when every reservation in a sealed segment has been completed. That is soon: an appender only has to copy a few kilobytes, and
-// only the scheduler or a page fault can delay it.
+// Wait returns when every reservation in a sealed segment has been completed. It does not take long: an appender only has to copy a few
+// kilobytes, and only the scheduler or a page fault can delay it.
 func (s *Segment) Wait() {
 	for spins := 0; ; spins++ {
 		if done, _ := s.Published(); done >= s.reserved() {

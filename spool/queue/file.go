@@ -104,8 +104,8 @@ func (f *File) Remove(b *Batch) {
 	f.removals = append(f.removals, *b)
 }
 
-// Removals returns the number of batches marked by Remove. The caller must hold one lock while it calls Removals and determines the state
-// that is committed with these removals: a batch that was removed by a commit whose state did not count it as acknowledged would count as
+// Removals returns the number of batches marked by Remove. The caller must hold one lock while it calls Removals and determines the
+// state to commit. Otherwise, a commit could remove a batch that its state does not count as acknowledged, and the batch would count as
 // lost after a crash.
 func (f *File) Removals() int {
 	f.mu.Lock()

@@ -22,8 +22,8 @@ func (f *File) touch(n int) {
 }
 
 // releasePages removes the file's pages from the memory of this process. They remain in the kernel's page cache, so the next access to one
-// of them is slower by a minor page fault, and reads nothing from the disk. During the transaction, bbolt does not unmap the file, so the
-// address range is valid. MADV_DONTNEED changes nothing in a shared mapping.
+// of them costs a minor page fault, but reads nothing from the disk. During the transaction, bbolt does not unmap the file, so the address
+// range is valid. MADV_DONTNEED changes nothing in a shared mapping.
 func (f *File) releasePages() {
 	_ = f.view(func(*bolt.Tx) error { // after an error, the pages remain in memory
 		return disk.Mapped(f.name, func(start, end uintptr) {

@@ -281,8 +281,8 @@ func checkNetwork(s string) string {
 	return ""
 }
 
-// checkExcludedPath accepts a path, or a prefix of one, in the form in which clients send it: escaped and without a query. It may be
-// followed by a space and a prefix of a user agent: a product's name, a slash, and digits of its version.
+// checkExcludedPath accepts a path, or a prefix of one, as clients send it: escaped and without a query. It may be followed by a
+// space and a prefix of a user agent: a product's name, a slash, and digits of its version.
 func checkExcludedPath(s string) string {
 	if path, agent, both := strings.Cut(s, " "); both {
 		if name, version, ok := strings.Cut(agent, "/"); ok && name != "" && !strings.ContainsFunc(name, func(r rune) bool { return !isTokenRune(r) }) && strings.Trim(version, ".0123456789") == "" {

@@ -9,9 +9,9 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// Structured keys are lists of mappings and named mappings. A table binds the keys of an element to its fields, like the table of all keys in
-// keys.go, so that elements are decoded, checked, printed and documented in the same way. In errors, `routes[0].path` is a key of the first
-// route, and `upstreams.api.dns` is a key of the group api.
+// Structured keys are lists of mappings and named mappings. A table binds the keys of an element to its fields, like the table of all keys
+// in keys.go, so elements are decoded, checked, printed and documented in the same way as other keys. In errors, `routes[0].path` is a key
+// of the first route, and `upstreams.api.dns` is a key of the group api.
 
 // structured reports whether a field has a structured form, which can only be written in the file.
 func structured(field any) bool {

@@ -51,8 +51,8 @@ func sample() *Config {
 	return &c
 }
 
-// ElementKeys returns the keys that elements of structured keys can have, in the order in which they are documented. They can only be set in
-// the file, so Env and Flag are empty.
+// ElementKeys returns the keys that elements of structured keys can have, in the order of the documentation. They can only be set in the
+// file, so Env and Flag are empty.
 func ElementKeys() []Key {
 	list := elementKeys(sample())
 	keys := make([]Key, 0, len(list))

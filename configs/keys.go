@@ -21,7 +21,7 @@ type Key struct {
 	Effect  Effect // when a new value takes effect after a reload
 }
 
-// Keys returns all keys in the order in which they are documented.
+// Keys returns all keys in the order of the documentation.
 func Keys() []Key {
 	c := Default()
 	t := table(&c)

@@ -20,7 +20,8 @@ type LoadOptions struct {
 	File string
 	// Environ contains NAME=value entries, in the form of os.Environ. A variable with an empty value counts as not set.
 	Environ []string
-	// Flags maps the path of a key (or a section's shorthand, such as data) to the value of its flag. It contains only flags that were given.
+	// Flags maps the path of a key (or a section's shorthand, such as data) to the value of its flag. It contains only the flags on the
+	// command line.
 	Flags map[string]string
 	// FlagNames maps the path of a key to the flag that was given for it, if that has a different name. It is used in errors.
 	FlagNames map[string]string

@@ -11,8 +11,8 @@ import (
 )
 
 // This file contains the checks that examine this machine. They reject only values that cannot work unless the configuration is changed.
-// Missing or unwritable directories, names that cannot be resolved and a full disk are not errors here: the processes continue in spite
-// of them and report them.
+// Missing or unwritable directories, names that cannot be resolved and a full disk are not errors here: the processes report them and
+// continue.
 
 // checkDirectory rejects a path that is a file or leads through one, and paths on which no files can be created.
 func checkDirectory(dir string) string {

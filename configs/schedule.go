@@ -8,8 +8,8 @@ import (
 	"github.com/adhocore/gronx"
 )
 
-// Limits of @every. A job that runs more often than once a second would keep a CPU core busy without anything new to do. One that runs
-// less often than once a year is probably a mistake.
+// Limits of @every. A job that runs more often than once a second would keep a CPU core busy without having anything new to do. One
+// that runs less often than once a year is probably a mistake.
 const (
 	everyMin = Second
 	everyMax = 366 * 24 * Hour

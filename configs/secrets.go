@@ -91,7 +91,7 @@ func checkCertificates(data []byte) string {
 }
 
 // readKeyFile reads a small file. It reads only regular files, because reading other kinds of files could block or never end. Errors show
-// the absolute name, because a relative one is looked up in the working directory, which is often not the folder of the configuration file.
+// the absolute name, because a relative name is resolved in the working directory, which is often not the folder of the configuration file.
 func (l *loader) readKeyFile(path, name string) (data []byte, ok bool) {
 	at := l.origins[path]
 	if absolute, err := filepath.Abs(name); err == nil { // an error means that the working directory is gone

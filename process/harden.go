@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Harden drops privileges that the process does not need (ADR 80). Afterwards, descriptors that were inherited from the parent are not
-// passed on to children; no other process of the same user can read the memory or the environment of this process, which may contain
+// Harden drops privileges that the process does not need (ADR 80). Afterwards, children do not inherit the descriptors that this process
+// inherited from its parent; no other process of the same user can read the memory or the environment of this process, which may contain
 // keys; and programs that this process starts cannot gain privileges. Steps that the kernel does not support are skipped. Call it before
 // anything is started.
 func Harden() error {

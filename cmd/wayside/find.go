@@ -79,8 +79,8 @@ func newHealth() *cobra.Command {
 	return cmd
 }
 
-// notReady combines the reasons why no wayside was found and why the configured address does not respond. It omits the latter if the
-// address is only the default and nothing is listening there, because no one has configured that address.
+// notReady combines the reasons why no wayside was found and why the configured address does not respond. It omits the second reason
+// if the address is only the default and nothing is listening there, because no one has configured that address.
 func notReady(why, silent error, address string) error {
 	if why != nil && errors.Is(silent, syscall.ECONNREFUSED) && address == "http://"+configs.Default().Admin.Listen {
 		return why

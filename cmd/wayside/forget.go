@@ -113,8 +113,8 @@ func (f *forgetFlags) sure(cmd *cobra.Command, in *bufio.Reader, found *admin.Fo
 	return true, nil
 }
 
-// books returns a function that forgets paths, either through the running wayside or, if no wayside uses the data directory, in this
-// process. The caller must call done at the end.
+// books returns a function that forgets paths, either through the running wayside or, if no wayside is using the data directory, in
+// this process. The caller must call done at the end.
 func (f *forgetFlags) books(ctx context.Context, cmd *cobra.Command) (do books.ForgetFunc, done func() error, err error) {
 	c, cfg, err := f.locate(cmd)
 	if err != nil {

@@ -66,8 +66,8 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	return exitFailure
 }
 
-// printError prints an error; joined errors get one line each. It escapes control characters, because text from
-// outside, such as the name of an object, must not control the terminal.
+// printError prints an error; joined errors get one line each. It escapes control characters, because external
+// text, such as the name of an object, must not control the terminal.
 func printError(w io.Writer, err error) {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		lines := make([]string, 0, 2)

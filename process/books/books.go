@@ -1,5 +1,5 @@
-// Package books is the books process: it opens the store, drains the spool into it, makes snapshots, answers queries, archives, and
-// runs the scheduled jobs. It connects the collector, the store and the uploader according to one configuration.
+// Package books is the books process: it opens the store, drains the spool into it, creates snapshots, answers queries, archives
+// events, and runs the scheduled jobs. It connects the collector, the store and the uploader according to one configuration.
 //
 //   - start.go: the process from start to end, as a child of `wayside run` or started separately
 //   - books.go: the parts of the process, the loops that drive them, and the order in which they stop
@@ -65,7 +65,7 @@ type books struct {
 }
 
 // open opens the store and the archive. source may be nil if nothing has to be drained. open starts nothing. [Check] has already rejected
-// every configuration that open would reject, so an error of open is about the disk.
+// every configuration that open would reject, so an error from open concerns the disk.
 func open(ctx context.Context, cfg *configs.Config, source spool.Source, log *slog.Logger) (*books, error) {
 	dir := cfg.Data.Dir
 	s, err := store.Open(store.Options{
@@ -166,8 +166,8 @@ func Check(cfg *configs.Config) error {
 	return nil
 }
 
-// run does the work of the books process until ctx is done or the traffic process ends, which closes listener. If ctx is done, it drains
-// and archives everything before it returns.
+// run does the work of the books process until ctx is done or the traffic process ends. The end of the traffic process closes listener.
+// If ctx is done, it drains and archives everything before it returns.
 func (b *books) run(ctx context.Context, listener net.Listener) error {
 	loops, stopLoops := context.WithCancel(ctx)
 	background, stopBackground := context.WithCancel(context.Background())

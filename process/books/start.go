@@ -60,7 +60,7 @@ func RunInherited(ctx context.Context, version string, logTo io.Writer) error {
 }
 
 // RunBeside runs a separately started books process until ctx is done. It connects to `wayside run` through the data directory, and keeps
-// trying while that is not running.
+// trying while `wayside run` is not running.
 func RunBeside(ctx context.Context, cfg *configs.Config, version string, logTo io.Writer) error {
 	log, _, sink := logsink.Open(logTo, cfg.Log.Level, cfg.Log.Format, "collect")
 	defer sink.Close(logsink.CloseWait)
@@ -135,7 +135,7 @@ func keepBooksBeside(ctx context.Context, cfg *configs.Config, version string, l
 const lockWait = 15 * time.Second
 
 // booksGCPercent keeps garbage small in proportion to the live heap, most of which is Badger's in-memory tables. With half of the
-// default, the process needs 7 MiB less at full speed and 1 % more CPU time (measured with test/bench).
+// default, the process needs 7 MiB less memory and 1 % more CPU time at full speed (measured with test/bench).
 const booksGCPercent = 50
 
 // keepBooks runs the books until the traffic process ends or ctx is done. If ctx is done, it drains and archives everything first. It

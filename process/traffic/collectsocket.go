@@ -53,8 +53,8 @@ func (c *collectSocket) warn(ctx context.Context, err error) {
 	}
 }
 
-// accept serves connections from ln, and closes ln when no more connections can come from it. It does not close ln after a lack of
-// descriptors or memory, because that would reset the connections that are waiting in the queue of ln.
+// accept serves connections from ln, and closes ln when no more connections can come from it. It does not close ln if descriptors
+// or memory are exhausted, because that would reset the connections that are waiting in ln's queue.
 func (c *collectSocket) accept(ctx context.Context, ln net.Listener, conns *sync.WaitGroup) error {
 	defer func() { _ = ln.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = ln.Close() })()

@@ -61,7 +61,7 @@ func orNone(n int) int {
 const stickyKeyBytes = 32
 
 // stickyKey returns the key that signs the cookies of sticky groups. The key is stored in the data directory, so clients keep their
-// servers when wayside is restarted. If it cannot be stored there, stickyKey returns nil, and the proxy creates a key that exists only as
+// servers when wayside is restarted. If it cannot be stored there, stickyKey returns nil, and the proxy creates a key that lasts only as
 // long as the process.
 func stickyKey(cfg *configs.Config, log *slog.Logger) []byte {
 	needed := false

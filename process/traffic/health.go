@@ -78,7 +78,7 @@ func (h *health) meanwhile() string {
 	return text
 }
 
-// diskFull returns a text if the disk is too full for a books process to open its store without failing or crashing. Otherwise, it
+// diskFull returns a text if the disk is so full that a books process could fail or crash when it opens its store. Otherwise, it
 // returns "".
 func (h *health) diskFull() string {
 	free, err := disk.Free(h.dataDir)

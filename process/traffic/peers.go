@@ -43,7 +43,7 @@ func (p *peers) connected(pid int, dialer *link.Dialer) {
 }
 
 // disconnected is called when the books process at the other end of dialer has ended; nil means the connected one. If another books
-// process has connected since, that one remains connected.
+// process has connected since, the new one remains connected.
 func (p *peers) disconnected(dialer *link.Dialer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -57,8 +57,8 @@ func (p *peers) disconnected(dialer *link.Dialer) {
 // pingInterval is the time between two pings of the books process.
 const pingInterval = 2 * time.Second
 
-// ping checks at intervals whether the books process responds, so that other code does not have to wait for a response to find this out.
-// If the books process responds, ping also fetches the store's figures if they have changed.
+// ping checks at intervals whether the books process is responding, so that other code does not have to wait for a response to find this
+// out. If the books process responds, ping also fetches the store's figures if they have changed.
 func (p *peers) ping(ctx context.Context) {
 	tick := time.NewTicker(pingInterval)
 	defer tick.Stop()

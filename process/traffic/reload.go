@@ -59,7 +59,7 @@ type Reloaded struct {
 	Traffic []string `json:"in_effect"`        // keys whose new values apply to requests that begin from now on
 	Books   []string `json:"books_restarting"` // keys whose new values take effect when the books process has restarted
 	// Restart has the keys that keep their old values until `wayside run` is restarted. If `wayside collect` is started separately
-	// (collector.enabled: false), it includes the keys for which that process must be restarted.
+	// (collector.enabled: false), Restart also has the keys for which that process must be restarted.
 	Restart []string `json:"needs_restart"`
 }
 

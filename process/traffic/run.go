@@ -1,7 +1,7 @@
 // Package traffic is the traffic process. It forwards requests, records them in the spool, and serves the admin listener and the probes
 // listener. It starts the books process and communicates with it through the channels of package link. It connects proxy, spool and admin
-// under one configuration. It never imports the store: nothing that the books process does can make a request fail, delay it, or crash
-// the process that handles it.
+// according to one configuration. It never imports the store: nothing that the books process does can make a request fail, delay it, or
+// crash the process that handles it.
 //
 //   - run.go, shutdown.go: the process from start to end
 //   - parts.go: its parts, how they are created, connected and started; options.go, groups.go, routes.go: the options of the proxy

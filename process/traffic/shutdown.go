@@ -60,7 +60,7 @@ func (t *traffic) shutdown(forced context.Context) {
 }
 
 // endTraffic waits for the requests in progress. It reserves a third of the time, at most ten seconds, for the books, because recorded
-// responses must still be drained and archived. reserve is the part of this third that lies after ctx's deadline.
+// responses must still be drained and archived. reserve is the part of this third that comes after ctx's deadline.
 func (t *traffic) endTraffic(ctx context.Context, reserve time.Duration) {
 	if deadline, ok := ctx.Deadline(); ok {
 		books := max(0, min((time.Until(deadline)+reserve)/3, 10*time.Second)-reserve)

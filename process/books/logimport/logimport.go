@@ -1,11 +1,11 @@
-// Package logimport reads the access logs of other servers, and counts their responses in a data directory. So the statistics can cover
-// the time before a service used wayside. The rows are marked as imported ([stats.ImportedRoute]), and the accounting does not include
-// them.
+// Package logimport reads the access logs of other servers, and counts their responses in a data directory, so that the statistics can
+// include the time before a service used wayside. The rows are marked as imported ([stats.ImportedRoute]), and the accounting does not
+// include them.
 //
 // Each line is counted exactly once. A file is recognized by its content. Each transaction writes some rows together with the length and
 // the checksum of the part of the file that has been counted with them. So after a crash or an interruption, the next call continues
 // after that part, and a file that was imported before adds nothing, even under a different name or in compressed form. Two copies of a
-// log that differ somewhere are two logs; if they begin with the same line, the second one is refused unless Options.Separate is set.
+// log that differ in any place are two logs; if they begin with the same line, the second one is refused unless Options.Separate is set.
 package logimport
 
 import (

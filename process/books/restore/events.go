@@ -54,8 +54,8 @@ func Events(ctx context.Context, from uploader.Target, dir string, o reader.Copy
 	return copied, err
 }
 
-// inOrder returns epochs in the order in which they began, which is the order of their IDs. The store shows events in the order in which it
-// received their epochs.
+// inOrder returns epochs by the time at which they began, which is the order of their IDs. The order matters because the store shows epochs
+// in the order in which it received them.
 func inOrder[T any](epochs map[uuid.UUID]T) []uuid.UUID {
 	return slices.SortedFunc(maps.Keys(epochs), func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) })
 }

@@ -69,7 +69,7 @@ var flagNames = map[string]string{
 	"log.level": "--log-level", "log.format": "--log-format",
 }
 
-// upstreamKey is the only list key whose value in the file may also be a single text.
+// upstreamKey is the only list key whose value in the file may also be a single string.
 const upstreamKey = "upstream"
 
 // envPrefix is the prefix of wayside's environment variables.

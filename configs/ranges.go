@@ -73,12 +73,12 @@ func segmentSize() check {
 	}}
 }
 
-// textCheck returns a check for a text, or for each element of a list.
+// textCheck returns a check for a string, or for each element of a list.
 func textCheck(f func(string) string) check {
 	return check{problem: func(field any) string { return f(*field.(*string)) }} //nolint:forcetypeassert // as above
 }
 
-// optional returns a check for a text that also accepts the empty text.
+// optional returns a check that also accepts the empty string.
 func optional(f func(string) string) check {
 	return textCheck(func(s string) string {
 		if s == "" {
@@ -88,7 +88,7 @@ func optional(f func(string) string) check {
 	})
 }
 
-// oneOf rejects texts that are not listed.
+// oneOf rejects strings that are not listed.
 func oneOf(values ...string) check {
 	return textCheck(func(s string) string {
 		if slices.Contains(values, s) {

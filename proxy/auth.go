@@ -38,7 +38,7 @@ type users struct {
 	decoy  []byte // checked if a name does not exist, so that the response takes as long as for an existing name
 }
 
-// newUsers parses NAME:HASH lines. It skips empty lines and lines that begin with #. It returns nil for an empty text.
+// newUsers parses NAME:HASH lines. It skips empty lines and lines that begin with #. It returns nil for an empty string.
 func newUsers(text string) (*users, error) {
 	if text == "" {
 		return nil, nil
@@ -178,7 +178,7 @@ func (p *passwords) leave(addr netip.Addr) {
 func (p *passwords) check(key [sha256.Size]byte, known bool, hash, password []byte) bool {
 	p.running <- struct{}{}
 	defer func() { <-p.running }()
-	if known && p.isVerified(key) { // another request with the same credentials has been checked since
+	if known && p.isVerified(key) { // another request with the same credentials has been checked in the meantime
 		return true
 	}
 	if bcrypt.CompareHashAndPassword(hash, password) != nil {

@@ -88,8 +88,8 @@ func (t *upstreamHealth) state() (reason string, since time.Time) {
 	return t.last, t.began
 }
 
-// UpstreamFailure returns why a group of servers cannot serve requests, and since when. Both are zero if all groups can serve requests,
-// as far as the last requests and checks show.
+// UpstreamFailure returns why a group of servers cannot serve requests, and when that began. Both are zero if all groups can serve
+// requests, as far as the last requests and checks show.
 func (p *Proxy) UpstreamFailure() (reason string, since time.Time) {
 	for _, g := range p.current.Load().groups {
 		if reason, since = g.failure(); reason != "" {
@@ -99,8 +99,8 @@ func (p *Proxy) UpstreamFailure() (reason string, since time.Time) {
 	return "", time.Time{}
 }
 
-// failure returns why the group cannot serve requests, and since when: because no server can be used, or because the last request to each
-// usable server has failed. Both results are zero if the group can serve requests.
+// failure returns why the group cannot serve requests, and when that began. The reason is that no server can be used, or that the last
+// request to each usable server has failed. Both results are zero if the group can serve requests.
 func (g *group) failure() (reason string, since time.Time) {
 	m := g.members.Load()
 	if len(m.usable) == 0 {
@@ -126,7 +126,7 @@ func (g *group) attrs() []any {
 	return []any{"group", g.name}
 }
 
-// prefix returns the beginning of a text about the group, with its name if it has one.
+// prefix returns the beginning of a message about the group, with its name if it has one.
 func (g *group) prefix() string {
 	if g.name == "" {
 		return ""

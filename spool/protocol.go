@@ -20,8 +20,8 @@ import (
 //
 //	length of the rest (4) | type (1) | request number (4) | payload
 //
-// The reply to each request is one frame with its number: frameOK with the result, or frameError with a code (1) and a text. Replies may come
-// in any order. frameCancel has no reply of its own. The request that it cancels still gets its reply.
+// The reply to each request is one frame with its number: frameOK with the result, or frameError with a code (1) and a message. Replies may
+// come in any order. frameCancel has no reply of its own. The request that it cancels still gets its reply.
 const (
 	protocolMagic   = "WSPL"
 	protocolVersion = 1
@@ -53,7 +53,8 @@ const (
 )
 
 var (
-	// ErrProtocol is returned if the peer is not a spool or speaks another protocol version. In the second case the text names both versions.
+	// ErrProtocol is returned if the peer is not a spool or speaks another protocol version. In the second case, the message names both
+	// versions.
 	ErrProtocol = errors.New("spool protocol mismatch")
 	// ErrDisconnected is wrapped by every error of a Client whose connection is lost. The caller must create a new Client.
 	ErrDisconnected = errors.New("spool connection lost")

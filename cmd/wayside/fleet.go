@@ -81,7 +81,7 @@ func newFleetSQL() *cobra.Command {
 	return cmd
 }
 
-// fleetRange parses the ends of a range. An empty text gives a zero time.
+// fleetRange parses the ends of a range. An empty string gives a zero time.
 func fleetRange(from, to string, now time.Time) (start, end time.Time, err error) {
 	for _, p := range []struct {
 		flag, text string

@@ -173,7 +173,7 @@ func (f *tailFlags) stream(ctx context.Context, cmd *cobra.Command, o terminal.T
 	return terminal.Tail(stream, o)
 }
 
-// checkPath rejects a text that is neither a path nor a template.
+// checkPath rejects an argument that is neither a path nor a template.
 func checkPath(cmd *cobra.Command, path string) error {
 	if err := query.CheckPath(path); err != nil {
 		return cli.Usagef(cmd, "--path %q: %w", path, err)

@@ -78,8 +78,8 @@ func (h *health) meanwhile() string {
 	return text
 }
 
-// diskFull returns a text if the disk is so full that a books process could fail or crash when it opens its store. Otherwise, it
-// returns "".
+// diskFull returns a message if the disk is so full that a books process could fail or crash when it opens its store. Otherwise,
+// it returns "".
 func (h *health) diskFull() string {
 	free, err := disk.Free(h.dataDir)
 	if err != nil || free >= disk.StoreFreeMin {

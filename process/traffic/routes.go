@@ -39,7 +39,8 @@ func proxyRoutes(cfg *configs.Config) []proxy.Route {
 	return routes
 }
 
-// noUsers makes the proxy reject a route whose file of users has not been read. With an empty text, the route would be open to everyone.
+// noUsers makes the proxy reject a route whose file of users has not been read. With an empty string, the route would be open to
+// everyone.
 const noUsers = "# not read"
 
 func routeConditions(r *configs.Route) proxy.RouteConditions {

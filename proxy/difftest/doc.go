@@ -8,7 +8,7 @@
 // The same scenarios are repeated with HTTP/2 between client and proxy, between proxy and origin, and on both sides.
 //
 // The smuggling tests send the corpus in test/httpcorpus over HTTP/1.1 and HTTP/2 through wayside to nginx, haproxy,
-// Go's net/http and node, and compare the requests that each of them reports to have received.
+// Go's net/http and node, and compare the requests that each of them reports having received.
 //
 // If a program is not installed, the test reports that and skips it. scripts/test.sh installs all of them.
 package difftest

@@ -34,8 +34,8 @@ type accountReader struct {
 // viewTries is the number of attempts that view makes before it pauses the drain loop.
 const viewTries = 3
 
-// view repeats its reads until no event has been applied during them. If events keep arriving too fast for that, it pauses the drain loop
-// for one last attempt. Only one caller reads at a time, so even many clients cannot pause the drain loop again and again.
+// view repeats its reads until no event is applied during them. If events arrive too fast for that, it pauses the drain loop for one last
+// attempt. Only one caller reads at a time, so even many clients cannot pause the drain loop again and again.
 func (r *accountReader) view(ctx context.Context) (accounting.View, error) {
 	select {
 	case r.reading <- struct{}{}:

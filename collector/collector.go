@@ -1,18 +1,18 @@
 // Package collector implements the drain loop: it moves events from the spools to the store, exactly once, and publishes snapshots of the
 // statistics.
 //
-// One step ([Collector.DrainOnce]) peeks at a run of events of one epoch, decodes and labels them (package paths), applies
-// them to the store in one synced transaction that also contains the watermark and the labeler's changes, and then
-// acknowledges them. After a crash between any two of these, the next step repeats the work: it skips events at or below the
-// watermark, and gives all others the same labels as before.
+// One step ([Collector.DrainOnce]) peeks at a run of events of one epoch, decodes and labels them (package paths), applies them to the
+// store in one synced transaction that also contains the watermark and the labeler's changes, and then acknowledges them. After a crash
+// between any two of these actions, the next step repeats the work: it skips events at or below the watermark, and gives all others the
+// same labels as before.
 //
 // # When something fails
 //
 // Some errors cannot be fixed by dropping events: the source is unreachable or has a newer version, the store cannot write
-// ([store.ErrUnavailable]), or the data directory has reached its disk limits. Then the step is undone, including its labels, and retried
-// until it succeeds; in the meantime, the spool fills. Other errors are caused by the events themselves (a malformed record, a panic).
-// After three attempts, the run is divided until the failing events are isolated. These are quarantined with the reason and counted, and
-// draining continues. This package never discards an event.
+// ([store.ErrUnavailable]), or the data directory has reached its disk limits. In these cases, the step is undone, including its labels,
+// and retried until it succeeds; in the meantime, the spool fills. Other errors are caused by the events themselves (a malformed record,
+// a panic). After three attempts, the run is divided until the failing events are isolated. These are quarantined with the reason and
+// counted, and draining continues. This package never discards an event.
 //
 // The collector starts no goroutines. [Collector.Run] blocks; all other methods may be called while it is running.
 package collector
@@ -69,7 +69,7 @@ type Store interface {
 // Errors of DrainOnce. Nothing is lost: the next call gets the same events again.
 var (
 	// ErrPaused means that the data directory has reached data.bytes_max, or that the disk has less than data.free_min free. The error
-	// message says which of the two.
+	// message says which of the two applies.
 	ErrPaused = errors.New("paused")
 	// ErrSource means that the spools cannot be reached.
 	ErrSource = errors.New("spool not reachable")

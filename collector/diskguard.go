@@ -121,7 +121,7 @@ func (g *guard) applied(events int) {
 }
 
 // measure returns the last measurement, or takes a new one if the last is older than guardInterval. If walking through the files takes a
-// long time, the walk happens less often, and only the free space is measured every guardInterval.
+// long time, guard does it less often, and measures only the free space every guardInterval.
 func (g *guard) measure() usage {
 	g.mu.Lock()
 	defer g.mu.Unlock()

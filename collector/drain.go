@@ -111,9 +111,8 @@ func (c *Collector) applyAll(ctx context.Context, batches []event.Batch, d *Drai
 	return c.applyItems(ctx, d)
 }
 
-// add decodes a record into the next item. If the record cannot be decoded, the item's event gets the kind 0. A record
-// of a newer version is returned as an error instead, because it is not damaged. Only the spool of a newer process
-// contains such records.
+// add decodes a record into the next item. If the record cannot be decoded, the item's event has kind 0. A record of a newer version is
+// returned as an error instead, because it is not damaged. Only the spool of a newer process contains such records.
 func (c *Collector) add(seq uint64, record []byte) error {
 	if cap(c.items) > len(c.items) {
 		c.items = c.items[:len(c.items)+1]

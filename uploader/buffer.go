@@ -136,8 +136,8 @@ func (r *objectReader) close() {
 	}
 }
 
-// rewriter is a reader of the bytes that the function write writes. After a backward seek, it calls write again. write runs in a
-// goroutine of its own, of which there is at most one, until it has written everything or close is called.
+// rewriter is a reader of the bytes that the function write writes. After a backward seek, it calls write again. write runs in its own
+// goroutine until it has written everything or close is called. There is at most one such goroutine.
 type rewriter struct {
 	write func(io.Writer) error
 	pipe  *io.PipeReader // nil while write is not running

@@ -20,8 +20,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// Anyone who can write to a bucket can put anything there, and a gzip file of a megabyte can unpack to a gigabyte. So a
-// reader keeps only one line of an object in memory, and stops at the size that the object's own metadata announces.
+// Anyone who can write to a bucket can put anything there, and a gzip file of a megabyte can unpack to a gigabyte. So a reader keeps only
+// one line of an object in memory, and stops at the size given in the object's own metadata.
 const (
 	// lineBytesMax limits one line. The longest event has about 20 KiB, the longest row of statistics about 100 KiB.
 	lineBytesMax = 1 << 20

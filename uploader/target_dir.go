@@ -112,8 +112,8 @@ func (t *dirTarget) Stat(_ context.Context, key string) (ObjectInfo, error) {
 }
 
 // Delete removes the marker first. If wayside stops after that, readers ignore the remaining file, and the next call removes it. Delete
-// also removes folders that have become empty, except for "v1": the traffic process watches it, and would report that someone has removed
-// the archive.
+// also removes folders that have become empty, except for "v1": the traffic process watches that folder, and would report that someone
+// has removed the archive.
 func (t *dirTarget) Delete(_ context.Context, key string) error {
 	name, err := t.path(key)
 	if err != nil {
@@ -223,8 +223,8 @@ func notFound(err error) error {
 	return dirHint(err)
 }
 
-// writeSynced replaces a file. The name of the temporary file is always the same, and prune removes that file if the
-// process dies. The permissions allow a group to read the archive.
+// writeSynced replaces a file. The name of the temporary file is always the same, and prune removes that file after the process has died.
+// The permissions allow a group to read the archive.
 func writeSynced(name string, content io.Reader) error {
 	return disk.WriteFile(name, name+tempSuffix, content, 0o640)
 }

@@ -199,7 +199,7 @@ func (t *s3Target) Stat(ctx context.Context, key string) (ObjectInfo, error) {
 	return ObjectInfo{}, t.hint.explain(action, err)
 }
 
-// removeProbe deletes the object with which the archive was tested, if that is permitted. Apart from that, wayside needs no permission to
+// removeProbe deletes the object that was used to test the archive, if that is permitted. Apart from that, wayside needs no permission to
 // delete.
 func (t *s3Target) removeProbe(ctx context.Context, key string) error {
 	if err := t.core.RemoveObject(ctx, t.bucket, t.prefix+key, minio.RemoveObjectOptions{}); err != nil {

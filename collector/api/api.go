@@ -195,12 +195,13 @@ type badRequest struct{ text string }
 
 func (b badRequest) Error() string { return b.text }
 
-// ErrUnavailable means that a source is missing or not reachable. The response to an error that wraps it is 503 with the text of the
+// ErrUnavailable means that a source is missing or not reachable. An error that wraps it causes a 503 response with the text of the
 // error.
 var ErrUnavailable = errors.New("the books are not available at the moment")
 
-// answer turns a function that returns a value or an error into a handler. The function runs with a slot and has at most queryTime; it is
-// canceled if the client disconnects. The slot is released before the encoded response is sent, so slow clients do not take up slots.
+// answer turns a function that returns a value or an error into a handler. The function holds a slot while it runs, for at most
+// queryTime; its context is canceled if the client disconnects. The slot is released before the encoded response is sent, so slow clients
+// do not take up slots.
 func (h *handler) answer(s slots, fn func(*http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		h.send(w, h.compute(w, r, s, fn))

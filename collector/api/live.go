@@ -22,8 +22,8 @@ func (h *handler) recent(r *http.Request) (any, error) {
 
 var tailParams = []string{"path", "method", "host", "prefix", "route", "status", "grpc", "kind", "min_duration", "request_id"}
 
-// tail handles GET /api/v1/tail: server-sent events, one "event" for each response that the filters select from now on, and "missed" with
-// the number of omitted events if the client reads too slowly.
+// tail handles GET /api/v1/tail. It sends server-sent events: an "event" for each response that the filters select from now on, and
+// "missed" with the number of events that were omitted because the client reads too slowly.
 func (h *handler) tail(w http.ResponseWriter, r *http.Request) {
 	watcher, err := h.watch(r)
 	if err != nil {

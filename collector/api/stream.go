@@ -108,7 +108,7 @@ func (s *stream) write(text string) {
 func (s *stream) close() { s.heartbeat.Stop() }
 
 // streams holds the open streams of snapshots, oldest first. Each stream is represented by a channel that is closed when a newer stream
-// displaces the stream.
+// displaces it.
 type streams struct {
 	mu   sync.Mutex
 	open []chan struct{} // guarded by mu

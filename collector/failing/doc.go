@@ -30,8 +30,8 @@
 // well, the path has no usual latency.
 //
 // An incident begins with the first minute from which the share stays high. It ends when the share over the last five minutes is below
-// twice the usual share, or below 1 % if that is more. It ends earlier if the share over the last two minutes is below that limit and
-// such a low share would be improbable during the incident.
+// twice the usual share or below 1 %, whichever limit is higher. It ends earlier if the share over the last two minutes is below that
+// limit and such a low share would be improbable during the incident.
 //
 // # False alarms
 //

@@ -160,7 +160,8 @@ func tail(k, n uint64, p float64) float64 {
 	return sumOf(k, n, p, 1)
 }
 
-// sumOf adds up the probabilities of exactly i of n. It starts with i = k and continues in the direction in which they decrease.
+// sumOf adds up the probabilities that exactly i of n responses have the property. It starts with i = k and continues in the direction in
+// which these probabilities decrease.
 func sumOf(k, n uint64, p float64, direction int) float64 {
 	i, all := float64(k), float64(n)
 	term := math.Exp(logGamma(all+1) - logGamma(i+1) - logGamma(all-i+1) + i*math.Log(p) + (all-i)*math.Log1p(-p))

@@ -33,7 +33,8 @@ type Options struct {
 	Source Source // required
 	// Rules returns the rules that merge rows counted before their template was learned; nil: none.
 	Rules func() *paths.Rules
-	// Applied returns a number that changes whenever responses are applied; nil: at each check, assume that responses have been applied.
+	// Applied returns a number that changes whenever responses are applied. If it is nil, each check assumes that responses have been
+	// applied.
 	Applied func() uint64
 	Now     func() time.Time // nil means clock.Now
 	Logger  *slog.Logger     // nil means slog.Default

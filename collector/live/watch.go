@@ -64,9 +64,9 @@ func (w *watchers) list() []*Watcher {
 	return nil
 }
 
-// Watch adds a watcher for the events that are applied from now on. The drain loop calls show for each of them; show returns the line to
-// deliver, or nil. show must be fast and must not retain the event. If there are already WatchersMax watchers, the new one displaces the
-// oldest, so clients that have stopped reading, or whose disconnection was not noticed, cannot lock others out.
+// Watch adds a watcher for the events that are applied from now on. The drain loop calls show for each of these events; show returns the
+// line to deliver, or nil. show must be fast and must not retain the event. If there are already WatchersMax watchers, the new one
+// displaces the oldest, so clients that have stopped reading, or whose disconnection was not noticed, cannot lock others out.
 func (f *Feed) Watch(show func(*Seen) []byte) *Watcher {
 	w := &Watcher{show: show, lines: make(chan []byte, feedMax), gone: make(chan struct{})}
 	w.leave = sync.OnceFunc(func() {

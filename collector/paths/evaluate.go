@@ -18,7 +18,7 @@ func (l *Labeler) evaluateSoon() {
 	l.tally.next = min(l.tally.next, l.tally.events+l.tally.interval)
 }
 
-// evaluate learns from the rows of every host and schedules the next evaluation, which is later if this one has learned nothing.
+// evaluate learns from the rows of every host, and schedules the next evaluation. If it has learned nothing, the next one is later.
 func (l *Labeler) evaluate() {
 	l.journal.save(l)
 	l.tally.next = 1 << 63

@@ -17,8 +17,8 @@ type Selection struct {
 	Host, Method string
 }
 
-// Check returns an error if the selection cannot be used: Path must begin with "/" or "*", and a pattern must have more than
-// stars and slashes.
+// Check returns an error if the selection cannot be used: Path must begin with "/" or "*", and a pattern must contain more than stars and
+// slashes.
 func (s *Selection) Check() error {
 	switch {
 	case !strings.HasPrefix(s.Path, "/") && !strings.HasPrefix(s.Path, "*"):

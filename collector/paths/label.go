@@ -12,8 +12,8 @@ const upperHex = "0123456789ABCDEF"
 const idPlaceholder = "{id}"
 
 // buildLabel appends the label of a path to dst. It stops soon after LabelBytesMax, so even an extremely long path costs little. host is
-// the host under which the path is counted. proof means that the response proves that the route exists; only then may the labeler learn
-// from it. grpc means that the path names a gRPC method, which can be replaced only by a configured template.
+// the host under which the path is counted. proof means that the response proves that the route exists; the labeler learns only from such
+// responses. grpc means that the path names a gRPC method, which can be replaced only by a configured template.
 func (l *Labeler) buildLabel(dst, path []byte, host string, proof, grpc bool) []byte {
 	l.plain = true
 	// Queries and fragments are never recorded. If the path contains a query or a fragment, that part must not get into a label.

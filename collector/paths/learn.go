@@ -164,7 +164,7 @@ func values(children []*child, merged []sample) map[string]bool {
 	return only
 }
 
-// split groups samples by their first segment. Samples whose segment is "{id}" have been merged already. Samples with a different
+// split groups samples by their first segment. Samples whose segment is "{id}" have already been merged. Samples with a different
 // placeholder in the segment are omitted.
 func (t *tree) split(samples []sample) (children []*child, merged []sample) {
 	byName := map[string]*child{}

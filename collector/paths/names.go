@@ -75,8 +75,8 @@ func pageCount(children []*child, seen map[uint32]int) int {
 	return pageCountOf(below, total)
 }
 
-// pageCountOf computes pageCount if below of total responses are for names below values. With the share p =
-// below/total, the probability that none of the n responses of a value is for a name below it is (1-p)^n.
+// pageCountOf computes pageCount, given that below of total responses are for names below values. With the share p = below/total, the
+// probability that none of the n responses of a value is for a name below it is (1-p)^n.
 func pageCountOf(below, total int) int {
 	if below*pageShare < total || below == 0 {
 		return never

@@ -11,8 +11,8 @@ import (
 const relearnMax = 64
 
 // Known adds a row from an archive to a labeler whose state was lost. proofs is the number of the row's responses that prove that the
-// route exists (see [Proofs]); grpc means that the row counts gRPC calls. Known checks no bounds, because the labels were originally
-// given within them. Call it once for each row, and then call [Labeler.Relearn].
+// route exists (see [Proofs]); grpc means that the row counts gRPC calls. Known checks no bounds, because they already applied when the
+// labels were assigned. Call it once for each row, and then call [Labeler.Relearn].
 func (l *Labeler) Known(row catalogue.RowName, proofs uint64, grpc bool) {
 	host, label := row.Host, row.Label
 	if host == Other && row.Method == Other && label == Other && (row.Route == "" || row.Route == Other) ||

@@ -29,7 +29,7 @@ type Document struct {
 	GeneratedAt time.Time `json:"generated_at"`
 	// Window is the configured period. The figures begin with the first minute of the window. If the store lacks the minutes of that
 	// hour, they begin with the hour; if the books were started within the window, they begin later. From, To and the seconds of each row
-	// give the time that is actually covered.
+	// show the time that is actually covered.
 	Window  string            `json:"window"`
 	From    time.Time         `json:"from"`
 	To      time.Time         `json:"to"`

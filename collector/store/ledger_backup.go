@@ -16,9 +16,9 @@ import (
 	"github.com/wayside-proxy/wayside/internal/crc32c"
 )
 
-// The spool of a finished epoch is removed. After that, only the ledger in the store has its figures, and a whole store can be lost. So
-// the ledgers are also written to a file beside the store. The file is always rewritten as a whole, and synced before SetLedger returns
-// (ADR 60).
+// The spool of a finished epoch is removed. After that, its figures are only in the ledger in the store, and a whole store can be lost.
+// So the ledgers are also written to a file beside the store. The file is always rewritten as a whole, and synced before SetLedger
+// returns (ADR 60).
 
 // The first line of the file has the same form in every version: name, version, and the CRC32C of the version and everything after that
 // line. So a flipped bit cannot make the file look like one that a newer version has written.

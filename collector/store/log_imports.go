@@ -19,7 +19,7 @@ import (
 )
 
 // Rows of imported access logs have the route [stats.ImportedRoute]. They are included in all queries but not in the accounting: wayside
-// did not record these responses, so there are no events of them, and they are not in the archive.
+// did not record these responses, so it has no events for them, and they are not in the archive.
 //
 // Each transaction writes some rows of a log together with the position up to which the log has been counted, so no line is counted twice
 // after a crash or in a second import.

@@ -14,8 +14,9 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
-// MarkLog stores the marks, which are named points in time: deploys, and when wayside itself was started, reloaded or stopped. A key is
-// prefix, time in µs (8); a value is JSON. No two marks have the same time: a new mark is moved by a microsecond if its time is taken.
+// MarkLog stores the marks, which are named points in time: deploys, and the times at which wayside itself was started, reloaded or
+// stopped. A key is prefix, time in µs (8); a value is JSON. No two marks have the same time: a new mark is moved by a microsecond if its
+// time is taken.
 type MarkLog struct {
 	*database
 

@@ -11,9 +11,9 @@ import (
 )
 
 // AddMinutes adds the rows of the minutes [from, to) to rows chosen by the caller. It calls rowsOf once for each name, without an Hour.
-// rowsOf returns nil to skip the name, or a function that AddMinutes calls for each minute in which the name has responses, in no
-// particular order, to get the row to which it adds the minute. Minutes that are not kept have no rows (see MinutesKnown). Each response
-// that was applied before the call is included exactly once.
+// rowsOf returns nil to skip the name. Otherwise, it returns a function, which AddMinutes calls for each minute in which the name has
+// responses, in no particular order; that function returns the row to which the minute is added. Minutes that are not kept have no rows
+// (see MinutesKnown). Each response that was applied before the call is included exactly once.
 func (s *Statistics) AddMinutes(ctx context.Context, from, to int64, rowsOf func(stats.Key) func(minute int64) *stats.Row) error {
 	if err := s.enter(); err != nil {
 		return err

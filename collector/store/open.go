@@ -228,7 +228,7 @@ func inspectFiles(o *Options, found *findings) (err error) {
 	return err
 }
 
-// cutFile returns the path of the file that records that the last log had lost its end. After Badger has truncated the log, nothing else
+// cutFile returns the path of the file that records that the last log has lost its end. After Badger has truncated the log, nothing else
 // shows this. The file is removed when the store itself has recorded the loss.
 func cutFile(o *Options) string { return o.Dir + ".cut" }
 

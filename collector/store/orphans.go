@@ -19,9 +19,9 @@ import (
 // orphansDir returns the folder in which orphaned tables are kept while the store is being opened.
 func orphansDir(o *Options) string { return o.Dir + ".unlisted" }
 
-// checkOrphans looks for signs that an orphaned table belongs to the store that was just opened: counters in the table that are ahead of
-// the store's, an epoch that the store lacks, or rows that do not add up. If there is such a sign, the error wraps ErrDamaged. Otherwise,
-// checkOrphans deletes the links.
+// checkOrphans looks for signs that an orphaned table belongs to the store that has just been opened: counters in the table that are
+// ahead of the store's, an epoch that the store lacks, or rows that do not add up. If there is such a sign, the error wraps ErrDamaged.
+// Otherwise, checkOrphans deletes the links.
 func (s *Store) checkOrphans() error {
 	dir := orphansDir(s.o)
 	names, err := filepath.Glob(filepath.Join(dir, "*.sst"))

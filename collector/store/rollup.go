@@ -12,9 +12,9 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// Rollups are sums of rows over longer spans. With them, a query over a year does not have to read every hour. The rows from which they
-// are derived are kept. The sums of a span are valid only while the span has a mark. The mark is written last, and a transaction that
-// writes a row also removes the marks of the row's spans.
+// Rollups are sums of rows over longer spans. With them, a query over a year does not have to read every hour. The original rows are
+// kept. The sums of a span are valid only while the span has a mark. The mark is written last, and a transaction that writes a row also
+// removes the marks of the row's spans.
 type Rollups struct {
 	*database
 	rows *Statistics

@@ -220,8 +220,8 @@ func (r *Runs) begin(next run) error {
 	return err
 }
 
-// Gaps returns the times between from and to during which no traffic process was running, in ascending order. The time
-// before the first known run is not a gap.
+// Gaps returns the periods between from and to in which no traffic process was running, in ascending order. The time before the first
+// known run is not a gap.
 func (r *Runs) Gaps(from, to time.Time) (gaps []stats.Gap) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

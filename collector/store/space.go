@@ -113,7 +113,7 @@ func (s *Space) flushMemtable() error {
 }
 
 // awaitFlush waits until the logs of some memtables have been removed. Badger removes a log as soon as the memtable's table is durable.
-// It stops waiting after flushWait; the next Flatten reclaims the rest of the space.
+// awaitFlush stops waiting after flushWait; the next Flatten reclaims the rest of the space.
 func (s *Space) awaitFlush(logs []string) {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()

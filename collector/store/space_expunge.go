@@ -41,8 +41,8 @@ func (s *Space) Expunge(ctx context.Context) error {
 	return fmt.Errorf("expunge: %w", ErrNotExpunged)
 }
 
-// expunged reports whether, among the versions up to through, none is left that a newer one has replaced or deleted. Badger's iterator
-// returns the versions of a key newest first.
+// expunged reports whether no version up to through is left that a newer version has replaced or deleted. Badger's iterator returns the
+// versions of a key newest first.
 func (s *Space) expunged(ctx context.Context, through uint64) (clean bool, err error) {
 	err = s.view(func(txn *badger.Txn) error {
 		o := badger.DefaultIteratorOptions

@@ -40,8 +40,8 @@ type Identity struct {
 	Holds bool   `json:"holds"`
 }
 
-// Account adds up the figures. active has the ledgers of the existing spools; everything else comes from the store. After a crash between
-// the two steps of retiring an epoch, both have the epoch; in that case, the spool's figures are used.
+// Account adds up the figures. active holds the ledgers of the existing spools; everything else comes from the store. After a crash
+// between the two steps of retiring an epoch, both have the epoch; in that case, the spool's figures are used.
 func Account(active []spool.Ledger, stored *View) Accounting {
 	a := Accounting{
 		Dropped: map[string]uint64{},

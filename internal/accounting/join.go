@@ -16,7 +16,7 @@ type Answer struct {
 	Accounting
 	// Books is "connected", or why the figures of the store are not current.
 	Books string `json:"books"`
-	// AcknowledgedSince is the number of responses that the books process acknowledged after it last sent its figures; its store
+	// AcknowledgedSince is the number of responses that the books process has acknowledged since it last sent its figures; its store
 	// therefore has them. While the books process is not running, these responses count as applied and aggregated. While it is connected,
 	// the number is 0.
 	AcknowledgedSince uint64 `json:"acknowledged_since,omitempty"`

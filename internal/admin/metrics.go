@@ -53,8 +53,8 @@ func (s *Server) gather() *gathered {
 	return &gathered{all: out.Bytes(), public: addUpPaths(out.Bytes())}
 }
 
-// take returns metrics to send. The caller must call release when they have been sent. As long as metricsBytesMax or more are still being
-// sent to clients, all requests get the last text instead of a new one.
+// take returns metrics to send. The caller must call release when they have been sent. While metricsBytesMax bytes or more are still
+// being sent to clients, all requests get the last text instead of a new one.
 func (m *metrics) take(gone <-chan struct{}) (g *gathered, release func()) {
 	m.mu.Lock()
 	if m.sending < metricsBytesMax || m.newest == nil {

@@ -17,8 +17,8 @@ var (
 	profileSymbol = fasthttpadaptor.NewFastHTTPHandlerFunc(pprof.Symbol)
 )
 
-// profiles serves the runtime's profiles of this process, below /debug/pprof/. They contain function names and, in
-// goroutine stacks, addresses, but no data of requests. The command line is not served, because it may contain secrets.
+// profiles serves the runtime's profiles of this process, below /debug/pprof/. They contain function names and, in goroutine stacks,
+// addresses, but no data from requests. The command line is not served, because it may contain secrets.
 func (q *request) profiles() {
 	resp := &q.ctx.Response
 	name, _ := strings.CutPrefix(q.path, "/debug/pprof/")

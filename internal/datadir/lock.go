@@ -59,7 +59,7 @@ func handOver(dir string, file *os.File) {
 	}
 }
 
-// nameHolder writes the holder of the lock into the lock file, as information for people. An error, for instance on a full disk, does not
+// nameHolder writes the holder of the lock into the lock file, for people to read. An error, for instance on a full disk, does not
 // matter. A file with a second name may belong to someone else, so such a file is locked but not changed.
 func nameHolder(dir string, file *os.File) {
 	info, err := file.Stat()

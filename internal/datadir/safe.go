@@ -118,8 +118,8 @@ var ours = map[string]int{
 	Quarantine: 3, ArchiveDir: 2, ACME: 1,
 }
 
-// depthOf returns how many levels below a name are checked, or -1 if the name is not wayside's. The store and the spool also have files
-// and folders beside them.
+// depthOf returns the number of levels below a name that are checked, or -1 if the name is not wayside's. The store and the spool also
+// have files and folders beside them.
 func depthOf(name string) int {
 	if strings.HasPrefix(name, StoreDir) || strings.HasPrefix(name, SpoolDir) {
 		return 2

@@ -12,7 +12,7 @@
 // because it compares the increases since the start.
 //
 // Requests whose client disconnects before the response ([Options.Abandon]) are not included in the four figures. They are sent to a
-// separate path, and the row of this path says how many of them are in the books.
+// separate path, and the row of this path shows how many of them are in the books.
 package demo
 
 import (

@@ -7,8 +7,7 @@ import (
 	"time"
 )
 
-// Columns of the lines in the bucket, with the types with which ClickHouse reads them. The Null tables, the queues and the scheduled
-// ingestion share them.
+// Columns of the lines in the bucket, with their types in ClickHouse. The Null tables, the queues and the scheduled ingestion share them.
 const (
 	statisticsColumns = `server_address String, http_request_method String, url_template String, route String,
     count UInt64, errors UInt64, streams UInt64, bytes_in UInt64, bytes_out UInt64, latency_us_sum UInt64, latency_us_max UInt64,

@@ -1,7 +1,7 @@
 // Package logsink keeps the reader of a log from blocking the process that writes the log.
 //
 // Lines are queued in memory, up to a limit, and written by a goroutine. If the reader hangs, disappears or is slow, lines are lost and
-// counted, but nothing waits. If the process ends abruptly, the lines that are still queued are lost.
+// counted, but no caller waits. If the process ends abruptly, the lines that are still queued are lost.
 package logsink
 
 import (

@@ -21,7 +21,7 @@ import (
 
 const (
 	// roomMin and roomShare determine how many bytes can be allocated between two collections: roomMin, or the live heap divided by
-	// roomShare if that is more.
+	// roomShare, whichever is more.
 	roomMin   = 4 << 20
 	roomShare = 8
 	// checkInterval is the time between two checks.

@@ -34,8 +34,8 @@ var boundaries = [BinsPerDoubling]uint64{
 	0xeac0c6e7dd24392f, 0xefe4b99bdcdaf5cc, 0xf5257d152486cc2d, 0xfa83b2db722a033b,
 }
 
-// firstGuess has, for each value of the six bits that follow the leading bit, the bin of the smallest number with these bits. The range
-// of numbers with the same six bits is narrower than a bin, so the right bin is either this one or the next.
+// firstGuess holds, for each value of the six bits that follow the leading bit, the bin of the smallest number with these bits. The range
+// of numbers with the same six bits is narrower than a bin, so the correct bin is either this one or the next.
 var firstGuess = func() (cells [64]uint8) {
 	for c := range cells {
 		smallest := 1<<63 | uint64(c)<<57
@@ -133,7 +133,8 @@ func (s *Sketch) at(i int) uint64 {
 	return count
 }
 
-// cover extends the window to include the bins [from, to), and by another half of its size, because it may have to grow again.
+// cover extends the window to include the bins [from, to). It adds another half of the window's size, because the window may have to grow
+// again.
 func (s *Sketch) cover(from, to int) {
 	old := len(s.low)
 	if old > 0 {
@@ -233,8 +234,8 @@ func (s *Sketch) Merge(o *Sketch) {
 	s.total += o.total
 }
 
-// AtLeast returns the number of latencies in the bin of the given one and in all later bins. So the result can include latencies that are
-// up to 2.2 % shorter.
+// AtLeast returns the number of latencies in the bin of the given latency and in all later bins. So the result can include latencies that
+// are up to 2.2 % shorter than the given one.
 func (s *Sketch) AtLeast(micros uint64) (n uint64) {
 	if micros == 0 {
 		return s.Count()

@@ -59,8 +59,8 @@ type Options struct {
 	CrashFile string
 	// Meanwhile returns a text for the log about what happens to events while no child is running. It may be nil.
 	Meanwhile func() string
-	// CrashCause returns a cause outside the child that makes it crash, such as a full disk, or "" if there is none. It
-	// may be nil.
+	// CrashCause returns a cause outside the child that makes the child crash, such as a full disk, or "" if there is none. It may be
+	// nil.
 	CrashCause func() string
 	Logger     *slog.Logger
 }

@@ -160,8 +160,7 @@ func (u *upstreamsAnswer) unused() string {
 	return fmt.Sprintf("%d of %d servers receive no requests: %s", len(names), all, strings.Join(names, ", "))
 }
 
-// trim removes the steps before the first response, except for those of the last five minutes, and returns how many
-// were removed.
+// trim removes the steps before the first response, except for those of the last five minutes, and returns the number of removed steps.
 func (r *recentAnswer) trim() int {
 	counts := r.Totals.Count
 	first := max(0, slices.IndexFunc(counts, func(n uint32) bool { return n > 0 }))

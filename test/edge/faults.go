@@ -26,9 +26,10 @@ type fault struct {
 	dead     time.Time // when the killed process had ended
 }
 
-// explains reports whether this fault can be the reason why a request failed at a server with an error type during the given time: its
-// connection to the server died together with the process, or nothing was received on it for the response timeout. A server that is taken
-// out by a reload explains no failure, and neither does a server that has been dead for some time: no request can be sent to it.
+// explains reports whether this fault can be the reason why a request to a server failed with an error type during the given time: either
+// its connection died together with the server's process, or nothing was received on the connection for the response timeout. A server
+// that was taken out by a reload explains no failure. Neither does a server that has been dead for some time, because no request can be
+// sent to it.
 func (f *fault) explains(server, errorType string, from, to time.Time) bool {
 	if f.server.address != server || to.Before(f.from) {
 		return false

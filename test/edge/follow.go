@@ -35,11 +35,13 @@ func (t *topologyTrial) changeName() {
 	t.setName(addrs)
 }
 
-// following counts the periods in which the DNS name had an address: all that were long enough, and those in which the address was used.
+// following counts the periods in which the DNS name had an address: added is the number of periods that were long enough, and used is
+// the number of those in which the address was used.
 type following struct{ added, used int }
 
-// compareNames compares the responses of the servers with the DNS name with the addresses that it had. No response may come from an address
-// that the name has not had for followGrace, and each address that it has had for that long must have been used.
+// compareNames checks which of the servers behind the DNS name have responded, and compares this with the addresses that the name had. No
+// response may come from an address that the name has not had for followGrace, and each address that it has had for that long must have
+// been used.
 func (t *topologyTrial) compareNames(v *verdict) (sum following) {
 	times := map[string][]time.Time{}
 	for i := range t.traffic.results {

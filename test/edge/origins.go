@@ -62,7 +62,7 @@ func nonceOf(path string) (uint64, bool) {
 	return n, err == nil
 }
 
-// app is the application of the nginx origins, which send their names in X-Server, and of the origins with the DNS name.
+// app is the application of the nginx origins, which send their names in X-Server, and of the origins behind the DNS name.
 func (r *records) app(name string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if req.URL.Path == "/ready" {

@@ -25,7 +25,7 @@ type topologyTrial struct {
 	traffic   *traffic
 	records   records
 	origins   []*origin // the servers that get faults
-	others    []*origin // the servers with the DNS name
+	others    []*origin // the servers behind the DNS name
 	namedPort string
 	resolver  *resolver
 	random    *rand.Rand

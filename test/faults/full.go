@@ -11,9 +11,9 @@ import (
 // fullsPerTrial is the number of times that the queue of one data directory becomes full.
 const fullsPerTrial = 5
 
-// Several times, runFull stops the books process under traffic until the queue has reached spool.bytes_max, and then continues the
-// process. The queue has the minimum allowed size or a little more, and the segments of the journal have their usual size. Every request
-// must be served, every response must be recorded or counted as dropped, and recording must resume by itself.
+// runFull stops the books process under traffic until the queue has reached spool.bytes_max, and then continues the process. It does so
+// several times. The queue has the minimum allowed size or a little more, and the segments of the journal have their usual size. Every
+// request must be served, every response must be recorded or counted as dropped, and recording must resume by itself.
 func runFull(ctx context.Context, l *Lab, p *Piece) error {
 	return p.groups(ctx, l, fullsPerTrial, func(random *rand.Rand, first, n int) (Outcome, error) {
 		size := 1 << 20

@@ -15,9 +15,9 @@ import (
 const (
 	steadyPause = 5 * time.Second // time between two kills
 
-	// Bounds of the steady trial, about three times the usual usage. The books process has a target of 32 MiB
-	// (collector.memory_bytes_max), the queue is empty within seconds of each kill, and the store contains the events
-	// that the last few jobs have not archived.
+	// Bounds of the steady trial, about three times the normal usage. The books process has a target of 32 MiB
+	// (collector.memory_bytes_max), the queue is empty within seconds of each kill, and the store contains the events that the last few
+	// jobs have not archived.
 	steadyRunBytesMax   = 96 << 20
 	steadyBooksBytesMax = 128 << 20
 	steadyDiskBytesMax  = 192 << 20

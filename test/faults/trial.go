@@ -131,7 +131,7 @@ func (t *trial) restart(ctx context.Context) (time.Duration, error) {
 // orphanWait is the maximum time that a books process may take to end after the death of its parent.
 const orphanWait = 20 * time.Second
 
-// killRun kills the traffic process and waits until the books process has ended by itself. If it does not end, killRun
+// killRun kills the traffic process and waits until the books process has ended by itself. If the books process does not end, killRun
 // makes it write its stacks to the log, kills it, and returns an error.
 func (t *trial) killRun() error {
 	books := t.w.BooksPID()

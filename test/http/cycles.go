@@ -112,7 +112,7 @@ func (s *steady) once(conn net.Conn, br *bufio.Reader, nonce uint64) (*http.Resp
 	return resp, err
 }
 
-// olderThan returns an error if a response has the number of an older configuration than the one that was in effect before its request.
+// olderThan returns an error if a response comes from an older configuration than the one that was in effect before its request.
 func olderThan(reload int64, field string) error {
 	if reload == 0 {
 		return nil

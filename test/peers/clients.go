@@ -113,7 +113,7 @@ func (l *lab) clients(ctx context.Context) (rows []row, err error) {
 	return rows, nil
 }
 
-// books compares the books with the number of requests that the origin has served. A request that its client cancelled may not have
+// books compares the books with the number of requests that the origin has served. A request that its client canceled may not have
 // reached the origin.
 func (l *lab) books(ctx context.Context, w *e2e.Wayside, served int64) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)

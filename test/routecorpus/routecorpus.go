@@ -1,5 +1,5 @@
 // Package routecorpus contains requests that try to reach a route that they should not reach, each with the route that it must get. Tests
-// send them to the matching itself, to the proxy, to nginx and to Caddy. The format of corpus.txt is described at its beginning.
+// send them to the route matching itself, to the proxy, to nginx and to Caddy. The beginning of corpus.txt describes its format.
 package routecorpus
 
 import (

@@ -15,7 +15,7 @@ const builderPoolMax = 8
 
 // TrimBuilders releases the idle buffers of Badger's table builders. Badger keeps eight of them, each as large as the largest table that
 // was ever built in it, and releases them only after several seconds without building a table. While a backlog is being drained, they
-// take up 100 MiB and more. The pool is a private field with public methods. TrimBuilders does nothing if this version of Badger has no
+// take up 100 MiB or more. The pool is a private field with public methods. TrimBuilders does nothing if this version of Badger has no
 // such field.
 func TrimBuilders(db *badger.DB) {
 	field := reflect.ValueOf(db).Elem().FieldByName("allocPool")

@@ -75,8 +75,8 @@ func CheckTable(name string) error {
 	})
 }
 
-// ReadTable calls fn with a function, walk, that visits those keys of a table that have a given prefix, until the callback of walk
-// returns false. A key occurs once for each version, newest first. The slices are only valid during the call.
+// ReadTable calls fn with a function, walk. walk visits the keys of the table that have a given prefix, until its callback returns false.
+// A key occurs once for each version, newest first. The slices are only valid during the call.
 func ReadTable(name string, fn func(walk func(prefix byte, fn func(key, value []byte) (more bool)))) error {
 	return withTable(name, func(t *table.Table) error {
 		it := t.NewIterator(table.NOCACHE)

@@ -25,7 +25,7 @@ type Decoder struct {
 	plain   []byte
 }
 
-// decoders holds closed decoders so that their memory can be reused: a decoder that has read blocks of the usual size has about half a
+// decoders holds closed decoders, whose memory can be reused: a decoder that has read blocks of the usual size occupies about half a
 // megabyte.
 var decoders = sync.Pool{New: func() any {
 	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),

@@ -64,7 +64,7 @@ func checkCookie(s string) string {
 	return ""
 }
 
-// checkHealthPath accepts a path, with or without a query, in the form in which it is sent.
+// checkHealthPath accepts a path, with or without a query, as it is sent.
 func checkHealthPath(s string) string {
 	switch {
 	case !strings.HasPrefix(s, "/"):

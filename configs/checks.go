@@ -15,7 +15,7 @@ import (
 // This file checks single values. Each check returns a message that says what is wrong and what to do, or an empty string. A check uses
 // only the value: it does not look up names or open files.
 
-// Limits for all keys of a type. They ensure that no value can make a sum overflow or fill the memory.
+// Limits on the values of all keys of a type. They ensure that no value can make a sum overflow or fill the memory.
 const (
 	textBytesMax    = 4096
 	listElementsMax = 1000

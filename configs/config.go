@@ -56,7 +56,7 @@ type Data struct {
 type Admin struct {
 	Listen    string
 	Hosts     []string // allowed host names, in addition to addresses and localhost
-	Token     Secret   // set directly, or read from TokenFile; required beyond loopback
+	Token     Secret   // set directly, or read from TokenFile; required unless Listen is on loopback
 	TokenFile string
 	Probes    string // second address with /livez, /readyz and /metrics only, without a token; empty = none
 	PProf     bool   // serve /debug/pprof/

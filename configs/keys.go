@@ -16,7 +16,7 @@ type Key struct {
 	Flag    string // flag of `wayside run`; empty if there is none
 	Type    string // text, number, percentage, duration, size, list, secret, "true or false", mapping, list of mappings
 	Allowed string // range of a number, duration or size, such as "1ms to 2s"; empty if there are no limits or Doc describes them
-	Default string // in the form in which it is written; empty if there is none
+	Default string // as it is written in the file; empty if there is none
 	Doc     string // what the key does, and what that costs
 	Effect  Effect // when a new value takes effect after a reload
 }

@@ -167,7 +167,7 @@ func reservedEnv(name, value string) bool {
 		strings.Contains(value, "://") || strings.Contains(name, "_PORT_")
 }
 
-// defaultPrefix is the prefix of the variables with which a container image sets its own defaults. The file takes precedence over these.
+// defaultPrefix is the prefix of the variables that a container image uses to set its own defaults. The file takes precedence over these.
 const defaultPrefix = "WAYSIDE_DEFAULT_"
 
 // readEnviron sets keys from the variables that begin with prefix: defaultPrefix or envPrefix.

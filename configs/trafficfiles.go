@@ -150,7 +150,7 @@ func (l *loader) readUsers(path, file string, into *Secret) {
 
 var bcryptHash = regexp.MustCompile(`^\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}$`)
 
-// Limits for the cost of bcrypt hashes: the lowest cost that the algorithm has, and the highest at which a login does not take seconds.
+// Limits on the cost of bcrypt hashes: the lowest cost that the algorithm allows, and the highest at which a login does not take seconds.
 const (
 	bcryptCostMin = 4
 	bcryptCostMax = 16

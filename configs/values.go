@@ -141,7 +141,7 @@ type Percent int
 // String returns the number with %.
 func (p Percent) String() string { return strconv.Itoa(int(p)) + "%" }
 
-// Secret is a string that never appears in log lines, errors or the printed configuration. Convert it to a string to use it.
+// Secret is a value that never appears in log lines, errors or the printed configuration. Convert it to a string to use it.
 type Secret string
 
 // String returns a placeholder, or nothing for an empty secret.

@@ -95,7 +95,7 @@ func (a *acceptor) stop() (err error) {
 	return err
 }
 
-// setDeadline makes Accept fail once the queue has been empty for quiet.
+// setDeadline makes Accept fail if no connection arrives within quiet.
 func (a *acceptor) setDeadline(quiet time.Duration) error {
 	timed, ok := a.Listener.(interface{ SetDeadline(time.Time) error })
 	if !ok {

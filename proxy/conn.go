@@ -54,7 +54,7 @@ type clientConn struct {
 	accepted  time.Time   // when the connection was accepted
 	gaveWay   atomic.Bool
 	idleSince time.Time // guarded by Proxy.mu; when a shutdown first found the connection between requests
-	pace      pace      // pace of the request's body; belongs to the goroutine that reads the body
+	pace      pace      // limits how slowly the request's body may arrive; belongs to the goroutine that reads the body
 
 	unprompted atomic.Bool // the client may be waiting for 100 Continue before it sends the body, so its silence does not count
 

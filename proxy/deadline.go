@@ -120,7 +120,7 @@ func (s *sweeper) remove(d *deadlines) {
 	s.mu.Unlock()
 }
 
-// run ticks until stop is closed, and calls each on every tick. The result of each says whether ticks are needed even without connections.
+// run ticks until stop is closed, and calls each on every tick. each reports whether ticks are needed even without connections.
 func (s *sweeper) run(stop <-chan struct{}, each func() (needed bool)) {
 	tick := s.tick.Load()
 	ticker := time.NewTicker(time.Duration(tick))

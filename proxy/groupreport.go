@@ -133,7 +133,7 @@ func (g *group) status() GroupStatus {
 	return s
 }
 
-// status describes the server. The group's mu is held.
+// status describes the server. The caller must hold the group's mu.
 func (m member) status() ServerStatus {
 	state, since, why := m.availability.State()
 	s := ServerStatus{

@@ -40,7 +40,7 @@ type h2Conn struct {
 	failed   bool        // the connection is lost, or finish is ending it: nothing more is written
 	held     int64       // counted bytes of an unfinished field block
 	leaving  bool        // the client has been told that the proxy is shutting down
-	shut     bool        // this side has closed its write side
+	shut     bool        // the write side has been closed
 
 	flushing  bool   // flush is running, or will run soon
 	flushed   signal // set at the end of flush; nil if no task is waiting
@@ -109,7 +109,7 @@ func (h *h2Conn) serve() (more bool) {
 	}
 }
 
-// read waits for bytes. arm has set the deadline.
+// read waits for bytes until the deadline that arm has set.
 func (h *h2Conn) read(b []byte) (int, error) {
 	c := h.c
 	if c.gaveWay.Load() {

@@ -160,7 +160,7 @@ type h2Sink interface {
 	putEnd(trailers []byte) error
 }
 
-// errMessageForm means that an exchange has written something that is not a message. That would be a bug.
+// errMessageForm means that an exchange has written something that is not a message, which would be a bug.
 var errMessageForm = errors.New("malformed message for HTTP/2")
 
 // write writes bytes of a message. A header, and each line of the framing, must be passed in one piece.

@@ -8,7 +8,7 @@ import (
 
 // This file converts the HTTP/1.1 bytes that an exchange writes to frames of its HTTP/2 stream, and sends the output of the connection.
 
-// h2PieceBytes is the largest amount of data that a stream adds to the output at once.
+// h2PieceBytes is the largest amount of data that a stream adds to the output in one step.
 const h2PieceBytes = 16 << 10
 
 // Write takes the bytes of a response. A header, and a line of framing, must not be split over several calls.

@@ -211,7 +211,7 @@ type HTTP2Options struct {
 // Fixed sizes, in bytes.
 const (
 	bufferedBodyBytesMax = 64 << 10 // a body of up to this declared length is read completely before it is passed on
-	upstreamReadBytes    = 16 << 10 // size of the buffer for reading from an upstream; also the largest piece that is relayed at once
+	upstreamReadBytes    = 16 << 10 // size of the buffer for reading from an upstream; also the largest piece that is relayed in one write
 	writeBufferBytes     = 16 << 10
 	scratchBytesKept     = 16 << 10 // larger buffers are not kept between the requests on a connection
 )

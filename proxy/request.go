@@ -26,7 +26,7 @@ type request struct {
 	idText     []byte // the generated ID
 	hostText   []byte // Host in lower case
 	clientText []byte // the address of a client behind a trusted peer
-	keyText    []byte // the Sec-WebSocket-Key that the proxy has made
+	keyText    []byte // the Sec-WebSocket-Key that the proxy has generated
 }
 
 // begin prepares for a new request.

@@ -6,7 +6,7 @@ import (
 )
 
 // This file applies the route that has been chosen for a request: it checks the route's requirements, and generates the responses that
-// need no service.
+// do not come from the service.
 
 // admitToRoute checks the route's requirements, and generates the responses that do not come from the service. If it returns true, the
 // response has been sent. Otherwise x.to.group is the group that serves the request.

@@ -13,7 +13,7 @@ type tlsWire struct {
 	net.Conn
 	unread   []byte        // bytes that have been read from the connection but not returned by Read; belongs to the reader
 	received atomic.Int64  // number of bytes received on the connection
-	slots    chan struct{} // see handshakeSlot; nil after the handshake; belongs to the goroutine that serves the connection
+	slots    chan struct{} // see takeSlot; nil after the handshake; belongs to the goroutine that serves the connection
 	holding  bool          // whether the connection has a slot
 }
 

@@ -99,7 +99,7 @@ func (b *Backup) beginEpoch(s *Set, e *epoch, to string) error {
 	return nil
 }
 
-// copySparse creates the file to as a sparse file with the size of the file from.
+// copySparse creates a sparse file named to that has the same size as from.
 func copySparse(to, from string) error {
 	info, err := os.Stat(from)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// committer does the writing for a Set. Only the holder of Set.sem may call its methods.
+// committer performs all writes of a Set to the queue. Only the holder of Set.sem may call its methods.
 type committer struct {
 	*Set
 	builder  event.BatchBuilder

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// fileBytesMax limits the size of a file. For comparison: a bundle of all public authorities has 250 KiB.
+// fileBytesMax limits the size of a file. For comparison: a bundle of all public authorities is about 250 KiB.
 const fileBytesMax = 4 << 20
 
 // certificate is a certificate with its key. Its leaf has been parsed.

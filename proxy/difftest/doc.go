@@ -10,5 +10,5 @@
 // The smuggling tests send the corpus in test/httpcorpus over HTTP/1.1 and HTTP/2 through wayside to nginx, haproxy,
 // Go's net/http and node, and compare the requests that each of them reports having received.
 //
-// If a program is not installed, the test reports that and skips it. scripts/test.sh installs all of them.
+// If a program is not installed, the test reports that and skips the program. scripts/test.sh installs all of them.
 package difftest

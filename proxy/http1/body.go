@@ -17,7 +17,7 @@ const (
 	UntilClose                    // the body lasts until the connection closes; responses only
 )
 
-// Limits for the parts of a chunked body that are not data.
+// Limits on the parts of a chunked body that are not data.
 const (
 	trailerBytesMax    = 8 << 10
 	extensionsBytesMax = 8 << 10 // total size of the chunk extensions in one body

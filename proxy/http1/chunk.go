@@ -7,8 +7,8 @@ import (
 
 // This file parses the lines in a chunked body (RFC 9112, section 7.1), and decides what happens to trailer fields.
 
-// Limits for the chunk size and its line. Some senders pad the size with zeros to a fixed width. RFC 9112 sets no limit, but every line must end
-// somewhere.
+// Limits on the chunk size and its line. Some senders pad the size with zeros to a fixed width. RFC 9112 sets no limit, but every line must
+// end somewhere.
 const (
 	chunkDigitsMax = 256
 	chunkSizeMax   = 1<<60 - 1

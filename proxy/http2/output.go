@@ -2,7 +2,7 @@ package http2
 
 import "encoding/binary"
 
-// output is the frames to send, in the order in which they must be sent. It does not decide what is sent.
+// output is the frames to send, in the order in which they must be sent. It does not decide which frames are sent.
 type output struct {
 	frames    []byte
 	caused    int  // bytes in frames that belong to acknowledgments and resets, which the peer can cause at will
@@ -30,7 +30,7 @@ func (o *output) windowUpdate(stream, more uint32) {
 	o.frames = appendUint32Frame(o.frames, frameWindowUpdate, stream, more)
 }
 
-// ping writes a PING with content, which has 8 bytes.
+// ping writes a PING with content, which must be 8 bytes long.
 func (o *output) ping(content string) {
 	o.frames = append(appendFrameHeader(o.frames, len(content), framePing, 0, 0), content...)
 }

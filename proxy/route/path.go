@@ -18,7 +18,7 @@ const (
 	mergedLast                       // ".." is resolved before repeated slashes are merged, so it can remove an empty segment
 )
 
-// Limits for paths that allow several readings. No honest client exceeds them; a path that does is refused.
+// Limits on paths that allow several readings. No honest client exceeds them; a path that does is refused.
 const (
 	choicesMax   = 5 // kinds of ambiguity plus number of ".." segments; each doubles the work
 	decodingsMax = 3 // decodings that change the path: %252541 needs three

@@ -91,7 +91,7 @@ type Options struct {
 
 	PeekEvents     int           // drain at this many pending events, default 4096 …
 	PeekWait       time.Duration // … or this long after the oldest of them, default 1s
-	ApplyEventsMax int           // most events per transaction, default 8192
+	ApplyEventsMax int           // maximum number of events per transaction, default 8192
 
 	SnapshotEveryBatches int           // publish after this many batches, default 10 …
 	SnapshotInterval     time.Duration // … or this long after the last one, default 1s, if anything has changed

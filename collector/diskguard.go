@@ -58,7 +58,7 @@ const (
 	storeRoomMin   = 16 << 20
 	storeRoomShare = 4
 	mergeRoomMax   = 64 << 20
-	// storedEventBytes and archivedEventBytes are upper bounds for the average size of an event, statistics included.
+	// storedEventBytes and archivedEventBytes are upper bounds for the average size of an event, including statistics.
 	storedEventBytes   = 64
 	archivedEventBytes = 80
 )
@@ -90,7 +90,7 @@ func (g *guard) room(folders map[string]int64) int64 {
 	return min(room, g.bytesMax/2)
 }
 
-// check returns an error that wraps ErrPaused as long as a limit is exceeded.
+// check returns an error that wraps ErrPaused while a limit is exceeded.
 func (g *guard) check() error {
 	if g.dir == "" || (g.bytesMax <= 0 && g.freeMin <= 0) {
 		return nil

@@ -59,7 +59,7 @@ func peek(resp *http.Response) []byte {
 	return bytes.TrimSpace(bytes.TrimPrefix(begin, []byte("\xef\xbb\xbf")))
 }
 
-// foreign returns why a response cannot come from an S3 server, or nil if it can.
+// foreign returns the reason why a response cannot come from an S3 server, or nil if it can.
 func foreign(r *http.Request, resp *http.Response, begin []byte) *foreignError {
 	server := r.URL.Scheme + "://" + r.URL.Host
 	xml := bytes.HasPrefix(begin, []byte("<")) && !isHTML(begin)

@@ -84,7 +84,7 @@ func (q *request) end(err error) error {
 		context.DeadlineExceeded, q.limit, printable(err.Error(), remoteTextMax))
 }
 
-// watchedBody reports to a request how much of its body has been read.
+// watchedBody reports to a request the number of bytes of its body that have been read.
 type watchedBody struct {
 	io.ReadSeeker
 	request  *request
@@ -107,7 +107,7 @@ func (b *watchedBody) Seek(offset int64, whence int) (int64, error) {
 	return at, err
 }
 
-// watchedReader reports to a request how much has been read.
+// watchedReader reports to a request the number of bytes that have been read.
 type watchedReader struct {
 	io.Reader
 	request *request

@@ -75,7 +75,7 @@ type Options struct {
 const (
 	queriesMax = 2                // maximum number of queries that read the store at the same time
 	waitingMax = 64               // maximum number of queries that wait for a slot
-	queryTime  = 40 * time.Second // less than the admin listener waits for a response
+	queryTime  = 40 * time.Second // less than the time that the admin listener waits for a response
 )
 
 // slots limit how many queries run at a time, and how many wait.

@@ -120,7 +120,7 @@ func (c *comparer) compare(now, then map[stats.Key]*stats.Row) (out []changed) {
 	return out
 }
 
-// changes lists the changes of one row that has responses in the range now.
+// changes lists the changes of one row: now and then are the row in the two ranges, and now has responses.
 func (c *comparer) changes(k stats.Key, now, then *stats.Row) (out []changed) {
 	share := func(r *stats.Row) float64 { return float64(r.Errors) / max(float64(r.Count), 1) }
 	if now.Errors >= changedErrorsMin && share(now) >= max(changedFactor*share(then), share(then)+changedShareMin) &&

@@ -207,7 +207,7 @@ func (p *params) compared(main snapshot.Range, now int64) (c comparison, ok bool
 		p.fail("compare_from and compare_to must be used together")
 	}
 	c.before = widened(p.span("compare_from", "compare_to"))
-	left := max(main.To, c.before.To) - now // by how much the later end is in the future
+	left := max(main.To, c.before.To) - now // time by which the later end is in the future
 	if shortest := min(main.To-main.From, c.before.To-c.before.From); left > 0 && left < shortest {
 		c.main.To -= left
 		c.before.To -= left

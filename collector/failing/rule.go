@@ -6,7 +6,7 @@ import "math"
 const (
 	windowMinutes = 5 // length of the longest window, including the current minute
 	usualHours    = 24
-	usualGap      = 10 // number of latest minutes that are not included in the usual figures
+	usualGap      = 10 // number of most recent minutes that are not included in the usual figures
 
 	chance    = 1e-8
 	caution   = 2 // factor by which the usual probability is multiplied for the comparison with chance
@@ -65,7 +65,7 @@ type usual struct {
 	// The usual latency; p95 is 0 if it is unknown.
 	p95        uint64 // µs
 	slowMicros uint64 // a response that takes at least this long is slow
-	timed      uint64 // number of responses from which the latency was taken
+	timed      uint64 // number of responses from which the latency was computed
 	slow       uint64 // number of slow ones among these
 }
 

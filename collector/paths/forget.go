@@ -13,7 +13,7 @@ const Forgotten = "(forgotten)"
 type Selection struct {
 	// Path is a path or a template. It is compared byte for byte, and a "*" matches any characters, including slashes.
 	Path string
-	// Host and Method are the row's host and method as shown in tables. An empty one selects all.
+	// Host and Method are the row's host and method as shown in tables. An empty value selects all.
 	Host, Method string
 }
 

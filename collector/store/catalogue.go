@@ -28,7 +28,7 @@ type Catalogue struct {
 	encoder  *block.Encoder // used only while accounts.writeMu is held
 }
 
-// PendingMax is the maximum number of blocks that one call of [Catalogue.Pending] returns.
+// PendingMax is the maximum number of blocks that one call to [Catalogue.Pending] returns.
 const PendingMax = 16 << 10
 
 // planBlocksMax is the maximum number of blocks in one plan. The transaction that adds a plan must also delete the

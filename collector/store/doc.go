@@ -58,7 +58,7 @@
 //	<Dir>.unlisted/    links to tables that the MANIFEST does not list, while the store is being opened
 //	<Dir>/../reserve   disk space that is freed if the disk is too full to open the store
 //
-// Keys, with widths in bytes. Numbers are big endian so that they sort, and hours have their sign bit flipped:
+// Keys, with widths in bytes. Numbers are big endian, so they sort, and hours have their sign bit flipped:
 //
 //	's'                                               schema: version (4), when the books began (8, µs)
 //	'a' epoch(16)                                     unreconciled epoch: 1; 2 after the import of its objects; 'a' alone: all epochs

@@ -52,7 +52,7 @@ func (s *Statistics) beginMinutes(minute int64) error {
 	return nil
 }
 
-// oldestMinute returns the first minute that is kept in the given hour.
+// oldestMinute returns the first minute that is kept while the given hour is the current one.
 func oldestMinute(hour int64) int64 { return (hour - MinuteHours) * stats.HourMinutes }
 
 // MinutesKnown reports whether the rows of the minutes [from, to) are complete.

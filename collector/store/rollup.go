@@ -188,7 +188,7 @@ func (r *Rollups) rollup(ctx context.Context, t tier, span int64) error {
 	return nil
 }
 
-// writesAndLive returns how many transactions have written rows, and whether any row of the hours [from, to) is live.
+// writesAndLive returns the number of transactions that have written rows, and whether any row of the hours [from, to) is live.
 func (s *Statistics) writesAndLive(from, to int64) (writes uint64, live bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -241,7 +241,7 @@ func sumSpan(ctx context.Context, txn *badger.Txn, t tier, span int64, of sums) 
 	return nil
 }
 
-// dropOld deletes those spans of a tier whose numbers are less than before. The caller holds runMu.
+// dropOld deletes the spans of a tier whose numbers are below the number before. The caller holds runMu.
 func (r *Rollups) dropOld(ctx context.Context, t tier, before int64) error {
 	if from, known := r.keptFrom[t.mark]; known && before <= from {
 		return nil

@@ -56,7 +56,7 @@ func decodeRow(value []byte, row *stats.Row) (includes uint64, err error) {
 	return includes, wrapDecode(row.Decode(body))
 }
 
-// wrapDecode wraps an error of a decoder in package stats in the corresponding error of this package.
+// wrapDecode wraps an error from a decoder of package stats in the corresponding error of this package.
 func wrapDecode(err error) error {
 	switch {
 	case errors.Is(err, stats.ErrVersion):

@@ -17,7 +17,7 @@ import (
 // A damaged store is set aside as a whole. The next store starts empty, and none of the old files are read. Lost responses are restored
 // from the archive (refill.go, ADR 85).
 
-// condemnedFile is the path of the file that makes the next Open set the store aside. It contains the reason.
+// condemnedFile returns the path of the file that makes the next Open set the store aside. It contains the reason.
 func condemnedFile(dir string) string { return dir + ".condemned" }
 
 // Damage describes the problems found by [Store.Verify] that make the store unfit for use, or returns "" if there are none. Two kinds of

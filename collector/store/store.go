@@ -92,7 +92,7 @@ func (s *Store) Began() time.Time {
 }
 
 const (
-	// tidyInterval is the time between calls of tidy.
+	// tidyInterval is the time between calls to tidy.
 	tidyInterval = time.Second
 	// checkpointCheck is the interval at which Run checks whether an early checkpoint is due.
 	checkpointCheck = 10 * time.Second

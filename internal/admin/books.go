@@ -53,7 +53,7 @@ type booksPeer struct {
 type peer struct {
 	dialer *link.Dialer
 	client *http.Transport // connections for this process's own requests
-	wait   time.Duration   // maximum time until the response to a ping
+	wait   time.Duration   // maximum time to wait for the response to a ping
 
 	silent atomic.Pointer[time.Time] // when the first unanswered ping was sent; nil if the last one was answered
 

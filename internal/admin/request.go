@@ -224,7 +224,7 @@ func (q *request) dashboard() {
 	q.answerFile(dashboard.Serve(q.path, q.field(fasthttp.HeaderIfNoneMatch), q.field(fasthttp.HeaderAcceptEncoding)))
 }
 
-// answerFile sends bytes that must not be modified by anyone.
+// answerFile sends bytes that nothing may modify.
 func (q *request) answerFile(status int, fields [][2]string, body []byte) {
 	resp := &q.ctx.Response
 	resp.SetStatusCode(status)

@@ -346,7 +346,7 @@ func (c *Conn) Close() error {
 	return err
 }
 
-// remove uncounts a connection that its server has closed, and wakes waitFreed.
+// remove removes a connection that its server has closed from the counts, and wakes waitFreed.
 func (l *Listener) remove(c *Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

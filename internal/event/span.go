@@ -23,7 +23,7 @@ func (s *Span) Trace() []byte { return s[:traceBytes] }
 // Parent returns the ID of the span in which the client sent the request. It points into s.
 func (s *Span) Parent() []byte { return s[traceBytes:] }
 
-// valid reports whether both IDs are set: in both, only zeros are invalid.
+// valid reports whether both IDs are set. An ID of zeros only is invalid.
 func (s *Span) valid() bool {
 	return [traceBytes]byte(s.Trace()) != [traceBytes]byte{} && [parentBytes]byte(s.Parent()) != [parentBytes]byte{}
 }

@@ -17,7 +17,7 @@ const (
 
 var errMalformed = errors.New("malformed response")
 
-// Response is one response, received in full. Its slices are valid only during the call of [Options.Verify].
+// Response is one response, received in full. Its slices are valid only during the call to [Options.Verify].
 type Response struct {
 	Status    int
 	Header    []byte // header lines with their line ends, without the status line

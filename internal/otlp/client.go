@@ -23,7 +23,7 @@ import (
 const (
 	requestTimeout   = 10 * time.Second // from connecting until the whole response has arrived
 	responseBytesMax = 64 << 10
-	reasonBytesMax   = 200 // of the receiver's explanation, in an error
+	reasonBytesMax   = 200 // maximum length of the receiver's explanation in an error
 )
 
 const contentType = "application/x-protobuf"

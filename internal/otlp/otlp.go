@@ -31,7 +31,7 @@ import (
 // Options configure an Exporter.
 type Options struct {
 	Endpoint string        // http:// or https:// URL, to which /v1/metrics and /v1/traces are appended; required
-	Header   http.Header   // further fields of every request, such as Authorization; never logged
+	Header   http.Header   // additional fields of every request, such as Authorization; never logged
 	CA       string        // PEM certificates to trust in addition to those of the system
 	Interval time.Duration // time between two exports of metrics; 0: none
 	Spans    bool          // whether the exporter sends spans
@@ -40,7 +40,7 @@ type Options struct {
 	Instance string // resource attribute service.instance.id
 	Version  string // version of the instrumentation scope "wayside"
 
-	// Gather returns the metrics to export. If it returns an error, the sources that it returns are exported nevertheless.
+	// Gather returns the metrics to export. If it returns an error, the sources that it returns are still exported.
 	Gather func(context.Context) ([]Source, error)
 	Now    func() time.Time // required
 	Logger *slog.Logger     // required

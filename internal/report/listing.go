@@ -17,7 +17,7 @@ import (
 // Listing is the output of `wayside archive ls`.
 type Listing struct {
 	Objects  int               `json:"objects"`
-	Rows     uint64            `json:"rows"` // number of rows, without objects for which the catalogue does not have it
+	Rows     uint64            `json:"rows"` // number of rows in the objects for which the catalogue has this number
 	Bytes    uint64            `json:"bytes"`
 	RawBytes uint64            `json:"raw_bytes,omitempty"`
 	Archives []catalogue.Plan  `json:"archives,omitempty"`

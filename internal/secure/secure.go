@@ -8,7 +8,7 @@ import "net/http"
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// Fields are the fields' names, in canonical form, and values.
+// Fields holds the names, in canonical form, and the values of the fields.
 var Fields = [...][2]string{
 	{"Content-Security-Policy", policy},
 	{"X-Content-Type-Options", "nosniff"},

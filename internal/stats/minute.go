@@ -38,5 +38,5 @@ type EncodedMinute struct {
 	Row    []byte
 }
 
-// Gap is a time during which nothing was recorded, because wayside was not running.
+// Gap is a period in which nothing was recorded, because wayside was not running.
 type Gap struct{ From, To time.Time }

@@ -12,7 +12,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// fieldNames has, for each meaning of a field, the names that are tried, starting with nginx's variables.
+// fieldNames lists, for each meaning of a field, the names that are tried, starting with nginx's variables.
 var fieldNames = map[string][]string{
 	"time":      {"time_iso8601", "time_local", "msec", "time", "@timestamp", "timestamp", "ts"},
 	"method":    {"request_method", "method"},

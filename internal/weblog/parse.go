@@ -58,7 +58,7 @@ type Parser struct {
 	Format Format
 	// Host is the host of responses whose lines do not contain one.
 	Host string
-	// Fields has, by meaning (see [Meanings]), the names of fields that are tried first in the JSON logs of nginx.
+	// Fields lists, by meaning (see [Meanings]), the names of fields that are tried first in the JSON logs of nginx.
 	Fields map[string]string
 
 	scratch []byte // the request line without escapes

@@ -12,7 +12,7 @@ import (
 
 const barWidth = 30
 
-// Text writes the review for a terminal or a mail.
+// Text writes the review for a terminal or an email.
 func (w *Week) Text(to io.Writer) error {
 	out := bufio.NewWriter(to)
 	fmt.Fprintf(out, "Week from %s to %s UTC\n\n", w.From.UTC().Format("Mon 2 Jan 2006 15:04"), dayAndTime(w.To))

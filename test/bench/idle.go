@@ -25,7 +25,7 @@ type idleResult struct {
 type idleFigures struct {
 	Contestant     string  `json:"contestant"`
 	CPUPercent     float64 `json:"cpu_percent"`         // percent of one core
-	WakeUps        float64 `json:"wake_ups_per_second"` // number of times that a thread went to sleep, per second
+	WakeUps        float64 `json:"wake_ups_per_second"` // number of times per second that a thread went to sleep
 	TrafficPercent float64 `json:"traffic_cpu_percent,omitempty"`
 	TrafficWakeUps float64 `json:"traffic_wake_ups_per_second,omitempty"`
 }

@@ -22,7 +22,7 @@ const (
 	idleConnsMax    = 40  // MiB in the traffic process for 10,000 idle connections
 )
 
-// budget is a figure of wayside and its limit.
+// budget is a figure for wayside and its limit.
 type budget struct {
 	Load    string  `json:"load"`
 	Figure  string  `json:"figure"`

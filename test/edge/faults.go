@@ -18,12 +18,12 @@ const (
 	killGrace = time.Second
 )
 
-// fault is a time during which a server did not work.
+// fault is a period in which a server did not work.
 type fault struct {
 	kind     string
 	server   *origin
 	from, to time.Time
-	dead     time.Time // when the killed process had ended
+	dead     time.Time // time at which the killed process had ended
 }
 
 // explains reports whether this fault can be the reason why a request to a server failed with an error type during the given time: either

@@ -11,7 +11,7 @@ import (
 // and a response, on a busy machine.
 const followGrace = 8 * time.Second
 
-// naming is the list of addresses that the DNS name has from one time on.
+// naming is the list of addresses that the DNS name has from a given time on.
 type naming struct {
 	at    time.Time
 	addrs []netip.Addr
@@ -73,7 +73,7 @@ func (t *topologyTrial) compareNames(v *verdict) (sum following) {
 	return sum
 }
 
-// period is a time during which the DNS name had an address, or did not have it.
+// period is a time span in which the DNS name had an address, or did not have it.
 type period struct {
 	from, to time.Time
 	listed   bool

@@ -104,7 +104,7 @@ routes:
 	return os.WriteFile(filepath.Join(t.dir, "edge.yaml"), []byte(text), 0o600)
 }
 
-// client returns an HTTP/1.1 client with connections of its own.
+// client returns an HTTP/1.1 client with its own connections.
 func (t *reloadTrial) client() *http.Client {
 	return &http.Client{Transport: &http.Transport{
 		TLSClientConfig: t.tls.Clone(), TLSNextProto: map[string]func(string, *tls.Conn) http.RoundTripper{},

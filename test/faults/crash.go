@@ -81,7 +81,7 @@ func runCrash(ctx context.Context, l *Lab, p *Piece) error {
 	})
 }
 
-// crashWait is the maximum wait for a crash point to be reached.
+// crashWait is the maximum time to wait until a crash point is reached.
 const crashWait = 6 * time.Second
 
 // livesMax is the maximum number of earlier runs of wayside whose spools remain.

@@ -145,7 +145,7 @@ func (c *http2Connection) close() {
 	}
 }
 
-// giveUp notes that no connection could be made, unless the run has ended.
+// giveUp records that no connection could be made, unless the run has ended.
 func (r *http2Run) giveUp(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return
@@ -155,7 +155,7 @@ func (r *http2Run) giveUp(ctx context.Context, err error) {
 	r.err = fmt.Errorf("%w: %w", load.ErrNoConnection, err)
 }
 
-// note counts a request that was sent, with its response.
+// note counts a request that was sent, and its response.
 func (r *http2Run) note(nonce uint64, resp h2peer.Response, err error) {
 	kind := load.Kind("")
 	switch {

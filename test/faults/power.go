@@ -143,7 +143,7 @@ func (t *trial) powerCut(ctx context.Context, random *rand.Rand, disk *volume) (
 	if err != nil {
 		return Outcome{}, err
 	}
-	if t.traffic.cancel == nil { // the cut was before the traffic started
+	if t.traffic.cancel == nil { // the cut came before the traffic started
 		t.startTraffic(ctx, 2000)
 	}
 	t.awaitTraffic(ctx, 500, 5*time.Second)
@@ -176,7 +176,7 @@ func (t *trial) enterPhase(ctx context.Context, random *rand.Rand, phase string)
 		// Most cuts come early, because everything is created well within 250 ms unless the machine is busy.
 		started, cancel := context.WithTimeout(ctx, time.Duration(random.IntN(1+random.IntN(250)))*time.Millisecond)
 		defer cancel()
-		_ = t.w.Start(started) // fails if the time is over before wayside is ready
+		_ = t.w.Start(started) // fails if the time has passed before wayside is ready
 		<-started.Done()       // the books process starts when the traffic process is ready
 		return nil
 	}

@@ -45,7 +45,7 @@ func damageAndRefill(ctx context.Context, t *trial, random *rand.Rand) (o Outcom
 	}
 	began := time.Now()
 	if random.IntN(2) == 0 {
-		kill(t.w.BooksPID()) // the next start then finds the damage; otherwise, a verification does
+		kill(t.w.BooksPID()) // then the next start finds the damage; otherwise, a verification finds it
 	}
 	if t.killsRefill {
 		for range 1 + random.IntN(3) {

@@ -44,7 +44,7 @@ func main() {
 	}
 }
 
-// life is a time during which wayside was running. Its two ends are known with an error of at most tolerance.
+// life is a period in which wayside was running. Its two ends are known with an error of at most tolerance.
 type life struct{ from, to time.Time }
 
 // proof is one run of the command.

@@ -18,7 +18,7 @@ import (
 
 const (
 	keptRate, keptConns = 360, 8 // requests per second over connections that stay open
-	newRate, newConns   = 40, 8  // requests per second with a new connection each
+	newRate, newConns   = 40, 8  // requests per second, each on a new connection
 	clientTimeout       = 10 * time.Second
 	livezEvery          = 500 * time.Millisecond
 	livezWithin         = time.Second

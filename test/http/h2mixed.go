@@ -91,7 +91,7 @@ func (c *http2Client) verdict(ctx context.Context, r *rig, arrived func(nonce ui
 		}
 		w, most := c.choose(nonce), uint32(2)
 		if c.upstream(nonce) != "h1" {
-			most = 4 // of several shared connections, each may have ended
+			most = 4 // there are several shared connections, and each may have ended
 		}
 		if repeats++; w.method != "GET" && w.method != "HEAD" || n > most {
 			replays++

@@ -36,7 +36,7 @@ type panel struct {
 	}
 }
 
-// goAccess counts a log with GoAccess.
+// goAccess counts the responses in a log with GoAccess.
 func goAccess(ctx context.Context, log, format string) (*counts, error) {
 	report := log + ".report.json"
 	args := []string{log, "--no-global-config", "--log-format=" + format, "-o", report, "--no-query-string", "--max-items=1000000", "--no-progress", "--tz=UTC"}

@@ -166,7 +166,7 @@ func (e *Export) AddSpans(list []*tracev1.ResourceSpans) {
 	}
 }
 
-// Attributes returns attributes as texts.
+// Attributes returns the values of attributes as text, by key.
 func Attributes(list []*commonv1.KeyValue) map[string]string {
 	out := map[string]string{}
 	for _, a := range list {

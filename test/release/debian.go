@@ -221,7 +221,7 @@ func (p *packages) purge(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if out != "/etc/systemd/system/wayside.socket.d" { // made by the operator: see start
+	if out != "/etc/systemd/system/wayside.socket.d" { // created by the operator; see start
 		return fmt.Errorf("the purge left behind: %s", out)
 	}
 	say("purged: no file of the package, its configuration or its data is left")

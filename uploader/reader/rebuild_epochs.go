@@ -82,7 +82,7 @@ func (b *rebuilder) enter(ctx context.Context, p *pair, c *uploader.Contents, me
 		}
 		return nil
 	})
-	if skippable(err) { // the number of the object's responses is known nevertheless
+	if skippable(err) { // the number of the object's responses is still known
 		b.problem(p, "its drop records are not counted: ", err)
 		return nil
 	}

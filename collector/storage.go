@@ -35,7 +35,7 @@ type Storage struct {
 // previous one was damaged.
 type RefillStatus struct {
 	Due         bool      `json:"due"`               // whether older hours are still being restored
-	Waiting     string    `json:"waiting,omitempty"` // why the refill cannot continue at the moment
+	Waiting     string    `json:"waiting,omitempty"` // why the refill cannot currently continue
 	Objects     int       `json:"objects"`           // archive objects that must be read
 	ObjectsDone int       `json:"objects_done"`      // archive objects that have been read
 	Responses   uint64    `json:"responses"`         // responses that this process has restored

@@ -104,8 +104,7 @@ type estimate struct {
 // initialRatio is a little above the ratio that was measured with realistic traffic (BenchmarkArchive).
 const initialRatio = 0.6
 
-// overshoot is the factor by which an object may exceed its estimate before the estimate is raised to the actual ratio
-// immediately.
+// overshoot is the factor by which an object may exceed its estimate. Beyond it, the estimate is raised to the actual ratio immediately.
 const overshoot = 1.1
 
 func (e *estimate) object(encoded uint64) int64 { return int64(float64(encoded) * e.current()) }

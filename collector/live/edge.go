@@ -9,7 +9,7 @@ import (
 )
 
 // namedMax is the maximum number of configured routes that have their own counters. Routes come from the configuration, but each reload
-// can add new names, so their number over the life of the process must be bounded. All further routes are counted under Other.
+// can add new names, so their number over the life of the process must be bounded. All other routes are counted under Other.
 const namedMax = 256
 
 // calls counts gRPC calls by status code.

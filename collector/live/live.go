@@ -28,7 +28,7 @@ const Other = "(other)"
 
 // Bounds that are not configurable.
 const (
-	rowsMax     = 4096 // the events of all further rows are counted in a single row
+	rowsMax     = 4096 // the events of all other rows are counted in a single row
 	idleMax     = time.Hour
 	microsInSec = 1e6
 	firstSeq    = 1 // number of the first event of an epoch

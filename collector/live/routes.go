@@ -42,9 +42,9 @@ func (h *histogram) observe(micros uint64) {
 	h.sumMicros += micros
 }
 
-// assignRoute gives a row that has the route Other a route of its own if a route can be added. A response for a path that does not exist
-// adds no route, so scanners cannot displace existing routes. If there are already RoutesMax routes, one that has been idle for an hour
-// is removed.
+// assignRoute gives a row that has the route Other its own route if a route can be added. A response for a path that does not exist adds
+// no route, so scanners cannot displace existing routes. If there are already RoutesMax routes, one that has been idle for an hour is
+// removed.
 func (f *Feed) assignRoute(r *row, label string, notFound bool, now int64) {
 	if r == f.other || label == Other {
 		return

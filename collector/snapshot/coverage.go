@@ -60,7 +60,7 @@ type Coverage struct {
 	gaps       gapSource
 }
 
-// CoverageOf returns the time that a source covers at the moment.
+// CoverageOf returns the time that a source currently covers.
 func CoverageOf(source RowSource, now time.Time) Coverage {
 	c := Coverage{now: now}
 	if s, ok := source.(beganSource); ok {

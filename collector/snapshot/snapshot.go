@@ -2,8 +2,8 @@
 //
 // A snapshot is immutable: it consists of a version, JSON, and the same JSON compressed with gzip. Serving a snapshot only copies memory,
 // whatever the store is doing. [Builder] makes snapshots from rows of statistics. The collector publishes each of them under [Topic] to
-// the traffic process, which decodes it into a [History] of its own and continues to serve it while the books process is unavailable.
-// This package must not import the store, because the traffic process imports this package.
+// the traffic process, which decodes it into its own [History] and continues to serve it while the books process is unavailable. This
+// package must not import the store, because the traffic process imports this package.
 //
 // The HTTP API (collector/api) shows the same [Figures] over the same [Coverage]. The columns of a snapshot are in figures.go, the
 // Builder is in builder.go, and the wire format is in this file.

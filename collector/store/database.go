@@ -294,8 +294,8 @@ func wrapWrite(err error) error {
 	return nil
 }
 
-// guarded wraps read, which reads the store in a goroutine of its own. A panic on damaged data, or a fault in mapped memory, would end
-// the process; the wrapped function returns it as an error that wraps ErrUnavailable.
+// guarded wraps read, which reads the store in its own goroutine. A panic on damaged data, or a fault in mapped memory, would end the
+// process; the wrapped function returns it as an error that wraps ErrUnavailable.
 func guarded(read func() error) func() error {
 	return func() error {
 		err := memfault.CatchError(read)

@@ -271,6 +271,6 @@ func Clone(to, from string) error {
 	return badgerfiles.Clone(to, from)
 }
 
-// Tables returns the names of the tables that a store in dir must have at present, according to the readable part of its MANIFEST. The
+// Tables returns the names of the tables that a store in dir must currently have, according to the readable part of its MANIFEST. The
 // store may be open in another process.
 func Tables(dir string) []string { return badgerfiles.TableNames(dir) }

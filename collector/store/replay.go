@@ -77,7 +77,7 @@ func (s *Store) begin(replaced bool) error {
 	})
 }
 
-// migrate upgrades a store of an older schema. Additions that are not handled here use keys of their own, which are created when they are
+// migrate upgrades a store of an older schema. Additions that are not handled here use their own keys, which are created when they are
 // needed.
 func (s *Store) migrate(version uint32) error {
 	if version < 3 {

@@ -22,8 +22,8 @@ type JobState struct {
 	Runs     uint64    `json:"runs"` // since the store was created
 	Failures uint64    `json:"failures"`
 	Recent   []JobRun  `json:"recent,omitempty"` // newest last, at most JobRunsMax
-	// Observed is the total time that wayside has been running. It does not belong to a job: the uploader stores it under a name of its
-	// own.
+	// Observed is the total time that wayside has been running. It does not belong to a job: the uploader stores it under a separate
+	// name.
 	Observed time.Duration `json:"observed_ns,omitempty"`
 }
 

@@ -56,9 +56,9 @@ type Event struct {
 	Kind       Kind
 	Status     uint16 // as sent to the client; 499 if the client disconnected before the last byte
 
-	// DurationMicros is the time from the moment at which the upstream had the whole request until the last byte of the response;
-	// TTFBMicros is the time from the same moment until the first byte. Both are 0 if the request never reached an upstream. The duration
-	// of a stream is its lifetime.
+	// DurationMicros is the time from when the upstream had the whole request until the last byte of the response; TTFBMicros is the time
+	// from the same moment until the first byte. Both are 0 if the request never reached an upstream. The duration of a stream is its
+	// lifetime.
 	DurationMicros uint64
 	TTFBMicros     uint64
 

@@ -74,7 +74,7 @@ func Path(dst []byte, nonce uint64) []byte {
 	return strconv.AppendUint(append(dst, "/n/"...), nonce, 10)
 }
 
-// Nonce returns the nonce at the end of a path to which [Path] appended it.
+// Nonce returns the nonce that [Path] appended to a path.
 func Nonce(path []byte) (nonce uint64, ok bool) {
 	_, digits, ok := bytes.Cut(path, []byte("/n/"))
 	if !ok {

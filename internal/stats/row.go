@@ -37,7 +37,7 @@ const ErrorTypesMax = 64
 // OtherType is the error type for all types beyond [ErrorTypesMax].
 const OtherType = "(other)"
 
-// statusMax is the first code without a count of its own: this code and all higher ones are counted as code 0.
+// statusMax is the first code without its own count: this code and all higher ones are counted as code 0.
 const statusMax = 1000
 
 // StatusCount is the number of responses with one status code.

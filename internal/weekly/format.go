@@ -68,7 +68,7 @@ func (c *Change) says() string {
 	return c.Kind
 }
 
-// comparable is the minimum ratio of the times that two weeks cover for which their numbers of requests are compared.
+// comparable is the minimum ratio of the times that two weeks cover. Below it, their numbers of requests are not compared.
 const comparable = 0.9
 
 // tiles returns the totals with their names and their changes.

@@ -87,7 +87,7 @@ func (b *builder) context() error {
 	return nil
 }
 
-// base prepares a root in place of a base image.
+// base prepares a root that replaces a base image.
 func (b *builder) base(root, image string) error {
 	version, isGo := strings.CutPrefix(image, "golang:")
 	switch {

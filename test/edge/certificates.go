@@ -156,7 +156,7 @@ func (t *swapTrial) connect() {
 	t.note(err)
 }
 
-// request sends one request over a connection of its own, and returns the number of the server's certificate.
+// request sends one request over its own connection, and returns the number of the server's certificate.
 func (t *swapTrial) request() (number int64, err error) {
 	conn, err := tls.Dial("tcp", t.w.Listen, t.tls)
 	if err != nil {

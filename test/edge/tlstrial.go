@@ -14,8 +14,8 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// tlsTrial is a wayside that is not started yet, with a certificate authority and a folder of its own. Its configuration is the file
-// edge.yaml in that folder, its name edge.test.
+// tlsTrial is a wayside that has not been started, with its own certificate authority and folder. Its configuration is the file edge.yaml
+// in that folder, its name edge.test.
 type tlsTrial struct {
 	dir string
 	ca  *certtest.CA

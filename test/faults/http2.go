@@ -90,7 +90,7 @@ type http2Run struct {
 	err    error       // guarded by mu
 }
 
-// http2Connection is a place for one connection at a time.
+// http2Connection holds one connection at a time.
 type http2Connection struct {
 	run  *http2Run
 	mu   sync.Mutex

@@ -95,7 +95,7 @@ func takeMemory(ctx context.Context, t *trial, random *rand.Rand, starve func() 
 	return o, errors.Join(err, failErr)
 }
 
-// inGroup moves processes into a cgroup of their own and takes memory away from them.
+// inGroup moves processes into their own cgroup and takes memory away from them.
 func (t *trial) inGroup(together bool, pids ...int) (starved, error) {
 	group, err := e2e.NewMemoryGroup(filepath.Base(filepath.Dir(t.dir))+"-"+filepath.Base(t.dir), together)
 	if err != nil && together {

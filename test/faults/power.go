@@ -100,7 +100,7 @@ func (t *trial) commits(ctx context.Context) (n uint64, err error) {
 	return n, nil
 }
 
-// onVolume runs a trial on a filesystem of its own.
+// onVolume runs a trial on its own filesystem.
 func (l *Lab) onVolume(env []string, cycle func(t *trial, disk *volume) (Outcome, error)) (Outcome, error) {
 	dir, err := l.trialDir()
 	if err != nil {

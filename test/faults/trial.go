@@ -68,7 +68,7 @@ type trial struct {
 	exact       bool          // with lossy: nothing was killed, so exactly the missing responses must be counted
 }
 
-// newTrial prepares a trial with a folder of its own. It does not start anything.
+// newTrial prepares a trial with its own folder. It does not start anything.
 func (l *Lab) newTrial(env ...string) (*trial, error) {
 	dir, err := l.trialDir()
 	if err != nil {

@@ -223,7 +223,7 @@ func hungUp(conn *net.TCPConn) (gone bool) {
 	return gone || err != nil
 }
 
-// ask sends requests at a constant rate, each over a connection of its own. It disconnects after the response, or after the time stay.
+// ask sends requests at a constant rate, each over its own connection. It disconnects after the response, or after the time stay.
 type ask struct {
 	addr  string
 	rate  int // requests per second

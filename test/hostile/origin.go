@@ -16,7 +16,7 @@ const (
 	sendBytes  = 64 << 10 // the kernel doubles this value
 )
 
-// serveOrigin runs in a process of its own. It prints its address and serves until its standard input is closed.
+// serveOrigin runs in a separate process. It prints its address and serves until its standard input is closed.
 func serveOrigin() error {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -149,7 +149,7 @@ func (c *http2Client) run(ctx context.Context, n int) {
 	workers.Wait()
 }
 
-// http2Slot is a place for one connection at a time, which several workers share.
+// http2Slot holds one connection at a time, which several workers share.
 type http2Slot struct {
 	c       *http2Client
 	options h2peer.Options

@@ -20,8 +20,7 @@ const (
 	sseLimit    = 50 * time.Millisecond
 )
 
-// sse measures the time between the moment at which the origin writes an event and the moment at which the client reads it, on many
-// streams at the same time.
+// sse measures the time from when the origin writes an event until the client reads it, on many streams at the same time.
 func sse(ctx context.Context, r *rig, d time.Duration) (string, error) {
 	began := time.Now()
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {

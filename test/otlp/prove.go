@@ -22,7 +22,7 @@ import (
 // outage is the time that the collector is down. It is shorter than the time after which wayside drops spans.
 const outage = 10 * time.Second
 
-// wayside returns a wayside with a data directory of its own, and with environment variables for the export.
+// wayside returns a wayside with its own data directory and with environment variables for the export.
 func (r *rig) wayside(name string, env ...string) (*e2e.Wayside, error) {
 	listen, err := loopback.FreeAddress()
 	return &e2e.Wayside{

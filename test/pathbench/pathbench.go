@@ -25,7 +25,7 @@ var Names = []string{"github", "shop", "payments", "kubernetes"}
 // Operation is a method and a path template.
 type Operation struct {
 	Method   string
-	Template string // template with "{}" for parameters, with which the label of a request is compared
+	Template string // template with "{}" for parameters; the label of a request is compared with it
 	segments []segment
 }
 

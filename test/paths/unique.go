@@ -75,7 +75,7 @@ func appendAll(ctx context.Context, s *spool.Set, o options) error {
 		if _, refusal := s.TryAppend(&e); refusal != spool.Accepted {
 			return fmt.Errorf("append event %d: refused: %v", i, refusal)
 		}
-		if i%flushEvery == 0 { // the journal must never be full, because it would then reject events, which would count as dropped
+		if i%flushEvery == 0 { // the journal must never be full: it would then reject events, and these would count as dropped
 			if err := s.Flush(ctx); err != nil {
 				return err
 			}

@@ -93,7 +93,7 @@ func checkBrowser(ctx context.Context, l *lab, path string, t target) ([]check, 
 	}, nil
 }
 
-// socketVersion returns the version of HTTP with which the WebSocket is in the books, or why it is not there.
+// socketVersion returns the version of HTTP that the books have for the WebSocket, or the reason why the WebSocket is not there.
 func socketVersion(ctx context.Context, t target) string {
 	for {
 		text, err := t.Ask(ctx, "GET", "/api/v1/events?path=/socket&limit=1")

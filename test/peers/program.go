@@ -42,7 +42,7 @@ func output(ctx context.Context, name string, args ...string) (string, error) {
 	return stdout.String(), nil
 }
 
-// version returns the first line in which a program names its version.
+// version returns the first line in which a program prints its version.
 func version(ctx context.Context, name string, args ...string) string {
 	out, _ := exec.CommandContext(ctx, name, args...).CombinedOutput() // nginx writes its version to standard error
 	for word := range strings.FieldsSeq(string(out)) {

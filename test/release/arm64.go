@@ -12,7 +12,7 @@ import (
 	"github.com/wayside-proxy/wayside/test/loopback"
 )
 
-// emulator registers qemu as the interpreter of arm64 programs in a user namespace of its own, so the registration ends with the command.
+// emulator registers qemu as the interpreter of arm64 programs in its own user namespace, so the registration ends with the command.
 // wayside starts its books process from /proc/self/exe, so it is not enough to start qemu with the name of the program.
 const emulator = `#!/bin/sh
 set -e

@@ -32,7 +32,7 @@ func (r *release) debootstrap(ctx context.Context) (root string, err error) {
 	return root, nil
 }
 
-// container is a Debian system with a running systemd, in namespaces of its own except for the network.
+// container is a Debian system with a running systemd, in its own namespaces except for the network.
 type container struct {
 	root   string
 	leader string // process ID of its systemd

@@ -131,7 +131,7 @@ func openTable(name string) (t *table.Table, err error) {
 	return t, err
 }
 
-// TableNames returns the names of the tables that a folder must have at present, according to the readable part of its MANIFEST. The
+// TableNames returns the names of the tables that a folder must currently have, according to the readable part of its MANIFEST. The
 // folder may be open in another process.
 func TableNames(dir string) (names []string) {
 	listed, _ := listedTables(dir)

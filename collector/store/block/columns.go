@@ -13,8 +13,8 @@ import (
 // The columns of a block's payload in their order, each stored as a length and its bytes. They are part of the format.
 //
 // Fields with few different values are not stored event by event. An event's combination of these fields is its shape, an entry of a
-// dictionary to which the event refers by number. Times are stored as differences. For a path that matches its label, only the texts in
-// place of the label's placeholders are stored.
+// dictionary to which the event refers by number. Times are stored as differences. For a path that matches its label, only the texts that
+// match the label's placeholders are stored.
 const (
 	colWords     = iota // dictionary of strings: (length, bytes)
 	colClients          // dictionary of client addresses: (length, bytes)
@@ -138,9 +138,9 @@ func NextPlaceholder(label string) (literal, rest string, found bool) {
 	return label[:open], label[open+end+1:], true
 }
 
-// appendPlaceholders matches a path against its label and appends, for each placeholder, the length and bytes of the text in its place.
-// That text ends at a slash or at the end of the path. If the path does not match, appendPlaceholders returns false, and the array behind
-// dst may contain garbage beyond the length of dst.
+// appendPlaceholders matches a path against its label and appends, for each placeholder, the length and bytes of the text that matches
+// it. That text ends at a slash or at the end of the path. If the path does not match, appendPlaceholders returns false, and the array
+// behind dst may contain garbage beyond the length of dst.
 func appendPlaceholders(dst, path []byte, label string) ([]byte, bool) {
 	for {
 		literal, rest, found := NextPlaceholder(label)

@@ -34,7 +34,7 @@ const (
 	tooMuch            // sends more than the declared length
 )
 
-// In this table, chunks means that the request does not declare the length of its body.
+// http2Ways lists the kinds of requests. chunks means that the request does not declare the length of its body.
 var http2Ways = []http2Way{
 	{way{365, "GET", kindPlain, 0, false, abortNever}, stay},
 	{way{20, "GET", kindMedium, 0, false, abortNever}, stay},

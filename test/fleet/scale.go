@@ -130,7 +130,7 @@ func (p *proof) measure(c *clickHouse, l *level, day time.Time) error {
 func scaleTables(levels []level, perHour, services int, version string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d services, 100 paths each, %d responses an hour on each instance, one day; ClickHouse %s in process; %s, two cores\n"+
-		"that also ran the S3 server and the builds and tests of other work, so the times are upper bounds. Query times are the median of\n"+
+		"that also ran the S3 server and unrelated builds and tests, so the times are upper bounds. Query times are the median of\n"+
 		"three and include the transfer of all rows.\n\n| instances |", services, perHour, version, time.Now().UTC().Format("2006-01-02"))
 	line := func(name string, value func(*level) string) {
 		fmt.Fprintf(&b, "| %s |", name)

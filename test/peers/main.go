@@ -44,9 +44,9 @@ func main() {
 
 const evidenceHead = `# Evidence: HTTP/2 with other programs
 
-` + "`go run ./test/peers`" + ` makes these checks and writes this page. Clients and proxies in front use
-wayside over HTTP/2; it forwards to an HTTP/1.1 application. To upstreams, wayside speaks HTTP/2; their checks are made with HTTP/1.1 and
-with HTTP/2 clients.
+` + "`go run ./test/peers`" + ` runs these checks and writes this page. A client, or a proxy in front, sends requests to wayside over
+HTTP/2, and wayside forwards them to an HTTP/1.1 application. An upstream receives requests from wayside over HTTP/2;
+its checks are run with HTTP/1.1 clients and with HTTP/2 clients.
 
 `
 

@@ -53,7 +53,7 @@ capabilities: {drop: [ALL]}
 seccompProfile: {type: RuntimeDefault}
 {{- end -}}
 
-{{- /* None of the probes asks the service behind wayside: that would be a circle. */ -}}
+{{- /* None of the probes depends on the service behind wayside: that would be a circular dependency. */ -}}
 {{- define "wayside.probes" -}}
 startupProbe:
   httpGet: {path: /readyz, port: probes}
@@ -67,7 +67,7 @@ livenessProbe:
   periodSeconds: 10
 {{- end -}}
 
-{{- /* The configuration file of the gateway: what the chart sets, and config laid over it. */ -}}
+{{- /* The configuration file of the gateway: the settings that the chart makes, overridden by config. */ -}}
 {{- define "wayside.config" -}}
 {{- $v := .Values -}}
 {{- $bytes := ternary $v.persistence.bytesMax $v.ephemeral.bytesMax (eq $v.kind "StatefulSet") -}}

@@ -66,7 +66,7 @@ func routeKeys(r *Route) []key {
 		{"to", &r.To, "Name of the group that gets the requests, or several names with weights: `{api: 90, web: 10}`.", check{}},
 		{"redirect", &r.Redirect, "Instead of `to`: redirect to this URL or path, with status 308. A URL without a path (`https://host`) keeps the path of the request. The query of the request is kept, unless the URL has its own.", optional(checkRedirect)},
 		{"respond", &r.Respond, "Instead of `to`: wayside itself responds, `{status: 503, body: TEXT}` or `{status: 503, body_file: FILE}`.", check{}},
-		{"strip_prefix", &r.StripPrefix, "Remove this prefix from the path before the request is forwarded, or redirected to a URL without a path.", optional(checkStripPrefix)},
+		{"strip_prefix", &r.StripPrefix, "Remove this prefix from the path before the request is forwarded, or before it is redirected to a URL without a path.", optional(checkStripPrefix)},
 		{"rewrite_host", &r.RewriteHost, "Set Host to the host of the server's URL, instead of the host that the client sent.", check{}},
 		{"allow", &r.Allow, "Client addresses or networks (10.0.0.0/8) that may use the route; others get 403. Empty = all.", textCheck(checkNetwork)},
 		{"auth_file", &r.AuthFile, "File with users and bcrypt hashes, in the format that `htpasswd -B` writes. A request without the name and password of one of these users gets 401.", check{}},

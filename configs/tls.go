@@ -37,9 +37,9 @@ const hstsMax = 10 * 365 * 24 * Hour
 func tlsKeys(c *Config) []key {
 	t := &c.TLS
 	return []key{
-		{"redirect_http", &c.RedirectHTTP, "A second address, for plain HTTP, at which wayside redirects every request to HTTPS and responds to ACME challenges. Empty = none.", optional(checkAddress)},
+		{"redirect_http", &c.RedirectHTTP, "A second address, for plain HTTP, on which wayside redirects every request to HTTPS and responds to ACME challenges. Empty = none.", optional(checkAddress)},
 		{"proxy_protocol", &c.ProxyProtocol, "Addresses or networks (10.0.0.0/8) whose connections must begin with a PROXY header (version 1 or 2), which names the client. Connections from all other addresses must not begin with one.", textCheck(checkNetwork)},
-		{"tls.cert_file", &t.certFile, "File with a certificate (PEM, with its chain). With it, `listen` speaks TLS. This key and `tls.key_file` are short for `tls.certificates` with one element.", check{}},
+		{"tls.cert_file", &t.certFile, "File with a certificate (PEM, with its chain). If it is set, wayside serves TLS on `listen`. This key and `tls.key_file` are a short form of `tls.certificates` with one element.", check{}},
 		{"tls.key_file", &t.keyFile, "File with the key of `tls.cert_file`.", check{}},
 		{"tls.certificates", &t.Certificates, "Certificates: a list of `{cert_file: FILE, key_file: FILE}`. The server name that the client sends selects one; the first is the default. The files are read again when they change.", check{}},
 		{"tls.client_ca_file", &t.ClientCAFile, "File with PEM certificates. If it is set, clients must present a certificate that one of these has signed.", check{}},
@@ -47,7 +47,7 @@ func tlsKeys(c *Config) []key {
 		{"tls.acme.hosts", &t.ACME.Hosts, "Host names for which wayside requests certificates from an ACME authority and renews them. It never requests a certificate for any other name.", textCheck(checkACMEHost)},
 		{"tls.acme.directory", &t.ACME.Directory, "URL of the authority's directory; empty = Let's Encrypt.", optional(checkDirectoryURL)},
 		{"tls.acme.ca_file", &t.ACME.CAFile, "File with PEM certificates to trust for `tls.acme.directory`, in addition to those of the system.", check{}},
-		{"tls.hsts", &t.HSTS, "Tell browsers to use only HTTPS for this long (Strict-Transport-Security). Browsers that have seen it keep to it until this time has passed, even if you remove the key. 0 = the field is not sent.", between[Duration](0, hstsMax)},
+		{"tls.hsts", &t.HSTS, "Tell browsers to use only HTTPS for this long (Strict-Transport-Security). Browsers that have received this field obey it until this time has passed, even if you remove the key. 0 = the field is not sent.", between[Duration](0, hstsMax)},
 	}
 }
 

@@ -87,18 +87,18 @@ func groupPath(name string) string { return groupsKey + "." + name }
 func upstreamKeys(u *Upstream) []key {
 	return []key{
 		{"servers", &u.Servers, "The servers: a list of URLs (`http://host:port`, `https://host:port`, `h2c://host:port`, `unix:///path`), or of `{url: URL, weight: N}`.", check{}},
-		{"dns", &u.DNS, "Instead of `servers`: `host:port`, `https://host:port` or `h2c://host:port`. Every address of the name is a server. The name is looked up every `proxy.upstream_resolve`. New addresses are used at once. An address that the name no longer has is dropped after the second lookup without it. While lookups fail, the known addresses are kept.", optional(checkDNS)},
-		{"balance", &u.Balance, "`round_robin`: one server after the other. `least`: the one with fewer requests in flight of two servers chosen at random, which is better if some requests take much longer than others.", oneOf("round_robin", "least")},
+		{"dns", &u.DNS, "Instead of `servers`: `host:port`, `https://host:port` or `h2c://host:port`. Every address of the name is a server. The name is looked up every `proxy.upstream_resolve`. New addresses are used at once. An address is dropped after two successive lookups that did not return it. While lookups fail, the known addresses are kept.", optional(checkDNS)},
+		{"balance", &u.Balance, "`round_robin`: one server after the other. `least`: of two servers chosen at random, the one with fewer requests in flight, which is better if some requests take much longer than others.", oneOf("round_robin", "least")},
 		{"sticky.cookie", &u.Sticky.Cookie, "Name of a signed cookie that keeps a client on one server while that server is available. Empty = no cookie.", optional(checkCookie)},
 		{"health.path", &u.Health.Path, "Path that wayside requests from each server to check it. A 2xx or 3xx response passes. Empty = no checks.", optional(checkHealthPath)},
 		{"health.every", &u.Health.Every, "Time between two checks of a server.", between(healthEveryMin, Hour)},
 		{"health.timeout", &u.Health.Timeout, "Maximum time for one check; after that, the check has failed. At most `health.every`.", between(Millisecond, Hour)},
-		{"health.fails", &u.Health.Fails, "Number of consecutive failed checks after which a server gets no requests.", between(1, checksMax)},
+		{"health.fails", &u.Health.Fails, "Number of consecutive failed checks after which a server gets no more requests.", between(1, checksMax)},
 		{"health.passes", &u.Health.Passes, "Number of consecutive passed checks after which the server gets requests again.", between(1, checksMax)},
 		{"eject.after", &u.Eject.After, "Number of consecutive requests without a valid response (connection refused or reset, timeout, response that is not HTTP) after which the server is ejected: for a while, it gets no requests. 0 = never.", between(0, ejectAfterMax)},
 		{"eject.for", &u.Eject.For, "How long a server is ejected the first time. Each further ejection is longer, up to ten times as long, until the server has worked well for a while.", between(ejectForMin, ejectForMax)},
 		{"eject.at_most", &u.Eject.AtMost, "Maximum share of the group's servers that are ejected at the same time. The last server is never ejected.", between(atMostLeast, atMostMost)},
-		{"retries", &u.Retries, "Maximum number of further attempts for a request, each on another server. wayside retries a request if no byte of it was sent, or if it is GET, HEAD, OPTIONS or TRACE without a body and no byte of a response has arrived. Retries are at most a fifth of the requests, after a reserve of 100. 0 = none.", between(0, retriesMax)},
+		{"retries", &u.Retries, "Maximum number of retries of a request, each on another server. wayside retries a request if no byte of it was sent, or if it is GET, HEAD, OPTIONS or TRACE without a body and no byte of a response has arrived. In total, retries are limited to a fifth of the requests, plus a reserve of 100 retries. 0 = none.", between(0, retriesMax)},
 		{"conns_max", &u.ConnsMax, "Maximum number of connections to each server; further requests wait (`proxy.upstream_wait`), and then get 503 `upstream_busy`. 0 = `proxy.upstream_conns_max` divided by the number of all servers; a `dns` name counts as 8.", atLeast(0)},
 		{"tls.ca_file", &u.TLS.CAFile, "File with the PEM certificates to trust for these servers, instead of those of the system.", check{}},
 		{"tls.cert_file", &u.TLS.CertFile, "File with the client certificate (PEM, with its chain) to present to the servers.", check{}},
@@ -112,6 +112,6 @@ func upstreamKeys(u *Upstream) []key {
 func serverKeys(s *Server) []key {
 	return []key{
 		{"url", &s.URL, "URL of the server, as in `upstream`.", textCheck(checkUpstream)},
-		{"weight", &s.Weight, "Share of the requests, relative to the other servers in the group. 0 = only requests from clients that `sticky.cookie` keeps there.", between(0, weightMax)},
+		{"weight", &s.Weight, "Share of the requests, relative to the other servers in the group. 0 = only requests from clients that `sticky.cookie` keeps on this server.", between(0, weightMax)},
 	}
 }

@@ -178,7 +178,7 @@ func recordKeys(c *Config) []key {
 func booksKeys(c *Config) []key {
 	s, b, p := &c.Spool, &c.Collector, &c.Paths
 	return []key{
-		{"spool.sync", &s.Sync, "`interval`: a power loss costs at most the events of the last `spool.commit_interval`. `request`: each response waits until its event is on disk, so nothing is lost, but every request takes at least one fsync longer.", oneOf("interval", "request")},
+		{"spool.sync", &s.Sync, "`interval`: a power loss costs at most the events of the last `spool.commit_interval`, and of the fsync after it. `request`: each response waits until its event is on disk, so nothing is lost, but every request takes at least one fsync longer.", oneOf("interval", "request")},
 		{"spool.commit_interval", &s.CommitInterval, "Maximum time until a new event is on disk, not counting the fsync itself. With a shorter time, a power loss costs fewer events, but wayside writes more often.", between(Millisecond, 2*Second)},
 		{"spool.segment_bytes", &s.SegmentBytes, "Size of one journal segment, a multiple of 4KiB. If it is larger than an eighth of `spool.bytes_max`, wayside uses an eighth.", segmentSize()},
 		{"spool.segments", &s.Segments, "Number of journal segments. With more segments, the journal absorbs more traffic during a slow fsync, but takes more memory and disk space.", between(2, 64)},

@@ -216,7 +216,7 @@ func normalize(c *Config) {
 // keyTable renders the table of keys in docs/CONFIGURATION.md.
 func keyTable() string {
 	var out strings.Builder
-	out.WriteString("| key | default | environment | what it does | a reload |\n|---|---|---|---|---|\n")
+	out.WriteString("| key | default | environment | what it does | effect of a reload |\n|---|---|---|---|---|\n")
 	for _, k := range Keys() {
 		name, value := "`"+k.Path+"`", "`"+k.Default+"`"
 		env := "`" + k.Env + "`"

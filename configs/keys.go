@@ -145,7 +145,7 @@ func proxyKeys(c *Config) []key {
 		{"proxy.conns_max", &p.ConnsMax, "Maximum number of client connections, and of HTTP/2 requests in progress; any others are refused and counted. One client address may have at most 58 % of them; trusted proxies are exempt. 0 = derived from the memory and descriptors of the process.", atLeast(0)},
 		{"proxy.held_bytes_max", &p.HeldBytesMax, "Maximum number of bytes in unfinished headers and buffered bodies of all clients together, not counting the first 4KiB of each; beyond that, the response is 503. 0 = a sixteenth of the memory of the process.", atLeast[Bytes](0)},
 		{"proxy.address_conns_max", &p.AddressConnsMax, "Maximum number of connections from one client address (an IPv6 /64 counts as one); trusted proxies are exempt. It also limits users who share one address. 0 = only the limit of `proxy.conns_max`.", atLeast(0)},
-		{"proxy.trusted_proxies", &p.TrustedProxies, "Addresses or networks (10.0.0.0/8) whose X-Forwarded-* fields are kept. Events name the client that X-Forwarded-For (or, without it, Forwarded) reports. Clients at these addresses can claim any address.", textCheck(checkNetwork)},
+		{"proxy.trusted_proxies", &p.TrustedProxies, "Addresses or networks (10.0.0.0/8) of proxies that you trust. wayside keeps the X-Forwarded-* fields in their requests, and takes the client's address for events from X-Forwarded-For (or, without it, from Forwarded). Anyone at these addresses can claim to be any client.", textCheck(checkNetwork)},
 		{"proxy.pass_fields", &p.PassFields, "Forwarding fields, such as `CF-Connecting-IP`, that are passed on from every client, not only from `proxy.trusted_proxies`. Any client can then set them. docs/HTTP.md lists the fields that are removed otherwise.", textCheck(checkPassedField)},
 		{"proxy.via", &p.Via, "Add Via to requests. If the upstream is nginx, it does not compress responses to requests with Via unless `gzip_proxied` allows this.", check{}},
 		{"proxy.server_timing", &p.ServerTiming, "Add a Server-Timing field to responses: `upstream;dur=`, the milliseconds until the upstream's first byte. Every client can see it.", check{}},
@@ -214,7 +214,7 @@ func otlpKeys(c *Config) []key {
 func archiveKeys(c *Config) []key {
 	a, r := &c.Archive, &c.Retention
 	return []key{
-		{"archive.url", &a.URL, "Where raw events go: `file:///dir` or `s3://bucket/prefix`, either of which may contain `{service}` and `{instance}`. The default is `<data.dir>/archive`. Short form: `archive: URL`.", optional(checkArchiveURL)},
+		{"archive.url", &a.URL, "Where raw events go: `file:///dir` or `s3://bucket/prefix`. Both forms may contain `{service}` and `{instance}`. The default is `<data.dir>/archive`. Short form: `archive: URL`.", optional(checkArchiveURL)},
 		{"archive.after", &a.After, "Archive an event this long after it was applied. Until it has been archived, the event exists only on this machine.", atLeast[Duration](0)},
 		{"archive.schedule", &a.Schedule, "When to archive: a cron expression in UTC, or in another time zone (`TZ=Europe/Berlin 0 * * * *`), or `@every 10m`.", textCheck(checkSchedule)},
 		{"archive.object_bytes", &a.ObjectBytes, "Compressed size at which an archive object ends. A larger size means fewer objects.", between(64*KiB, GiB)},

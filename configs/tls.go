@@ -38,7 +38,7 @@ func tlsKeys(c *Config) []key {
 	t := &c.TLS
 	return []key{
 		{"redirect_http", &c.RedirectHTTP, "A second address, for plain HTTP, on which wayside redirects every request to HTTPS and responds to ACME challenges. Empty = none.", optional(checkAddress)},
-		{"proxy_protocol", &c.ProxyProtocol, "Addresses or networks (10.0.0.0/8) whose connections must begin with a PROXY header (version 1 or 2), which names the client. Connections from all other addresses must not begin with one.", textCheck(checkNetwork)},
+		{"proxy_protocol", &c.ProxyProtocol, "Addresses or networks (10.0.0.0/8) of load balancers that speak the PROXY protocol. Connections from these addresses must begin with a PROXY header (version 1 or 2), which names the client. All other connections must not begin with one.", textCheck(checkNetwork)},
 		{"tls.cert_file", &t.certFile, "File with a certificate (PEM, with its chain). If it is set, wayside serves TLS on `listen`. This key and `tls.key_file` are a short form of `tls.certificates` with one element.", check{}},
 		{"tls.key_file", &t.keyFile, "File with the key of `tls.cert_file`.", check{}},
 		{"tls.certificates", &t.Certificates, "Certificates: a list of `{cert_file: FILE, key_file: FILE}`. The server name that the client sends selects one; the first is the default. The files are read again when they change.", check{}},

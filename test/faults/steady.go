@@ -76,7 +76,8 @@ func runAtFullSpeed(ctx context.Context, t *trial, kills int) (o Outcome, err er
 	o.Recovery = recovery
 	failed, failErr := t.failedBeyond(0)
 	o.Failed = failed
-	o.Note = fmt.Sprintf("%d a second for %v; PSS of run at most %d MiB, of collect %d MiB; spool and store at most %d MiB; settled and read back in %v",
+	o.Note = fmt.Sprintf("%d requests a second for %v; PSS of run at most %d MiB, of collect %d MiB; spool and store at most %d MiB; "+
+		"everything applied and read back after %v",
 		int(float64(o.Received)/took.Seconds()), took.Round(time.Second), most.run>>20, most.books>>20, most.disk>>20, time.Since(began).Round(time.Second))
 	if most.run == 0 || most.books == 0 || most.disk == 0 {
 		err = errors.Join(err, errors.New("nothing was measured"))

@@ -10,7 +10,7 @@ import (
 
 // Table writes the evidence for one hash of the code, with one row per fault.
 func Table(w io.Writer, records []Record) {
-	_, _ = fmt.Fprintln(w, "| fault | cycles | of | requests | lost | doubled | failed requests | dropped, counted | recovery, longest | |")
+	_, _ = fmt.Fprintln(w, "| fault | cycles | planned | requests | lost | counted twice | failed requests | dropped, counted | longest recovery | result |")
 	_, _ = fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|---|")
 	for _, f := range All() {
 		var sum Record
@@ -73,7 +73,7 @@ func UpdateTable(name, evidence, code string) error {
 		return fmt.Errorf("%s has no lines %q and %q", name, tableBegin, tableEnd)
 	}
 	var out bytes.Buffer
-	fmt.Fprintf(&out, "%s%s\nCode %s, as hashed by `go run ./test/faults`; recovery is the longest that was seen.\n\n", head, tableBegin, code)
+	fmt.Fprintf(&out, "%s%s\nCode %s, as hashed by `go run ./test/faults`.\n\n", head, tableBegin, code)
 	Table(&out, records)
 	fmt.Fprintf(&out, "%s%s", tableEnd, tail)
 	return os.WriteFile(name, out.Bytes(), 0o644)

@@ -11,9 +11,9 @@ import (
 // hopsMax limits how many addresses in a request are examined.
 const hopsMax = 32
 
-// Client returns the address of the client on whose behalf a trusted peer sent the request: the right-most untrusted address in
+// Client returns the address of the client on whose behalf a trusted peer sent the request: the rightmost untrusted address in
 // X-Forwarded-For or, without that field, in Forwarded (RFC 7239). Each proxy appends the address from which it received the request, so
-// everything to the left of that address was written by an untrusted sender. If all addresses are trusted, Client returns the left-most
+// everything to the left of that address was written by an untrusted sender. If all addresses are trusted, Client returns the leftmost
 // one. An entry that is not an address ends the search: Client then returns the address to its right, or the peer's.
 //
 // Until Rewrite has read all fields, Client returns the address of the peer.

@@ -101,7 +101,7 @@ func (g *guard) check() error {
 	g.mu.Unlock()
 	switch {
 	case g.bytesMax > 0 && u.total+u.room > g.bytesMax:
-		return fmt.Errorf("%w: data.bytes_max: %s takes %d bytes of %d allowed, and %d are reserved for the growth of spool, archive and store meanwhile",
+		return fmt.Errorf("%w: data.bytes_max: %s takes up %d of %d allowed bytes, and %d bytes are reserved so that spool, archive and store can grow in the meantime",
 			ErrPaused, g.dir, u.total, g.bytesMax, u.room)
 	case g.freeMin > 0 && u.free < g.freeMin:
 		return fmt.Errorf("%w: data.free_min: the filesystem of %s has %d bytes free, and %d must stay free", ErrPaused, g.dir, u.free, g.freeMin)

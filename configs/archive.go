@@ -65,7 +65,7 @@ func checkArchiveQuery(u *url.URL) string {
 	}
 	for name, values := range q {
 		if !slices.Contains([]string{"endpoint", "region", "path_style"}, name) {
-			return fmt.Sprintf("%s is not an option of an archive: there are endpoint, region and path_style", name)
+			return fmt.Sprintf("%s is not an option of an archive: the options are endpoint, region and path_style", name)
 		}
 		if len(values) > 1 {
 			return fmt.Sprintf("%s is given twice: remove one", name)

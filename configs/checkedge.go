@@ -80,7 +80,7 @@ func checkHealthPath(s string) string {
 // checkSentText accepts a string that can be part of a request line: it has no blanks and no characters outside ASCII.
 func checkSentText(s string) string {
 	if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
-		return fmt.Sprintf("%q has a blank or a character outside ASCII: write it escaped, %s", s, (&url.URL{Path: s}).EscapedPath())
+		return fmt.Sprintf("%q has a space or a character outside ASCII: write it escaped, %s", s, (&url.URL{Path: s}).EscapedPath())
 	}
 	if _, err := url.ParseRequestURI(s); err != nil {
 		return fmt.Sprintf("%q has a %% that does not begin an escape: write %%25", s)

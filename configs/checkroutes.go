@@ -114,7 +114,7 @@ func (v *validator) conditions(r *Route, path string) {
 		case seen[lower]:
 			v.failf(at, "is given twice, because field names are case-insensitive: remove one")
 		case checkField(name+":"+value) != "" || strings.TrimSpace(value) != value:
-			v.failf(at, "%q is not the value of a field: it begins or ends with a blank, or has a control character", value)
+			v.failf(at, "%q is not the value of a field: it begins or ends with a space, or has a control character", value)
 		}
 		seen[lower] = true
 	}

@@ -97,7 +97,7 @@ func checkName(s string) string {
 	case s == "." || s == "..":
 		return fmt.Sprintf("%q is not a name: it means a directory; choose another", s)
 	case strings.TrimSpace(s) != s:
-		return fmt.Sprintf("%q begins or ends with a blank: leave it out", s)
+		return fmt.Sprintf("%q begins or ends with a space: leave it out", s)
 	case strings.ContainsRune(s, '\t'):
 		return fmt.Sprintf("%q has a control character: leave it out", s)
 	case utf8.RuneCountInString(s) > nameLengthMax:
@@ -141,7 +141,7 @@ func checkPort(port string, least int) string {
 // parseURL is like url.Parse, but returns a message that says what to do. form shows what a correct URL looks like.
 func parseURL(s, form string) (u *url.URL, msg string) {
 	if strings.ContainsFunc(s, unicode.IsSpace) {
-		return nil, fmt.Sprintf("%q has a blank: write %s, and a blank in a path as %%20", s, form)
+		return nil, fmt.Sprintf("%q has a space: write %s, and write a space in a path as %%20", s, form)
 	}
 	u, err := url.Parse(s)
 	if err == nil {

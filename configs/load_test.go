@@ -203,7 +203,7 @@ func TestErrorsNamePlaceAndRemedy(t *testing.T) {
 		"endpoint, port 70000": {"archive: {url: 's3://bucket', endpoint: 'http://h:70000'}\n", "is not a usable port"},
 		"endpoint, userinfo":   {"archive: {url: 's3://bucket', endpoint: 'http://a:b@h'}\n", "contains credentials"},
 		"endpoint, path":       {"archive: {url: 's3://bucket', endpoint: 'http://h/x'}\n", "is not an endpoint"},
-		"endpoint, blank":      {"archive: {url: 's3://bucket', endpoint: 'http://h h'}\n", "has a blank"},
+		"endpoint, blank":      {"archive: {url: 's3://bucket', endpoint: 'http://h h'}\n", "has a space"},
 		"endpoint, IPv6 bare":  {"archive: {url: 's3://bucket', endpoint: 'http://::1:9000'}\n", "in brackets"},
 		"endpoint without url": {"archive: {endpoint: 'http://127.0.0.1:7070'}\n", "f:1:21: archive.endpoint: is for an archive in S3, and archive.url is file:///"},
 		"region without url":   {"archive: {region: eu-west-1}\n", "archive.region: is for an archive in S3"},

@@ -101,14 +101,14 @@ func checkLeaf(data []byte, now time.Time) (leaf *x509.Certificate, msg string) 
 		leaf, err := x509.ParseCertificate(block.Bytes)
 		switch {
 		case err != nil:
-			return nil, fmt.Sprintf("begins with a certificate that cannot be parsed (%s): write the file again, the server's certificate first", err)
+			return nil, fmt.Sprintf("begins with a certificate that cannot be parsed (%s): write the file again, with the server's certificate first", err)
 		case now.After(leaf.NotAfter):
 			return nil, fmt.Sprintf("expired on %s: renew it", leaf.NotAfter.UTC().Format(time.DateTime))
 		case now.Before(leaf.NotBefore):
 			return nil, fmt.Sprintf("is not valid before %s: check the clock of this machine, or name another certificate", leaf.NotBefore.UTC().Format(time.DateTime))
 		}
 		if key, ok := leaf.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() < rsaBitsMin {
-			return nil, fmt.Sprintf("has an RSA key of %d bits, which can be broken: make one of at least %d", key.N.BitLen(), rsaBitsMin)
+			return nil, fmt.Sprintf("has an RSA key of %d bits, which can be broken: create one of at least %d bits", key.N.BitLen(), rsaBitsMin)
 		}
 		return leaf, ""
 	}

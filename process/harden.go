@@ -19,7 +19,7 @@ import (
 func Harden() error {
 	var errs []error
 	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil && !errors.Is(err, unix.ENOSYS) && !errors.Is(err, unix.EINVAL) {
-		errs = append(errs, fmt.Errorf("keep descriptors from children: %w", err))
+		errs = append(errs, fmt.Errorf("do not pass descriptors on to child processes: %w", err))
 	}
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		errs = append(errs, fmt.Errorf("make the process non-dumpable: %w", err))

@@ -209,4 +209,4 @@ func (c *clientConn) handshake(t *clientTLS) error {
 	return err
 }
 
-var errGaveWay = errors.New("the connection gave way to others")
+var errGaveWay = errors.New("wayside closed the connection to make room for another")

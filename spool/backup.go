@@ -57,7 +57,7 @@ func (b *Backup) begin(s *Set, dir string) error {
 	}
 	for _, folder := range folders(s.o.Dir) {
 		if !own[folder] {
-			return fmt.Errorf("%s could not be taken over, and is in no copy: see the log", folder)
+			return fmt.Errorf("%s could not be taken over, so it is missing from the backup: see the log", folder)
 		}
 	}
 	parent, base := filepath.Split(s.o.Dir)

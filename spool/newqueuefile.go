@@ -77,5 +77,5 @@ func (c *committer) held(e *epoch) []*journal.Segment {
 func (c *committer) commitFailed(err error) {
 	c.commitErrors.Add(1)
 	c.setDegraded("commit: " + err.Error())
-	c.o.Logger.Error("spool commit failed", "error", err)
+	c.o.Logger.Error("cannot commit events to the queue file", "error", err)
 }

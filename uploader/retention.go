@@ -137,7 +137,7 @@ type formerError struct {
 func (e *formerError) Error() string { return e.target + ": " + e.cause.Error() }
 func (e *formerError) Unwrap() error { return e.cause }
 
-var errNoAnswer = errors.New("it does not answer")
+var errNoAnswer = errors.New("it does not respond")
 
 // locate checks that an object is in place: in the target to which it was sent, or in the current one if it was copied there. A former
 // target that does not respond is not tried again in this run.

@@ -101,11 +101,11 @@ func (h s3Hints) networkHint(err error) string {
 		strings.Contains(err.Error(), "does not look like a TLS handshake"):
 		return "the endpoint speaks plain HTTP: write it as http://…"
 	case errors.As(err, &dns):
-		return "check endpoint=, and path_style=true where buckets are not host names"
+		return "check endpoint=, and set path_style=true if bucket names are not part of host names"
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
-		return "nothing answers there: check endpoint= and the server"
+		return "nothing responds at this address: check endpoint= and the server"
 	case errors.Is(err, context.DeadlineExceeded):
-		return "the server did not answer in time"
+		return "the server did not respond in time"
 	}
 	return ""
 }

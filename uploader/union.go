@@ -35,7 +35,7 @@ func (ts *Targets) Union(ctx context.Context, plans []catalogue.Plan) (Target, [
 			err = answers(ctx, t)
 		}
 		if err != nil {
-			silent = append(silent, fmt.Errorf("the former archive %s does not answer: %w", p.Target, err))
+			silent = append(silent, fmt.Errorf("the former archive %s does not respond: %w", p.Target, err))
 			continue
 		}
 		u.targets = append(u.targets, t)

@@ -140,7 +140,7 @@ func (f *archiveFlags) open(ctx context.Context, cmd *cobra.Command) (*archiveBo
 	explicit := cmd.Flags().Changed("archive") || f.admin != ""
 	if dir, found := strings.CutPrefix(address, "file://"); found && (explicit || b.client == nil && noStore != nil) {
 		if _, err := os.Stat(dir); err != nil {
-			return nil, fmt.Errorf("no archive there: %w; name another with --archive or --data", err)
+			return nil, fmt.Errorf("the archive does not exist: %w; name another one with --archive or --data", err)
 		}
 	}
 	o := books.TargetOptions(b.cfg, logger(cmd, b.cfg, "archive"))

@@ -25,7 +25,7 @@ func newBackup() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "backup DIR", Short: "Copy the data directory of the running wayside, as it is at one moment",
 		Long: "backup creates DIR, a data directory with the books as they were at one moment. DIR must not exist yet. Traffic and\n" +
-			"recording continue, but for a moment no events are applied. The running wayside writes DIR with its own rights. Until all of\n" +
+			"recording continue, but for a moment no events are applied. The running wayside writes DIR as its own user. Until all of\n" +
 			"DIR is on disk, it is called DIR.incomplete, and no wayside starts on it. An archive inside the data directory is copied as\n" +
 			"well, as hard links if DIR is on the same filesystem; an archive elsewhere is not copied. To restore, start wayside on DIR\n" +
 			"or a copy of it, while no other wayside uses the same archive under the same service and instance names. If no wayside is\n" +

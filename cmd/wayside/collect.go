@@ -26,7 +26,7 @@ func newCollect() *cobra.Command {
 			process.IgnoreSIGPIPE()
 			process.SetName()
 			if err := process.Harden(); err != nil {
-				fmt.Fprintln(cmd.ErrOrStderr(), "wayside collect has more rights than it needs:", err)
+				fmt.Fprintln(cmd.ErrOrStderr(), "wayside collect has more privileges than it needs:", err)
 			}
 			if inherited {
 				return books.RunInherited(cmd.Context(), version, cmd.ErrOrStderr())

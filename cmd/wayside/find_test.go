@@ -44,7 +44,7 @@ func TestNotFoundSaysHow(t *testing.T) {
 	t.Run("health", func(t *testing.T) { // the reason comes before the address that was tried next
 		t.Setenv("WAYSIDE_ADMIN_LISTEN", "127.0.0.1:1")
 		said := command(t, exitFailure, "health", "--data", empty)
-		if why, tried := strings.Index(said, "no wayside run is using"), strings.Index(said, "nothing answers at"); why < 0 || tried < why {
+		if why, tried := strings.Index(said, "no wayside run is using"), strings.Index(said, "nothing is listening at"); why < 0 || tried < why {
 			t.Error(said)
 		}
 	})

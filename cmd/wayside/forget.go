@@ -98,7 +98,7 @@ func (f *forgetFlags) run(ctx context.Context, cmd *cobra.Command, path string) 
 func (f *forgetFlags) sure(cmd *cobra.Command, in *bufio.Reader, found *admin.ForgetAnswer) (bool, error) {
 	if !terminal.Is(cmd.ErrOrStderr()) {
 		return false, &cli.UsageError{
-			Err: errors.New("forget asks for confirmation, and there is no terminal: add --yes"), Example: cli.Example(cmd) + " --yes",
+			Err: errors.New("forget asks for confirmation, but there is no terminal: add --yes"), Example: cli.Example(cmd) + " --yes",
 		}
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "%d rows with %d responses and %d local events match. They cannot be restored. Forget them? Type yes: ",

@@ -87,7 +87,7 @@ func (f *importFlags) run(ctx context.Context, cmd *cobra.Command) error {
 		return err
 	}
 	if c != nil {
-		return fmt.Errorf("%w: wayside import needs it for itself; stop wayside, import, and start it again", datadir.ErrInUse)
+		return fmt.Errorf("%w: wayside import needs exclusive access; stop wayside, run the import, and start wayside again", datadir.ErrInUse)
 	}
 	bar := terminal.NewProgress(cmd.ErrOrStderr(), "reading")
 	defer bar.End()
@@ -98,7 +98,7 @@ func (f *importFlags) run(ctx context.Context, cmd *cobra.Command) error {
 		return err
 	}
 	if errors.Is(err, logimport.ErrUnreadable) {
-		err = fmt.Errorf("nothing was imported: %w; correct them, or leave them out with --skip-unreadable", err)
+		err = fmt.Errorf("nothing was imported: %w; correct these lines, or skip them with --skip-unreadable", err)
 	}
 	dry := f.o.DryRun || err != nil
 	return errors.Join(printResult(cmd, f.output, files, func(w io.Writer) error { return report.Imported(w, files, dry) }), err)

@@ -72,7 +72,7 @@ func decodeBackup(body []byte) (c backupContent, err error) {
 	if n, err := strconv.ParseUint(version, 10, 31); err != nil || n == 0 {
 		return c, fmt.Errorf("%w: version %q", ErrDamaged, version)
 	} else if n > backupVersion {
-		return c, fmt.Errorf("%w: version %d, known up to %d", ErrSchema, n, backupVersion)
+		return c, fmt.Errorf("%w: version %d, but this version supports only up to %d", ErrSchema, n, backupVersion)
 	}
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.DisallowUnknownFields()

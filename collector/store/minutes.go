@@ -230,7 +230,7 @@ func eachMinute(value []byte, bucket int64, fn func(minute int64, body []byte) e
 		return fmt.Errorf("%w: minutes of %d bytes", ErrDamaged, len(value))
 	}
 	if version := value[checksumBytes]; version > minutesVersion {
-		return fmt.Errorf("%w: minutes of version %d, known up to %d", ErrSchema, version, minutesVersion)
+		return fmt.Errorf("%w: minutes of version %d, but this version supports only up to %d", ErrSchema, version, minutesVersion)
 	}
 	in, last := varint.Reader{Rest: value[minutesHeadBytes:]}, -1
 	for len(in.Rest) > 0 {

@@ -101,7 +101,7 @@ func checkSchemaFile(dir string) error {
 		return nil //nolint:nilerr // the file is incomplete or damaged; the version is also in the database
 	}
 	if version > SchemaVersion {
-		return fmt.Errorf("%w: schema %d, known up to %d", ErrSchema, version, SchemaVersion)
+		return fmt.Errorf("%w: schema %d, but this version supports only up to %d", ErrSchema, version, SchemaVersion)
 	}
 	return nil
 }

@@ -101,7 +101,7 @@ func (s *Store) checkSchema() (version uint32, err error) {
 				return fmt.Errorf("%w: schema key of %d bytes", ErrDamaged, len(v))
 			}
 			if version = binary.LittleEndian.Uint32(v); version > SchemaVersion {
-				return fmt.Errorf("%w: schema %d, known up to %d", ErrSchema, version, SchemaVersion)
+				return fmt.Errorf("%w: schema %d, but this version supports only up to %d", ErrSchema, version, SchemaVersion)
 			}
 			version = max(version, 1)
 			s.began = int64(binary.LittleEndian.Uint64(v[4:]))

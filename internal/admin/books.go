@@ -28,7 +28,7 @@ func (s *Server) away() error {
 }
 
 // ErrBooksSilent is returned if a books process is connected but does not even respond to a ping.
-var ErrBooksSilent = errors.New("the books process does not answer: it is hanging, was stopped, or is still opening its store")
+var ErrBooksSilent = errors.New("the books process does not respond: it is hanging, was stopped, or is still opening its store")
 
 // PathPing is requested to find out whether the books process responds at all. Any response is sufficient.
 const PathPing = InternalPrefix + "ping"
@@ -184,7 +184,7 @@ func (s *Server) askBooks(ctx context.Context, method, path string, send io.Read
 	}
 	resp, err := p.client.RoundTrip(req)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return nil, fmt.Errorf("the books process does not answer: %w", err)
+		return nil, fmt.Errorf("the books process does not respond: %w", err)
 	}
 	if err != nil {
 		return nil, err

@@ -48,7 +48,7 @@ func refuseAway(resp *fasthttp.Response, err error) {
 	resp.Header.Set("Retry-After", "1")
 	reason := err.Error()
 	if !errors.Is(err, ErrBooksAway) && !errors.Is(err, ErrBooksSilent) {
-		reason = "the books process does not answer: " + reason
+		reason = "the books process does not respond: " + reason
 	}
 	refuse(resp, fasthttp.StatusServiceUnavailable, reason)
 }

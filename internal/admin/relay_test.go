@@ -112,7 +112,7 @@ func TestRelayToBooksThatHang(t *testing.T) {
 	job := make(chan answer, 1)
 	go func() { job <- get(t, h, "POST", "/-/job/archive") }()
 	<-asked
-	if a := get(t, h, "GET", "/api/v1/paths"); a.status != 503 || !strings.Contains(a.body, "does not answer") {
+	if a := get(t, h, "GET", "/api/v1/paths"); a.status != 503 || !strings.Contains(a.body, "does not respond") {
 		t.Errorf("a question: %d %s", a.status, a.body)
 	}
 	close(released)

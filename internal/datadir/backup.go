@@ -41,7 +41,7 @@ func RemoveIncomplete(dir string) error {
 		return err
 	}
 	if err := os.Remove(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("%s is in the way, and is no incomplete backup: remove it: %w", dir, err)
+		return fmt.Errorf("%s exists, but is not an incomplete backup: remove it: %w", dir, err)
 	}
 	return nil
 }
@@ -63,7 +63,7 @@ func Complete(partial, dir string) error {
 // refuseIncomplete returns an error that wraps [ErrUnsafe] for the folder of a backup that is not complete.
 func refuseIncomplete(dir string) error {
 	if _, err := os.Lstat(filepath.Join(dir, incompleteFile)); err == nil {
-		return fmt.Errorf("%w: %s is a backup that was not finished; use another one, or remove it and make it again", ErrUnsafe, dir)
+		return fmt.Errorf("%w: %s is a backup that is not complete; use another backup, or remove this one and make a new one", ErrUnsafe, dir)
 	}
 	return nil
 }

@@ -78,7 +78,7 @@ func TestInfo(t *testing.T) {
 	if err := os.WriteFile(name, newer, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ReadInfo(dir); err == nil || !strings.Contains(err.Error(), "in format 2, but this version knows only 1") {
+	if _, err := ReadInfo(dir); err == nil || !strings.Contains(err.Error(), "in format 2, but this version supports only format 1") {
 		t.Errorf("run.json of a newer wayside: %v", err)
 	}
 	if err := WriteInfo(dir, want); err != nil {

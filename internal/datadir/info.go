@@ -80,7 +80,7 @@ func ReadInfo(dir string) (Info, error) {
 		return Info{}, fmt.Errorf("%w: %s names process %d, which has ended", ErrNotRunning, name, info.PID)
 	}
 	if info.Format > InfoFormat {
-		return Info{}, fmt.Errorf("%s was written by wayside %s in format %d, but this version knows only %d: use the version that runs there, or name it with --admin",
+		return Info{}, fmt.Errorf("%s was written by wayside %s in format %d, but this version supports only format %d: use the version that runs there, or name it with --admin",
 			name, info.Version, info.Format, InfoFormat)
 	}
 	return info, nil

@@ -52,7 +52,7 @@ func ReadConfig(dir string) (c Config, err error) {
 		return c, fmt.Errorf("read %s: %w: remove it, and name the archive with --archive or --config", name, err)
 	}
 	if c.Format > ConfigFormat {
-		return c, fmt.Errorf("%s was written by wayside %s in format %d, but this version knows only %d: use the version that ran there",
+		return c, fmt.Errorf("%s was written by wayside %s in format %d, but this version supports only format %d: use the version that ran there",
 			name, c.Version, c.Format, ConfigFormat)
 	}
 	return c, nil

@@ -39,7 +39,7 @@ type Batch struct {
 // CheckVersion returns an error that wraps [ErrVersion] if a parsed batch has a record of a newer version.
 func (b Batch) CheckVersion() error {
 	if b.newest > Version {
-		return fmt.Errorf("%w: record version %d, known up to %d", ErrVersion, b.newest, Version)
+		return fmt.Errorf("%w: record version %d, but this version supports only up to %d", ErrVersion, b.newest, Version)
 	}
 	return nil
 }
@@ -81,7 +81,7 @@ func ParseBatch(raw []byte) (Batch, error) {
 		return Batch{}, fmt.Errorf("%w: batch of %d bytes", ErrMalformed, len(raw))
 	}
 	if raw[0] > BatchVersion {
-		return Batch{}, fmt.Errorf("%w: batch version %d, known up to %d", ErrVersion, raw[0], BatchVersion)
+		return Batch{}, fmt.Errorf("%w: batch version %d, but this version supports only up to %d", ErrVersion, raw[0], BatchVersion)
 	}
 	if raw[0] == 0 || raw[1]|raw[2]|raw[3] != 0 {
 		return Batch{}, fmt.Errorf("%w: batch header", ErrMalformed)

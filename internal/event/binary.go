@@ -184,7 +184,7 @@ func (e *Event) Decode(src []byte) error {
 		return fmt.Errorf("%w: %d bytes", ErrMalformed, len(src))
 	}
 	if src[0] > Version {
-		return fmt.Errorf("%w: record version %d, known up to %d", ErrVersion, src[0], Version)
+		return fmt.Errorf("%w: record version %d, but this version supports only up to %d", ErrVersion, src[0], Version)
 	}
 	if src[0] == 0 || src[1] < byte(KindRequest) || src[1] > byte(KindDrop) {
 		return fmt.Errorf("%w: version %d, kind %d", ErrMalformed, src[0], src[1])

@@ -146,7 +146,7 @@ func checkVersion(src []byte) error {
 	case len(src) == 0 || src[0] == 0:
 		return fmt.Errorf("%w: %d bytes", ErrMalformed, len(src))
 	case src[0] > RowVersion:
-		return fmt.Errorf("%w: row version %d, known up to %d", ErrVersion, src[0], RowVersion)
+		return fmt.Errorf("%w: row version %d, but this version supports only up to %d", ErrVersion, src[0], RowVersion)
 	}
 	return nil
 }

@@ -56,7 +56,7 @@ func (t Drops) AppendBinary(dst []byte) ([]byte, error) {
 // DecodeDrops decodes what AppendBinary wrote. The error wraps [ErrMalformed], or [ErrVersion] for a newer format.
 func DecodeDrops(src []byte) (Drops, error) {
 	if len(src) > 0 && src[0] > DropsVersion {
-		return nil, fmt.Errorf("%w: drops of version %d, known up to %d", ErrVersion, src[0], DropsVersion)
+		return nil, fmt.Errorf("%w: drops of version %d, but this version supports only up to %d", ErrVersion, src[0], DropsVersion)
 	}
 	if len(src) == 0 || src[0] == 0 {
 		return nil, fmt.Errorf("%w: drops of %d bytes", ErrMalformed, len(src))

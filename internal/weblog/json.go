@@ -60,7 +60,7 @@ func decodeObject(line []byte) (map[string]any, error) {
 		return nil, err
 	}
 	if in.More() {
-		return nil, errors.New("something follows the object")
+		return nil, errors.New("there is text after the object")
 	}
 	return object, nil
 }
@@ -69,7 +69,7 @@ func decodeObject(line []byte) (map[string]any, error) {
 func (p *Parser) json(line []byte, e *event.Event) (timed bool, err error) {
 	object, err := decodeObject(line)
 	if err != nil {
-		return false, fmt.Errorf("it is no JSON object: %w", err)
+		return false, fmt.Errorf("it is not a JSON object: %w", err)
 	}
 	if err := p.missing(object); err != nil {
 		return false, err
@@ -139,7 +139,7 @@ type caddyLine struct {
 func (p *Parser) caddy(line []byte, e *event.Event) (timed bool, err error) {
 	var l caddyLine
 	if err := json.Unmarshal(line, &l); err != nil {
-		return false, fmt.Errorf("it is no line of Caddy in JSON: %w", err)
+		return false, fmt.Errorf("it is not a line of a JSON log of Caddy: %w", err)
 	}
 	if l.Request == nil || l.Status == nil || l.Logger != "" && !strings.HasPrefix(l.Logger, "http.log.access") {
 		return false, ErrNoResponse
@@ -151,7 +151,7 @@ func (p *Parser) caddy(line []byte, e *event.Event) (timed bool, err error) {
 		return false, err
 	}
 	if l.Size > sizeMax || l.BytesRead > sizeMax {
-		return false, errors.New("its sizes are no numbers of bytes")
+		return false, errors.New("its sizes are not numbers of bytes")
 	}
 	e.ResponseBytes, e.RequestBytes = l.Size, l.BytesRead
 	if l.Request.Host != "" {

@@ -35,7 +35,7 @@ func Detect(line []byte) (Format, error) {
 	if len(text) > 0 && text[0] == '{' {
 		object, err := decodeObject(text)
 		if err != nil {
-			return "", fmt.Errorf("%w: it begins with {, and is no JSON object: %w", ErrFormat, err)
+			return "", fmt.Errorf("%w: it begins with {, but is not a JSON object: %w", ErrFormat, err)
 		}
 		if _, nested := object["request"].(map[string]any); nested || object["logger"] != nil && object["msg"] != nil {
 			return Caddy, nil
@@ -45,7 +45,7 @@ func Detect(line []byte) (Format, error) {
 	var e event.Event
 	p := Parser{Format: Combined}
 	if _, err := p.Parse(text, &e); err != nil {
-		return "", fmt.Errorf("%w: it is no JSON object, and not combined: %w", ErrFormat, err)
+		return "", fmt.Errorf("%w: it is neither a JSON object nor in the combined format: %w", ErrFormat, err)
 	}
 	return Combined, nil
 }

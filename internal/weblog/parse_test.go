@@ -82,14 +82,14 @@ func TestUnreadable(t *testing.T) {
 		{Combined, `::1 - - [10/Oct/2025:11:55:36 +0000] "GET / HTTP/1.1" 200`, "status and size"},
 		{Combined, `::1 - - [10/Oct/2025:11:55:36 +0000] "GET / HTTP/1.1" 2000 1`, "status code"},
 		{Combined, `::1 - - [10/Oct/2025:11:55:36 +0000] "GET / HTTP/1.1" 200 -7`, "number of bytes"},
-		{JSON, `{"status":200`, "no JSON object"},
-		{JSON, `{"status":200} x`, "no JSON object"},
+		{JSON, `{"status":200`, "not a JSON object"},
+		{JSON, `{"status":200} x`, "not a JSON object"},
 		{JSON, `{"status":200,"uri":"/"}`, "--field time="},
 		{JSON, `{"time":"2025-10-10T11:55:36Z","uri":"/"}`, "--field status="},
 		{JSON, `{"time":"2025-10-10T11:55:36Z","status":200}`, "--field uri="},
 		{JSON, `{"time":"2025-10-10T11:55:36Z","status":200,"uri":"/","request_time":"-1"}`, "number of seconds"},
 		{JSON, `{"time":"2025-10-10T11:55:36Z","status":200,"uri":"/","request_time":"soon"}`, "number of seconds"},
-		{Caddy, `{"ts":1,"request":{"uri":"/"},"status":70000}`, "no line of Caddy"},
+		{Caddy, `{"ts":1,"request":{"uri":"/"},"status":70000}`, "not a line of a JSON log of Caddy"},
 		{Caddy, `{"ts":"x","request":{"uri":"/"},"status":200}`, "cannot read the time"},
 	} {
 		p := Parser{Format: c.format}

@@ -32,7 +32,7 @@ type backup struct {
 	writes bool // write is running
 }
 
-var errNoBackup = errors.New("no backup was begun, or it took too long to go on; nothing is lost: try again")
+var errNoBackup = errors.New("no backup is in progress, or it was abandoned because it made no progress for too long; nothing is lost: try again")
 
 // begin stops the drain loop and begins a copy of the store.
 func (k *backup) begin(b *books) error {
@@ -116,7 +116,7 @@ func (b *books) serveBackup(w http.ResponseWriter, r *http.Request) {
 			err = query.DecodeBody(body, &o)
 		}
 		if err == nil && !filepath.IsAbs(o.Dir) {
-			err = fmt.Errorf("%q is not absolute", o.Dir)
+			err = fmt.Errorf("%q is not an absolute path", o.Dir)
 		}
 		if err != nil {
 			refuse(w, http.StatusBadRequest, err)

@@ -37,11 +37,11 @@ func (d *doctor) archive(ctx context.Context) {
 		return
 	}
 	if stays != nil {
-		d.warn(check, "wayside does not need the right to delete; delete the test object yourself if it is in the way", "%s: an object was written and read, but could not be deleted: %v", target, stays)
+		d.warn(check, "wayside does not need permission to delete; if the test object bothers you, delete it yourself", "%s: an object was written and read, but could not be deleted: %v", target, stays)
 	}
 	enough := errors.New("one is enough")
 	if err := target.List(ctx, "v1/", func(uploader.ObjectInfo) error { return enough }); err != nil && !errors.Is(err, enough) {
-		d.warn(check, "grant the right to list the bucket: wayside archive ls, verify and rebuild need it",
+		d.warn(check, "grant permission to list the bucket: wayside archive ls, verify and rebuild need it",
 			"%s: objects can be written and read but not listed: %v", target, err)
 		return
 	}

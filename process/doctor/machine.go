@@ -57,7 +57,7 @@ func (d *doctor) limits() {
 	case memory == math.MaxInt64:
 		d.skip("memory", "the limit is not known")
 	case configs.Bytes(memory) < memoryMin:
-		d.warn("memory", "raise the limit of the container or service to 256 MiB", "%d MiB for both processes is little", memory>>20)
+		d.warn("memory", "raise the limit of the container or service to 256 MiB", "%d MiB is very little for both processes", memory>>20)
 	default:
 		d.ok("memory", "%d MiB for both processes", memory>>20)
 	}
@@ -81,7 +81,7 @@ func (d *doctor) kernel() {
 	if err := unix.Uname(&name); err == nil {
 		release := string(bytes.TrimRight(name.Release[:], "\x00"))
 		if major, minor := versionOf(release); major < 5 || major == 5 && minor < 7 {
-			d.warn(check, "use Linux 5.7 or newer", "Linux %s: a shutdown can reset connections that have just been made", release)
+			d.warn(check, "use Linux 5.7 or newer", "Linux %s: a shutdown can reset connections that have just been established", release)
 		} else {
 			d.ok(check, "Linux %s", release)
 		}

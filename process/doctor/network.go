@@ -163,7 +163,7 @@ func adviceForDial(err error) string {
 	case errors.Is(err, syscall.ENOENT):
 		return "start the service, or correct the path of its socket"
 	case errors.Is(err, syscall.EACCES):
-		return "grant this user the right to write to the socket"
+		return "grant this user permission to write to the socket"
 	case errors.Is(err, context.DeadlineExceeded):
 		return "a firewall may drop the packets"
 	}

@@ -56,17 +56,17 @@ func (k *backup) run(ctx context.Context, body []byte) (any, error) {
 // refuse returns an error that says why a backup cannot be made in this folder, or nil if it can.
 func (k *backup) refuse(dir string) error {
 	if !filepath.IsAbs(dir) {
-		return fmt.Errorf("the name of the backup must be absolute, not %q", dir)
+		return fmt.Errorf("the directory of the backup must be an absolute path, not %q", dir)
 	}
 	data, err := filepath.Abs(k.current().Data.Dir)
 	if err != nil {
 		return err
 	}
 	if rel, err := filepath.Rel(data, dir); err == nil && rel != ".." && !strings.HasPrefix(rel, "../") {
-		return fmt.Errorf("%s is in the data directory: name a folder outside of it, better on another disk", dir)
+		return fmt.Errorf("%s is in the data directory: name a directory outside it, preferably on another disk", dir)
 	}
 	if _, err := os.Lstat(dir); !errors.Is(err, os.ErrNotExist) {
-		return errors.Join(err, fmt.Errorf("%s exists already: a backup is a new folder", dir))
+		return errors.Join(err, fmt.Errorf("%s already exists: name a new directory for the backup", dir))
 	}
 	return nil
 }
@@ -78,7 +78,7 @@ func (k *backup) create(ctx context.Context, dir string) (answer *admin.BackupAn
 		return nil, err
 	}
 	if err := datadir.CreateIncomplete(partial); err != nil {
-		return nil, fmt.Errorf("begin the backup: %w; name a folder in which wayside (uid %d) may write", err, os.Getuid())
+		return nil, fmt.Errorf("begin the backup: %w; name a directory in a place where wayside (uid %d) may write", err, os.Getuid())
 	}
 	defer func() {
 		if err != nil {
@@ -103,7 +103,7 @@ func (k *backup) create(ctx context.Context, dir string) (answer *admin.BackupAn
 // books copies the spools and the store, with their state at one moment.
 func (k *backup) books(ctx context.Context, partial string) (*admin.BackupAnswer, error) {
 	if _, err := k.admin.PostBooks(ctx, admin.PathBackup+"begin", nil); err != nil {
-		return nil, fmt.Errorf("stop applying events for a moment: %w", err)
+		return nil, fmt.Errorf("pause the applying of events: %w", err)
 	}
 	crash.Point("backup.begun")
 	at := time.Now()

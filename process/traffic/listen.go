@@ -35,7 +35,7 @@ func listen(cfg *configs.Config, given []*net.TCPListener) (l listeners, err err
 		l.probes = o.open("admin.probes", cfg.Admin.Probes, "admin.probes")
 	}
 	for _, ln := range o.given {
-		o.errs = append(o.errs, cfg.Refuse("listen", fmt.Errorf("the service manager has handed over a socket on %s, on which nothing listens here: set listen or redirect_http to this address, or remove it from the socket unit",
+		o.errs = append(o.errs, cfg.Refuse("listen", fmt.Errorf("the service manager has passed a socket for %s, but no key of the configuration has this address: set listen or redirect_http to it, or remove it from the socket unit",
 			ln.Addr())))
 	}
 	return l, errors.Join(o.errs...)

@@ -66,7 +66,7 @@ type Reloaded struct {
 // reloadWait limits how long a reload waits for the spool, which a slow disk may delay.
 const reloadWait = 5 * time.Second
 
-var errNoReload = errors.New("this process has no configuration of its own to read again")
+var errNoReload = errors.New("this process has no configuration of its own that it could read again")
 
 // reload reads the configuration from its original source, checks all of it, and puts it into effect. If it returns an error, nothing
 // has changed.
@@ -107,7 +107,7 @@ func (r *reloader) apply() (change configs.Change, err error) {
 	}
 	merged, change := configs.Reload(r.current(), next)
 	if err := merged.Validate(); err != nil { // old values and new ones may contradict each other
-		return change, fmt.Errorf("together with the keys that only a restart can change: %w", err)
+		return change, fmt.Errorf("in combination with the current values of the keys that only a restart can change: %w", err)
 	}
 	handover, err := r.handover(merged)
 	if err != nil {

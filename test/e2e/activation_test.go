@@ -164,7 +164,7 @@ func TestForeignSocket(t *testing.T) {
 	m := newServiceManager(t, dir)
 	m.adopt(t, w, dir)
 	err := w.Start(t.Context())
-	want := "has handed over a socket on " + m.socket.Addr().String() + ", on which nothing listens here"
+	want := "has passed a socket for " + m.socket.Addr().String() + ", but no key of the configuration has this address"
 	if exitCode(errors.Unwrap(err)) != 78 || !strings.Contains(log.String(), want) {
 		t.Errorf("%v\n%s", err, log)
 	}

@@ -21,7 +21,7 @@ func TestDeadArchive(t *testing.T) {
 	gone := httptest.NewServer(nil)
 	gone.Close()
 	for name, c := range map[string]struct{ archive, says string }{
-		"nothing answers": {"s3://bkt/p?endpoint=" + gone.URL, "nothing answers there"},
+		"nothing answers": {"s3://bkt/p?endpoint=" + gone.URL, "nothing responds at this address"},
 		"no S3":           {"s3://bkt/p?endpoint=" + page.URL, "does not speak S3: HTTP 200 text/html"},
 	} {
 		t.Run(name, func(t *testing.T) {

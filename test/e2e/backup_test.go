@@ -52,7 +52,7 @@ func TestBackup(t *testing.T) {
 		if objects, _ := filepath.Glob(filepath.Join(dir, "archive", "v1", "dt=*", "*", "*.gz")); len(objects) == 0 || got.Archived == 0 {
 			t.Errorf("backup %d has %d objects of the archive, %d archived responses", i, len(objects), got.Archived)
 		}
-		if code, out := commandWithin(t, 3*time.Minute, w, "backup", dir); code != 1 || !strings.Contains(out, "exists already") {
+		if code, out := commandWithin(t, 3*time.Minute, w, "backup", dir); code != 1 || !strings.Contains(out, "already exists") {
 			t.Errorf("into a folder that exists: %d, %s", code, out)
 		}
 	}

@@ -63,7 +63,7 @@ func TestStoppedBooks(t *testing.T) {
 	})
 	for _, args := range [][]string{{"job", "archive"}, {"verify"}} {
 		asked.Go(func() {
-			if code, output := command(t, w, args...); code != 1 || !strings.Contains(output, "the books process does not answer") {
+			if code, output := command(t, w, args...); code != 1 || !strings.Contains(output, "the books process does not respond") {
 				t.Errorf("%v: exit %d: %s", args, code, output)
 			}
 		})

@@ -112,9 +112,9 @@ func (c *Client) unreachable(err error) error {
 	}
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("the wayside at %s did not answer in time: %w", c.Base, err)
+		return fmt.Errorf("the wayside at %s did not respond in time: %w", c.Base, err)
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("nothing answers at %s: is wayside running there? (%w)", c.Base, err)
+		return fmt.Errorf("nothing is listening at %s: is wayside running there? (%w)", c.Base, err)
 	}
 	return fmt.Errorf("the wayside at %s cannot be reached: %w", c.Base, err)
 }

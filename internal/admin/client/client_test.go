@@ -53,7 +53,7 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 		"it requires a token: set admin.token":            New(base, ""),
 		"it does not accept the token that is configured": New(base, "wrong"),
 		"which wayside never does: is this its admin":     New(other.URL, "secret"),
-		"nothing answers at http://127.0.0.1:1":           New("127.0.0.1:1", ""),
+		"nothing is listening at http://127.0.0.1:1":      New("127.0.0.1:1", ""),
 	} {
 		if _, err := c.Ask(t.Context(), "/api/v1/accounting"); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)

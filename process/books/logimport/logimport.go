@@ -65,7 +65,7 @@ type File struct {
 var ErrUnreadable = errors.New("some lines cannot be read")
 
 // ErrOtherLog means that a file begins like an imported one and continues differently.
-var ErrOtherLog = errors.New("it begins like an imported log and goes on differently")
+var ErrOtherLog = errors.New("it begins like an imported log, but continues differently")
 
 // Import counts the responses in access logs of other servers, by hour and path, in the data directory of cfg. It creates the directory
 // if necessary; no wayside may be using it. Import first reads all files. If a line cannot be read, it imports nothing and returns
@@ -156,7 +156,7 @@ func checkLog(ctx context.Context, name string, o *Options) (f File, err error) 
 		f.Lines++
 		if f.Format == "" && long == nil && len(line) > 0 {
 			if f.Format, err = weblog.Detect(line); err != nil {
-				return fmt.Errorf("line %d: %w; say it with --format", in.Line, err)
+				return fmt.Errorf("line %d: %w; specify the format with --format", in.Line, err)
 			}
 		}
 		parser.Format = f.Format
@@ -295,8 +295,8 @@ func (w *fileImport) find(ctx context.Context) error {
 		return nil
 	}, func(*weblog.File) error { return nil })
 	if err == nil && w.log.Bytes == 0 && other != nil && !w.o.Separate {
-		return fmt.Errorf("%w: of %s, %d bytes were imported; is this an older copy of it? Nothing was imported from it. If it is the log of "+
-			"another server, add --separate", ErrOtherLog, other.Name, other.Bytes)
+		return fmt.Errorf("%w: of %s, %d bytes were imported; is this file an older copy of that log? Nothing was imported from this file. If it is "+
+			"the log of another server, add --separate", ErrOtherLog, other.Name, other.Bytes)
 	}
 	return err
 }

@@ -182,7 +182,7 @@ func TestBackupKilled(t *testing.T) {
 				t.Errorf("the incomplete folder: %v", err)
 			}
 			if err == nil {
-				if code, out := command(t, refused, "run", "--upstream", upstream, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"); code != 78 || !strings.Contains(out, "not finished") {
+				if code, out := command(t, refused, "run", "--upstream", upstream, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"); code != 78 || !strings.Contains(out, "not complete") {
 					t.Errorf("run on the incomplete folder: %d, %s", code, out)
 				}
 			}

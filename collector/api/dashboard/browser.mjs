@@ -51,12 +51,15 @@ export function want(what, holds, detail = "") {
 }
 export const failed = () => failures;
 
-/** A page that notes everything that must not happen: in trouble, and in its own variables. */
-export async function openPage(browser, base, context = desktop) {
+/**
+ * Opens a page that notes everything that must not happen, in trouble and in its own variables. Messages on the console that match
+ * expected are not noted: they may come at any time, for example each time that the page tries again.
+ */
+export async function openPage(browser, base, context = desktop, expected = /(?!)/) {
   const page = await (await browser.newContext(context)).newPage();
   page.setDefaultTimeout(patience);
   const trouble = [];
-  page.on("console", (m) => { if (m.type() === "error" || /Refused to|Content Security Policy/.test(m.text())) trouble.push("console: " + m.text()); });
+  page.on("console", (m) => { if ((m.type() === "error" && !expected.test(m.text())) || /Refused to|Content Security Policy/.test(m.text())) trouble.push("console: " + m.text()); });
   page.on("pageerror", (e) => trouble.push("script error: " + e.message));
   page.on("dialog", (d) => { trouble.push("dialog: " + d.message()); void d.dismiss(); });
   page.on("request", (r) => { if (/^https?:/.test(r.url()) && !r.url().startsWith(base + "/")) trouble.push("request to elsewhere: " + r.url()); });

@@ -146,7 +146,7 @@ func (x *exchange) roundTrip(u *upstreamConn, streamed bool) error {
 	if x.req.route.rewriteHost {
 		x.out = http1.ReplaceHost(x.out, x.to.server.key.host)
 	}
-	if wait, worth := x.at.beginSending(u.reused); worth {
+	if wait, worth := x.at.beginSending(u.reused, u.atOnce && x.to.attempts == 1); worth {
 		x.ev.WaitMicros = micros(wait)
 	}
 	u.limits.armWrite(x.limit.after(x.req.route.responseTimeout))

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/wayside-proxy/wayside/internal/clock"
 	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/proxy/http1"
 )
@@ -76,8 +75,6 @@ type Options struct {
 	Loops int
 	// Logger is slog.Default() if nil.
 	Logger *slog.Logger
-	// Now is the wall clock for the time stamps of events; nil means clock.Now. Durations always use the monotonic clock.
-	Now func() time.Time
 
 	// ClientAddress determines how much of a client's address events contain. The default, masked, still distinguishes networks, but not
 	// people. With full, events are personal data in most jurisdictions. For a client behind one of TrustedProxies, the address is the
@@ -222,9 +219,6 @@ var errUpstream = errors.New(`must be http://host:port, https://host:port or uni
 func (o Options) withDefaults() (Options, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
-	}
-	if o.Now == nil {
-		o.Now = clock.Now
 	}
 	switch o.Driver {
 	case "":

@@ -78,6 +78,10 @@ func (p *pool) get(d driver, from *account, client *clientConn) (*upstreamConn, 
 	if p.may(from) { // if so, no waiting request could use the connection; see handOver
 		u := p.grant(d, from)
 		p.mu.Unlock()
+		if u != nil && p.usable(u) {
+			u.atOnce = true
+			return u, nil
+		}
 		return p.accept(u, d, from, client)
 	}
 	if p.wait <= 0 {
@@ -116,7 +120,7 @@ func (p *pool) popIdle(d driver, from *account) *upstreamConn {
 	idle[n-1] = nil
 	p.idle[d.index()] = idle[:n-1]
 	p.idleCount--
-	u.from = from
+	u.from, u.atOnce = from, false
 	return u
 }
 

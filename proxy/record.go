@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strings"
 
+	"github.com/wayside-proxy/wayside/internal/clock"
 	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/proxy/http1"
 )
@@ -46,7 +47,7 @@ func (x *exchange) record(f failure) {
 		p.safely(p.o.Recorder.Exclude)
 		return
 	}
-	x.at.note(&ev.Event)
+	ev.TimeMicros = clock.At(x.at.note(&ev.Event)).UnixMicro()
 	if p.o.RequestID {
 		ev.RequestID = x.req.id()
 	}
@@ -60,7 +61,6 @@ func (x *exchange) record(f failure) {
 // recordSafely calls the Recorder. A panic in it does not affect the request.
 func (p *generation) recordSafely(ev *event.Event) {
 	defer p.recoverPanic("recorder")
-	ev.TimeMicros = p.o.Now().UnixMicro()
 	p.o.Recorder.Record(ev)
 }
 

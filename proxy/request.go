@@ -23,16 +23,17 @@ type request struct {
 	route    *routeSettings // generation.standard if it has no route
 	matching route.Scratch
 
-	idText     []byte // the generated ID
-	hostText   []byte // Host in lower case
-	clientText []byte // the address of a client behind a trusted peer
-	keyText    []byte // the Sec-WebSocket-Key that the proxy has generated
+	idText     []byte    // the generated ID
+	idAt       time.Time // when the ID was generated; zero if it has not been
+	hostText   []byte    // Host in lower case
+	clientText []byte    // the address of a client behind a trusted peer
+	keyText    []byte    // the Sec-WebSocket-Key that the proxy has generated
 }
 
 // begin prepares for a new request.
 func (r *request) begin() {
 	r.Reset()
-	r.route = r.c.gen.standard
+	r.route, r.idAt = r.c.gen.standard, time.Time{}
 	r.idText, r.keyText = r.idText[:0], r.keyText[:0]
 }
 
@@ -48,7 +49,8 @@ func (r *request) id() []byte {
 		return r.RequestID
 	}
 	if len(r.idText) == 0 {
-		r.idText = appendUUIDv7(r.idText, time.Now())
+		r.idAt = time.Now()
+		r.idText = appendUUIDv7(r.idText, r.idAt)
 	}
 	return r.idText
 }

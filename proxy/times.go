@@ -28,8 +28,13 @@ func (t *times) beginRequest() {
 }
 
 // beginSending is called when a connection is available, just before the request is sent over it. It returns how long the request has waited for the
-// connection, and whether that is worth reporting. reused means that the connection did not have to be dialed.
-func (t *times) beginSending(reused bool) (waited time.Duration, worth bool) {
+// connection, and whether that is worth reporting. reused means that the connection did not have to be dialed. atOnce means that there was nothing to
+// wait for: the connection was requested less than a microsecond ago, so that time counts, and the clock is not read again.
+func (t *times) beginSending(reused, atOnce bool) (waited time.Duration, worth bool) {
+	if atOnce {
+		t.sent = t.asked
+		return 0, false
+	}
 	t.sent = time.Now()
 	waited = t.sent.Sub(t.asked)
 	return waited, waited >= waitLeast || !reused
@@ -43,27 +48,28 @@ func (t *times) endSending(at time.Time) {
 	}
 }
 
-// note fills in the times of an event.
-func (t *times) note(ev *event.Event) {
-	if !t.first.IsZero() {
-		end := t.sent
-		if end.IsZero() {
-			end = time.Now()
-		}
-		ev.RequestMicros = micros(end.Sub(t.first))
-	}
-	if t.sent.IsZero() {
-		return
-	}
+// note fills in the times of an event. It returns the time at which the response had been received, or the current time if there is none.
+func (t *times) note(ev *event.Event) time.Time {
 	end := t.end
 	if end.IsZero() {
 		end = time.Now()
+	}
+	if !t.first.IsZero() {
+		received := t.sent
+		if received.IsZero() {
+			received = end
+		}
+		ev.RequestMicros = micros(received.Sub(t.first))
+	}
+	if t.sent.IsZero() {
+		return end
 	}
 	ev.DurationMicros = micros(end.Sub(t.sent))
 	ev.TTFBMicros = ev.DurationMicros
 	if !t.head.IsZero() {
 		ev.TTFBMicros = micros(t.head.Sub(t.sent))
 	}
+	return end
 }
 
 func micros(d time.Duration) uint64 { return uint64(max(d, 0) / time.Microsecond) }

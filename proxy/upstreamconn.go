@@ -23,6 +23,7 @@ type upstreamConn struct {
 	dedicated bool       // dialed for a single upgrade, and never in the pool
 	from      *account   // account of the client that is using it; nil if there is none. Guarded by the pool's mu
 	reused    bool       // has already carried a complete response
+	atOnce    bool       // was idle and usable when it was requested, so the request did not wait for it
 	broken    bool       // it cannot be used again
 	pinned    bool       // the upstream may have authenticated it: only one client may use it
 	idleAt    int64      // sweeper time at which it became idle

@@ -13,20 +13,22 @@ import (
 const OffsetFileEnv = "WAYSIDE_FAULT_CLOCK"
 
 // Now returns the wall-clock time plus the offset that the fault test has set.
-func Now() time.Time {
-	now := time.Now()
+func Now() time.Time { return At(time.Now()) }
+
+// At returns the time that Now would have returned at t, which is a result of time.Now.
+func At(t time.Time) time.Time {
 	name := os.Getenv(OffsetFileEnv)
 	if name == "" {
-		return now
+		return t
 	}
 	text, err := os.ReadFile(name)
 	if err != nil {
-		return now
+		return t
 	}
 	offset, err := time.ParseDuration(strings.TrimSpace(string(text)))
 	if err != nil {
-		return now
+		return t
 	}
 	// The monotonic reading is removed deliberately: a jump of the wall clock must also affect differences.
-	return now.Round(0).Add(offset)
+	return t.Round(0).Add(offset)
 }

@@ -52,7 +52,7 @@ const (
 // The event does not own its byte slices, which must not be modified. Encode reads them only during the call. After Decode, they point
 // into the decoded buffer or to constants, and are valid as long as the buffer is.
 type Event struct {
-	TimeMicros int64 // when the event was recorded, in microseconds since 1970-01-01T00:00Z
+	TimeMicros int64 // when the response was complete, or the event recorded, in microseconds since 1970-01-01T00:00Z
 	Kind       Kind
 	Status     uint16 // as sent to the client; 499 if the client disconnected before the last byte
 

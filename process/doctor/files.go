@@ -116,12 +116,12 @@ func (d *doctor) disk() {
 	switch {
 	case free < d.cfg.Data.FreeMin:
 		d.fail(check, "delete something, lower data.free_min, or set data.dir to a larger disk",
-			"%s has %v free, less than data.free_min (%v): nothing is recorded", dir, inMiB(free), d.cfg.Data.FreeMin)
+			"%s has %v free, less than data.free_min (%v): nothing is recorded", dir, roundDown(free), d.cfg.Data.FreeMin)
 	case most > 0 && free+used < most+d.cfg.Data.FreeMin:
 		d.warn(check, "lower data.bytes_max, so that wayside makes room before the disk is full",
-			"%s has %v free, which is too little for data.bytes_max (%v) and data.free_min (%v) together", dir, inMiB(free), most, d.cfg.Data.FreeMin)
+			"%s has %v free, which is too little for data.bytes_max (%v) and data.free_min (%v) together", dir, roundDown(free), most, d.cfg.Data.FreeMin)
 	default:
-		d.ok(check, "%s has %v free", dir, inMiB(free))
+		d.ok(check, "%s has %v free", dir, roundDown(free))
 	}
 }
 
@@ -158,5 +158,11 @@ func size(dir string) (n configs.Bytes) {
 	return n
 }
 
-// inMiB rounds down to whole MiB, so that the number is short.
-func inMiB(b configs.Bytes) configs.Bytes { return b / configs.MiB * configs.MiB }
+// roundDown rounds down to whole MiB, or to whole GiB from 10 GiB on, so that the number is short.
+func roundDown(b configs.Bytes) configs.Bytes {
+	unit := configs.MiB
+	if b >= 10*configs.GiB {
+		unit = configs.GiB
+	}
+	return b / unit * unit
+}

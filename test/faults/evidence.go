@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"go/scanner"
+	"go/token"
 	"io"
 	"os"
 	"os/exec"
@@ -22,7 +24,8 @@ import (
 var notUnderTest = []string{"/internal/demo", "/internal/load", "/internal/sampleapp"}
 
 // CodeHash identifies the code under test. It covers the Go files of this module's packages in the binary, excluding tests and the demo,
-// and the versions of all dependencies. The cycles of several proofs can be added up as long as the hash stays the same.
+// and the versions of all dependencies. It ignores comments other than directives, and the layout of the code. The cycles of several proofs
+// can be added up as long as the hash stays the same.
 func CodeHash() (string, error) {
 	out, err := exec.Command("go", "list", "-deps", "-f",
 		"{{if .Module}}{{if .Module.Main}}{{$d := .Dir}}{{.ImportPath}}{{range .GoFiles}} {{$d}}/{{.}}{{end}}{{end}}{{end}}",
@@ -46,17 +49,32 @@ func CodeHash() (string, error) {
 	sum := sha256.New()
 	for _, name := range files {
 		rel, _ := filepath.Rel(top, name)
-		_, _ = io.WriteString(sum, rel+"\n")
-		f, err := os.Open(name)
+		text, err := os.ReadFile(name)
 		if err != nil {
 			return "", err
 		}
-		_, err = io.Copy(sum, f)
-		if err = errors.Join(err, f.Close()); err != nil {
-			return "", err
+		if strings.HasSuffix(name, ".go") {
+			text = codeOf(text)
 		}
+		fmt.Fprintf(sum, "%s\n%s\n", rel, text)
 	}
 	return hex.EncodeToString(sum.Sum(nil))[:12], nil
+}
+
+// codeOf returns the tokens of a Go file, without comments other than directives.
+func codeOf(text []byte) (tokens []byte) {
+	var in scanner.Scanner
+	files := token.NewFileSet()
+	in.Init(files.AddFile("", files.Base(), len(text)), text, nil, scanner.ScanComments)
+	for {
+		switch _, kind, literal := in.Scan(); {
+		case kind == token.EOF:
+			return tokens
+		case kind == token.COMMENT && !strings.HasPrefix(literal, "//go:"):
+		default:
+			tokens = fmt.Appendln(tokens, kind, literal)
+		}
+	}
 }
 
 func hasSuffix(s string, suffixes []string) bool {

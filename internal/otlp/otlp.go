@@ -65,7 +65,8 @@ const (
 )
 
 const (
-	retryFirst = time.Second      // pause before spans are sent again
+	retryFirst = time.Second      // pause before spans are sent again; it doubles with each failure
+	retryPause = 4 * time.Second  // longest such pause: how long spans still pile up once the collector is back
 	retryMax   = time.Minute      // time after which spans that cannot be sent are dropped
 	flushWait  = 2 * time.Second  // for the last requests of the process
 	quietTime  = 10 * time.Minute // time between two log lines about the same signal
@@ -154,7 +155,7 @@ func (e *Exporter) AddSpan(epoch uuid.UUID, seq uint64, row catalogue.RowName, e
 // sendSpans sends the waiting spans. It repeats each request that fails for a temporary reason, for at most retryMax.
 func (e *Exporter) sendSpans(ctx context.Context) {
 	for c := e.queue.take(); c != nil; c = e.queue.take() {
-		wait := &backoff.ExponentialBackOff{InitialInterval: e.retry, RandomizationFactor: 0.5, Multiplier: 2, MaxInterval: retryMax / 4}
+		wait := &backoff.ExponentialBackOff{InitialInterval: e.retry, RandomizationFactor: 0.5, Multiplier: 2, MaxInterval: retryPause}
 		_, err := backoff.Retry(ctx, func() (struct{}, error) {
 			err := e.postSpans(ctx, c)
 			again, after := temporary(err)

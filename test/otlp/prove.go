@@ -51,9 +51,9 @@ func (r *rig) prove(ctx context.Context, requests uint64) (err error) {
 		return err
 	}
 	defer w.Kill()
-	// At this rate, the queue has room for all spans of the outage.
+	// At this rate, the queue has room for the spans of the outage and of the longest pause after it.
 	o := traced(w.Listen)
-	o.Requests, o.Rate = requests, 1000
+	o.Requests, o.Rate = requests, 800
 	restarted := make(chan error, 1)
 	go func() {
 		half := time.Duration(float64(requests) / o.Rate / 2 * float64(time.Second))

@@ -58,9 +58,10 @@ func (c *Collector) noteBacklog(ledgers []spool.Ledger) {
 		if view.Rate > 0 {
 			args = append(args, "decrease_per_second", uint64(view.Rate), "done_in", view.ETA.Round(time.Second).String())
 		}
-		c.log.Info("catching up", args...)
+		c.log.Info("catching up with the events in the spool", args...)
 	case left < backlogMin && !b.began.IsZero():
-		c.log.Info("caught up", "applied", applied-b.applied, "took", now.Sub(b.began).Round(100*time.Millisecond).String())
+		c.log.Info("caught up with the events in the spool",
+			"applied", applied-b.applied, "took", now.Sub(b.began).Round(100*time.Millisecond).String())
 		b.began, b.logged = time.Time{}, time.Time{}
 	}
 }

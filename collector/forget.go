@@ -47,7 +47,7 @@ func (c *Collector) Forget(ctx context.Context, o ForgetOptions) (*catalogue.For
 	c.metrics.forgotten.Add(float64(done.Events))
 	c.publisher.replaceAll(ctx, c.through())
 	if err := c.reconciler.retireFinished(ctx); err != nil {
-		c.log.Warn("cannot retire finished epochs; trying again", "error", err)
+		c.log.Warn("cannot store the final figures of earlier runs and remove their spool folders; trying again", "error", err)
 	}
 	return done, c.o.Store.Expunge(ctx)
 }

@@ -73,7 +73,8 @@ func (c *Collector) quarantine(r run, cause error, d *Drained) error {
 	d.Quarantined += len(r.items)
 	c.metrics.quarantined.Add(float64(responses))
 	c.updateStatus(func(s *Status) { s.QuarantinedRuns++ })
-	c.log.Error("events cannot be applied; they were quarantined", "epoch", r.epoch, "first_seq", r.items[0].Seq,
+	c.log.Error("events cannot be applied; they were quarantined, so the statistics do not contain them",
+		"epoch", r.epoch, "first_seq", r.items[0].Seq,
 		"last_seq", r.lastSeq(), "responses", responses, "reason", cause)
 	return nil
 }

@@ -125,7 +125,8 @@ func (r *reconciler) addOrphans(ledgers []spool.Ledger, marks map[uuid.UUID]stor
 		if err := r.store.SetLedger(store.Ledger{Epoch: epoch, Responses: held, Recorded: held}); err != nil {
 			return fmt.Errorf("store ledger of epoch %s: %w", epoch, err)
 		}
-		r.log.Warn("an epoch has neither a ledger nor a spool; assuming that the store has all of its events", "epoch", epoch, "recorded", held)
+		r.log.Warn("the spool and the final figures of an epoch are missing; assuming that the store has all of its events",
+			"epoch", epoch, "recorded", held)
 	}
 	return nil
 }
@@ -177,7 +178,8 @@ func (r *reconciler) retireFinished(ctx context.Context) error {
 		}
 		crash.Point("collector.retire.after")
 		r.retired[l.Epoch] = true
-		r.log.Info("epoch finished", "epoch", l.Epoch, "responses", l.Responses, "recorded", l.Recorded)
+		r.log.Info("all events of an epoch have been applied or quarantined, and its spool folder was removed",
+			"epoch", l.Epoch, "responses", l.Responses, "recorded", l.Recorded)
 	}
 	return failed
 }

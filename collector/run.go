@@ -151,7 +151,7 @@ func (c *Collector) upkeep(ctx context.Context, force bool) {
 		c.log.Warn("cannot compare the ledgers of the spool with the store; trying again", "error", err)
 	}
 	if err := c.reconciler.retireFinished(ctx); err != nil && ctx.Err() == nil {
-		c.log.Warn("cannot retire finished epochs; trying again", "error", err)
+		c.log.Warn("cannot store the final figures of earlier runs and remove their spool folders; trying again", "error", err)
 	}
 }
 

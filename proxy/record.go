@@ -71,7 +71,7 @@ func (p *generation) safely(f func()) {
 
 func (p *generation) recoverPanic(where string) {
 	if r := recover(); r != nil {
-		p.o.Logger.Error("panic; continuing without the result", "where", where, "value", r)
+		p.o.Logger.Error("a function panicked; continuing without its result", "where", where, "value", r)
 	}
 }
 

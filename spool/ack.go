@@ -108,7 +108,8 @@ func (c *committer) pruneAcked(e *epoch, state *queue.State) {
 	c.mu.Unlock()
 	for _, q := range drained {
 		if err := errors.Join(q.Close(), os.Remove(q.Name())); err != nil {
-			c.o.Logger.Warn("cannot remove drained queue file; it stays until the next start", "file", q.Name(), "error", err)
+			c.o.Logger.Warn("cannot remove a queue file whose events have all been applied; it stays until the next start",
+				"file", q.Name(), "error", err)
 		}
 	}
 }

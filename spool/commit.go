@@ -198,7 +198,7 @@ func (c *committer) build(seg *journal.Segment) (entry, []byte) {
 	seg.Wait()
 	b, value, err := buildBatch(&c.builder, seg.Scan)
 	if err != nil {
-		c.o.Logger.Error("journal segment cannot be read to its end", "error", err)
+		c.o.Logger.Error("a journal segment cannot be read to its end; the rest of its events count as dropped", "error", err)
 	}
 	b.at = c.o.Now().Add(-c.o.CommitInterval)
 	return b, value

@@ -77,5 +77,5 @@ func (c *committer) held(e *epoch) []*journal.Segment {
 func (c *committer) commitFailed(err error) {
 	c.commitErrors.Add(1)
 	c.setDegraded("commit: " + err.Error())
-	c.o.Logger.Error("cannot commit events to the queue file", "error", err)
+	c.o.Logger.Error("cannot write to a queue file of the spool; unwritten events stay in the journal or in memory", "error", err)
 }

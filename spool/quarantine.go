@@ -34,7 +34,8 @@ func (q *quarantine) file(epoch uuid.UUID, name string, cause error) {
 		err = os.Rename(name, target)
 	}
 	q.count.Add(1)
-	q.logger.Error("damaged queue file set aside", "file", name, "to", target, "cause", cause, "error", err)
+	q.logger.Error("a damaged queue file was set aside; events that are still in the journal are recovered from there",
+		"file", name, "to", target, "cause", cause, "error", err)
 	q.report(target, fmt.Sprintf("%s was the queue of epoch %s. Events that are still in the journal were recovered from there.", name, epoch), cause)
 }
 
@@ -46,7 +47,8 @@ func (q *quarantine) batch(epoch uuid.UUID, b *queue.Batch, raw []byte, cause er
 		err = os.WriteFile(name, raw, 0o600)
 	}
 	q.count.Add(1)
-	q.logger.Error("damaged batch of the queue set aside", "epoch", epoch, "first_seq", b.First, "last_seq", b.Last,
+	q.logger.Error("a damaged batch of the queue was set aside; its responses count as dropped",
+		"epoch", epoch, "first_seq", b.First, "last_seq", b.Last,
 		"responses", b.Responses, "file", name, "cause", cause, "error", err)
 	q.report(name, fmt.Sprintf("A batch of %d responses, seq %d to %d of epoch %s: they count as dropped (%s).", b.Responses, b.First, b.Last, epoch, lostDamaged), cause)
 }

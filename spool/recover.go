@@ -22,7 +22,8 @@ func removeRetired(o *Options) {
 	names, _ := filepath.Glob(filepath.Join(o.Dir, retiredPrefix+"*"))
 	for _, name := range names {
 		if err := os.RemoveAll(name); err != nil {
-			o.Logger.Warn("cannot remove retired spool folder; it stays until the next start", "folder", name, "error", err)
+			o.Logger.Warn("cannot remove a spool folder whose events have all been applied; it stays until the next start",
+				"folder", name, "error", err)
 		}
 	}
 }
@@ -66,7 +67,7 @@ func (t *takeover) recoverAll(dirs []string) {
 			}
 			if !t.warned[dir] {
 				t.warned[dir] = true
-				t.o.Logger.Warn("cannot take over a spool folder yet; wayside will try again", "folder", dir, "error", err)
+				t.o.Logger.Warn("cannot take over a spool folder yet; its events wait in it, and wayside will try again", "folder", dir, "error", err)
 			}
 		case e.blank() && t.discard(e) == nil: // its process ended before the first response
 		default:

@@ -24,14 +24,14 @@ func (r *recovery) recoverJournal(counted uint64) (responses uint64) {
 	e := r.e
 	segments, err := journal.List(e.dir, e.id)
 	if err != nil {
-		r.o.Logger.Error("cannot recover journal segments", "epoch", e.id, "error", err)
+		r.o.Logger.Error("some journal segments cannot be recovered; events that are only in them count as dropped", "epoch", e.id, "error", err)
 	}
 	durable := err == nil
 	builder := event.NewBatchBuilder(e.id)
 	for _, segment := range segments {
 		b, value, err := buildBatch(builder, segment.Scan)
 		if err != nil {
-			r.o.Logger.Error("journal segment is damaged", "error", err)
+			r.o.Logger.Error("a journal segment is damaged; its unreadable events count as dropped, unless the queue has them", "error", err)
 		}
 		if b.Records == 0 || b.Last <= e.acked {
 			continue

@@ -53,7 +53,8 @@ func (c *committer) discard(e *epoch) error {
 	}
 	c.mu.Unlock()
 	if err := errors.Join(disk.SyncDir(c.o.Dir), e.closeFiles(), os.RemoveAll(retired)); err != nil {
-		c.o.Logger.Warn("cannot remove retired spool folder; it stays until the next start", "folder", retired, "error", err)
+		c.o.Logger.Warn("cannot remove a spool folder whose events have all been applied; it stays until the next start",
+			"folder", retired, "error", err)
 	}
 	return nil
 }

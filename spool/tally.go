@@ -91,7 +91,8 @@ func (t *takeover) takeTallies() (dirs []string) {
 		dir, err := t.takeTally(id)
 		if err != nil {
 			t.tallies = true
-			t.o.Logger.Debug("cannot turn a tally into a ledger yet", "epoch", id, "error", err)
+			t.o.Logger.Debug("cannot move the drop count of an earlier process from its tally file to a ledger yet; will try again",
+				"epoch", id, "error", err)
 		} else if dir != "" {
 			dirs = append(dirs, dir)
 		}

@@ -51,7 +51,7 @@ func (p *prober) test(ctx context.Context) (err error) {
 	defer func() { err = q.end(err) }()
 	stays, err := Probe(ctx, p.o.Target, p.o.Service, p.o.Instance, p.o.Now())
 	if stays != nil {
-		p.o.Logger.Debug("the object with which the archive was tested cannot be deleted", "error", stays)
+		p.o.Logger.Debug("cannot delete the object with which the archive was tested; it stays in the archive", "error", stays)
 	}
 	return err
 }

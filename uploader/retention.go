@@ -69,7 +69,8 @@ func (r *retention) deleteEvents(ctx context.Context, result *Result) error {
 		}
 		if r.warned[p.ID] != err.Error() {
 			r.warned[p.ID] = err.Error()
-			r.o.Logger.Warn("events are kept locally beyond their retention", "key", p.Key, "error", err)
+			r.o.Logger.Warn("cannot delete events whose retention is over; they stay in the data directory, and wayside will try again",
+				"key", p.Key, "error", err)
 		}
 	}
 	if len(failed) > 1 {

@@ -108,7 +108,7 @@ func (t *timer) store(r Result, err error) {
 	}
 	if err := t.o.Memory.SetJob(t.job, t.state); err != nil {
 		// At worst, the job runs one additional time after a restart and has nothing to do.
-		t.o.Logger.Warn("cannot store the result of a job", "job", t.job, "error", err)
+		t.o.Logger.Warn("cannot store the result of a job; after a restart, the job may run once more than necessary", "job", t.job, "error", err)
 	}
 }
 

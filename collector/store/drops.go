@@ -105,7 +105,8 @@ func (s *HourlyDrops) Drops(ctx context.Context, fromHour, toHour int64, fn func
 			}
 			figures, err := decodeDrops(value)
 			if err != nil {
-				s.o.Logger.Error("store: skipped damaged figures of dropped responses", "hour", k.hour, "epoch", k.epoch, "error", err)
+				s.o.Logger.Error("store: skipped damaged figures of dropped responses; they are missing from the result",
+					"hour", k.hour, "epoch", k.epoch, "error", err)
 				return nil
 			}
 			if epochs[k.epoch] == nil {
@@ -140,7 +141,7 @@ func (s *HourlyDrops) index() error {
 				err = drops.noteBlock(decoder, id, value)
 			}
 			if err != nil { // the damage is reported when the block is archived
-				s.o.Logger.Warn("store: cannot read a block; its drop records are missing from the hourly figures", "error", err)
+				s.o.Logger.Warn("store: cannot read a block of events; its drop records are missing from the hourly figures", "error", err)
 			}
 			return nil
 		})

@@ -78,7 +78,7 @@ func (a *Accounts) restoreLedgers() error {
 		}
 	}
 	if err := a.backUpLedgers(); err != nil { // while this fails, no further ledger is stored
-		a.o.Logger.Warn("store: cannot back up the ledgers beside the store; trying again with the next ledger", "error", err)
+		a.o.Logger.Warn("store: cannot write the backup of the ledgers; trying again when the next ledger is stored", "error", err)
 	}
 	return nil
 }

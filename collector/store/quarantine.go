@@ -50,7 +50,7 @@ func (a *Accounts) Quarantine(epoch uuid.UUID, lastSeq, responses uint64, raw []
 		return fmt.Errorf("quarantine epoch %s up to seq %d: %w", epoch, lastSeq, err)
 	}
 	crash.Point("store.quarantine.after")
-	a.o.Logger.Warn("store: events cannot be applied; they were quarantined and are counted as such",
+	a.o.Logger.Warn("store: responses were quarantined: they count as recorded, but are missing from the statistics",
 		"epoch", epoch, "through", lastSeq, "responses", responses, "reason", reason)
 	return nil
 }

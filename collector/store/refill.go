@@ -157,7 +157,7 @@ func (s *Store) newRefillChange(r *Refill, p *catalogue.Plan, n int) (*refillCha
 	return c, nil
 }
 
-// count subtracts n responses from the quarantined ones, and adds them to those that are applied, archived and deleted.
+// count subtracts n responses from the quarantined total, and adds n to each of the totals applied, archived and deleted.
 func (c *refillChange) count(n, last uint64, ledgers map[uuid.UUID]storedLedger) {
 	totals := &c.next.totals
 	totals.Applied += n

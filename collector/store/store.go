@@ -127,7 +127,8 @@ func (s *Store) Run(ctx context.Context) error {
 func (s *Store) regularCheckpoint() error {
 	if s.checkpointDue() {
 		if err := s.Checkpoint(); err != nil && !errors.Is(err, ErrClosed) {
-			s.o.Logger.Error("store: the checkpoint failed; trying again with the next one", "error", err)
+			s.o.Logger.Error("store: the checkpoint failed; wayside will try again; until a checkpoint succeeds, opening the store takes longer",
+				"error", err)
 		}
 	}
 	if err := s.Failed(); err != nil {

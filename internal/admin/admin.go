@@ -161,6 +161,6 @@ type quietLogger struct{ log *slog.Logger }
 
 func (q quietLogger) Printf(format string, args ...any) {
 	if q.log.Enabled(context.Background(), slog.LevelDebug) {
-		q.log.Debug("admin listener", "detail", fmt.Sprintf(format, args...))
+		q.log.Debug("message from the HTTP server of the admin listener", "detail", fmt.Sprintf(format, args...))
 	}
 }

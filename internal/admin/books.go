@@ -200,7 +200,7 @@ func (s *Server) askBooks(ctx context.Context, method, path string, send io.Read
 	return body, nil
 }
 
-// answerBytesMax limits the responses that AskBooks reads into memory.
+// answerBytesMax limits the size of a response that AskBooks reads into memory.
 const answerBytesMax = 4 << 20
 
 // BooksError describes a response other than 2xx, usually from the books process.

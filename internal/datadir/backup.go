@@ -10,13 +10,13 @@ import (
 	"github.com/wayside-proxy/wayside/internal/disk"
 )
 
-// A backup is written to a folder with a temporary name, which contains a marker until everything is on the disk. So a folder with the
-// final name is complete, and an incomplete folder is rejected as a data directory, even if someone has renamed it.
+// A backup is written to a folder with a temporary name. The folder contains a marker file until everything is on the disk. So a folder
+// with the final name is complete, and an incomplete folder is rejected as a data directory, even if someone has renamed it.
 
 // IncompleteSuffix is appended to the name of a backup that is not complete.
 const IncompleteSuffix = ".incomplete"
 
-// incompleteFile is the marker.
+// incompleteFile is the name of the marker file.
 const incompleteFile = "backup-incomplete"
 
 const incompleteText = "wayside did not finish this backup. It cannot be used as a data directory. Remove it, and make the backup again.\n"

@@ -211,7 +211,7 @@ func (e *Exporter) done(ctx context.Context, signal string, about *complaint, pa
 		about.add("cannot send to the OTLP collector; traffic and the books are not affected", "error", err)
 	case part.rejected > 0:
 		result = "partial"
-		about.add("the OTLP collector rejected some items", "rejected", part.rejected, "reason", part.reason)
+		about.add("the OTLP collector rejected some items; they are not sent again", "rejected", part.rejected, "reason", part.reason)
 	default:
 		about.end()
 	}

@@ -202,7 +202,7 @@ func (s *Supervisor) runOnce(ctx context.Context) error {
 	var served sync.WaitGroup
 	served.Go(func() {
 		if err := s.opt.ServeSpool(childCtx, ch.spool); err != nil && childCtx.Err() == nil {
-			s.opt.Logger.Debug("spool channel ended", "error", err)
+			s.opt.Logger.Debug("the connection of the books process to the spool has failed", "error", err)
 		}
 	})
 	s.opt.OnStart(cmd.Process.Pid, ch.dialer)

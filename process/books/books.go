@@ -189,10 +189,10 @@ func (b *books) run(ctx context.Context, listener net.Listener) error {
 	b.loops.Go(func() { b.failing.Run(loops) })
 	var sideTasks sync.WaitGroup
 	sideTasks.Go(func() {
-		b.logFailure("cannot read the catalogue to find former archives", b.logFormerArchives(background))
+		b.logFailure("cannot read the catalogue to check whether some objects are in former archives", b.logFormerArchives(background))
 	})
 	sideTasks.Go(func() {
-		b.logFailure("the checkpoint loop failed; the next start replays more of the log", b.store.Run(background))
+		b.logFailure("the checkpoint loop failed; the next start replays more batches", b.store.Run(background))
 	})
 
 	if b.otlp != nil {

@@ -72,7 +72,8 @@ func (b *books) serveCatalogue(w http.ResponseWriter, r *http.Request) {
 // caller must hold [datadir.CollectLock].
 func keepConfig(cfg *configs.Config, version string, log *slog.Logger) {
 	if err := datadir.WriteConfig(cfg.Data.Dir, datadir.Config{Version: version, Keys: cfg.LastRunKeys()}); err != nil {
-		log.Warn("cannot write last-config.json; while wayside is not running, commands on this data directory need its configuration as flags or a file", "error", err)
+		log.Warn("cannot write last-config.json; while wayside is not running, commands on this data directory must be given the configuration in flags or a file",
+			"error", err)
 	}
 }
 

@@ -48,7 +48,7 @@ func (b *books) report(ctx context.Context) (*collector.Capacity, error) {
 	b.capacity.Store(c)
 	args := []any{"bytes", c.BytesTotal, "bytes_max", c.BytesMax, "free", c.FreeBytes, "bytes_per_day", c.GrowthPerDay["total"]}
 	if c.DaysLeft == nil || *c.DaysLeft > float64(b.cfg.Report.WarnDays) {
-		b.log.Info("capacity", args...)
+		b.log.Info("size and growth of the data directory", args...)
 		return c, nil
 	}
 	b.log.Warn("the data directory will soon be full; responses will then be counted as dropped instead of recorded: raise "+c.Limit+

@@ -86,7 +86,7 @@ func RunBeside(ctx context.Context, cfg *configs.Config, version string, logTo i
 			return fmt.Errorf("%w; wayside run starts its own books process unless it is started with --no-collector", owner)
 		}
 		if err != nil && err.Error() != said {
-			log.Warn("waiting for wayside run", "error", err)
+			log.Warn("cannot keep the books for the traffic process (wayside run); trying again every second", "error", err)
 			said = err.Error()
 		}
 		select {

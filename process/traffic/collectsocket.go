@@ -49,7 +49,7 @@ func (c *collectSocket) serve(ctx context.Context) {
 func (c *collectSocket) warn(ctx context.Context, err error) {
 	if ctx.Err() == nil && err.Error() != c.warned {
 		c.warned = err.Error()
-		c.log.Warn("cannot serve the collect socket; wayside will try again", "error", err)
+		c.log.Warn("cannot serve the collect socket, to which wayside collect connects; wayside will try again", "error", err)
 	}
 }
 
@@ -106,7 +106,7 @@ func (c *collectSocket) serveConn(ctx context.Context, conn net.Conn) {
 		dialer, err = link.NewDialer(conn)
 	}
 	if err != nil {
-		c.log.Warn("refused a connection on the collect socket", "error", err)
+		c.log.Warn("refused a connection on the collect socket, to which only wayside collect may connect", "error", err)
 		return
 	}
 	c.peers.connected(0, dialer)

@@ -41,7 +41,8 @@ func openDataDir(path string, log *slog.Logger) (*dataDir, error) {
 		return nil, err
 	}
 	if err != nil {
-		log.Error("cannot keep the books; traffic is served, and each unrecorded response is counted as dropped", "error", err)
+		log.Error("cannot keep the books; traffic is served, and each unrecorded response is counted as dropped; wayside will try again",
+			"error", err)
 		return d, nil
 	}
 	d.fresh = !d.hadStore && !hasSpools(path)
@@ -136,7 +137,7 @@ func (d *dataDir) close() {
 	}
 	datadir.RemoveInfo(d.path)
 	if err := d.lock.Release(); err != nil {
-		d.log.Warn("cannot release the data directory", "error", err)
+		d.log.Warn("cannot release the lock of the data directory; the lock ends with this process", "error", err)
 	}
 }
 

@@ -216,7 +216,7 @@ func (t *traffic) wait() {
 	t.stop()
 	t.parts.Wait()
 	if err := t.spool.Close(); err != nil {
-		t.log.Warn("cannot close the spool", "error", err)
+		t.log.Warn("cannot close the spool; the next start recovers its events", "error", err)
 	}
 }
 
@@ -264,7 +264,7 @@ func (t *traffic) announce(running context.Context) datadir.Info {
 	info := t.describe()
 	t.log.Info("listening", "listen", info.Listen, "upstream", info.Upstream)
 	t.log.Info("dashboard and API", "admin", info.Admin+"/")
-	t.log.Info("books", "data", t.dir.path, "archive", info.Archive, "epoch", info.Epoch, "version", info.Version)
+	t.log.Info("keeping the books", "data", t.dir.path, "archive", info.Archive, "epoch", info.Epoch, "version", info.Version)
 	logWarnings(t.log, t.cfg)
 	t.dir.logFresh(t.cfg.LocalArchive())
 	if err := t.dir.publish(); err != nil {

@@ -62,7 +62,7 @@ func Run(ctx context.Context, o Options) error {
 		defer t.accessTo.Close(logsink.CloseWait)
 	}
 	if o.Unhardened != nil {
-		log.Warn("the process has more privileges than it needs", "error", o.Unhardened)
+		log.Warn("the process has more privileges than it needs; continuing with them", "error", o.Unhardened)
 	}
 	var err error
 	if t.dir, err = openDataDir(cfg.Data.Dir, log); err != nil {

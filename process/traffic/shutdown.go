@@ -52,7 +52,7 @@ func (t *traffic) shutdown(forced context.Context) {
 	sleep(ctx, cfg.Shutdown.Delay.Std())
 	t.endTraffic(ctx, reserve)
 	if err := t.spool.Flush(ctx); err != nil {
-		t.log.Warn("cannot flush the spool", "error", err)
+		t.log.Warn("cannot flush the spool; the last events stay in it until the next start", "error", err)
 	}
 	rest := t.finishBooks(ctx)
 	t.eraser.scrub(ctx)

@@ -212,7 +212,8 @@ func (m *Manager) renew(ctx context.Context, host string) {
 	o, a := m.o, m.attempts[host].next(m.o.Now())
 	m.mu.Unlock()
 	if err := m.noteAttempt(o, host, &a); err != nil {
-		o.Logger.Error("not requesting a certificate, because wayside cannot record the attempt", "host", host, "error", err)
+		o.Logger.Error("not requesting a certificate, because wayside cannot record the attempt; it will try again later",
+			"host", host, "error", err)
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
@@ -231,7 +232,7 @@ func (m *Manager) renew(ctx context.Context, host string) {
 	m.certs[host] = cert
 	m.mu.Unlock()
 	if err := m.noteAttempt(o, host, nil); err != nil {
-		o.Logger.Warn("cannot record that a certificate was issued", "host", host, "error", err)
+		o.Logger.Warn("cannot record that a certificate was issued; the certificate is used nevertheless", "host", host, "error", err)
 	}
 	o.Logger.Info("certificate issued", "host", host, "directory", o.Directory, "expires", cert.Leaf.NotAfter.UTC().Format(time.RFC3339))
 }

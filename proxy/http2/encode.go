@@ -11,9 +11,9 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/http1"
 )
 
-// This file encodes the headers and trailers that this side sends. Fields are encoded as literals without indexing, with names of the
-// static table (RFC 7541, section 6.2.2): nothing is kept for later, and requests and responses of different users never share a
-// compression state.
+// This file encodes the headers and trailers that this side sends. Fields are encoded as literals without indexing, with names from the
+// static table where possible (RFC 7541, section 6.2.2): nothing is kept for later, and requests and responses of different users never
+// share compression state.
 
 // appendRequest encodes the header of a request (RFC 9113, section 8.3.1). If upgrade is set, it becomes an extended CONNECT.
 func appendRequest(dst, block []byte, scheme string, upgrade bool) []byte {

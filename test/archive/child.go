@@ -90,7 +90,8 @@ func openStore(dir string) (*store.Store, error) {
 	})
 }
 
-// applyNext applies the batch that follows the watermark. Batches alternate between three hours, so there are plans for several hours.
+// applyNext applies the batch that follows the watermark. From batch to batch, the times of the events cycle through three different hours,
+// so that objects are planned for more than one hour.
 func applyNext(s *store.Store, seed uint64) error {
 	first := s.Watermarks()[epoch] + 1
 	n := first / killBatch

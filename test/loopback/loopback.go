@@ -46,5 +46,5 @@ func Free(t testing.TB) string {
 	return addr
 }
 
-// marks refers to the sockets that FreeAddress has opened, to keep the garbage collector from closing them.
+// marks holds references to the sockets that FreeAddress has opened, so that the garbage collector does not close them.
 var marks sync.Map

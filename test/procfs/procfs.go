@@ -88,7 +88,7 @@ func Status(pid int, field string) (uint64, error) {
 	return n, nil
 }
 
-// kibField reads a line such as "Pss: 1234 kB", in bytes.
+// kibField finds a line such as "Pss: 1234 kB", and returns its value in bytes.
 func kibField(text []byte, field string) (uint64, error) {
 	for line := range strings.Lines(string(text)) {
 		if value, ok := strings.CutPrefix(line, field); ok {

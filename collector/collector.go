@@ -101,7 +101,7 @@ type Options struct {
 	ArchiveDir    string // a directory archive, if it is outside DataDir
 	BytesMax      int64  // data.bytes_max; 0: no limit
 	FreeMin       int64  // data.free_min; 0: no limit
-	SpoolBytesMax int64  // limit of the spool, which is reserved below BytesMax; 0: unknown, nothing is reserved
+	SpoolBytesMax int64  // limit of the spool; room for a full spool is reserved below BytesMax; 0: unknown, nothing is reserved
 
 	RoutesMax int // metrics.paths_max: routes with their own latency histograms, default 100
 

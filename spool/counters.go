@@ -72,7 +72,7 @@ func byReason(figure func(Refusal) uint64) (out map[string]uint64, sum uint64) {
 	return out, sum
 }
 
-// attach writes the counts to a page, which add updates from then on.
+// attach writes the counts to a page. From then on, the method add updates this page.
 func (c *counters) attach(page []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -64,8 +64,8 @@ func (c *committer) reportDrops(j *journal.Journal) {
 
 // reportClosedDrops writes drop records for an epoch without a journal. The epoch's process may have died before it reported all drops, and
 // since then, more responses may have been found damaged, may have expired, or may have been counted again. The records form the last batch
-// of the epoch. If no queue file can be written, the batch is kept in memory only, and the next process reports the same drops again, which
-// is harmless.
+// of the epoch. If no queue file can be written, the batch is kept in memory only, and the next process reports the same drops again. Such
+// a repetition is harmless.
 func (c *committer) reportClosedDrops(e *epoch) {
 	builder := event.NewBatchBuilder(e.id)
 	c.mu.Lock()

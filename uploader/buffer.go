@@ -91,7 +91,7 @@ func (b *objectBuffer) reader() *objectReader {
 	return &objectReader{size: b.size, again: &rewriter{write: b.again}}
 }
 
-// objectReader reads an object from memory, or from again, which builds the object again.
+// objectReader reads an object from memory or, if the object is not in memory, uses the field again to build it once more.
 type objectReader struct {
 	size, at int64
 	memory   []byte

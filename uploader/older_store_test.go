@@ -15,7 +15,7 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// TestStoreOfAnEarlierMomentArchivesNothingTwice damages the log of a killed store, which Badger then truncates
+// TestStoreOfAnEarlierMomentArchivesNothingTwice damages the log of a killed store. Badger then truncates this log
 // silently: the store has events again that it had archived and removed, and its catalogue does not know that. Nothing
 // may be archived twice, neither before the spools have reported which epochs exist, nor for an epoch whose spool no
 // longer exists.

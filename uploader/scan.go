@@ -278,8 +278,8 @@ func newLineReader(body io.Reader, limit uint64, raw hash.Hash) (*lineReader, er
 	return r, nil
 }
 
-// next returns the next line without its line feed, which is valid until the next call, or io.EOF at the end of the
-// object. Other errors wrap [ErrDamaged] or come from the target.
+// next returns the next line, without its line feed, or io.EOF at the end of the object. The line is valid until
+// the next call. Other errors wrap [ErrDamaged] or come from the target.
 func (r *lineReader) next() ([]byte, error) {
 	r.long = r.long[:0]
 	for {

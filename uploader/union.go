@@ -18,8 +18,8 @@ type union struct{ targets []Target }
 // errReadOnly is the error of every write to a union.
 var errReadOnly = errors.New("several archives are combined for reading; nothing can be written to them")
 
-// Union returns a target that combines the current archive with the former archives in which, according to the plans, there are objects.
-// Former archives that do not respond are excluded and named in the errors.
+// Union returns a target that combines the current archive with the former archives that have objects according to the plans. Former
+// archives that do not respond are excluded and named in the errors.
 func (ts *Targets) Union(ctx context.Context, plans []catalogue.Plan) (Target, []error) {
 	u, asked := &union{targets: []Target{ts.current}}, map[string]bool{}
 	var silent []error

@@ -100,8 +100,8 @@ type Options struct {
 	Jobs              []Job  // additional jobs for Run
 	Memory            Memory // stores the results of jobs; if nil, they are lost when the process ends
 
-	// BackoffMin and BackoffMax limit the pause after a failed job, which doubles each time. The defaults are one
-	// second and five minutes.
+	// BackoffMin and BackoffMax limit the pause after a failed job. The pause doubles after each further failure.
+	// The defaults are one second and five minutes.
 	BackoffMin, BackoffMax time.Duration
 	// RequestTimeout is the maximum time that a request to the target may continue without progress, that is, with less than 4 KiB
 	// transferred. It does not limit the total duration of a request, which can be long on a slow link. The default is five minutes.

@@ -90,7 +90,7 @@ func (p *params) limit() int {
 	return n
 }
 
-// step reads the length of the steps of a series, in minutes.
+// step reads the length of the steps of a series, and returns it in minutes.
 func (p *params) step() int64 {
 	text := p.text("step")
 	if text == "" {

@@ -231,7 +231,7 @@ func (d *database) deleteSpans(ctx context.Context, prefix byte, from, to int64)
 	}
 }
 
-// get calls fn with the value of a key, which is only valid during the call. It returns false if there is no such key.
+// get calls fn with the value of a key. The value is valid only during the call. get returns false if there is no such key.
 func get(txn *badger.Txn, key []byte, fn func([]byte) error) (bool, error) {
 	item, err := txn.Get(key)
 	if errors.Is(err, badger.ErrKeyNotFound) {
@@ -294,8 +294,8 @@ func wrapWrite(err error) error {
 	return nil
 }
 
-// guarded wraps read, which reads the store in its own goroutine. A panic on damaged data, or a fault in mapped memory, would end the
-// process; the wrapped function returns it as an error that wraps ErrUnavailable.
+// guarded wraps a function that reads the store in a goroutine of its own. A panic on damaged data, or a fault in mapped memory,
+// would end the process; the wrapped function returns it as an error that wraps ErrUnavailable.
 func guarded(read func() error) func() error {
 	return func() error {
 		err := memfault.CatchError(read)

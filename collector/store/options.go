@@ -59,8 +59,9 @@ type Options struct {
 	Dir           string // Badger's folder, created if missing
 	QuarantineDir string // for damaged stores and batches that cannot be applied; created when needed
 
-	// CheckpointInterval is the time between checkpoints in Run; default 1 minute. Run makes a checkpoint earlier after
-	// a quarter of a million events, which bounds the work of a replay, or if a deletion is waiting for one.
+	// CheckpointInterval is the time between checkpoints in Run; default 1 minute. Run makes a checkpoint earlier in
+	// two cases: after a quarter of a million events, to bound the work of a replay, and if a deletion is waiting for a
+	// checkpoint.
 	CheckpointInterval time.Duration
 	// LiveRowsMax limits the number of rows in memory; default 8,192. A row takes up about 1 to 3 KiB. If there are more rows, a
 	// checkpoint is forced.

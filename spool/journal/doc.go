@@ -25,8 +25,8 @@
 //	         40 seq of the first record (8) | 48 zero (12) | 60 CRC32C of the 60 bytes before (4)
 //	record   0 payload length (4) | 4 CRC32C (4) | 8 seq (8) | 16 payload | padding to a multiple of 8 bytes
 //
-// Length and CRC are one 64-bit word, which is stored last: this store publishes the record. The CRC covers seq and payload, and is seeded
-// with epoch, generation and the record's offset, so that a record from an earlier generation or at another offset is never valid.
+// Length and CRC are one 64-bit word, which is written last. This write publishes the record. The CRC covers seq and payload, and is
+// seeded with epoch, generation and the record's offset, so that a record from an earlier generation or at another offset is never valid.
 //
 // # Generations
 //

@@ -323,7 +323,7 @@ func (p *peak) end() int64 {
 // of files.
 func anonymous() int64 { return ownStatus("RssAnon:") }
 
-// ownStatus reads a field of /proc/self/status, in bytes.
+// ownStatus reads a field of /proc/self/status, and returns its value in bytes.
 func ownStatus(field string) int64 {
 	n, _ := procfs.Status(os.Getpid(), field)
 	return int64(n)

@@ -30,7 +30,7 @@ const reference = "nginx"
 type options struct {
 	loads     []workload
 	duration  time.Duration // length of one load
-	warmup    time.Duration // length of each load before the first round, which is not counted
+	warmup    time.Duration // length of the uncounted load that each contestant gets before the first round
 	rounds    int
 	only      []string
 	json      bool

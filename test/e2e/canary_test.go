@@ -82,7 +82,7 @@ func (c *canaries) scan(t *testing.T, where string, text []byte) {
 }
 
 // scanFiles searches every byte of every file, including the unpacked bytes of compressed files. It must find the
-// marker, which the books contain; otherwise the search would prove nothing.
+// marker, because the books contain the marker; otherwise the search would prove nothing.
 func (c *canaries) scanFiles(t *testing.T, what, dir, marker string) {
 	t.Helper()
 	found, files := false, 0

@@ -90,7 +90,7 @@ func fillDisk(ctx context.Context, t *trial, random *rand.Rand, disk *volume, n 
 }
 
 // recordsAgain waits until recording resumes after the end of the fault, and ends the traffic. It updates longest,
-// which is the longest time that this has taken.
+// the longest time that recording has taken to resume.
 func (t *trial) recordsAgain(ctx context.Context, ended time.Time, longest *time.Duration) error {
 	if err := t.awaitRecording(ctx); err != nil {
 		return err

@@ -20,7 +20,7 @@ import (
 	"github.com/wayside-proxy/wayside/test/e2e"
 )
 
-// notUnderTest lists the packages in the binary on which no promise depends: the demo and its parts.
+// notUnderTest lists packages that are in the binary, but on which no promise depends: the demo and its parts.
 var notUnderTest = []string{"/internal/demo", "/internal/load", "/internal/sampleapp"}
 
 // CodeHash identifies the code under test. It covers the Go files of this module's packages in the binary, excluding tests and the demo,

@@ -1,8 +1,8 @@
-// Command figures proves that wayside's figures agree with its archive. It sends traffic through the real binary, and kills and stops the
-// binary, which leaves gaps. It also pauses the books process under heavy traffic until the queue is full and responses are dropped. Then
-// it gets counts, errors, covered seconds, rates and dropped responses for random ranges and steps from the API (as JSON and as CSV),
-// from `wayside top`, and from the dashboard in a real browser. It compares them with a recount of the archive and with its own record of
-// the times when wayside was running.
+// Command figures proves that wayside's figures agree with its archive. It sends traffic through the real binary. To create gaps in the
+// record, it kills and stops the binary. It also pauses the books process under heavy traffic until the queue is full and responses are
+// dropped. Then it gets counts, errors, covered seconds, rates and dropped responses for random ranges and steps from the API (as JSON
+// and as CSV), from `wayside top`, and from the dashboard in a real browser. It compares them with a recount of the archive and with its
+// own record of the times when wayside was running.
 //
 //	go run ./test/figures [-ranges 200] [-seconds 150] [-page=false]
 //

@@ -219,8 +219,8 @@ func reloads(ctx context.Context, r *rig, cycles int) (string, error) {
 	return fmt.Sprintf("%d reloads (%d invalid configurations refused): %s", cycles, refused, measured), errors.Join(err, verdict)
 }
 
-// reload reloads the configuration and waits until it is in effect. It reports whether wayside rejected the configuration, which must be
-// the case for an invalid one.
+// reload reloads the configuration and waits until it is in effect. It reports whether wayside rejected the configuration. wayside must
+// reject an invalid one.
 func (r *rig) reload(ctx context.Context, i int) (refused bool, err error) {
 	broken := i%10 == 9
 	if i%2 == 0 || broken {

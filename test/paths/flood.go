@@ -177,7 +177,7 @@ func readTable(ctx context.Context, w *e2e.Wayside, sent uint64) (table, error) 
 	return t, errors.Join(errs...)
 }
 
-// randomWord matches a word of randomPath, which no route and no placeholder contains.
+// randomWord matches a word made by randomPath. No route and no placeholder contains such a word.
 var randomWord = regexp.MustCompile(`/[a-z]{10}(/|\.|$)`)
 
 // routes describes how many responses of the routes are under the routes' own names.

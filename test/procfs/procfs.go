@@ -75,7 +75,7 @@ func PSS(pid int) (all, anonymous uint64, err error) {
 	return all, anonymous, nil
 }
 
-// Status reads one of the kB fields of /proc/PID/status, such as "VmRSS:", in bytes.
+// Status reads one of the kB fields of /proc/PID/status, such as "VmRSS:", and returns its value in bytes.
 func Status(pid int, field string) (uint64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {

@@ -142,7 +142,7 @@ func (r *rig) node(sockets int) {
 	}
 }
 
-// nodeServer starts the server on node, which speaks only HTTP/2, and returns its URL.
+// nodeServer starts the server that runs on node and speaks only HTTP/2, and returns its URL.
 func nodeServer(t *testing.T) string {
 	t.Helper()
 	server := exec.CommandContext(t.Context(), "node", write(t, t.TempDir(), "peer.mjs", peer), "server")

@@ -16,7 +16,7 @@ import (
 // covered holds the events that have been read, by epoch, as ascending and disjoint runs.
 type covered map[uuid.UUID][]catalogue.Run
 
-// add adds runs of an epoch, which must be ascending and must not overlap each other.
+// add adds runs of an epoch. The runs must be ascending and must not overlap each other.
 func (c covered) add(epoch uuid.UUID, runs []catalogue.Run) {
 	all := append(slices.Clone(c[epoch]), runs...)
 	slices.SortFunc(all, func(a, b catalogue.Run) int { return cmp.Compare(a.First, b.First) })

@@ -32,8 +32,8 @@ func (r Range) covers(h time.Time) bool {
 // requests.
 const daysMax = 62
 
-// objectsMax limits the objects of one command, which keeps them in memory. Thirty instances that archive hourly need four years to write
-// that many objects.
+// objectsMax limits the number of objects that one command reads, because the command keeps a list of them in memory. Thirty instances
+// that archive hourly need four years to write that many objects.
 const objectsMax = 1 << 20
 
 // List calls fn for each event object whose hour overlaps the range, in the order of keys, which is also the order of hours. It skips

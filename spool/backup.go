@@ -13,7 +13,7 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// Backup is an unfinished copy of a Set. To Open, the finished copy looks as if the process had died when the copy began.
+// Backup is an unfinished copy of a Set. Open treats the finished copy as if the process had died when the copy began.
 //
 // The order of the steps ensures this. The committer waits while they run, so that no event moves from the journal into the queue. The
 // ledger is copied first, because figures that are too low for the events are harmless, whereas figures that are too high would count as

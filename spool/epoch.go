@@ -91,7 +91,7 @@ func heldIn(batches []entry) (responses uint64) {
 	return responses
 }
 
-// stateLocked returns the state to commit, together with the batch add unless that is nil.
+// stateLocked returns the state to commit. If add is not nil, the state includes the batch that add describes.
 func (e *epoch) stateLocked(generation uint64, add *entry) *queue.State {
 	s := &queue.State{
 		Version: queue.Version, Epoch: e.id, Generation: max(e.generation, generation), LastSeq: e.lastSeq,

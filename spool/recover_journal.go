@@ -17,9 +17,9 @@ func (o *Options) journalResponsesMax() uint64 {
 	return uint64(o.Segments) * uint64(o.SegmentBytes) / recordBytesMin
 }
 
-// recoverJournal commits the journal records that are not in the queue. It returns how many responses among them the queue never counted:
-// those after seq counted. If everything is now in the queue, it removes the segments. Otherwise the segments remain, and their batches are
-// served from memory.
+// recoverJournal commits the journal records that are not in the queue. It returns how many of their responses the queue never counted.
+// counted is the last seq that the queue counted. If everything is now in the queue, recoverJournal removes the segments. Otherwise the
+// segments remain, and their batches are served from memory.
 func (r *recovery) recoverJournal(counted uint64) (responses uint64) {
 	e := r.e
 	segments, err := journal.List(e.dir, e.id)

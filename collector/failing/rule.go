@@ -76,7 +76,8 @@ func share(part, all uint64) float64 {
 	return float64(part) / float64(all)
 }
 
-// atMost returns an upper bound for a probability, given that part of all responses had the property.
+// atMost returns an upper bound for the probability of a property. part is the number of responses that had the property, and all is the
+// number of responses.
 func atMost(part, all uint64) float64 {
 	k := float64(part)
 	return min((k+3*math.Sqrt(k+1)+3)/(float64(all)+100), 1)
@@ -114,14 +115,14 @@ func slower(w *window, u *usual) bool {
 	return minutes >= slowMinutesMin && improbable(sum.slow, sum.count, atMost(u.slow, u.timed), chance)
 }
 
-// More reports whether the share part of all is higher than chance explains, given the usual share usualPart of usualAll. It uses the
-// bound of the rule. A caller must also check whether the difference is large enough to matter.
+// More reports whether the share part/all is higher than chance explains, given the usual share usualPart/usualAll. It uses the bound
+// of the rule. A caller must also check whether the difference is large enough to matter.
 func More(part, all, usualPart, usualAll uint64) bool {
 	return tail(part, all, caution*atMost(usualPart, usualAll)) < chance
 }
 
-// improbable reports whether chance does not explain that part of all responses have a property, if each response has it with at most the
-// given probability. Chance explains everything that happens with a probability of at least bound.
+// improbable reports whether chance does not explain that as many as part out of all responses have a property, if each response has it
+// with at most the given probability. Chance explains everything that happens with a probability of at least bound.
 func improbable(part, all uint32, probability, bound float64) bool {
 	return tail(uint64(part), uint64(all), caution*probability) < bound
 }

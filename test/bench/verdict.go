@@ -145,7 +145,8 @@ func (r *result) check() error {
 }
 
 // checkBefore compares wayside with the older binary, if that was measured. For each load, it uses the median over the rounds of the
-// ratio within a round. It fails if wayside needs more CPU time than the older binary by over maxSlower percent; 0 means no limit.
+// ratio within a round. It fails if the CPU time of wayside is more than maxSlower percent above that of the older binary; 0 means
+// no limit.
 func (r *result) checkBefore(out io.Writer, maxSlower float64) error {
 	for _, l := range r.Lines {
 		own, before := r.samplesOf("wayside", l.Load), r.samplesOf("before", l.Load)

@@ -126,7 +126,7 @@ func (c *http2Connection) open(ctx context.Context, nonce uint64) (*h2peer.Strea
 				continue
 			}
 		}
-		c.run.t.sent.Set(nonce) // even if the stream may not begin, because the books may contain only nonces in this set
+		c.run.t.sent.Set(nonce) // even if no stream begins, because the books may contain only nonces in this set
 		fields := h2peer.Fields(":method", "GET", ":scheme", "http", ":authority", c.run.address, ":path", string(load.Path(nil, nonce)))
 		var s *h2peer.Stream
 		if s, err = c.conn.Open(fields, true); err == nil {

@@ -76,7 +76,7 @@ func (p *proof) importOnce(ctx context.Context) (*logimport.File, error) {
 	return &files[0], nil
 }
 
-// compare gets the same figures from wayside and compares them, and makes wayside verify its books.
+// compare gets the figures from wayside, compares them with those in want, and makes wayside verify its books.
 func (p *proof) compare(ctx context.Context, want *counts, lines uint64) error {
 	if out, err := exec.CommandContext(ctx, p.binary, "verify", "--data", p.data).CombinedOutput(); err != nil {
 		return fmt.Errorf("wayside verify: %w\n%s", err, out)

@@ -43,7 +43,7 @@ type container struct {
 // boot starts the system in root.
 func boot(ctx context.Context, root string) (*container, error) {
 	c := &container{root: root, ended: make(chan struct{})}
-	// Without --register and with --keep-unit, it works on a machine whose first process is not systemd.
+	// With --register=no and --keep-unit, systemd-nspawn works on a machine whose first process is not systemd.
 	c.nspawn = exec.Command("systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--boot", "--console=pipe", "--directory="+root)
 	var out bytes.Buffer
 	c.nspawn.Stdout, c.nspawn.Stderr = &out, &out

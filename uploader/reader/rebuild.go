@@ -58,7 +58,7 @@ type Rebuilt struct {
 	Epochs map[uuid.UUID]*EpochSum `json:"-"`
 }
 
-// Repeated describes an object of which some responses were not counted, because they are also in another object.
+// Repeated describes an object whose responses were not all counted, because some of them are also in another object.
 type Repeated struct {
 	Key       string `json:"key"`
 	Responses uint64 `json:"responses"` // number that was not counted

@@ -46,7 +46,7 @@ func (g *group) report(now time.Time) (next time.Time) {
 				g.log().Info("server receives requests again", "upstream", string(s.name), "why", why)
 			}
 		case due(&s.changes, state.String()):
-			g.log().Warn("server receives no requests", "upstream", string(s.name), "state", state.String(), "why", why)
+			g.log().Warn("server receives no requests for now", "upstream", string(s.name), "state", state.String(), "why", why)
 		}
 	}
 	unavailable := ""

@@ -105,7 +105,7 @@ func (s *HourlyDrops) Drops(ctx context.Context, fromHour, toHour int64, fn func
 			}
 			figures, err := decodeDrops(value)
 			if err != nil {
-				s.o.Logger.Error("store: skipped damaged figures of dropped responses; they are missing from the result",
+				s.o.Logger.Error("store: skipped a damaged count of dropped responses; the result does not include it",
 					"hour", k.hour, "epoch", k.epoch, "error", err)
 				return nil
 			}

@@ -139,8 +139,7 @@ func openLocked(o *Options, lock *os.File) (*Store, error) {
 	}
 	s, err := openOrReplace(o, &found)
 	if err := marker.end(); err != nil {
-		o.Logger.Warn("store: cannot remove the file store.opening, which marks an attempt to open the store; it is overwritten by the next attempt",
-			"error", err)
+		o.Logger.Warn("store: cannot remove the file store.opening, which marks an attempt to open the store; the next one overwrites it", "error", err)
 	}
 	if err == nil && !begun {
 		noteBegun(o, lock)

@@ -148,8 +148,8 @@ func ScanEvents(ctx context.Context, t Target, key string, fn func(text []byte, 
 	})
 }
 
-// ScanStatistics is like ScanEvents, but for the statistics object that belongs to an event object. It calls fn for each row with
-// responses.
+// ScanStatistics is like ScanEvents, but for the statistics object that belongs to an event object. It calls fn for each row that
+// counts at least one response.
 func ScanStatistics(ctx context.Context, t Target, o *Object, fn func(stats.Key, *stats.Row) error) (*Contents, error) {
 	var line statsLine
 	return readLines(ctx, t, StatsKey(o.Key), func(c *Contents, text []byte) error {

@@ -88,8 +88,8 @@ func (i *LogImports) ImportedResponses() (n uint64) {
 }
 
 // ImportLogRows adds rows, at most [ImportRowsMax], and replaces the state of their log, in one synced transaction. The rows get the
-// route [stats.ImportedRoute]. log.Responses must already include the responses in the rows. No batch may change rows with that route in
-// the meantime.
+// route [stats.ImportedRoute]. log.Responses must already include the responses in the rows. The caller must ensure that no batch of
+// events changes rows with that route during the call.
 func (s *Store) ImportLogRows(log ImportedLog, keys []stats.Key, rows []*stats.Row) error {
 	if err := s.enter(); err != nil {
 		return err

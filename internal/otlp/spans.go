@@ -54,7 +54,7 @@ func appendSpan(b []byte, epoch uuid.UUID, seq uint64, row catalogue.RowName, e 
 	})
 }
 
-// otherName is the label of rows without their own name.
+// otherName is the label of rows that have no name of their own.
 const otherName = "(other)"
 
 // nameOf returns the span's name in the form of the semantic conventions: method and template.

@@ -21,9 +21,9 @@ import (
 	"github.com/wayside-proxy/wayside/internal/datadir"
 )
 
-// builtEnv is the environment variable with the folder in which scripts/test.sh has built binaries, so test packages do not have to build
-// them again. The name of that folder contains a hash of the binaries. go test does not track which binary a test executes, but it tracks
-// the variables that the test reads, so it does not reuse results from a different binary.
+// builtEnv is the environment variable that names the folder in which scripts/test.sh has built binaries, so test packages do not have
+// to build them again. The name of that folder contains a hash of the binaries. go test does not track which binary a test executes, but
+// it tracks the variables that the test reads, so it does not reuse results from a different binary.
 const builtEnv = "WAYSIDE_INTERNAL_TEST_BINARIES"
 
 // Build compiles the binary into dir, without cgo, like the released binary. args are additional arguments of go build, such as "-race",

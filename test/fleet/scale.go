@@ -129,9 +129,10 @@ func (p *proof) measure(c *clickHouse, l *level, day time.Time) error {
 // scaleTables formats the levels side by side.
 func scaleTables(levels []level, perHour, services int, version string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d services, 100 paths each, %d responses an hour on each instance, one day; ClickHouse %s in process; %s, two cores\n"+
-		"that also ran the S3 server and unrelated builds and tests, so the times are upper bounds. Query times are the median of\n"+
-		"three and include the transfer of all rows.\n\n| instances |", services, perHour, version, time.Now().UTC().Format("2006-01-02"))
+	fmt.Fprintf(&b, "%d services, 100 paths each, %d responses an hour on each instance, one day; embedded ClickHouse %s (chdb);\n"+
+		"%s, two cores that also ran the S3 server and unrelated builds and tests, so the times are upper bounds. Query\n"+
+		"times are the median of three and include the transfer of all rows. Each column adds instances to the previous one, and\n"+
+		"\"new\" means added in this step.\n\n| instances |", services, perHour, version, time.Now().UTC().Format("2006-01-02"))
 	line := func(name string, value func(*level) string) {
 		fmt.Fprintf(&b, "| %s |", name)
 		for i := range levels {
@@ -150,7 +151,7 @@ func scaleTables(levels []level, perHour, services int, version string) string {
 		{"events in the tables", func(l *level) string { return fmt.Sprint(l.rows["events"]) }},
 		{"event objects in the tables", func(l *level) string { return fmt.Sprint(l.rows["objects"]) }},
 		{"rows of statistics", func(l *level) string { return fmt.Sprint(l.rows["statistics"]) }},
-		{"bytes per event in the bucket (new objects)", func(l *level) string { return ratio(l.made.eventBytes, float64(l.made.events), 1) }},
+		{"bytes per new event in the bucket", func(l *level) string { return ratio(l.made.eventBytes, float64(l.made.events), 1) }},
 		{"ClickHouse's tables, MB", func(l *level) string { return fmt.Sprintf("%.1f", l.tableMB) }},
 		{"new events ingested per second", func(l *level) string { return ratio(l.made.events, l.ingested["events"], 0) }},
 		{"new event objects ingested per second", func(l *level) string { return ratio(l.made.objects, l.ingested["events"], 0) }},

@@ -224,7 +224,7 @@ func (c *Collector) apply(r run, d *Drained) (err error) {
 	return nil
 }
 
-// label sets the rows of the items and returns the changes of the labeler.
+// label determines the row to which each item belongs, and returns the resulting changes to the labeler's state.
 func (c *Collector) label(items []store.Item) []store.StateChange {
 	labeler := c.o.Labeler
 	labeler.Begin()

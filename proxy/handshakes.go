@@ -116,8 +116,8 @@ func (s *tlsState) handshakeDone(state *tls.ConnectionState) {
 	s.done[version][resumed].Add(1)
 }
 
-// handshakeFailed counts a failed handshake. It logs the details of one at most once per warnPause. It does not log scanners and health
-// checks that only connect and disconnect.
+// handshakeFailed counts a failed handshake. At most once per warnPause, it logs the details of a failure. It does not log scanners
+// and health checks that only connect and disconnect.
 func (s *tlsState) handshakeFailed(c *clientConn, t *clientTLS, err error) {
 	why := classifyHandshake(err)
 	s.failed[why].Add(1)

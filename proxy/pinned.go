@@ -16,7 +16,8 @@ type pinned struct {
 	to *server                      // the server of u; written before u
 }
 
-// put keeps a connection to a server for the client's next request. now is the sweeper's time.
+// put keeps a connection to a server for the client's next request. now is the current time according to the sweeper's
+// clock.
 func (p *pinned) put(u *upstreamConn, to *server, now int64) {
 	u.pinned, u.reused = true, true
 	u.idleAt = now

@@ -91,8 +91,8 @@ func (u *Uploader) ArchiveNow(ctx context.Context, all bool) (Result, error) {
 	})
 }
 
-// archiveDue runs ArchiveOnce when it is due. If there is nothing to archive, it tests the archive, at most once per
-// probeInterval, and fails if the archive cannot be used.
+// archiveDue runs ArchiveOnce when it is due. If there is nothing to archive, it tests the archive (at most once per
+// probeInterval while the archive works), and fails if the archive cannot be used.
 func (u *Uploader) archiveDue(ctx context.Context) (Result, error) {
 	return u.runJob(ctx, JobArchive, func(ctx context.Context, r *Result) error {
 		err := u.archiver.run(ctx, r, false)

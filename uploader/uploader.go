@@ -109,8 +109,8 @@ type Options struct {
 	RequestTimeout time.Duration
 
 	Now func() time.Time // default clock.Now
-	// Elapsed is a clock that never jumps, for the expiry of objects. Only differences matter. The default is the
-	// monotonic clock.
+	// Elapsed is a clock that never jumps, for the expiry of objects. Only the difference between two readings is meaningful.
+	// The default is the monotonic clock.
 	Elapsed func() time.Duration
 	Logger  *slog.Logger // default slog.Default()
 }

@@ -15,8 +15,8 @@ import (
 )
 
 // MarkLog stores the marks, which are named points in time: deploys, and the times at which wayside itself was started, reloaded or
-// stopped. A key is prefix, time in µs (8); a value is JSON. No two marks have the same time: a new mark is moved by a microsecond if its
-// time is taken.
+// stopped. A key is prefix, time in µs (8); a value is JSON. No two marks have the same time: a new mark is moved to the next free
+// microsecond if its time is taken.
 type MarkLog struct {
 	*database
 

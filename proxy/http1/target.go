@@ -182,7 +182,7 @@ func cutSchemeHTTP(b []byte) ([]byte, bool) {
 }
 
 // isHostByte marks the bytes that a registered name or an IPv4 address may contain (RFC 3986, section 3.2.2), except the comma, which would turn
-// the value into a list.
+// a Host value into a list.
 var isHostByte = func() (t [256]bool) {
 	for c := '0'; c <= '9'; c++ {
 		t[c] = true

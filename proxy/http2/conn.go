@@ -135,7 +135,7 @@ func (c *Conn) beginFrame(h frameHeader) *ConnError {
 	return c.prefix(h, nil)
 }
 
-// prefix handles the prefix of a frame, which is empty if the frame has none.
+// prefix handles the prefix b of a frame; b is empty if the frame has no prefix.
 func (c *Conn) prefix(h frameHeader, b []byte) *ConnError {
 	switch h.kind {
 	case frameData:

@@ -21,7 +21,7 @@ type MemoryGroup struct {
 // ErrNoMemoryGroup means that the test cannot create a memory cgroup on this machine.
 var ErrNoMemoryGroup = errors.New("cannot create a memory cgroup (this needs root and a writable /sys/fs/cgroup)")
 
-// NewMemoryGroup creates a group with this name; if v2Only is set, version 1 is not used. Its error wraps ErrNoMemoryGroup.
+// NewMemoryGroup creates a group with this name; if v2Only is set, cgroup v1 is not used. Its error wraps ErrNoMemoryGroup.
 func NewMemoryGroup(name string, v2Only bool) (*MemoryGroup, error) {
 	var errs []error
 	for _, g := range []MemoryGroup{

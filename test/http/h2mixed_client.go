@@ -194,7 +194,7 @@ func (s *http2Slot) drop(conn *h2peer.Conn) {
 	}
 }
 
-// request sends a request until it has been processed.
+// request sends a request, and sends it again (at most triesMost times in all) if the server did not process it.
 func (s *http2Slot) request(ctx context.Context, nonce uint64, w http2Way) {
 	for range triesMost {
 		stream, r, err := s.once(ctx, nonce, w)

@@ -13,7 +13,7 @@ import (
 // After a data directory has been restored from a backup, some events are archived a second time, in objects with other bounds. An event
 // is identified by its epoch and sequence number, so code that adds up or prints events can avoid processing it twice.
 
-// covered holds the events that have been read, by epoch, as ascending and disjoint runs.
+// covered holds, for each epoch, the events that have been read, as ascending, disjoint runs.
 type covered map[uuid.UUID][]catalogue.Run
 
 // add adds runs of an epoch. The runs must be ascending and must not overlap each other.
